@@ -1,0 +1,116 @@
+"""What TensorBoard shows of a run besides its curves: figures, text, HParams, the projector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorboard.plugins import projector
+from tensorboard.plugins.hparams import api as hparams
+
+from kerasunsup import images as images_module
+from kerasunsup import runs
+
+
+class Board:
+    """Writes into one run's folder, where `tensorboard --logdir logs` finds it.
+
+    Args:
+        folder: of the run; the events go into its sub-folder `report`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._writer = tf.summary.create_file_writer(str(folder / "report"))
+
+    def figure(self, name: str, picture: np.ndarray, *, step: int = 0, text: str = "") -> None:
+        """Shows a picture, uint8 (height, width, 3), in the Images tab."""
+        with self._writer.as_default():
+            tf.summary.image(name, picture[np.newaxis], step=step, description=text)
+
+    def text(self, name: str, markdown: str, *, step: int = 0) -> None:
+        """Shows a text in the Text tab."""
+        with self._writer.as_default():
+            tf.summary.text(name, markdown, step=step)
+
+    def scalars(self, values: Mapping[str, float], *, step: int = 0) -> None:
+        """Shows final numbers in the Scalars tab; those that are not finite are left out."""
+        with self._writer.as_default():
+            for name, value in values.items():
+                if math.isfinite(value):
+                    tf.summary.scalar(name, value, step=step)
+
+    def hyperparameters(self, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Enters the run into the HParams tab, with the numbers that it is judged by."""
+        plain = {
+            key: value if isinstance(value, bool | int | float | str) else str(value)
+            for key, value in settings.items()
+            if value is not None
+        }
+        with self._writer.as_default():
+            hparams.hparams_config(
+                hparams=[hparams.HParam(key) for key in plain],
+                metrics=[hparams.Metric(name, display_name=name) for name in metrics],
+            )
+            hparams.hparams(plain, trial_id=self.folder.name)
+        self.scalars(metrics)
+
+    def projector(
+        self,
+        codes: np.ndarray,
+        thumbnails: np.ndarray,
+        labels: Sequence[str] | None,
+    ) -> None:
+        """Shows codes in the Projector tab, each with its image and label.
+
+        The tab reads a folder of its own which must itself be a run: it holds an event file too.
+
+        Args:
+            codes: (num_codes, latent_dim), float32.
+            thumbnails: (num_codes, height, width, channels), float32 in [0, 1]. The sprite is at
+                most 8192 pixels a side, so as many codes are shown as fit into it.
+            labels: one a code, or None; then the points are numbered.
+        """
+        height, width = thumbnails.shape[1:3]
+        columns = min(8192 // width, math.ceil(math.sqrt(len(codes))))
+        shown = min(len(codes), columns * (8192 // height))
+        codes, thumbnails = codes[:shown], thumbnails[:shown]
+        folder = self.folder / "projector"
+        # The sprite is read by position: no gaps between the images, rows filled from the left.
+        sprite = images_module.grid(thumbnails, columns=columns, padding=0)
+        runs.write_bytes(folder / "sprite.png", images_module.encode_png(sprite))
+        lines = "\n".join("\t".join(f"{value:.6g}" for value in code) for code in codes)
+        runs.write_bytes(folder / "codes.tsv", (lines + "\n").encode())
+        names = [str(index) for index in range(shown)] if labels is None else labels[:shown]
+        cleaned = [" ".join(str(name).split()) or "-" for name in names]
+        # One column must have no header row; two must have one.
+        runs.write_bytes(folder / "labels.tsv", ("\n".join(cleaned) + "\n").encode())
+        settings = projector.ProjectorConfig()
+        embedding = settings.embeddings.add(
+            tensor_name="codes", tensor_path="codes.tsv", metadata_path="labels.tsv"
+        )
+        embedding.sprite.image_path = "sprite.png"
+        embedding.sprite.single_image_dim.extend([width, height])
+        runs.write_bytes(folder / "projector_config.pbtxt", str(settings).encode())
+        if not any(folder.glob("events.*")):
+            writer = tf.summary.create_file_writer(str(folder))
+            with writer.as_default():
+                tf.summary.text("projector", f"{shown} codes, each with its image", step=0)
+            writer.close()
+
+    def close(self) -> None:
+        """Writes out what is still in memory."""
+        self._writer.close()
+
+
+def markdown_table(rows: Mapping[str, Any], header: tuple[str, str]) -> str:
+    """A two-column table; numbers to four significant digits."""
+    lines = [f"| {header[0]} | {header[1]} |", "| --- | --- |"]
+    for name, value in rows.items():
+        shown = f"{value:.4g}" if isinstance(value, float) else value
+        lines.append(f"| {name} | {shown} |")
+    return "\n".join(lines)

@@ -1,0 +1,373 @@
+"""Settings of every experiment as frozen flat dataclasses, and the command lines that set them.
+
+A setting is one dataclass field; its flag, its help text, its check and its place in
+`config.json` all follow from that one line. Nothing here imports TensorFlow, so `--help` and
+every mistake in the arguments answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import difflib
+import errno
+import json
+import math
+import re
+import sys
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+
+class InputError(ValueError):
+    """Wrong use or bad input: its text is the one line that the user sees (exit status 2).
+
+    The text says what was wrong, what was received and what to do about it.
+    """
+
+
+class Interrupted(KeyboardInterrupt):
+    """Stopped by the user with the state saved; its text is the line that goes on with the run."""
+
+
+def _setting(default: Any, text: str, **checks: Any) -> Any:
+    """A dataclass field with its help text, and `least`, `most`, `above`, `choices`, `metavar`."""
+    return dataclasses.field(default=default, metadata={"help": text, **checks})
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """What every experiment that trains can be told.
+
+    Raises:
+        InputError: if a value is of the wrong type or out of its range.
+    """
+
+    data: str = _setting(
+        "mnist",
+        "a TFDS name, a folder of images (flat, or one sub-folder a class), a .npz file or a"
+        " folder of IDX files; mnist comes inside the package",
+        metavar="NAME_OR_PATH",
+    )
+    image_size: int | None = _setting(
+        None, "resize to N x N; needed where a folder's images differ in size", least=8, most=128
+    )
+    limit: int | None = _setting(None, "use N training images", least=1)
+    test_limit: int | None = _setting(
+        None, "use N validation images and N test images", least=1
+    )
+    epochs: int = _setting(50, "train for at most N epochs", least=1)
+    batch_size: int = _setting(128, "images a training step", least=1)
+    learning_rate: float = _setting(0.003, "Adam's step size", above=0.0)
+    patience: int = _setting(
+        10, "epochs without a lower validation loss before stopping; 0 turns it off", least=0
+    )
+    seed: int = _setting(0, "everything random follows from it", least=0, most=2**31 - 1)
+    precision: str = _setting(
+        "float32", "arithmetic of the layers", choices=("float32", "mixed_bfloat16")
+    )
+    strategy: str = _setting(
+        "none", "mirrored: train on all devices of this machine", choices=("none", "mirrored")
+    )
+    deterministic: bool = _setting(False, "same seed, same machine: bit-identical weights")
+
+    def __post_init__(self) -> None:
+        """Checks every field, so that no wrong value travels further."""
+        types_of_fields = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = _checked(field, types_of_fields[field.name], getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoencoderConfig(TrainingConfig):
+    """The autoencoder's settings; the defaults are the study's Table 1."""
+
+    latent_dim: int = _setting(32, "code size", least=1, most=4096)
+    filters: tuple[int, ...] = _setting(
+        (32,), "filters of each strided convolution; one stage is the study's network", least=1
+    )
+    hidden_units: int = _setting(128, "units of the dense layer beside the code", least=1)
+    weight_decay: float = _setting(
+        1e-5,
+        "decoupled weight decay: each step shrinks a weight by learning rate x decay of itself",
+        least=0.0,
+    )
+    noise: float = _setting(
+        0.0, "train on images with Gaussian noise of this sigma, clean target", least=0.0, most=5.0
+    )
+    crop: int = _setting(
+        0, "train on images with one hole of N x N pixels, clean target", least=0, most=127
+    )
+    snapshot_every: int = _setting(
+        2, "epochs between the recorded reconstructions of one image of each class", least=1
+    )
+    num_codes: int = _setting(
+        5000, "test codes in the pictures of the encoded space and in the projector", least=10
+    )
+    num_samples: int = _setting(
+        10_000, "new images that each way of sampling codes is judged by", least=100
+    )
+
+
+Config = TypeVar("Config", bound=TrainingConfig)
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """One parsed command line: the settings, and where the run goes."""
+
+    experiment: str
+    config: Any
+    logs: Path
+    name: str | None  # None: a time stamp
+    resume: bool
+    arguments: tuple[str, ...]
+
+
+def parse(
+    experiment: str,
+    config_type: type[Config],
+    *,
+    description: str,
+    quick: Mapping[str, Any],
+    argv: Sequence[str] | None = None,
+) -> Command:
+    """The command line of one experiment.
+
+    Defaults give way to `--config`, that to `--quick`, and that to the other flags.
+
+    Args:
+        experiment: its name, as in `python -m kerasunsup.<name>`.
+        config_type: the experiment's dataclass; each field is a flag.
+        description: what `--help` says first.
+        quick: the settings that `--quick` shrinks; a smaller value that was set already stays.
+        argv: the arguments; None takes the process's own.
+
+    Returns:
+        The parsed command. With `resume`, its config is that of the run named by `--name`.
+
+    Raises:
+        InputError: if a value is wrong or a file given by `--config` cannot be used.
+        SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
+    """
+    arguments = tuple(sys.argv[1:] if argv is None else argv)
+    parser = _Parser(
+        prog=f"kerasunsup {experiment}",
+        description=description,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", metavar="FILE.json", help="settings from a file")
+    parser.add_argument("--logs", metavar="DIR", default="logs", help="where runs go (logs)")
+    parser.add_argument(
+        "--name", metavar="RUN", default=None, help="the run's folder name (a time stamp)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", default=False, help="go on with the run named by --name"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        default=False,
+        help="few images, two epochs: a smoke run of the whole path",
+    )
+    types_of_fields = typing.get_type_hints(config_type)
+    for field in dataclasses.fields(config_type):
+        _add_flag(parser, field, types_of_fields[field.name])
+    given = vars(parser.parse_args(arguments))
+
+    logs, name, resume = Path(given.pop("logs")), given.pop("name"), given.pop("resume")
+    file, is_quick = given.pop("config", None), given.pop("quick")
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9_+=][A-Za-z0-9._+=-]{0,99}", name):
+        raise InputError(
+            f"--name {name!r} cannot be a folder's name: use letters, digits, '.', '_' and '-'"
+        )
+    if resume:
+        if name is None:
+            raise InputError("--resume needs --name RUN: which run should go on?")
+        if file is not None or is_quick:
+            raise InputError(
+                "--resume takes its settings from the run itself: leave --config and --quick out"
+            )
+        config = _config_to_resume(config_type, experiment, logs / experiment / name, given)
+        return Command(experiment, config, logs, name, True, arguments)
+    values: dict[str, Any] = {} if file is None else read(config_type, Path(file))
+    if is_quick:
+        defaults = {field.name: field.default for field in dataclasses.fields(config_type)}
+        for key, small in quick.items():
+            current = values.get(key, defaults[key])
+            values[key] = small if current is None else min(small, current)
+    return Command(experiment, config_type(**{**values, **given}), logs, name, False, arguments)
+
+
+def _config_to_resume(
+    config_type: type[Config], experiment: str, folder: Path, given: Mapping[str, Any]
+) -> Config:
+    """The stored settings of a run that goes on; only its length may be changed by flags."""
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"--resume: there is no {experiment} run in {folder}; leave --resume out to start one"
+        )
+    stored = config_type(**read(config_type, folder / "config.json"))
+    for key, value in given.items():
+        if key not in ("epochs", "patience") and value != getattr(stored, key):
+            raise InputError(
+                f"--resume: this run has {flag(key)} {getattr(stored, key)}, received {value}: "
+                "leave the flag out, or start a new run"
+            )
+    return dataclasses.replace(stored, **given)
+
+
+def read(config_type: type[TrainingConfig], path: Path) -> dict[str, Any]:
+    """The settings in a JSON file, checked for names that are no settings.
+
+    Raises:
+        InputError: if the file is missing, is no JSON object, or has an unknown name.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--config {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"--config {path} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(
+            f"--config {path} must hold one JSON object, received {type(values).__name__}"
+        )
+    known = [field.name for field in dataclasses.fields(config_type)]
+    for key in values:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            advice = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+            raise InputError(f"--config {path} has the unknown setting {key!r}: {advice}")
+    return values
+
+
+def to_json(config: TrainingConfig) -> dict[str, Any]:
+    """Every setting, defaults too, as plain JSON values; `read` takes it back."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(config).items()
+    }
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a setting: `latent_dim` -> `--latent-dim`."""
+    return "--" + name.replace("_", "-")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+
+def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, hint: Any) -> None:
+    text = str(field.metadata["help"]).replace("%", "%%")
+    default = field.default
+    if default is not None and default is not False:
+        shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+        text += f" ({shown})"
+    kind, is_many = _plain_type(hint)
+    name = flag(field.name)
+    if kind is bool:
+        parser.add_argument(name, action=argparse.BooleanOptionalAction, help=text)
+        return
+    options: dict[str, Any] = {"type": kind, "help": text}
+    if "choices" in field.metadata:
+        options["choices"] = field.metadata["choices"]
+    else:
+        options["metavar"] = field.metadata.get("metavar", "N" if kind is int else "X")
+    if is_many:
+        options["nargs"] = "+"
+    parser.add_argument(name, **options)
+
+
+def _plain_type(hint: Any) -> tuple[type, bool]:
+    """(int, False) of `int | None`; (int, True) of `tuple[int, ...]`."""
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[0], True
+    return hint, False
+
+
+def _checked(field: dataclasses.Field, hint: Any, value: Any) -> Any:
+    """The value in its field's type, or InputError where it does not fit."""
+    kind, is_many = _plain_type(hint)
+    if value is None and isinstance(hint, types.UnionType):
+        return None
+    if is_many:
+        if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+            raise InputError(
+                f"{flag(field.name)} needs one or more values, received {value!r}"
+            )
+        return tuple(_checked_one(field, kind, part) for part in value)
+    return _checked_one(field, kind, value)
+
+
+def _checked_one(field: dataclasses.Field, kind: type, value: Any) -> Any:
+    name, checks = flag(field.name), field.metadata
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise InputError(f"{name} must be of type {kind.__name__}, received {value!r}")
+    if kind is float and not math.isfinite(value):
+        raise InputError(f"{name} must be a finite number, received {value}")
+    if "choices" in checks and value not in checks["choices"]:
+        raise InputError(f"{name} must be one of {', '.join(checks['choices'])}, received {value}")
+    if "above" in checks and not value > checks["above"]:
+        raise InputError(f"{name} must be above {checks['above']}, received {value}")
+    if "least" in checks and value < checks["least"]:
+        raise InputError(f"{name} must be at least {checks['least']}, received {value}")
+    if "most" in checks and value > checks["most"]:
+        raise InputError(f"{name} must be at most {checks['most']}, received {value}")
+    return value
+
+
+# What the machine can refuse although the program is right: no room, no permission, no such place.
+_MACHINE_ERRORS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR,
+    errno.EISDIR, errno.ENAMETOOLONG, errno.EIO,
+}  # fmt: skip
+
+
+class ExitStatus:
+    """The status that `exit_status` leaves: 0 done, 2 wrong use or bad input, 130 interrupted."""
+
+    code = 0
+
+
+@contextlib.contextmanager
+def exit_status(experiment: str) -> Iterator[ExitStatus]:
+    """Turns what a user can cause into one line on stderr and a status; bugs keep a traceback."""
+    status = ExitStatus()
+    try:
+        yield status
+    except InputError as error:
+        status.code = 2
+        _complain(experiment, str(error))
+    except KeyboardInterrupt as error:
+        status.code = 130
+        _complain(experiment, str(error) or "stopped")
+    except OSError as error:
+        if error.errno not in _MACHINE_ERRORS:
+            raise
+        status.code = 2
+        place = f" {error.filename}" if error.filename else ""
+        _complain(
+            experiment,
+            f"cannot write{place}: {error.strerror}; what was saved before is untouched: make room"
+            " or choose another --logs DIR, then --resume",
+        )
+
+
+def _complain(experiment: str, text: str) -> None:
+    print(f"kerasunsup {experiment}: {' '.join(text.split())}", file=sys.stderr, flush=True)

@@ -1,0 +1,262 @@
+"""The folder that a run leaves behind: created once, read back, every file written atomically."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import datetime
+import fcntl
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasunsup import config
+
+_RECORDED_PACKAGES = (
+    "kerasunsup", "tensorflow", "keras", "keras-tuner", "tensorflow-datasets", "tensorboard",
+    "numpy", "scikit-learn", "matplotlib", "pillow",
+)  # fmt: skip
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a whole file or nothing: temporary name in the same folder, then rename.
+
+    A crash in the middle leaves the file that was there before, whole.
+
+    Raises:
+        OSError: if the place cannot be written or has no room; the temporary file is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a shared logs folder from others
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes readable JSON, atomically; non-finite numbers become null (JSON has none)."""
+    text = json.dumps(_plain(values), indent=2, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes named arrays as one uncompressed .npz, atomically."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_bytes(path, buffer.getbuffer())
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npz that `write_arrays` wrote.
+
+    Raises:
+        config.InputError: if the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception as error:  # zipfile, zlib, struct and NumPy each raise their own
+        raise config.InputError(
+            f"{path} cannot be read ({type(error).__name__}: {error}): the file is damaged or "
+            "missing; start a new run"
+        ) from error
+
+
+def _plain(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {str(key): _plain(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_plain(value) for value in values]
+    if isinstance(values, np.generic):
+        values = values.item()
+    if isinstance(values, float) and not np.isfinite(values):
+        return None
+    return values
+
+
+class Run:
+    """One run's folder, `<logs>/<experiment>/<name>`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock: io.TextIOWrapper | None = None
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def experiment(self) -> str:
+        """The name of the experiment that the run belongs to."""
+        return self.folder.parent.name
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file with the full state after the last finished epoch."""
+        return self.folder / "checkpoints" / "state.npz"
+
+    @classmethod
+    def create(cls, command: config.Command) -> Run:
+        """A new folder with the settings and the environment written into it.
+
+        Raises:
+            config.InputError: if the folder exists already.
+            OSError: if it cannot be written.
+        """
+        name = command.name or datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = command.logs / command.experiment / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Two runs started without a name in the same second must not meet.
+        for attempt in range(2, 100):
+            try:
+                folder.mkdir()
+                break
+            except FileExistsError:
+                if command.name is not None:
+                    raise config.InputError(
+                        f"--name {name}: {folder} exists already and is never overwritten; choose "
+                        "another name, or add --resume to go on with it"
+                    ) from None
+                folder = folder.with_name(f"{name}-{attempt}")
+        run = cls(folder)
+        run._take_lock()
+        write_json(folder / "environment.json", environment(command))
+        write_json(folder / "config.json", config.to_json(command.config))
+        return run
+
+    @classmethod
+    def reopen(cls, command: config.Command) -> Run:
+        """The folder of a run that goes on; its settings are written anew (its length may differ).
+
+        Raises:
+            config.InputError: if another process is at work in it.
+        """
+        run = cls(command.logs / command.experiment / str(command.name))
+        run._take_lock()
+        for leftover in run.folder.rglob(".*.part"):  # of a write that was killed
+            leftover.unlink()
+        write_json(run.folder / "config.json", config.to_json(command.config))
+        return run
+
+    def _take_lock(self) -> None:
+        """Keeps a second process out; the lock goes with the process, however it ends."""
+        (self.folder / "checkpoints").mkdir(exist_ok=True)
+        self._lock = open(self.folder / "checkpoints" / ".lock", "w", encoding="utf-8")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise config.InputError(
+                f"{self.folder} is in use by another process: wait for it, or stop it first"
+            ) from None
+
+    def close(self) -> None:
+        """Lets go of the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def write_history(self, columns: Mapping[str, Sequence[float]]) -> None:
+        """Writes `history.csv`: a row an epoch, columns of equal length."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+        write_bytes(self.folder / "history.csv", buffer.getvalue().encode())
+
+    def write_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Writes `metrics.json`: flat, names are paths."""
+        write_json(self.folder / "metrics.json", metrics)
+
+    def write_figure(self, name: str, png: bytes) -> Path:
+        """Writes `figures/<name>.png` and returns its path."""
+        path = self.folder / "figures" / f"{name}.png"
+        write_bytes(path, png)
+        return path
+
+    def read_metrics(self) -> dict[str, float]:
+        """The run's numbers; empty where the run has not come to its end.
+
+        Raises:
+            config.InputError: if the file is damaged.
+        """
+        path = self.folder / "metrics.json"
+        if not path.exists():
+            return {}
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise config.InputError(f"{path} is damaged ({error}): remove it") from error
+
+
+@contextlib.contextmanager
+def opened(command: config.Command) -> Iterator[Run]:
+    """The run of a command line, new or gone on with, closed at the end."""
+    run = Run.reopen(command) if command.resume else Run.create(command)
+    try:
+        yield run
+    finally:
+        run.close()
+
+
+def environment(command: config.Command) -> dict[str, Any]:
+    """What a reader needs to repeat a run: versions, commit, command, seed, machine."""
+    versions = {}
+    for package in _RECORDED_PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": ["kerasunsup", command.experiment, *command.arguments],
+        "seed": command.config.seed,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "processors": os.cpu_count(),
+        "versions": versions,
+        "git_commit": _git_commit(),
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that this package runs from; None outside one."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        result = subprocess.run(  # noqa: S603
+            [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip() or None
+
+
+def is_terminal() -> bool:
+    """Whether standard output is a terminal that a progress bar can be drawn on."""
+    return sys.stdout.isatty()
