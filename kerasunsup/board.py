@@ -102,7 +102,11 @@ class Board:
                 tf.summary.text("projector", f"{shown} codes, each with its image", step=0)
             writer.close()
 
-    def close(self) -> None:
+    def __enter__(self) -> Board:
+        """The board itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Writes out what is still in memory."""
         self._writer.close()
 

@@ -57,9 +57,7 @@ class TrainingConfig:
         None, "resize to N x N; needed where a folder's images differ in size", least=8, most=128
     )
     limit: int | None = _setting(None, "use N training images", least=1)
-    test_limit: int | None = _setting(
-        None, "use N validation images and N test images", least=1
-    )
+    test_limit: int | None = _setting(None, "use N validation images and N test images", least=1)
     epochs: int = _setting(50, "train for at most N epochs", least=1)
     batch_size: int = _setting(128, "images a training step", least=1)
     learning_rate: float = _setting(0.003, "Adam's step size", above=0.0)
@@ -306,9 +304,7 @@ def _checked(field: dataclasses.Field, hint: Any, value: Any) -> Any:
         return None
     if is_many:
         if isinstance(value, str) or not isinstance(value, Sequence) or not value:
-            raise InputError(
-                f"{flag(field.name)} needs one or more values, received {value!r}"
-            )
+            raise InputError(f"{flag(field.name)} needs one or more values, received {value!r}")
         return tuple(_checked_one(field, kind, part) for part in value)
     return _checked_one(field, kind, value)
 
@@ -319,7 +315,7 @@ def _checked_one(field: dataclasses.Field, kind: type, value: Any) -> Any:
         value = float(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise InputError(f"{name} must be of type {kind.__name__}, received {value!r}")
-    if kind is float and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{name} must be a finite number, received {value}")
     if "choices" in checks and value not in checks["choices"]:
         raise InputError(f"{name} must be one of {', '.join(checks['choices'])}, received {value}")

@@ -100,17 +100,15 @@ def decoder(
         # Halving rounded up, so doubling overshoots odd sides by one row or column.
         extra_rows, extra_columns = 2 * height - target_height, 2 * width - target_width
         if extra_rows or extra_columns:
-            x = layers.Cropping2D(
-                ((0, extra_rows), (0, extra_columns)), name=f"crop_{stage + 1}"
-            )(x)
+            x = layers.Cropping2D(((0, extra_rows), (0, extra_columns)), name=f"crop_{stage + 1}")(
+                x
+            )
         height, width = target_height, target_width
     images = layers.Activation("sigmoid", dtype="float32", name="images")(x)
     return keras.Model(inputs, images, name="decoder")
 
 
-def stage_shapes(
-    image_shape: Sequence[int], filters: Sequence[int]
-) -> list[tuple[int, int, int]]:
+def stage_shapes(image_shape: Sequence[int], filters: Sequence[int]) -> list[tuple[int, int, int]]:
     """The feature maps' (height, width, channels), from the image to the last convolution.
 
     Raises:

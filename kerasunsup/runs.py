@@ -28,7 +28,7 @@ _RECORDED_PACKAGES = (
 )  # fmt: skip
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Writes a whole file or nothing: temporary name in the same folder, then rename.
 
     A crash in the middle leaves the file that was there before, whole.
@@ -55,6 +55,18 @@ def write_json(path: Path, values: Any) -> None:
     """Writes readable JSON, atomically; non-finite numbers become null (JSON has none)."""
     text = json.dumps(_plain(values), indent=2, allow_nan=False)
     write_bytes(path, (text + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote.
+
+    Raises:
+        config.InputError: if the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise config.InputError(f"{path} is damaged ({error}): remove it") from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -160,7 +172,8 @@ class Run:
     def _take_lock(self) -> None:
         """Keeps a second process out; the lock goes with the process, however it ends."""
         (self.folder / "checkpoints").mkdir(exist_ok=True)
-        self._lock = open(self.folder / "checkpoints" / ".lock", "w", encoding="utf-8")
+        lock = self.folder / "checkpoints" / ".lock"
+        self._lock = lock.open("w", encoding="utf-8")  # noqa: SIM115 -- held until `close`
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -199,12 +212,7 @@ class Run:
             config.InputError: if the file is damaged.
         """
         path = self.folder / "metrics.json"
-        if not path.exists():
-            return {}
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise config.InputError(f"{path} is damaged ({error}): remove it") from error
+        return read_json(path) if path.exists() else {}
 
 
 @contextlib.contextmanager

@@ -1,0 +1,144 @@
+"""Training from a folder that is read from disk, against the same folder held in memory.
+
+    python benchmarks/streaming.py                    # 200,000 images, about 12 minutes
+    python benchmarks/streaming.py --images 20000 --folder photos
+
+Each way runs in a process of its own: load the folder, train an autoencoder for one epoch (after
+a few warm-up steps), and report the speed and the most memory that was ever resident. A folder
+given by `--folder` is kept and used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from kerasunsup import images  # noqa: E402
+
+SIDE = 64
+WARM_UP_STEPS = 20
+MEMORY_LIMITS = {"streamed": 64 << 20, "in memory": 64 << 30}
+
+
+def write_images(folder: Path, num_images: int) -> None:
+    """Colour PNGs of smooth random blobs in one flat folder; those that are there stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(index: int) -> None:
+        path = folder / f"{index:07d}.png"
+        if not path.exists():
+            generator = np.random.default_rng(index)
+            coarse = generator.integers(0, 256, (8, 8, 3), np.uint8)
+            path.write_bytes(images.encode_png(images.resize(coarse, SIDE, SIDE)))
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(write, range(num_images), chunksize=256):
+            pass
+
+
+def measure(folder: Path, memory_limit: int, batch_size: int) -> dict[str, float]:
+    """Loads and trains in this process.
+
+    Returns:
+        load_seconds, images_per_second of one epoch, reading_per_second without a model,
+        peak_megabytes resident, final loss.
+    """
+    from kerasunsup import quiet
+
+    quiet.import_tensorflow()
+    import keras
+
+    from kerasunsup import config, data, networks
+
+    baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    keras.utils.set_random_seed(0)
+    start = time.perf_counter()
+    settings = config.AutoencoderConfig(data=str(folder), batch_size=batch_size)
+    splits = data.load(settings, memory_limit=memory_limit)
+    load_seconds = time.perf_counter() - start
+
+    steps = data.steps_per_epoch(splits.train, batch_size)
+    batches = data.training_batches(splits.train, batch_size, seed=0)
+    iterator = iter(batches)
+    next(iterator)
+    start = time.perf_counter()
+    for _ in range(min(steps, 200)):
+        next(iterator)
+    reading = min(steps, 200) * batch_size / (time.perf_counter() - start)
+
+    options = {"latent_dim": settings.latent_dim, "filters": settings.filters}
+    model = networks.autoencoder(
+        networks.encoder(splits.image_shape, **options),
+        networks.decoder(splits.image_shape, **options),
+    )
+    model.compile(keras.optimizers.Adam(settings.learning_rate), loss="mse")
+    model.fit(batches, epochs=1, steps_per_epoch=WARM_UP_STEPS, verbose=0, shuffle=False)
+    start = time.perf_counter()
+    history = model.fit(batches, epochs=1, steps_per_epoch=steps, verbose=0, shuffle=False)
+    seconds = time.perf_counter() - start
+    return {
+        "load_seconds": load_seconds,
+        "images_per_second": steps * batch_size / seconds,
+        "reading_per_second": reading,
+        "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "baseline_megabytes": baseline,
+        "loss": history.history["loss"][-1],
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Writes the images where they are missing, measures both ways, prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--images", type=int, default=200_000, metavar="N")
+    parser.add_argument("--folder", type=Path, help="keep the images here and use them again")
+    parser.add_argument("--batch-size", type=int, default=128, metavar="N")
+    parser.add_argument("--measure", choices=MEMORY_LIMITS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    if arguments.measure:
+        limit = MEMORY_LIMITS[arguments.measure]
+        print(json.dumps(measure(arguments.folder, limit, arguments.batch_size)))
+        return 0
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        start = time.perf_counter()
+        write_images(folder, arguments.images)
+        print(f"{arguments.images} images of {SIDE} x {SIDE} x 3 are there after "
+              f"{time.perf_counter() - start:.0f} s")  # fmt: skip
+        results = {}
+        for way in MEMORY_LIMITS:
+            command = [
+                sys.executable, __file__, "--measure", way, "--folder", str(folder),
+                "--batch-size", str(arguments.batch_size),
+            ]  # fmt: skip
+            finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            results[way] = json.loads(finished.stdout.splitlines()[-1])
+    print(f"{'':10} {'load':>8} {'reading':>14} {'training':>14} {'peak memory':>12} {'loss':>8}")
+    for way, numbers in results.items():
+        print(
+            f"{way:10} {numbers['load_seconds']:6.1f} s {numbers['reading_per_second']:8.0f} img/s"
+            f" {numbers['images_per_second']:8.0f} img/s {numbers['peak_megabytes']:9.0f} MB"
+            f" {numbers['loss']:8.5f}"
+        )
+    streamed, in_memory = results["streamed"], results["in memory"]
+    ratio = streamed["images_per_second"] / in_memory["images_per_second"]
+    print(
+        f"streamed / in memory: {ratio:.3f} of the training speed; before loading a process holds "
+        f"{streamed['baseline_megabytes']:.0f} MB (TensorFlow itself)"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

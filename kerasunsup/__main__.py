@@ -1,0 +1,35 @@
+"""`python -m kerasunsup` and the console script `kerasunsup`: lists and starts the commands."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import kerasunsup
+
+_COMMANDS = {"ae": "train the autoencoder, look at it, export it"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Starts `kerasunsup COMMAND ...` and returns its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] in _COMMANDS:
+        return importlib.import_module(f"kerasunsup.{arguments[0]}").main(arguments[1:])
+    if arguments == ["--version"]:
+        print(f"kerasunsup {kerasunsup.__version__}")
+        return 0
+    listed = "\n".join(f"  {name:<12}{text}" for name, text in _COMMANDS.items())
+    usage = f"usage: kerasunsup COMMAND [--help] ...\n\ncommands:\n{listed}"
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage)
+        return 0
+    print(
+        f"kerasunsup: unknown command {arguments[0]!r}: use one of {', '.join(_COMMANDS)}",
+        file=sys.stderr,
+    )
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

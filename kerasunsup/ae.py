@@ -1,0 +1,37 @@
+"""The study's autoencoder, trained without labels: `python -m kerasunsup.ae`.
+
+On MNIST with the study's settings (code 32, Adam 0.003, weight decay 1e-5): see the README's
+table for the time and the numbers to expect, and `--quick` for a smoke run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from kerasunsup import config, quiet
+
+_DESCRIPTION = """\
+Trains a convolutional autoencoder on images without labels, measures what its code is worth and
+leaves figures, TensorBoard logs, model.keras and a SavedModel in LOGS/ae/RUN.
+"""
+
+_QUICK = {"epochs": 2, "limit": 1000, "test_limit": 300, "num_codes": 200, "num_samples": 300}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status: 0, 2 (wrong use) or 130 (Ctrl-C)."""
+    with config.exit_status("ae") as status:
+        command = config.parse(
+            "ae", config.AutoencoderConfig, description=_DESCRIPTION, quick=_QUICK, argv=argv
+        )
+        # TensorFlow takes seconds to load: only now that the arguments are known to be right.
+        quiet.import_tensorflow()
+        from kerasunsup import autoencoder
+
+        autoencoder.run(command)
+    return status.code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

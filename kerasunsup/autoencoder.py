@@ -1,0 +1,173 @@
+"""The autoencoder experiment: trained without labels, looked at from every side, exported."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasunsup import (
+    board,
+    callbacks,
+    config,
+    corruption,
+    data,
+    export,
+    findings,
+    networks,
+    optimizers,
+    runs,
+    training,
+)
+
+
+def build(settings: config.AutoencoderConfig, image_shape: tuple[int, int, int]) -> keras.Model:
+    """The compiled autoencoder; its layers `encoder` and `decoder` are models themselves.
+
+    The loss is the squared error, mean over pixels and images.
+
+    Raises:
+        config.InputError: if the image is too small for so many stages of filters.
+    """
+    shape: dict[str, Any] = {
+        "latent_dim": settings.latent_dim,
+        "filters": settings.filters,
+        "hidden_units": settings.hidden_units,
+    }
+    try:
+        encoder = networks.encoder(image_shape, **shape)
+        decoder = networks.decoder(image_shape, **shape)
+    except ValueError as error:
+        raise config.InputError(f"--filters: {error}") from error
+    model = networks.autoencoder(encoder, decoder)
+    model.compile(
+        optimizer=optimizers.adam(
+            settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=not training.is_distributed(),
+        ),
+        loss="mean_squared_error",
+        **training.compile_options(),
+    )
+    return model
+
+
+def corruption_of(settings: config.AutoencoderConfig) -> data.Prepare | None:
+    """(images, seed) -> (corrupted images, clean images); None where training is on clean ones."""
+    if settings.noise == 0 and settings.crop == 0:
+        return None
+    return functools.partial(_corrupt, noise=settings.noise, crop=settings.crop)
+
+
+def _corrupt(
+    images: tf.Tensor, seed: tf.Tensor, *, noise: float, crop: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    corrupted = images
+    if noise:
+        corrupted = corruption.gaussian_noise(corrupted, noise, seed)
+    if crop:
+        corrupted = corruption.cut_holes(corrupted, crop, seed + 1)
+    return corrupted, images
+
+
+def run(command: config.Command) -> dict[str, float]:
+    """Trains, reports and exports one run, or goes on with it.
+
+    Args:
+        command: the parsed command line.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        config.InputError: for everything that a user can mend.
+        config.Interrupted: on Ctrl-C.
+    """
+    settings: config.AutoencoderConfig = command.config
+    splits = data.load(settings)
+    check(settings, splits)
+    with training.machine(settings):
+        model = build(settings, splits.image_shape)
+        with runs.opened(command) as run:
+            print(introduction(splits, model, run), flush=True)
+            examples = splits.test.array(findings.example_indices(splits))
+            snapshots = callbacks.Snapshots(examples, settings.snapshot_every)
+            fitted = training.fit(
+                model,
+                splits,
+                settings,
+                run,
+                prepare=corruption_of(settings),
+                snapshots=snapshots,
+            )
+            try:
+                return finish(model, splits, settings, run, fitted, snapshots)
+            except KeyboardInterrupt:
+                done = len(fitted.history["epoch"])
+                raise config.Interrupted(training.how_to_resume(run, done)) from None
+
+
+def check(settings: config.AutoencoderConfig, splits: data.Splits) -> None:
+    """Refuses settings that do not fit the data, before anything is written.
+
+    Raises:
+        config.InputError: if the hole is larger than the image.
+    """
+    side = min(splits.image_shape[:2])
+    if settings.crop >= side:
+        raise config.InputError(
+            f"--crop {settings.crop} cuts the whole image out: the images of {splits.name} are "
+            f"{splits.image_shape[0]} x {splits.image_shape[1]} pixels, choose less than {side}"
+        )
+
+
+def finish(
+    model: keras.Model,
+    splits: data.Splits,
+    settings: config.AutoencoderConfig,
+    run: runs.Run,
+    fitted: training.Fitted,
+    snapshots: callbacks.Snapshots,
+) -> dict[str, float]:
+    """What a trained model leaves behind: model files first, then numbers and figures."""
+    encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
+    images = splits.test.array(np.arange(min(4, len(splits.test))))
+    export.write_keras(run.folder / "model.keras", model)
+    export.write_saved_model(
+        run.folder / "export",
+        {
+            "reconstruct": (model, "images", "images"),
+            "encode": (encoder, "images", "codes"),
+            "decode": (decoder, "codes", "images"),
+        },
+        {"reconstruct": images, "encode": images, "decode": np.asarray(encoder(images))},
+    )
+    with board.Board(run.folder) as tensorboard:
+        numbers = findings.report(model, splits, settings, run, tensorboard, fitted, snapshots)
+        run.write_metrics(numbers)
+        tensorboard.hyperparameters(config.to_json(settings), headline(numbers))
+        table = board.markdown_table
+        tensorboard.text("settings", table(config.to_json(settings), ("setting", "value")))
+        tensorboard.text("numbers", table(numbers, ("number", "value")))
+    print(findings.summary(numbers), flush=True)
+    print(f"\nfigures, model.keras and export/ are in {run.folder}", flush=True)
+    return numbers
+
+
+def headline(numbers: dict[str, float]) -> dict[str, float]:
+    """The few numbers that runs are compared by."""
+    names = ("test/mse", "test/psnr_db", "test/ssim", "validation/mse", "mixture_100/fid")
+    return {name: numbers[name] for name in names if name in numbers}
+
+
+def introduction(splits: data.Splits, model: keras.Model, run: runs.Run) -> str:
+    """What a run says before it trains."""
+    height, width, channels = splits.image_shape
+    return (
+        f"{splits.name}: {len(splits.train):,} training, {len(splits.validation):,} validation and "
+        f"{len(splits.test):,} test images of {height} x {width} x {channels}; "
+        f"{model.count_params():,} weights; run {run.folder}"
+    )

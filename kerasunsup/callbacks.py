@@ -1,0 +1,318 @@
+"""What happens around an epoch: its order, patience, the full state on disk, progress.
+
+Keras's own `BackupAndRestore` keeps neither EarlyStopping's counters nor the history, and the
+data's order restarts with it. Here everything that decides how training goes on is one set of
+arrays, written atomically after each epoch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from kerasunsup import config, runs
+
+
+class Stateful(Protocol):
+    """Something whose state must survive a stop."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that it needs to go on, as named arrays."""
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes back what `state` gave."""
+
+
+class ModelState:
+    """A model's weights, random state and optimizer.
+
+    `keras.Model.get_weights` leaves out the optimizer and the state of random layers.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._variables = [*model.variables, *model.optimizer.variables]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """One array a variable, by position."""
+        return {f"{index}": variable.numpy() for index, variable in enumerate(self._variables)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Assigns every variable.
+
+        Raises:
+            ValueError: if number or shapes are not those of the model.
+        """
+        shapes = [tuple(variable.shape) for variable in self._variables]
+        stored = [state[f"{index}"].shape for index in range(len(state))]
+        if shapes != stored:
+            raise ValueError("the stored state belongs to another model")
+        for index, variable in enumerate(self._variables):
+            variable.assign(state[f"{index}"])
+
+
+class EpochOrder(keras.callbacks.Callback):
+    """Tells the data which epoch comes, so that its order follows from (seed, epoch)."""
+
+    def __init__(self, epoch: tf.Variable) -> None:
+        super().__init__()
+        self._epoch = epoch
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Sets the epoch before its first batch is asked for."""
+        self._epoch.assign(epoch)
+
+
+class Measure(keras.callbacks.Callback):
+    """Adds the learning rate, seconds and images per second to the epoch's numbers.
+
+    Args:
+        images_per_epoch: training images seen in one epoch.
+    """
+
+    def __init__(self, images_per_epoch: int) -> None:
+        super().__init__()
+        self._images = images_per_epoch
+        self._began = self._trained = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Starts the clock."""
+        self._began = self._trained = time.perf_counter()
+
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        """Validation begins: training is over."""
+        self._trained = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Adds the numbers; callbacks behind this one see them."""
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            logs["seconds"] = time.perf_counter() - self._began
+            logs["images_per_second"] = self._images / (self._trained - self._began)
+
+
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Stops with one clear line when the loss is no number any more.
+
+    The state on disk stays that of the last epoch before.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Raises `config.InputError` if a loss is NaN or infinite."""
+        for name in ("loss", "val_loss"):
+            value = (logs or {}).get(name, 0.0)
+            if not np.isfinite(value):
+                rate = float(self.model.optimizer.learning_rate)
+                raise config.InputError(
+                    f"{name} became {value} in epoch {epoch + 1} with --learning-rate {rate:g}: "
+                    "training cannot go on from there; start a new run with a smaller one"
+                )
+
+
+class Patience(keras.callbacks.EarlyStopping):
+    """EarlyStopping on the validation loss that can be stopped and gone on with.
+
+    The best weights are restored at the end. The wait is "the time in which the average held-out
+    loss must go down".
+
+    Args:
+        patience: epochs without a lower validation loss; 0 never stops but still restores.
+    """
+
+    def __init__(self, patience: int) -> None:
+        super().__init__(
+            monitor="val_loss",
+            mode="min",
+            patience=patience if patience else 10**9,
+            restore_best_weights=True,
+        )
+        self._restored: Mapping[str, np.ndarray] | None = None
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Starts the counters, or goes on with the stored ones."""
+        super().on_train_begin(logs)
+        if self._restored is not None:
+            state, self._restored = self._restored, None
+            self.wait = int(state["wait"])
+            self.best = float(state["best"])
+            self.best_epoch = int(state["best_epoch"])
+            self.best_weights = [state[f"weights_{i}"] for i in range(len(state) - 3)]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The counters and the best weights so far."""
+        weights = {f"weights_{i}": value for i, value in enumerate(self.best_weights or [])}
+        counters = {
+            "wait": np.array(self.wait, np.int64),
+            "best": np.array(np.inf if self.best is None else self.best, np.float64),
+            "best_epoch": np.array(self.best_epoch, np.int64),
+        }
+        return {**counters, **weights}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Keeps the counters until training begins."""
+        self._restored = dict(state)
+
+    def is_exhausted(self, state: Mapping[str, np.ndarray]) -> bool:
+        """Whether a stored state had already waited as long as this patience allows."""
+        return int(state["wait"]) >= self.patience
+
+
+class Snapshots(keras.callbacks.Callback):
+    """Records what the model makes of a few images, from the first epoch on.
+
+    Args:
+        images: float32 (num_images, height, width, channels).
+        every: epochs between two records; the first epoch is always recorded.
+    """
+
+    def __init__(self, images: np.ndarray, every: int) -> None:
+        super().__init__()
+        self._images = images
+        self._every = every
+        self.epochs: list[int] = []
+        self.outputs: list[np.ndarray] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Records the model's output after epochs 1, every, 2 * every, ..."""
+        if epoch == 0 or (epoch + 1) % self._every == 0:
+            self.epochs.append(epoch + 1)
+            self.outputs.append(np.asarray(self.model(self._images, training=False), np.float32))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The records so far."""
+        outputs = np.stack(self.outputs) if self.outputs else np.zeros((0, *self._images.shape))
+        return {"epochs": np.array(self.epochs, np.int64), "outputs": outputs}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes the records back."""
+        self.epochs = [int(epoch) for epoch in state["epochs"]]
+        self.outputs = list(state["outputs"])
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Writes the full state after each epoch; must come behind every callback that has one.
+
+    Args:
+        run: whose folder it goes into.
+        parts: everything with a state, by name.
+        history: the columns so far; a row is added an epoch.
+    """
+
+    def __init__(
+        self, run: runs.Run, parts: Mapping[str, Stateful], history: dict[str, list[float]]
+    ) -> None:
+        super().__init__()
+        self._run = run
+        self._parts = parts
+        self.history = history
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Adds the epoch's row, then writes the state and `history.csv`."""
+        for name, value in {"epoch": epoch + 1, **(logs or {})}.items():
+            self.history.setdefault(name, []).append(value)
+        arrays = {
+            f"{part}/{name}": value
+            for part, stateful in self._parts.items()
+            for name, value in stateful.state().items()
+        }
+        for name, column in self.history.items():
+            arrays[f"history/{name}"] = np.array(column)
+        runs.write_arrays(self._run.checkpoint, arrays)
+        self._run.write_history(self.history)
+
+
+def read_state(run: runs.Run) -> dict[str, dict[str, np.ndarray]] | None:
+    """The state that `Checkpoint` wrote, by part; None where no epoch was finished.
+
+    Raises:
+        config.InputError: if the file is damaged.
+    """
+    if not run.checkpoint.exists():
+        return None
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for key, value in runs.read_arrays(run.checkpoint).items():
+        part, _, name = key.partition("/")
+        parts.setdefault(part, {})[name] = value
+    return parts
+
+
+class Progress(keras.callbacks.Callback):
+    """A bar that says epoch, losses and time left; one line an epoch where there is no terminal.
+
+    Args:
+        epochs: the most that will be trained.
+        steps: of one epoch.
+        first_epoch: number of epochs that are already done.
+        is_terminal: whether a bar can be drawn.
+    """
+
+    def __init__(self, epochs: int, steps: int, first_epoch: int, is_terminal: bool) -> None:
+        super().__init__()
+        self._epochs, self._steps = epochs, steps
+        self._first_epoch, self._is_terminal = first_epoch, is_terminal
+        self._bar: tqdm.tqdm | None = None
+        self._began = 0.0
+        self._losses = ""
+        # Keras calls a batch hook only where one is defined: without a bar none is paid for.
+        if is_terminal:
+            self.on_train_batch_end = self._advance
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Starts the clock, and the bar."""
+        self._began = time.perf_counter()
+        if self._is_terminal:
+            self._bar = tqdm.tqdm(
+                total=self._epochs * self._steps,
+                initial=self._first_epoch * self._steps,
+                bar_format="{desc} {bar} {percentage:3.0f}% {elapsed} (at most {remaining} left)"
+                "{postfix}",
+                dynamic_ncols=True,
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Names the epoch."""
+        if self._bar is not None:
+            self._bar.set_description_str(f"epoch {epoch + 1}/{self._epochs}")
+
+    def _advance(self, batch: int, logs: dict | None = None) -> None:
+        """Moves the bar; `batch` counts from 0 within the epoch."""
+        if self._bar is not None:
+            epochs_done = self._bar.n // self._steps
+            step = min(batch + 1, self._steps - 1)
+            self._bar.n = max(self._bar.n, epochs_done * self._steps + step)
+            self._bar.set_postfix_str(f"loss {(logs or {}).get('loss', np.nan):.5f}{self._losses}")
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Shows the epoch's numbers."""
+        logs = logs or {}
+        self._losses = f", validation {logs['val_loss']:.5f}" if "val_loss" in logs else ""
+        done = epoch + 1
+        if self._bar is not None:
+            self._bar.n = done * self._steps
+            self._bar.set_postfix_str(f"loss {logs['loss']:.5f}{self._losses}")
+            return
+        elapsed = time.perf_counter() - self._began
+        left = elapsed / (done - self._first_epoch) * (self._epochs - done)
+        print(
+            f"epoch {done}/{self._epochs}: loss {logs['loss']:.5f}{self._losses}, "
+            f"{logs.get('images_per_second', np.nan):,.0f} images/s, at most {clock(left)} left",
+            flush=True,
+        )
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds: 75.2 -> `1:15`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

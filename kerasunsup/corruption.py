@@ -1,0 +1,101 @@
+"""Corrupted images: Gaussian noise and cropped-out holes, pure functions of a batch and a seed.
+
+Everything runs inside `tf.function` and `tf.data` as well as eagerly. The same images and seed
+give the same corruption; the images of one batch are corrupted independently of each other.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+# Named rather than left to TensorFlow's choice, so that a seed means the same on every device.
+# It is also the only one that a CPU runs: "threefry" fails there (TensorFlow 2.21).
+_GENERATOR = "philox"
+
+
+def gaussian_noise(images: tf.Tensor, sigma: float | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Images with independent Gaussian noise on every value, clipped.
+
+    Args:
+        images: (batch, height, width, channels), float32 in [0, 1].
+        sigma: standard deviation of the noise before clipping, >= 0, on the images' scale.
+        seed: (2,), integers.
+
+    Returns:
+        clip(images + sigma * noise, 0, 1), of the images' shape, float32.
+
+    Raises:
+        ValueError: if the images have no four dimensions or sigma is a negative number.
+    """
+    images = _batch(images)
+    if not tf.is_tensor(sigma) and not sigma >= 0.0:
+        raise ValueError(f"sigma must be at least 0, received {sigma}")
+    noise = tf.random.stateless_normal(tf.shape(images), seed, alg=_GENERATOR)
+    noise = tf.ensure_shape(noise, images.shape)
+    return tf.clip_by_value(images + tf.cast(sigma, tf.float32) * noise, 0.0, 1.0)
+
+
+def hole_mask(images: tf.Tensor, pixels: int, seed: tf.Tensor) -> tf.Tensor:
+    """One square hole in each image, at a place drawn uniformly from those wholly inside it.
+
+    Args:
+        images: (batch, height, width, channels); only the shape is used.
+        pixels: side of the hole, from 0 (no hole) to the smaller side of the images.
+        seed: (2,), integers.
+
+    Returns:
+        (batch, height, width, 1), float32: 0 in the hole, 1 elsewhere.
+
+    Raises:
+        ValueError: if the hole does not fit, or height and width are not known.
+    """
+    images = _batch(images)
+    height, width = images.shape[1:3]
+    if height is None or width is None:
+        raise ValueError(
+            f"images must have a known height and width, received the shape {images.shape}"
+        )
+    if not 0 <= pixels <= min(height, width):
+        raise ValueError(
+            f"a hole of {pixels} x {pixels} pixels does not fit into images of {height} x {width}: "
+            f"use 0 to {min(height, width)}"
+        )
+    choices = tf.constant([height - pixels + 1, width - pixels + 1], tf.float32)
+    uniform = tf.random.stateless_uniform((tf.shape(images)[0], 2), seed, alg=_GENERATOR)
+    corner = tf.minimum(tf.floor(uniform * choices), choices - 1.0)  # rounding may reach choices
+    top, left = corner[:, :1], corner[:, 1:]  # (batch, 1) each
+    rows, columns = tf.range(height, dtype=tf.float32), tf.range(width, dtype=tf.float32)
+    in_rows = (rows >= top) & (rows < top + float(pixels))  # (batch, height)
+    in_columns = (columns >= left) & (columns < left + float(pixels))  # (batch, width)
+    hole = in_rows[:, :, None] & in_columns[:, None, :]
+    mask = tf.cast(~hole, tf.float32)[..., None]
+    return tf.ensure_shape(mask, (images.shape[0], height, width, 1))
+
+
+def cut_holes(images: tf.Tensor, pixels: int, seed: tf.Tensor) -> tf.Tensor:
+    """Images with one square hole each, filled with black.
+
+    Args:
+        images: (batch, height, width, channels), float32 in [0, 1].
+        pixels: side of the hole, from 0 (no hole) to the smaller side of the images.
+        seed: (2,), integers; `hole_mask` with the same one tells where the holes are.
+
+    Returns:
+        images * hole_mask, of the images' shape, float32.
+
+    Raises:
+        ValueError: if the hole does not fit, or height and width are not known.
+    """
+    images = _batch(images)
+    return images * hole_mask(images, pixels, seed)
+
+
+def _batch(images: tf.Tensor) -> tf.Tensor:
+    """The images as a float32 tensor of four dimensions."""
+    images = tf.convert_to_tensor(images, tf.float32)
+    if images.shape.rank != 4:
+        raise ValueError(
+            "images must be (batch, height, width, channels), received the shape "
+            f"{images.shape}: add the missing dimension"
+        )
+    return images

@@ -1,0 +1,372 @@
+"""What `--data` names, as training, validation and test images, and as batches for training."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import weakref
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerasunsup import arrays, catalogue, config, folders, images, stores
+
+LEAST_TRAINING = 10
+MOST_VALIDATION = 5000
+
+# TensorFlow copies an array that becomes a tensor: worth 0.1 ms a batch, but not a second gigabyte.
+_TENSOR_LIMIT = 256 << 20
+
+# (images (batch, height, width, channels), seed int32 (2,)) -> the element that the model gets.
+Prepare = Callable[[Any, Any], Any]
+
+
+_TENSORS: weakref.WeakKeyDictionary[stores.MemoryStore, Any] = weakref.WeakKeyDictionary()
+
+
+class ImageSet:
+    """A set of images of one shape, in memory or on disk; a subset shares its parent's store.
+
+    Args:
+        store: holds the pixels.
+        indices: the positions in the store that belong to the set, in order; None means all.
+        files: relative names of the files, one an image of the store.
+
+    Attributes:
+        shape: (height, width, channels).
+        files: relative names, one an image of this set; None where images are not files.
+    """
+
+    def __init__(
+        self,
+        store: stores.Store,
+        indices: np.ndarray | None = None,
+        files: list[str] | None = None,
+    ) -> None:
+        self.shape = store.shape
+        self._store = store
+        self._indices = np.arange(len(store)) if indices is None else indices.astype(np.int64)
+        self._all_files = files
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @property
+    def files(self) -> list[str] | None:
+        """Relative names, one an image; None where images do not come from files of their own."""
+        if self._all_files is None:
+            return None
+        return [self._all_files[index] for index in self._indices]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of every pixel and of the order; the same in memory and on disk."""
+        digest = hashlib.sha256(self._store.fingerprint.encode())
+        digest.update(self._indices.tobytes())
+        return digest.hexdigest()[:16]
+
+    def subset(self, indices: np.ndarray | Iterable[int]) -> ImageSet:
+        """The images at these positions of this set, in this order; nothing is copied."""
+        chosen = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices), np.int64)
+        return ImageSet(self._store, self._indices[chosen], self._all_files)
+
+    def array(self, indices: np.ndarray | Iterable[int] | None = None) -> np.ndarray:
+        """The images as one array; a large set on disk need not fit into memory.
+
+        Args:
+            indices: positions in this set; None means all.
+
+        Returns:
+            float32 (num_images, height, width, channels) in [0, 1].
+        """
+        chosen = self if indices is None else self.subset(indices)
+        return _to_float(self._store.read(chosen._indices))
+
+    def gather(self, indices: tf.Tensor) -> tf.Tensor:
+        """The images at these positions, inside a graph such as a `tf.data` map.
+
+        Args:
+            indices: int64 (batch,).
+
+        Returns:
+            float32 (batch, height, width, channels) in [0, 1]; the same bits as `array` gives.
+        """
+        with tf.init_scope(), tf.device("CPU"):  # held by the graph, not written into it
+            order = tf.constant(self._indices)
+        positions = tf.gather(order, indices)
+        store = self._store
+        if isinstance(store, stores.MemoryStore) and store.pixels.nbytes <= _TENSOR_LIMIT:
+            pixels = tf.gather(_tensor(store), positions)
+        else:
+            pixels = tf.numpy_function(store.read, [positions], store.dtype, stateful=False)
+        pixels = tf.ensure_shape(pixels, (indices.shape[0], *self.shape))
+        if pixels.dtype == tf.float32:
+            return pixels
+        return tf.cast(pixels, tf.float32) / tf.constant(255.0)
+
+
+def _tensor(store: stores.MemoryStore) -> tf.Tensor:
+    """The store's array as one tensor, made once for all sets of the store."""
+    if store not in _TENSORS:
+        with tf.init_scope(), tf.device("CPU"):
+            _TENSORS[store] = tf.constant(store.pixels)
+    return _TENSORS[store]
+
+
+def _to_float(pixels: np.ndarray) -> np.ndarray:
+    return images.to_unit(pixels) if pixels.dtype == np.uint8 else pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """int64 (num_images,) of each split: the class of each image, from 0."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """One data set, cut in three; the labels stand apart.
+
+    Attributes:
+        train: drawn in an order that follows from the seed, so that its head mixes the classes.
+        validation: drawn likewise.
+        test: the data's own test set in its own order, else drawn likewise.
+        name: what the data is called in titles.
+        class_names: one a class; None where there are no labels or no names.
+        labels: None where the data has none.
+    """
+
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+    name: str
+    class_names: tuple[str, ...] | None
+    labels: Labels | None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return self.train.shape
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of the three splits' content and order, and of the labels."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.validation, self.test):
+            digest.update(split.fingerprint.encode())
+        if self.labels is not None:
+            for values in (self.labels.train, self.labels.validation, self.labels.test):
+                digest.update(values.tobytes())
+        return digest.hexdigest()[:16]
+
+
+def read(
+    name_or_path: str,
+    *,
+    image_size: int | None = None,
+    memory_limit: int = stores.MEMORY_LIMIT,
+) -> stores.Source:
+    """All images that `--data` names: `mnist`, else a path that exists, else a TFDS name.
+
+    Args:
+        name_or_path: as the user gave it.
+        image_size: resize to this height and width; None keeps the data's own.
+        memory_limit: bytes of pixels above which a folder or a TFDS set is kept on disk.
+
+    Returns:
+        The images in the data's own order, unsplit; `ImageSet(source.store, files=source.files)`
+        makes a set of them.
+
+    Raises:
+        config.InputError: if there is no such data, or it cannot be used.
+        OSError: if the disk is full.
+    """
+    if not name_or_path.strip():
+        raise config.InputError("--data is empty: give 'mnist', a TFDS name, a folder or a .npz")
+    path = Path(name_or_path).expanduser()
+    try:
+        if name_or_path == "mnist":
+            source = catalogue.read_mnist(image_size)
+        elif path.is_dir():
+            idx_files = arrays.idx_files(path)
+            if idx_files:
+                source = arrays.read_idx(path, idx_files, image_size)
+            else:
+                source = folders.read(path, image_size, memory_limit)
+        elif path.suffix.lower() == ".npz" and path.is_file():
+            source = arrays.read_npz(path, image_size)
+        elif path.exists():
+            raise config.InputError(
+                f"--data {path} is neither a folder nor a .npz file: give a folder of images or of "
+                "IDX files, a .npz, or a TFDS name"
+            )
+        else:
+            source = catalogue.read(name_or_path, image_size, memory_limit)
+        stores.check_sides(source.store.shape)
+    except stores.SideError as error:
+        raise config.InputError(f"--data {name_or_path}: {error}") from error
+    except PermissionError as error:
+        raise config.InputError(
+            f"--data {name_or_path}: no permission to use {error.filename}: change its rights"
+        ) from error
+    return source
+
+
+def load(settings: config.TrainingConfig, *, memory_limit: int = stores.MEMORY_LIMIT) -> Splits:
+    """Training, validation and test images of `settings.data`.
+
+    The test set is the data's own, else 10 % drawn by the seed. Of the rest 10 %, at most 5,000,
+    are drawn for validation. Then `limit` and `test_limit` apply.
+
+    Args:
+        settings: whose `data`, `image_size`, `limit`, `test_limit` and `seed` are used.
+        memory_limit: bytes of pixels above which a folder or a TFDS set is kept on disk.
+
+    Raises:
+        config.InputError: if there is no such data, or it cannot be used.
+        OSError: if the disk is full.
+    """
+    source = read(settings.data, image_size=settings.image_size, memory_limit=memory_limit)
+    train, validation, test = _split(
+        len(source.store), source.num_test, settings.limit, settings.test_limit, settings.seed
+    )
+    if len(train) < LEAST_TRAINING or not len(validation) or not len(test):
+        raise config.InputError(
+            f"--data {settings.data} gives {len(train)} training, {len(validation)} validation and "
+            f"{len(test)} test images, at least {LEAST_TRAINING}, 1 and 1 are needed: add images, "
+            "or raise --limit"
+        )
+    everything = ImageSet(source.store, files=source.files)
+    labels = source.labels
+    return Splits(
+        train=everything.subset(train),
+        validation=everything.subset(validation),
+        test=everything.subset(test),
+        name=source.name,
+        class_names=source.class_names,
+        labels=None if labels is None else Labels(labels[train], labels[validation], labels[test]),
+    )
+
+
+def _split(
+    num_images: int, num_test: int, limit: int | None, test_limit: int | None, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Disjoint positions of training, validation and test images, int64."""
+    generator = np.random.default_rng(seed)
+    if num_test:
+        test = np.arange(num_images - num_test, num_images)
+        if test_limit is not None:
+            test = generator.permutation(test)[:test_limit]
+        rest = generator.permutation(num_images - num_test)
+    else:
+        order = generator.permutation(num_images)
+        num_test = max(1, num_images // 10)
+        test, rest = order[:num_test][:test_limit], order[num_test:]
+    num_validation = min(MOST_VALIDATION, max(1, len(rest) // 10))
+    validation, train = rest[:num_validation], rest[num_validation:]
+    return train[:limit], validation[:test_limit], test
+
+
+def steps_per_epoch(image_set: ImageSet, batch_size: int) -> int:
+    """Full batches in an epoch, at least one."""
+    return max(1, len(image_set) // batch_size)
+
+
+def training_batches(
+    image_set: ImageSet,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int | tf.Variable = 0,
+    prepare: Prepare | None = None,
+) -> tf.data.Dataset:
+    """The full batches of one epoch, whose order follows from (seed, epoch) and nothing else.
+
+    So a run that goes on with some epoch sees exactly the batches that it would have seen.
+    What does not fill a batch is left out of that epoch.
+
+    Args:
+        image_set: to draw from.
+        batch_size: images a batch; all of them where there are fewer.
+        seed: 0 to 2**31 - 1.
+        epoch: from 0. A variable is read anew whenever an iteration begins, so that one data set
+            serves a whole training.
+        prepare: (images, seed) -> element. The seed, int32 (2,), follows from (seed, epoch, step).
+
+    Returns:
+        Elements of `prepare`, else (images, images): input and target, float32 (batch, height,
+        width, channels) in [0, 1].
+    """
+    num_images = len(image_set)
+    batch_size = min(batch_size, num_images)
+    num_steps = steps_per_epoch(image_set, batch_size)
+
+    def batches_of_epoch(_: tf.Tensor) -> tf.data.Dataset:
+        key = tf.stack([tf.constant(seed, tf.int32), tf.cast(epoch, tf.int32)])
+        order = tf.random.experimental.stateless_shuffle(tf.range(num_images), seed=key)
+        order = tf.cast(order[: num_steps * batch_size], tf.int64)
+        seeds = tf.random.stateless_uniform(
+            (num_steps, 2),
+            seed=tf.random.experimental.stateless_fold_in(key, 1),  # apart from the order's
+            minval=None, maxval=None, dtype=tf.int32,
+        )  # fmt: skip
+        return tf.data.Dataset.from_tensor_slices(
+            (tf.reshape(order, (num_steps, batch_size)), seeds)
+        )
+
+    # Made inside a map, the order is computed when an iteration begins and not before.
+    batches = tf.data.Dataset.range(1).flat_map(batches_of_epoch)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(num_steps))
+    return _elements(batches, image_set, prepare)
+
+
+def evaluation_batches(
+    image_set: ImageSet, batch_size: int, *, seed: int = 0, prepare: Prepare | None = None
+) -> tf.data.Dataset:
+    """Every image once, in order; the last batch may be smaller.
+
+    Args:
+        image_set: to read.
+        batch_size: images a batch.
+        seed: with the number of the batch it makes the seed that `prepare` gets, so that every
+            pass is prepared alike.
+        prepare: as for `training_batches`.
+
+    Returns:
+        Elements as those of `training_batches`.
+    """
+    num_images = len(image_set)
+
+    def batch_of(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        step = tf.cast(start // batch_size, tf.int32)
+        indices = tf.range(start, tf.minimum(start + batch_size, num_images))
+        return indices, tf.stack([tf.constant(seed, tf.int32), step])
+
+    batches = tf.data.Dataset.range(0, num_images, batch_size).map(batch_of)
+    return _elements(batches, image_set, prepare)
+
+
+def _elements(
+    batches: tf.data.Dataset, image_set: ImageSet, prepare: Prepare | None
+) -> tf.data.Dataset:
+    """(indices, seed) -> what the model gets, two batches at a time, in order, ahead of need."""
+
+    def element(indices: tf.Tensor, seed: tf.Tensor) -> Any:
+        gathered = image_set.gather(indices)
+        return (gathered, gathered) if prepare is None else prepare(gathered, seed)
+
+    options = tf.data.Options()
+    options.deterministic = True
+    options.autotune.enabled = False  # its thread costs more than these maps do
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return (
+        batches.map(element, num_parallel_calls=2, deterministic=True)
+        .prefetch(4)
+        .with_options(options)
+    )

@@ -1,0 +1,365 @@
+"""What a trained autoencoder is worth: its numbers and figures, each from arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasunsup import (
+    board,
+    callbacks,
+    config,
+    corruption,
+    data,
+    figures,
+    images,
+    judge,
+    latent,
+    metrics,
+    runs,
+    training,
+)
+
+_SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+_HOLES = (4, 6, 8, 10, 12, 14)  # pixels
+_SHOWN = 12  # images a row where they are drawn at random
+_FITTED_CODES = 50_000  # training codes that samplers and distances are fitted to, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """A trained model with its data, and where its pictures go."""
+
+    model: keras.Model
+    splits: data.Splits
+    settings: config.AutoencoderConfig
+    run: runs.Run
+    tensorboard: board.Board
+    test_images: np.ndarray  # float32 (num_test, height, width, channels)
+
+    def show(self, name: str, figure: figures.Figure, text: str) -> None:
+        """Puts one figure into the run folder and into TensorBoard."""
+        self.run.write_figure(name, figures.to_png(figure))
+        self.tensorboard.figure(name, figures.to_pixels(figure), text=text)
+
+    def apply(self, inputs: np.ndarray) -> np.ndarray:
+        """The model's output for a batch of any size, float32."""
+        return self.model.predict(inputs, batch_size=500, verbose=0)
+
+    def part(self, name: str, inputs: np.ndarray) -> np.ndarray:
+        """The output of the `encoder` or the `decoder`, float32."""
+        return self.model.get_layer(name).predict(inputs, batch_size=500, verbose=0)
+
+
+def report(
+    model: keras.Model,
+    splits: data.Splits,
+    settings: config.AutoencoderConfig,
+    run: runs.Run,
+    tensorboard: board.Board,
+    fitted: training.Fitted,
+    snapshots: callbacks.Snapshots,
+) -> dict[str, float]:
+    """All numbers of a trained autoencoder; draws and writes its figures on the way.
+
+    Returns:
+        Flat, names are paths, as `metrics.json` holds them.
+    """
+    bench = Bench(model, splits, settings, run, tensorboard, splits.test.array())
+    numbers: dict[str, float] = {
+        "epochs": len(fitted.history["epoch"]),
+        "best_epoch": fitted.best_epoch,
+        "training_seconds": fitted.seconds,
+        "validation/mse": fitted.history["val_loss"][fitted.best_epoch - 1],
+    }
+    print("measuring: test error, corruption, encoded space, samples", flush=True)
+    numbers |= reconstruction(bench, fitted)
+    draw_snapshots(bench, snapshots)
+    numbers |= restoration(bench)
+    numbers |= encoded_space(bench)
+    numbers |= sampling(bench)
+    return numbers
+
+
+def example_indices(splits: data.Splits) -> np.ndarray:
+    """Test images for the pictures: the first of each class, or the first ten; at most twelve."""
+    if splits.labels is None:
+        return np.arange(min(10, len(splits.test)))
+    _, first = np.unique(splits.labels.test, return_index=True)
+    return first[:_SHOWN]
+
+
+def class_labels(splits: data.Splits, indices: np.ndarray) -> list[str] | None:
+    """The names of the classes of some test images; None without labels."""
+    if splits.labels is None:
+        return None
+    classes = splits.labels.test[indices]
+    if splits.class_names is None:
+        return [str(label) for label in classes]
+    return [splits.class_names[label] for label in classes]
+
+
+def reconstruction(bench: Bench, fitted: training.Fitted) -> dict[str, float]:
+    """Test error beside PCA's of the same size, and the learning curve (the study's figure 1)."""
+    outputs = bench.apply(bench.test_images)
+    flat_size = int(np.prod(bench.splits.image_shape))
+    # Images that PCA is fitted on: all of MNIST's, fewer where they are large.
+    chosen = np.arange(min(len(bench.splits.train), 400_000_000 // (4 * flat_size)))
+    pca = latent.pca_mse(
+        bench.splits.train.array(chosen),
+        bench.test_images,
+        bench.settings.latent_dim,
+        bench.settings.seed,
+    )
+    history = fitted.history
+    figure = figures.learning_curve(
+        history["epoch"],
+        history["loss"],
+        history["val_loss"],
+        best_epoch=fitted.best_epoch,
+        pca_mse=pca,
+        pca_dim=bench.settings.latent_dim,
+    )
+    bench.show("learning_curve", figure, "Mean squared error an epoch; PCA of the same size.")
+    return {
+        "test/mse": metrics.mse(outputs, bench.test_images),
+        "test/psnr_db": metrics.psnr_db(outputs, bench.test_images),
+        "test/ssim": metrics.ssim(outputs, bench.test_images),
+        "pca/mse": pca,
+    }
+
+
+def draw_snapshots(bench: Bench, snapshots: callbacks.Snapshots) -> None:
+    """The reconstruction of one image of each class while training (the study's figure 2)."""
+    indices = example_indices(bench.splits)
+    figure = figures.reconstructions_over_epochs(
+        bench.test_images[indices],
+        np.stack(snapshots.outputs),
+        snapshots.epochs,
+        column_labels=class_labels(bench.splits, indices),
+    )
+    bench.show("reconstructions", figure, "Test images and what the model made of them.")
+
+
+def restoration(bench: Bench) -> dict[str, float]:
+    """Noise and holes over their strengths, and examples (the study's figure 3)."""
+    side = min(bench.splits.image_shape[:2])
+    numbers: dict[str, float] = {}
+    holes = [hole for hole in _HOLES if hole < side]
+    swept: dict[str, list[dict[str, float]]] = {"noise": [], "crop": []}
+    for kind, strengths in (("noise", _SIGMAS), ("crop", holes)):
+        for strength in strengths:
+            found = _restored(bench, kind, strength)
+            swept[kind].append(found)
+            numbers |= {f"{kind}_{strength:g}/{name}": value for name, value in found.items()}
+    columns = {
+        kind: {name: [found[name] for found in rows] for name in rows[0]}
+        for kind, rows in swept.items()
+    }
+    bench.show(
+        "corruption_sweep",
+        figures.corruption_sweep(_SIGMAS, columns["noise"], holes, columns["crop"]),
+        "PSNR and SSIM of the corrupted input and of the output, mean over the test images.",
+    )
+    sigma = bench.settings.noise or 0.4
+    hole = bench.settings.crop or min(8, side - 1)
+    blocks = [_block(bench, "noise", sigma), _block(bench, "crop", hole)]
+    bench.show(
+        "restorations",
+        figures.restorations(blocks),
+        "Corrupted test images, the model's answer, the original; gain of PSNR in dB.",
+    )
+    return numbers
+
+
+def _corrupted(bench: Bench, kind: str, strength: float, originals: np.ndarray) -> np.ndarray:
+    seed = np.array([bench.settings.seed, round(strength * 1000)], np.int32)
+    if kind == "noise":
+        return corruption.gaussian_noise(originals, strength, seed).numpy()
+    return corruption.cut_holes(originals, int(strength), seed).numpy()
+
+
+def _restored(bench: Bench, kind: str, strength: float) -> dict[str, float]:
+    """PSNR and SSIM before and after, mean over the test images."""
+    corrupted = _corrupted(bench, kind, strength, bench.test_images)
+    outputs = bench.apply(corrupted)
+    input_psnr = metrics.psnr_db(corrupted, bench.test_images)
+    psnr = metrics.psnr_db(outputs, bench.test_images)
+    return {
+        "mse": metrics.mse(outputs, bench.test_images),
+        "input_psnr_db": input_psnr,
+        "psnr_db": psnr,
+        "gain_db": psnr - input_psnr,
+        "input_ssim": metrics.ssim(corrupted, bench.test_images),
+        "ssim": metrics.ssim(outputs, bench.test_images),
+    }
+
+
+def _block(bench: Bench, kind: str, strength: float) -> figures.Restoration:
+    originals = bench.test_images[example_indices(bench.splits)]
+    corrupted = _corrupted(bench, kind, strength, originals)
+    restored = bench.apply(corrupted)
+    gains = metrics.psnr_db_per_image(restored, originals) - metrics.psnr_db_per_image(
+        corrupted, originals
+    )
+    if kind == "noise":
+        title = f"Gaussian noise, standard deviation {strength:g}"
+        return figures.Restoration(title, corrupted, restored, originals, gains)
+    seed = np.array([bench.settings.seed, round(strength * 1000)], np.int32)
+    mask = corruption.hole_mask(originals, int(strength), seed).numpy()
+    title = f"hole of {strength:g} x {strength:g} pixels (outlined)"
+    return figures.Restoration(title, corrupted, restored, originals, gains, mask)
+
+
+def encoded_space(bench: Bench) -> dict[str, float]:
+    """Codes in two dimensions (the study's figure 8), and TensorBoard's projector."""
+    chosen = np.arange(min(bench.settings.num_codes, len(bench.test_images)))
+    codes = bench.part("encoder", bench.test_images[chosen])
+    labels = None if bench.splits.labels is None else bench.splits.labels.test[chosen]
+    components = latent.principal_components(codes, min(2, codes.shape[1]), bench.settings.seed)
+    figure = figures.encoded_space(
+        components.transform(codes),
+        components.explained_variance_ratio_,
+        latent.tsne(codes, bench.settings.seed),
+        labels,
+        bench.splits.class_names,
+    )
+    bench.show("encoded_space", figure, f"{len(codes)} codes of test images, by class.")
+    bench.tensorboard.projector(
+        codes, bench.test_images[chosen], class_labels(bench.splits, chosen)
+    )
+    return {"codes/explained_by_two_components": float(components.explained_variance_ratio_.sum())}
+
+
+Sampler = Callable[[np.ndarray, int, int], np.ndarray]
+
+# Name in metrics.json, name in the picture, (training codes, number, seed) -> codes.
+_SAMPLERS: tuple[tuple[str, str, Sampler], ...] = (
+    ("integers", "random integers", latent.sample_integers),
+    ("gaussian", "one Gaussian", latent.sample_gaussian),
+    (
+        "mixture_10",
+        "mixture of 10",
+        lambda codes, number, seed: latent.sample_mixture(codes, number, seed, 10),
+    ),
+    (
+        "mixture_100",
+        "mixture of 100",
+        lambda codes, number, seed: latent.sample_mixture(codes, number, seed, 100),
+    ),
+)
+
+
+def sampling(bench: Bench) -> dict[str, float]:
+    """New images from drawn codes (the study's figure 9): its attempt, and what cures it.
+
+    Each way is compared with real test images in the feature space of the data's judge; `real/`
+    is the same comparison for as many training images, the best that a generator can reach.
+    """
+    number = bench.settings.num_samples
+    chosen = np.arange(min(_FITTED_CODES, len(bench.splits.train)))
+    training_images = bench.splits.train.array(chosen)
+    codes = bench.part("encoder", training_images)
+    reference = bench.test_images[:number]
+    network = _judge(bench)
+    reference_features = network.describe(reference)[0]
+
+    real = training_images[: len(reference)]
+    reconstructed = bench.apply(reference)
+    sets: list[tuple[str, str, np.ndarray]] = [
+        ("real", "real images", real),
+        ("reconstructed", "reconstructions", reconstructed),
+    ]
+    drawn: dict[str, np.ndarray] = {}
+    for name, shown_name, sampler in _SAMPLERS:
+        drawn[shown_name] = sampler(codes, number, bench.settings.seed)
+        sets.append((name, shown_name, bench.part("decoder", drawn[shown_name])))
+
+    numbers: dict[str, float] = {}
+    rows = []
+    for name, shown_name, pictures in sets:
+        found = _judged(network, pictures, reference_features)
+        numbers |= {f"{name}/{key}": value for key, value in found.items()}
+        columns = {_COLUMNS[key]: value for key, value in found.items()}
+        rows.append(figures.SampleRow(shown_name, pictures[:_SHOWN], columns))
+    if network.test_accuracy is not None:
+        numbers["judge/accuracy"] = network.test_accuracy
+    bench.show(
+        "samples",
+        figures.sampled_images(rows),
+        "Images decoded from drawn codes; distance to real images, score, precision, recall.",
+    )
+    bench.show(
+        "drawn_codes",
+        figures.code_marginals(codes, drawn),
+        "Where drawn codes lie, beside the codes of training images.",
+    )
+    sheet = images.grid(sets[-1][2][:100], columns=10)
+    bench.run.write_figure("samples_mixture_100", images.encode_png(sheet))
+    bench.tensorboard.figure("samples_mixture_100", sheet, text="From a mixture of 100 Gaussians.")
+    return numbers
+
+
+_COLUMNS = {
+    "fid": "distance",
+    "classifier_score": "score",
+    "precision": "precision",
+    "recall": "recall",
+}
+
+
+def _judge(bench: Bench) -> judge.Judge:
+    labels = bench.splits.labels
+    if labels is None or len(np.unique(labels.train)) < 2:
+        return judge.of_encoder(bench.model.get_layer("encoder"))
+    return judge.classifier_of(bench.splits, bench.run.folder.parent.parent / "judge")
+
+
+def _judged(
+    network: judge.Judge, pictures: np.ndarray, reference_features: np.ndarray
+) -> dict[str, float]:
+    """Distance, precision and recall against real images, and the score where there is one."""
+    features, probabilities = network.describe(pictures)
+    found: dict[str, float] = {}
+    # A Gaussian can be fitted only to more images than the features have dimensions.
+    if min(len(features), len(reference_features)) > features.shape[1]:
+        found["fid"] = metrics.frechet_distance(features, reference_features)
+    if probabilities is not None:
+        found["classifier_score"] = metrics.classifier_score(probabilities)
+    if min(len(features), len(reference_features)) > 3:
+        found["precision"], found["recall"] = metrics.precision_recall(features, reference_features)
+    return found
+
+
+def summary(numbers: Mapping[str, Any]) -> str:
+    """The numbers that the end of a run prints, one a line."""
+    width = max(len(text) for text in _SUMMARY.values())
+    lines = [
+        f"  {text:<{width}}  {numbers[name]:>10.5g}"
+        for name, text in _SUMMARY.items()
+        if name in numbers
+    ]
+    return "\n".join(["", *lines])
+
+
+_SUMMARY = {
+    "epochs": "epochs trained",
+    "best_epoch": "best epoch, by validation",
+    "training_seconds": "training time, s",
+    "test/mse": "test error (MSE)",
+    "pca/mse": "the same, PCA of this size",
+    "test/psnr_db": "test PSNR, dB",
+    "test/ssim": "test SSIM",
+    "noise_0.4/gain_db": "gain at noise of sigma 0.4, dB",
+    "crop_8/gain_db": "gain at holes of 8 pixels, dB",
+    "real/fid": "distance to test images: training images",
+    "reconstructed/fid": "reconstructions",
+    "integers/fid": "samples, random integers",
+    "gaussian/fid": "samples, one Gaussian",
+    "mixture_10/fid": "samples, mixture of 10",
+    "mixture_100/fid": "samples, mixture of 100",
+}

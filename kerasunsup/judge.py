@@ -1,0 +1,103 @@
+"""The feature network in which sets of images are compared: trained once per data set, and kept.
+
+Distances between sets of images need features that suit the images. Networks trained on
+photographs do not suit digits and would have to be downloaded; where the data has labels, a small
+classifier of the same images serves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kerasunsup import data, export, metrics, networks, runs
+
+_EPOCHS = 4
+_MOST_BYTES = 1 << 28  # float32 training images held at once; MNIST's 55,000 are 172 MB
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """A feature network.
+
+    Attributes:
+        features: images -> features (batch, feature_dim).
+        classifier: images -> logits (batch, num_classes); None where the data has no labels.
+        test_accuracy: of the classifier; None without one.
+    """
+
+    features: keras.Model
+    classifier: keras.Model | None
+    test_accuracy: float | None
+
+    def describe(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """The features, and where there is a classifier the class probabilities.
+
+        Args:
+            images: float32 (num_images, height, width, channels) in [0, 1].
+
+        Returns:
+            float32 (num_images, feature_dim) and float32 (num_images, num_classes) or None.
+        """
+        if self.classifier is None:
+            return self.features.predict(images, batch_size=500, verbose=0), None
+        both = keras.Model(self.classifier.inputs, [self.features.output, self.classifier.output])
+        features, logits = both.predict(images, batch_size=500, verbose=0)
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return features, shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def classifier_of(splits: data.Splits, folder: Path) -> Judge:
+    """The classifier of a labelled data set, trained on its training part at the first call.
+
+    Args:
+        splits: the data, with labels of two classes or more.
+        folder: where classifiers are kept, one a data set.
+
+    Returns:
+        The judge; later runs on the same data get the same one, so they can be compared.
+
+    Raises:
+        ValueError: if there are no labels.
+    """
+    labels = splits.labels
+    if labels is None or not splits.class_names or len(splits.class_names) < 2:
+        raise ValueError("a classifier needs labels of two classes or more")
+    # The test images tell data sets apart; what a seed draws from the rest for validation does not,
+    # so that runs of several seeds are judged alike.
+    place = folder / f"{splits.test.fingerprint}-{len(splits.train)}"
+    if (place / "metrics.json").exists():
+        model = keras.models.load_model(place / "classifier.keras", compile=False)
+        accuracy = runs.read_json(place / "metrics.json")["test/accuracy"]
+        return _judge(model, accuracy)
+    most = _MOST_BYTES // (4 * int(np.prod(splits.image_shape)))
+    chosen = np.random.default_rng(0).permutation(len(splits.train))[:most]
+    model = networks.classifier(splits.image_shape, len(splits.class_names))
+    steps = max(1, len(chosen) // 128) * _EPOCHS
+    model.compile(
+        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.002, steps)),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    model.fit(
+        splits.train.array(chosen), labels.train[chosen], batch_size=128, epochs=_EPOCHS, verbose=0
+    )
+    logits = model.predict(splits.test.array(), batch_size=500, verbose=0)
+    accuracy = metrics.accuracy(labels.test, logits.argmax(axis=1))
+    export.write_keras(place / "classifier.keras", model)
+    # The numbers come last: they say that the classifier is whole.
+    runs.write_json(place / "metrics.json", {"data": splits.name, "test/accuracy": accuracy})
+    return _judge(model, accuracy)
+
+
+def _judge(model: keras.Model, accuracy: float) -> Judge:
+    features = keras.Model(model.inputs, model.get_layer("features").output, name="features")
+    return Judge(features, model, accuracy)
+
+
+def of_encoder(encoder: keras.Model) -> Judge:
+    """The encoder as feature network, for data without labels: distances in its own code space."""
+    return Judge(encoder, None, None)

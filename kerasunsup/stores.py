@@ -1,0 +1,229 @@
+"""Pixels of many images of one shape: one array in memory, or one anonymous file on disk.
+
+A store is read by position. The file has no name, so nothing is left of it however the process
+ends; it is read with positioned reads, by any number of threads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+
+import numpy as np
+
+MEMORY_LIMIT = 1 << 30  # bytes; a set that may hold more pixels is kept on disk
+LEAST_SIDE, MOST_SIDE = 8, 128
+
+_CHUNK = 1024  # images that are copied or hashed at a time
+
+
+class SideError(ValueError):
+    """Images too small or too large; the text says so, and what to do."""
+
+
+def check_sides(shape: Sequence[int]) -> None:
+    """Refuses images whose sides the networks are not made for.
+
+    Args:
+        shape: (height, width, ...).
+
+    Raises:
+        SideError: if a side is below 8 or above 128.
+    """
+    height, width = shape[:2]
+    if min(height, width) < LEAST_SIDE or max(height, width) > MOST_SIDE:
+        raise SideError(
+            f"the images are {height} x {width} pixels (height x width), sides must be "
+            f"{LEAST_SIDE} to {MOST_SIDE}: use --image-size N to resize them"
+        )
+
+
+class MemoryStore:
+    """Images in one array.
+
+    Args:
+        pixels: (num_images, height, width, channels), uint8, or float32 in [0, 1].
+    """
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels
+        self.dtype = pixels.dtype
+        self.shape: tuple[int, int, int] = pixels.shape[1:]
+        self._fingerprint = ""
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """The images at these positions, (num_indices, height, width, channels), a copy."""
+        return self.pixels[indices]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of shape, dtype and every pixel."""
+        if not self._fingerprint:
+            digest = _digest(self.shape, self.dtype)
+            for start in range(0, len(self.pixels), _CHUNK):
+                digest.update(np.ascontiguousarray(self.pixels[start : start + _CHUNK]).data)
+            self._fingerprint = digest.hexdigest()[:16]
+        return self._fingerprint
+
+
+class _Spool:
+    """An anonymous file, closed as soon as nobody holds it; unbuffered, so nothing waits."""
+
+    def __init__(self) -> None:
+        self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed below
+
+    def write(self, content: memoryview) -> None:
+        """Appends all of it, or raises OSError where the disk is full."""
+        while content.nbytes:
+            content = content[self.file.write(content) :]
+
+    def __del__(self) -> None:
+        if hasattr(self, "file"):  # opening it may have failed
+            self.file.close()
+
+
+class SpooledStore:
+    """Images in an anonymous file of raw pixels, one after the other.
+
+    Args:
+        spool: holds them; kept as long as the store lives.
+        shape: (height, width, channels) of each image.
+        length: number of images.
+        fingerprint: hex digest of shape, dtype and every pixel.
+    """
+
+    def __init__(
+        self, spool: _Spool, shape: tuple[int, int, int], length: int, fingerprint: str
+    ) -> None:
+        self.dtype = np.dtype(np.uint8)
+        self.shape = shape
+        self.fingerprint = fingerprint
+        self._spool = spool
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """The images at these positions, uint8 (num_indices, height, width, channels).
+
+        Raises:
+            IndexError: if a position is out of range.
+            OSError: if the disk cannot be read.
+        """
+        size = int(np.prod(self.shape))
+        pixels = np.empty((len(indices), size), np.uint8)
+        if len(indices) and not 0 <= np.min(indices) <= np.max(indices) < self._length:
+            raise IndexError(f"positions 0 to {self._length - 1}, received {indices}")
+        descriptor = self._spool.file.fileno()
+        for row, index in zip(pixels, np.asarray(indices).tolist(), strict=True):
+            if os.preadv(descriptor, [row.data], index * size) != size:
+                raise OSError(f"image {index} of the spooled images could not be read whole")
+        return pixels.reshape(-1, *self.shape)
+
+
+Store = MemoryStore | SpooledStore
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """All images of one data set, in the order of its files.
+
+    Attributes:
+        name: what it is called in titles: the TFDS name, or the last part of the path.
+        store: the images.
+        labels: int64 (num_images,), or None.
+        class_names: one a class, or None where there are no labels or the classes have no names.
+        files: relative names, one an image; None where images do not come from files of their own.
+        num_test: so many images at the end are the data's own test set; 0 where it has none.
+    """
+
+    name: str
+    store: Store
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] | None = None
+    files: list[str] | None = None
+    num_test: int = 0
+
+
+class Writer:
+    """Takes images one batch after the other into memory, or on disk where they are too many.
+
+    Grey images before the first one in colour become colour; grey ones after it too.
+
+    Args:
+        capacity: at most so many images will come.
+        memory_limit: in bytes; a set that could grow larger goes to disk at once.
+
+    Attributes:
+        shape: (height, width, channels) of the images so far; None before the first.
+    """
+
+    def __init__(self, capacity: int, memory_limit: int) -> None:
+        self._capacity, self._memory_limit = capacity, memory_limit
+        self._length = 0
+        self.shape: tuple[int, int, int] | None = None
+        self._array: np.ndarray | None = None
+        self._spool: _Spool | None = None
+
+    def append(self, pixels: np.ndarray) -> None:
+        """Takes images, uint8 (num_images, height, width, 1|3), of one height and width.
+
+        Raises:
+            OSError: if the disk is full.
+            SideError: if the images are too small or too large.
+        """
+        if self.shape is None:
+            check_sides(pixels.shape[1:])
+            self._open(pixels.shape[1:])
+        elif self.shape[-1] == 1 and pixels.shape[-1] == 3:
+            self._to_colour()
+        elif self.shape[-1] == 3 and pixels.shape[-1] == 1:
+            pixels = np.repeat(pixels, 3, axis=-1)
+        content = np.ascontiguousarray(pixels)
+        if self._array is not None:
+            self._array[self._length : self._length + len(content)] = content
+        elif self._spool is not None:
+            self._digest.update(content.data)
+            self._spool.write(content.reshape(-1).data)
+        self._length += len(content)
+
+    def finish(self) -> Store:
+        """All that was appended.
+
+        Raises:
+            OSError: if the disk is full.
+            ValueError: if nothing was appended.
+        """
+        if self.shape is None:
+            raise ValueError("no image was appended")
+        if self._array is not None:
+            return MemoryStore(self._array[: self._length])
+        spool, self._spool = self._spool, None
+        if spool is None:
+            raise ValueError("the writer was finished before")
+        return SpooledStore(spool, self.shape, self._length, self._digest.hexdigest()[:16])
+
+    def _open(self, shape: tuple[int, int, int]) -> None:
+        self.shape, self._length, self._array, self._spool = shape, 0, None, None
+        if self._capacity * int(np.prod(shape)) <= self._memory_limit:
+            self._array = np.empty((self._capacity, *shape), np.uint8)
+        else:
+            self._digest = _digest(shape, np.dtype(np.uint8))
+            self._spool = _Spool()
+
+    def _to_colour(self) -> None:
+        grey = self.finish()
+        self._open((*grey.shape[:2], 3))
+        for start in range(0, len(grey), _CHUNK):
+            self.append(grey.read(np.arange(start, min(start + _CHUNK, len(grey)))))
+
+
+def _digest(shape: tuple[int, ...], dtype: np.dtype) -> hashlib._Hash:
+    return hashlib.sha256(f"{tuple(map(int, shape))} {dtype}".encode())

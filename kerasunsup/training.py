@@ -1,0 +1,161 @@
+"""One `fit` for every experiment: the machine's settings, patience, logs, stop and go on."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shlex
+from collections.abc import Iterator, Mapping
+
+import keras
+import tensorflow as tf
+
+from kerasunsup import callbacks, config, data, runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """How a training went; the model holds the weights of the best epoch.
+
+    Attributes:
+        history: a column a quantity, a row an epoch; `epoch` counts from 1.
+        best_epoch: with the lowest validation loss, counted from 1.
+        seconds: of all epochs, over every session of the run.
+    """
+
+    history: Mapping[str, list[float]]
+    best_epoch: int
+    seconds: float
+
+
+@contextlib.contextmanager
+def machine(settings: config.TrainingConfig) -> Iterator[tf.distribute.Strategy]:
+    """The seeds, precision, determinism and devices that a model is built and trained under.
+
+    Yields:
+        The strategy, whose scope is entered.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    strategy = (
+        tf.distribute.MirroredStrategy()
+        if settings.strategy == "mirrored"
+        else tf.distribute.get_strategy()
+    )
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(settings.precision)
+    try:
+        with strategy.scope():
+            yield strategy
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def is_distributed() -> bool:
+    """Whether the code runs in the scope of a strategy over several devices."""
+    return tf.distribute.has_strategy()
+
+
+def compile_options() -> dict[str, int | bool]:
+    """`compile` arguments that were measured fastest on processors (see `benchmarks/`).
+
+    Sixteen steps an execution halve the overhead of small steps; XLA is left to the optimizer.
+    Under a strategy Keras fails with more than one.
+    """
+    return {"steps_per_execution": 1 if is_distributed() else 16, "jit_compile": False}
+
+
+def fit(
+    model: keras.Model,
+    splits: data.Splits,
+    settings: config.TrainingConfig,
+    run: runs.Run,
+    *,
+    prepare: data.Prepare | None = None,
+    snapshots: callbacks.Snapshots | None = None,
+) -> Fitted:
+    """Trains until the epochs are over or patience is; goes on exactly where the run stood.
+
+    Args:
+        model: compiled, its optimizer not necessarily built.
+        splits: the data; patience looks at the validation part, nothing at the test part.
+        settings: epochs, batch size, patience, seed.
+        run: whose folder receives the state of each epoch, `history.csv` and TensorBoard's events.
+        prepare: (images, seed) -> (input, target); None reconstructs the images themselves.
+        snapshots: records of a few images, kept with the state.
+
+    Returns:
+        The history of the whole run, sessions before included.
+
+    Raises:
+        config.InputError: if the stored state is damaged or the loss is no number any more.
+        config.Interrupted: on Ctrl-C; the text says how to go on.
+    """
+    epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+    steps = data.steps_per_epoch(splits.train, settings.batch_size)
+    training_batches = data.training_batches(
+        splits.train, settings.batch_size, seed=settings.seed, epoch=epoch, prepare=prepare
+    )
+    validation_batches = data.evaluation_batches(
+        splits.validation, settings.batch_size, prepare=prepare
+    )
+    model.optimizer.build(model.trainable_variables)
+    patience = callbacks.Patience(settings.patience)
+    parts: dict[str, callbacks.Stateful] = {
+        "model": callbacks.ModelState(model),
+        "patience": patience,
+    }
+    if snapshots is not None:
+        parts["snapshots"] = snapshots
+    history: dict[str, list[float]] = {}
+    stored = callbacks.read_state(run)
+    is_over = False
+    if stored is not None:
+        history = {name: column.tolist() for name, column in stored["history"].items()}
+        try:
+            for name, part in parts.items():
+                part.restore(stored[name])
+        except (KeyError, ValueError) as error:
+            raise config.InputError(
+                f"{run.checkpoint} does not fit this version's model ({error}): start a new run"
+            ) from error
+        is_over = patience.is_exhausted(stored["patience"])
+    first_epoch = len(history.get("epoch", []))
+    progress = callbacks.Progress(settings.epochs, steps, first_epoch, runs.is_terminal())
+    try:
+        model.fit(
+            training_batches,
+            validation_data=validation_batches,
+            epochs=first_epoch if is_over else max(first_epoch, settings.epochs),
+            initial_epoch=first_epoch,
+            shuffle=False,
+            verbose=0,
+            callbacks=[
+                callbacks.EpochOrder(epoch),
+                callbacks.Measure(steps * min(settings.batch_size, len(splits.train))),
+                callbacks.StopOnNonFinite(),
+                patience,
+                *([] if snapshots is None else [snapshots]),
+                keras.callbacks.TensorBoard(run.folder, write_graph=first_epoch == 0),
+                callbacks.Checkpoint(run, parts, history),
+                progress,
+            ],
+        )
+    except KeyboardInterrupt:
+        raise config.Interrupted(how_to_resume(run, len(history.get("epoch", [])))) from None
+    finally:
+        progress.close()
+    return Fitted(history, patience.best_epoch + 1, sum(history["seconds"]))
+
+
+def how_to_resume(run: runs.Run, epochs_done: int) -> str:
+    """The line that tells a user how a stopped run goes on."""
+    logs = run.folder.parent.parent
+    arguments = ["--resume", "--name", run.name]
+    if str(logs) != "logs":
+        arguments += ["--logs", str(logs)]
+    return (
+        f"stopped, {epochs_done} epochs are saved; go on with: "
+        f"python -m kerasunsup.{run.experiment} {shlex.join(arguments)}"
+    )

@@ -1,0 +1,775 @@
+"""Every source of images, bad input of every kind, splits, and the order of batches."""
+
+import errno
+import gzip
+import io
+import itertools
+import struct
+import tempfile
+import time
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from kerasunsup import arrays, catalogue, config, data, images, stores
+
+
+def settings(source, **options) -> config.TrainingConfig:
+    return config.TrainingConfig(data=str(source), **options)
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def write_images(folder, pixels, *, start: int = 0, suffix: str = ".png") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, picture in enumerate(pixels, start):
+        (folder / f"{index:04d}{suffix}").write_bytes(images.encode_png(picture))
+
+
+def refusal(source, **options) -> str:
+    """The one line that refuses the data."""
+    with pytest.raises(config.InputError) as caught:
+        data.load(settings(source, **options))
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.fixture(scope="module")
+def mnist() -> data.Splits:
+    return data.load(settings("mnist"))
+
+
+# ------------------------------------------------------------------------------------------ MNIST
+
+
+def test_mnist_is_whole_and_equals_what_tfds_reads(mnist):
+    assert [len(mnist.train), len(mnist.validation), len(mnist.test)] == [55_000, 5000, 10_000]
+    assert mnist.image_shape == (28, 28, 1)
+    assert mnist.class_names == tuple("0123456789")
+    assert mnist.train.files is None
+    assert mnist.labels.train.dtype == np.int64
+    expected = tfds.load(
+        "mnist", data_dir=str(catalogue.PACKAGED), split="test", batch_size=-1, download=False
+    )
+    assert np.array_equal(mnist.test.array(), images.to_unit(expected["image"].numpy()))
+    assert np.array_equal(mnist.labels.test, expected["label"].numpy())
+
+
+def test_mnist_needs_no_network_and_is_silent(monkeypatch, capfd):
+    def refuse(*_args, **_kwargs):
+        raise OSError("no network here")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    start = time.perf_counter()
+    data.read("mnist")
+    assert time.perf_counter() - start < 20.0  # about 2 s on a machine at rest
+    assert capfd.readouterr() == ("", "")
+
+
+def test_missing_mnist_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(catalogue, "PACKAGED", tmp_path)
+    assert "missing or damaged" in refusal("mnist")
+
+
+def test_batches_of_mnist_are_fast(mnist):
+    batches = iter(data.training_batches(mnist.train, 128, seed=0))
+    next(batches)
+    start = time.perf_counter()
+    for _ in range(200):
+        next(batches)
+    assert (time.perf_counter() - start) / 200 < 0.005  # 0.3 ms on a machine at rest
+
+
+# ------------------------------------------------------------------------------------------- TFDS
+
+
+def test_unknown_name_suggests_the_closest():
+    text = refusal("cifar01")
+    assert "no such file or folder" in text
+    assert "cifar10" in text
+
+
+def test_missing_path_is_one_line(tmp_path):
+    assert "no such file or folder" in refusal(tmp_path / "missing")
+
+
+def test_empty_name_is_one_line():
+    assert "--data is empty" in refusal(" ")
+
+
+def test_folder_without_permission_is_one_line(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    assert f"no permission to use {tmp_path}" in refusal(tmp_path)
+
+
+def test_unknown_configuration_is_one_line():
+    assert "cannot use this name" in refusal("mnist/nonsense")
+
+
+def test_missing_network_is_one_line(monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise ConnectionError("Failed to resolve\nhost")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", refuse)
+    text = refusal("fashion_mnist")
+    assert "could not be downloaded (ConnectionError: Failed to resolve host)" in text
+    assert "network" in text
+
+
+def test_full_disk_while_downloading_goes_through(monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        data.load(settings("fashion_mnist"))
+
+
+class FakeInfo:
+    def __init__(self, features, counts):
+        self.features = tfds.features.FeaturesDict(features)
+        self.splits = {
+            split: type("Info", (), {"num_examples": count}) for split, count in counts.items()
+        }
+
+
+class FakeBuilder:
+    """Stands for a TFDS data set that is on disk already."""
+
+    def __init__(self, features, examples):
+        self.info = FakeInfo(features, {split: len(part) for split, part in examples.items()})
+        self._examples = examples
+
+    def as_dataset(self, *, split, read_config, decoders):
+        del read_config, decoders
+        examples = self._examples[split]
+        signature = {
+            key: tf.TensorSpec(value.shape if key == "label" else (None, None, None), value.dtype)
+            for key, value in examples[0].items()
+        }
+        return tf.data.Dataset.from_generator(lambda: examples, output_signature=signature)
+
+
+def use_tfds(monkeypatch, features, **examples):
+    builder = FakeBuilder(features, examples)
+    monkeypatch.setattr(catalogue, "_prepared_builder", lambda _name: builder)
+
+
+def tfds_examples(pixels, labels=None):
+    labels = range(len(pixels)) if labels is None else labels
+    return [
+        {"image": picture, "label": np.int64(label % 3)}
+        for picture, label in zip(pixels, labels, strict=True)
+    ]
+
+
+LABELLED = {
+    "image": tfds.features.Image(),
+    "label": tfds.features.ClassLabel(names=["ant", "bee", "cat"]),
+}
+
+
+def test_tfds_test_split_is_the_test_set(monkeypatch):
+    pixels = noise(40, 8, 8, 3)
+    use_tfds(
+        monkeypatch,
+        LABELLED,
+        train=tfds_examples(pixels[:30]),
+        validation=tfds_examples(pixels[:2]),
+        test=tfds_examples(pixels[30:]),
+    )
+    splits = data.load(settings("cifar10"))
+    assert np.array_equal(splits.test.array(), images.to_unit(pixels[30:]))
+    assert splits.class_names == ("ant", "bee", "cat")
+    assert splits.labels.test.tolist() == [index % 3 for index in range(10)]
+    assert (len(splits.train), len(splits.validation), splits.name) == (27, 3, "cifar10")
+
+
+def test_tfds_validation_split_takes_the_place_of_a_missing_test_split(monkeypatch):
+    pixels = noise(40, 8, 8, 4)
+    features = {"image": tfds.features.Image()}
+    parts = {"train": pixels[:30], "validation": pixels[30:]}
+    use_tfds(
+        monkeypatch,
+        features,
+        **{name: [{"image": picture} for picture in part] for name, part in parts.items()},
+    )
+    splits = data.load(settings("cifar10"), memory_limit=0)
+    assert len(splits.test) == 10
+    assert splits.image_shape == (8, 8, 3)  # opacity laid over white
+    assert splits.labels is None
+    assert splits.class_names is None
+
+
+def test_tfds_files_on_disk_are_read_in_their_order(monkeypatch, tmp_path):
+    pixels = noise(30, 8, 9, 3)
+    features = {**LABELLED, "mask": tfds.features.Image(shape=(None, None, 1))}
+    examples = [{**example, "mask": noise(5, 5, 1)} for example in tfds_examples(pixels)]
+    part = tf.data.Dataset.from_generator(
+        lambda: examples,
+        output_signature={
+            "image": tf.TensorSpec((None, None, 3), tf.uint8),
+            "label": tf.TensorSpec((), tf.int64),
+            "mask": tf.TensorSpec((None, None, 1), tf.uint8),
+        },
+    )
+    builder = tfds.dataset_builders.store_as_tfds_dataset(
+        name="small",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(features),
+        split_datasets={"train": part},
+        data_dir=str(tmp_path),
+        disable_shuffling=True,
+    )
+    monkeypatch.setattr(catalogue, "_prepared_builder", lambda _name: builder)
+    source = data.read("small")
+    assert np.array_equal(source.store.read(np.arange(30)), pixels)
+    assert source.labels.tolist() == [index % 3 for index in range(30)]
+    assert source.num_test == 0
+
+
+def test_tfds_images_of_differing_sizes_need_image_size(monkeypatch):
+    mixed = tfds_examples([noise(8, 8, 3), noise(9, 8, 3)] * 10)
+    use_tfds(monkeypatch, LABELLED, train=mixed)
+    assert "--image-size" in refusal("cifar10")
+    assert data.load(settings("cifar10", image_size=8)).image_shape == (8, 8, 3)
+
+
+def test_tfds_without_usable_images_is_one_line(monkeypatch):
+    use_tfds(monkeypatch, {"text": tfds.features.Text()}, train=[{"text": "a"}])
+    assert "no feature 'image'" in refusal("glue")
+    examples = tfds_examples([np.zeros((8, 8, 1), np.uint16)])
+    use_tfds(monkeypatch, LABELLED, train=examples)
+    assert "uint16" in refusal("cifar10")
+    use_tfds(monkeypatch, LABELLED, train=tfds_examples([noise(200, 200, 3)]))
+    assert "--image-size" in refusal("cifar10")
+
+
+# ----------------------------------------------------------------------------------------- folder
+
+
+def test_flat_folder_has_files_and_no_labels(tmp_path, capsys):
+    pixels = noise(30, 10, 12, 1)
+    write_images(tmp_path, pixels)
+    (tmp_path / ".hidden.png").write_bytes(b"nothing")
+    (tmp_path / "notes.txt").write_text("no image")
+    source = data.read(str(tmp_path))
+    assert source.files == [f"{index:04d}.png" for index in range(30)]
+    assert source.labels is None
+    everything = data.ImageSet(source.store, files=source.files)
+    assert np.array_equal(everything.array(), images.to_unit(pixels))
+    splits = data.load(settings(tmp_path))
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (25, 2, 3)
+    for part in (splits.train, splits.validation, splits.test):
+        for name, picture in zip(part.files, part.array(), strict=True):
+            assert np.array_equal(picture, images.to_unit(pixels[int(name[:4])]))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_sub_folders_are_classes_with_nested_files(tmp_path):
+    write_images(tmp_path / "bee", noise(10, 8, 8, 3))
+    write_images(tmp_path / "ant", noise(10, 8, 8, 3))
+    write_images(tmp_path / "ant" / "more" / "deep", noise(5, 8, 8, 3))
+    write_images(tmp_path / ".cache", noise(1, 99, 99, 3))
+    (tmp_path / "empty").mkdir()
+    source = data.read(str(tmp_path))
+    assert source.class_names == ("ant", "bee")
+    assert source.labels.tolist() == [0] * 15 + [1] * 10
+    assert source.files == sorted(source.files)
+    assert "ant/more/deep/0002.png" in source.files
+    splits = data.load(settings(tmp_path))
+    for name, label in zip(splits.train.files, splits.labels.train, strict=True):
+        assert name.startswith(splits.class_names[label])
+
+
+def test_one_sub_folder_separates_nothing(tmp_path):
+    write_images(tmp_path / "all", noise(20, 8, 8, 1))
+    assert data.load(settings(tmp_path)).labels is None
+
+
+@pytest.mark.parametrize("memory_limit", [1 << 20, 0])
+@pytest.mark.parametrize("colour_at", [0, 5, 19])
+def test_grey_and_colour_become_colour(tmp_path, memory_limit, colour_at):
+    grey = noise(20, 8, 8, 1)
+    write_images(tmp_path, grey)
+    colour = noise(8, 8, 3, seed=1)
+    (tmp_path / f"{colour_at:04d}.png").write_bytes(images.encode_png(colour))
+    store = data.read(str(tmp_path), memory_limit=memory_limit).store
+    expected = np.repeat(grey, 3, axis=-1)
+    expected[colour_at] = colour
+    assert np.array_equal(store.read(np.arange(20)), expected)
+
+
+def test_differing_sizes_name_two_files(tmp_path):
+    write_images(tmp_path, noise(10, 8, 9, 1))
+    write_images(tmp_path, noise(10, 12, 8, 1), start=10)
+    text = refusal(tmp_path)
+    assert "0000.png is 8 x 9" in text
+    assert "0010.png is 12 x 8" in text
+    assert "--image-size" in text
+    assert data.load(settings(tmp_path, image_size=16)).image_shape == (16, 16, 1)
+
+
+@pytest.mark.parametrize("size", [7, 129])
+def test_sides_out_of_range_ask_for_image_size(tmp_path, size):
+    write_images(tmp_path, noise(20, size, 16, 1))
+    text = refusal(tmp_path)
+    assert f"{size} x 16" in text
+    assert "--image-size" in text
+    assert data.load(settings(tmp_path, image_size=32)).image_shape == (32, 32, 1)
+
+
+def test_one_unreadable_image_is_named_counted_and_skipped(tmp_path, capsys):
+    write_images(tmp_path, noise(20, 8, 8, 1))
+    (tmp_path / "0007.png").write_bytes(b"damaged")
+    source = data.read(str(tmp_path))
+    assert len(source.store) == len(source.files) == 19
+    assert "0007.png" not in source.files
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "skipped 1 of 20" in error
+    assert "0007.png (no PNG" in error
+
+
+def test_more_than_one_percent_unreadable_is_refused(tmp_path):
+    write_images(tmp_path, noise(20, 8, 8, 1))
+    for index in range(5):
+        (tmp_path / f"{index:04d}.png").write_bytes(b"damaged")
+    text = refusal(tmp_path)
+    assert "5 of 20" in text
+    assert "0002.png" in text
+    assert "and 2 more" in text
+
+
+def test_nothing_but_unreadable_images_is_refused(tmp_path):
+    (tmp_path / "only.png").write_bytes(b"damaged")
+    assert "1 of 1 images cannot be read" in refusal(tmp_path)
+
+
+def test_folders_without_images_are_told_apart(tmp_path):
+    assert "empty folder" in refusal(tmp_path)
+    (tmp_path / "notes.txt").write_text("no image")
+    assert "none of its 1 files is an image" in refusal(tmp_path)
+
+
+def test_images_beside_class_folders_are_refused(tmp_path):
+    write_images(tmp_path, noise(2, 8, 8, 1))
+    write_images(tmp_path / "ant", noise(2, 8, 8, 1))
+    assert "beside sub-folders" in refusal(tmp_path)
+
+
+def test_too_few_images_is_one_line(tmp_path):
+    write_images(tmp_path, noise(11, 8, 8, 1))
+    assert "9 training, 1 validation and 1 test images" in refusal(tmp_path)
+    write_images(tmp_path, noise(1, 8, 8, 1), start=11)
+    assert len(data.load(settings(tmp_path)).train) == 10
+    assert "raise --limit" in refusal(tmp_path, limit=9)
+
+
+def test_a_file_that_is_no_npz_is_one_line(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"")
+    assert "neither a folder nor a .npz" in refusal(path)
+
+
+def test_memory_and_disk_hold_the_same(tmp_path):
+    pixels = noise(70, 8, 10, 3)
+    write_images(tmp_path, pixels)
+    memory, disk = (
+        data.load(settings(tmp_path), memory_limit=limit) for limit in (1 << 30, 1 << 10)
+    )
+    assert isinstance(memory.train._store, stores.MemoryStore)
+    assert isinstance(disk.train._store, stores.SpooledStore)
+    assert np.array_equal(memory.train.array(), disk.train.array())
+    assert np.array_equal(memory.test.array([2, 0]), disk.test.array(np.array([2, 0])))
+    assert memory.fingerprint == disk.fingerprint
+    pair = [data.training_batches(part.train, 16, seed=5).take(9) for part in (memory, disk)]
+    for (from_memory, _), (from_disk, target) in zip(*pair, strict=True):
+        assert np.array_equal(from_memory, from_disk)
+        assert np.array_equal(from_disk, target)
+
+
+def test_spooled_images_leave_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spool"))
+    (tmp_path / "spool").mkdir()
+    write_images(tmp_path / "images", noise(20, 8, 8, 1))
+    store = data.read(str(tmp_path / "images"), memory_limit=0).store
+    assert isinstance(store, stores.SpooledStore)
+    assert not list((tmp_path / "spool").iterdir())
+    with pytest.raises(IndexError):
+        store.read(np.array([20]))
+
+
+def test_full_disk_while_spooling_goes_through(tmp_path, monkeypatch):
+    class FullDisk(io.BytesIO):
+        def write(self, _content):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_options: FullDisk())
+    write_images(tmp_path, noise(20, 8, 8, 1))
+    with pytest.raises(OSError, match="No space left"):
+        data.load(settings(tmp_path), memory_limit=0)
+
+
+# ------------------------------------------------------------------------------------------- .npz
+
+
+def test_npz_of_images_and_labels(tmp_path):
+    pixels, labels = noise(40, 9, 8), np.arange(40) % 4
+    np.savez_compressed(tmp_path / "a.npz", images=pixels, labels=labels)
+    splits = data.load(settings(tmp_path / "a.npz"))
+    assert (splits.name, splits.image_shape) == ("a", (9, 8, 1))
+    everything = {image.tobytes(): label for image, label in zip(pixels, labels, strict=True)}
+    for image, label in zip(splits.train.array(), splits.labels.train, strict=True):
+        assert everything[images.to_uint8(image).tobytes()] == label
+
+
+def test_npz_of_keras_keeps_its_test_set(tmp_path):
+    parts = {"x_train": noise(30, 8, 8, 3), "x_test": noise(10, 8, 8, 3, seed=1)}
+    labels = {"y_train": np.zeros((30, 1), np.uint8), "y_test": np.ones((10, 1), np.uint8)}
+    np.savez(tmp_path / "a.npz", **parts, **labels)
+    splits = data.load(settings(tmp_path / "a.npz"))
+    assert np.array_equal(splits.test.array(), images.to_unit(parts["x_test"]))
+    assert splits.labels.test.tolist() == [1] * 10
+    assert data.load(settings(tmp_path / "a.npz", image_size=16)).image_shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_npz_of_floats_stays_float(tmp_path, dtype):
+    values = np.random.default_rng(0).random((20, 8, 8, 1)).astype(dtype)
+    np.savez(tmp_path / "a.npz", images=values)
+    splits = data.load(settings(tmp_path / "a.npz"))
+    known = {image.tobytes() for image in values.astype(np.float32)}
+    batch = next(iter(data.evaluation_batches(splits.train, 4)))[0].numpy()
+    assert {image.tobytes() for image in batch} < known
+    assert data.load(settings(tmp_path / "a.npz", image_size=16)).train.array().max() <= 1.0
+
+
+def test_labels_of_one_part_only_are_left_out_with_a_word(tmp_path, capsys):
+    parts = {"x_train": noise(30, 8, 8), "x_test": noise(10, 8, 8)}
+    np.savez(tmp_path / "a.npz", **parts, y_train=np.zeros(30, np.int64))
+    assert data.load(settings(tmp_path / "a.npz")).labels is None
+    assert "left out" in capsys.readouterr().err
+
+
+GOOD = noise(20, 8, 8)
+SPOILT = np.full((20, 8, 8), 0.5)
+SPOILT[3, 2, 1] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"pictures": GOOD}, "holds pictures: it needs 'images'"),
+        ({}, "holds no arrays"),
+        ({"images": np.array([object()] * 20)}, "pickled"),
+        ({"images": SPOILT}, "NaN"),
+        ({"images": np.full((20, 8, 8), np.inf)}, "NaN or infinite"),
+        ({"images": GOOD.astype(np.float32)}, "goes from 0 to 255"),
+        ({"images": GOOD / 255.0 - 0.5}, "goes from -0.5"),
+        ({"images": GOOD.astype(np.int64)}, "int64"),
+        ({"images": GOOD.astype("U3")}, "<U3"),
+        ({"images": GOOD.reshape(20, 64)}, "(20, 64)"),
+        ({"images": noise(20, 8, 8, 2)}, "(20, 8, 8, 2)"),
+        ({"images": noise(0, 8, 8)}, "(0, 8, 8)"),
+        ({"images": GOOD, "labels": np.zeros(19, np.int64)}, "20 images and 19 labels"),
+        ({"images": GOOD, "labels": np.zeros(20)}, "integers"),
+        ({"images": GOOD, "labels": np.full(20, -1)}, "integers from 0"),
+        ({"images": noise(20, 7, 8)}, "--image-size"),
+        ({"x_train": GOOD, "x_test": noise(20, 9, 9)}, "differ"),
+    ],
+)
+def test_bad_npz_is_one_line(tmp_path, content, expected):
+    path = tmp_path / "a.npz"
+    np.savez(path, **content)
+    assert expected in refusal(path)
+
+
+def test_damaged_npz_is_one_line(tmp_path):
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"")
+    assert "damaged" in refusal(path)
+    np.savez_compressed(path, images=GOOD)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert "damaged" in refusal(path)
+    path.write_bytes(whole[:200] + bytes(50) + whole[250:])
+    assert "damaged" in refusal(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", b"no array")
+    assert "damaged" in refusal(path)
+
+
+def test_npz_bombs_are_refused_before_reading(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, images=np.zeros((2000, 64, 64), np.uint8))
+    monkeypatch.setattr(arrays, "LIMIT", 1 << 20)
+    assert "unpacks to" in refusal(path)
+    monkeypatch.undo()
+    buffer = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (10**9, 28, 28)}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", buffer.getvalue() + bytes(100))
+    assert "declares 784000000000 bytes" in refusal(path)
+
+
+# -------------------------------------------------------------------------------------- IDX files
+
+
+def idx(values: np.ndarray) -> bytes:
+    return struct.pack(f">I{values.ndim}I", 0x800 + values.ndim, *values.shape) + values.tobytes()
+
+
+@pytest.mark.parametrize("suffix", ["-idx{}-ubyte", ".idx{}-ubyte", "-idx{}-ubyte.gz"])
+def test_idx_files_as_mnist_has_them(tmp_path, suffix):
+    parts = {"train": noise(30, 8, 9), "t10k": noise(10, 8, 9, seed=1)}
+    for name, pixels in parts.items():
+        labels = np.arange(len(pixels), dtype=np.uint8)
+        for kind, values in (("images", pixels), ("labels", labels)):
+            content = idx(values)
+            path = tmp_path / (f"{name}-{kind}" + suffix.format(values.ndim))
+            path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    splits = data.load(settings(tmp_path))
+    assert np.array_equal(splits.test.array()[..., 0], images.to_unit(parts["t10k"]))
+    assert splits.labels.test.tolist() == list(range(10))
+    expected = images.to_unit(parts["train"])[splits.labels.train]
+    assert np.array_equal(splits.train.array()[..., 0], expected)
+
+
+@pytest.mark.parametrize("name", ["letters-images-idx3-ubyte", "letters-images", "images.gz"])
+def test_any_other_idx_file_of_images_works(tmp_path, name):
+    content = idx(noise(30, 8, 8))
+    (tmp_path / name).write_bytes(gzip.compress(content) if name[-3:] == ".gz" else content)
+    splits = data.load(settings(tmp_path, image_size=12))
+    assert (len(splits.test), splits.image_shape) == (3, (12, 12, 1))
+    assert splits.labels is None
+
+
+def test_two_files_of_training_images_are_refused(tmp_path):
+    for name in ("a-images", "b-images"):
+        (tmp_path / name).write_bytes(idx(noise(30, 8, 8)))
+    assert "a-images, b-images" in refusal(tmp_path)
+
+
+WHOLE = idx(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "nothing"),
+        (b"text instead", "does not begin as an IDX file"),
+        (b"\0\0\x0d\x03" + WHOLE[4:], "does not begin as an IDX file"),
+        (idx(np.zeros(20, np.uint8)), "does not begin as an IDX file"),
+        (WHOLE[:10], "cut off"),
+        (WHOLE[:-1], "truncated"),
+        (WHOLE + b"\0", "has more"),
+        (struct.pack(">4I", 0x803, 2**31, 2**15, 2**15), "declares"),
+        (struct.pack(">4I", 0x803, 0, 8, 8), "at least one"),
+        (idx(noise(20, 8, 8, 2)), "(8, 8, 2)"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_bad_idx_file_is_one_line(tmp_path, content, expected, packed):
+    path = tmp_path / ("train-images-idx3-ubyte" + (".gz" if packed else ""))
+    path.write_bytes(gzip.compress(content) if packed else content)
+    assert expected in refusal(tmp_path)
+
+
+def test_damaged_gzip_is_one_line(tmp_path):
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(b"no gzip")
+    assert "damaged" in refusal(tmp_path)
+    path.write_bytes(gzip.compress(WHOLE)[:-300])
+    assert "damaged" in refusal(tmp_path)
+
+
+def test_gzip_bomb_is_read_no_further_than_declared(tmp_path, monkeypatch):
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(WHOLE + bytes(100 << 20)))
+    num_read = []
+    original = gzip.GzipFile.read
+
+    def read(self, size=-1):
+        content = original(self, size)
+        num_read.append(len(content))
+        return content
+
+    monkeypatch.setattr(gzip.GzipFile, "read", read)
+    assert "has more" in refusal(tmp_path)
+    assert sum(num_read) == len(WHOLE) + 1
+
+
+def test_mismatched_idx_labels_are_refused(tmp_path):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(WHOLE)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(19, np.uint8)))
+    assert "20 images and 19 labels" in refusal(tmp_path)
+
+
+# ----------------------------------------------------------------------------------------- splits
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """200 images, the number of each in its first two pixels."""
+    pixels = np.zeros((200, 8, 8), np.uint8)
+    pixels[:, 0, 0] = np.arange(200)
+    np.savez(tmp_path / "numbered.npz", images=pixels, labels=np.repeat([0, 1], 100))
+    return tmp_path / "numbered.npz"
+
+
+def numbers(image_set: data.ImageSet) -> list[int]:
+    return images.to_uint8(image_set.array())[:, 0, 0, 0].tolist()
+
+
+def test_splits_are_disjoint_and_complete(numbered):
+    splits = data.load(settings(numbered))
+    parts = [numbers(part) for part in (splits.train, splits.validation, splits.test)]
+    assert [len(part) for part in parts] == [162, 18, 20]
+    assert sorted(itertools.chain(*parts)) == list(range(200))
+
+
+def test_splits_follow_from_the_seed(numbered):
+    first, again, other = (data.load(settings(numbered, seed=seed)) for seed in (1, 1, 2))
+    assert numbers(first.test) == numbers(again.test) != numbers(other.test)
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+
+
+def test_limits_apply_after_the_split(numbered):
+    whole = data.load(settings(numbered))
+    limited = data.load(settings(numbered, limit=40, test_limit=7))
+    assert numbers(limited.train) == numbers(whole.train)[:40]
+    assert numbers(limited.validation) == numbers(whole.validation)[:7]
+    assert numbers(limited.test) == numbers(whole.test)[:7]
+    assert 10 < limited.labels.train.sum() < 30  # both classes are there
+
+
+def test_subset_of_a_subset_shares_the_store(numbered):
+    train = data.load(settings(numbered)).train
+    chosen = train.subset(range(10, 20)).subset([3, 1])
+    assert numbers(chosen) == [numbers(train)[13], numbers(train)[11]]
+    assert chosen._store is train._store
+    assert chosen.fingerprint != train.fingerprint
+    assert train.array([]).shape == (0, 8, 8, 1)
+
+
+def test_fingerprint_follows_the_content():
+    pixels = noise(20, 8, 8, 1)
+    changed = pixels.copy()
+    changed[13, 4, 4] ^= 1
+    first, same, other = (
+        data.ImageSet(stores.MemoryStore(values)).fingerprint
+        for values in (pixels, pixels.copy(), changed)
+    )
+    assert first == same != other
+
+
+# ---------------------------------------------------------------------------------------- batches
+
+
+def image_set(num_images: int) -> data.ImageSet:
+    pixels = np.zeros((num_images, 8, 8, 1), np.uint8)
+    pixels[:, 0, 0, 0] = np.arange(num_images)
+    return data.ImageSet(stores.MemoryStore(pixels))
+
+
+def orders(batches: tf.data.Dataset, num_batches: int) -> list[list[int]]:
+    """The numbers of the images in each batch."""
+    return [
+        images.to_uint8(inputs.numpy())[:, 0, 0, 0].tolist()
+        for inputs, _ in batches.take(num_batches)
+    ]
+
+
+def test_every_epoch_is_a_new_order_of_full_batches():
+    batches = orders(data.training_batches(image_set(50), 16, seed=3), 6)
+    assert data.steps_per_epoch(image_set(50), 16) == 3
+    assert all(len(batch) == 16 for batch in batches)
+    first, second = (list(itertools.chain(*part)) for part in (batches[:3], batches[3:]))
+    assert len(set(first)) == len(set(second)) == 48
+    assert first != second
+
+
+def test_order_depends_on_seed_and_epoch_only():
+    pool = image_set(50)
+    first = orders(data.training_batches(pool, 16, seed=3), 6)
+    assert first == orders(data.training_batches(pool, 16, seed=3), 6)
+    assert first != orders(data.training_batches(pool, 16, seed=4), 6)
+    tf.random.set_seed(99)
+    assert first == orders(data.training_batches(pool, 16, seed=3), 6)
+    smaller = orders(data.training_batches(pool, 8, seed=3), 2)
+    assert smaller[0] + smaller[1] == first[0]
+
+
+def test_going_on_at_an_epoch_gives_the_tail():
+    def prepare(inputs, seed):
+        return inputs + tf.random.stateless_normal(tf.shape(inputs), seed), seed
+
+    epoch = tf.Variable(0, dtype=tf.int64)
+    batches = data.training_batches(image_set(50), 16, seed=3, epoch=epoch, prepare=prepare)
+
+    def elements(*epochs):
+        collected = []
+        for number in epochs:
+            epoch.assign(number)
+            collected += [[part.numpy() for part in element] for element in batches]
+        return collected
+
+    whole, tail = elements(0, 1, 2, 3), elements(2, 3)
+    for (inputs, seed), (again, same_seed) in zip(whole[6:], tail, strict=True):
+        assert np.array_equal(inputs, again)
+        assert np.array_equal(seed, same_seed)
+    assert len({tuple(seed) for _, seed in whole}) == 12
+    assert whole[0][1].dtype == np.int32
+
+
+def test_fewer_images_than_a_batch_make_one_batch():
+    pool = image_set(5)
+    assert data.steps_per_epoch(pool, 16) == 1
+    batches = orders(data.training_batches(pool, 16, seed=0), 3)
+    assert [sorted(batch) for batch in batches] == [list(range(5))] * 3
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_batches_have_static_shapes_and_exact_values(on_disk, monkeypatch):
+    pixels = np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)
+    if on_disk:
+        writer = stores.Writer(4, 0)
+        writer.append(pixels)
+        pool = data.ImageSet(writer.finish())
+    else:
+        pool = data.ImageSet(stores.MemoryStore(pixels))
+    training = data.training_batches(pool, 3, seed=0)
+    assert training.element_spec[0].shape.as_list() == [3, 8, 8, 1]
+    batches = data.evaluation_batches(pool, 3)
+    assert batches.element_spec[0].shape.as_list() == [None, 8, 8, 1]
+    assert int(batches.cardinality()) == 2
+    gathered = np.concatenate([inputs.numpy() for inputs, _ in batches])
+    assert gathered.dtype == np.float32
+    assert np.array_equal(gathered, images.to_unit(pixels))
+    assert np.array_equal(pool.array(), images.to_unit(pixels))
+
+
+def test_large_arrays_are_not_copied_into_a_tensor(monkeypatch):
+    pool = image_set(20)
+    expected = orders(data.training_batches(pool, 4, seed=1), 5)
+    monkeypatch.setattr(data, "_TENSOR_LIMIT", 0)
+    assert orders(data.training_batches(pool, 4, seed=1), 5) == expected
+
+
+def test_evaluation_is_in_order_and_prepared_alike_every_time():
+    batches = data.evaluation_batches(image_set(10), 4, prepare=lambda inputs, seed: (inputs, seed))
+    first, second = ([seed.numpy().tolist() for _, seed in batches] for _ in range(2))
+    assert first == second
+    assert len({tuple(seed) for seed in first}) == 3
+    assert orders(batches, 9) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]

@@ -1,0 +1,203 @@
+"""Ranges, decoding of every kind of file, grids."""
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kerasunsup import images
+
+
+def encoded(picture: Image.Image, file_format: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def png_with_header(width: int, height: int) -> bytes:
+    """A PNG that declares a size and holds almost nothing."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(64)))
+    return b"\x89PNG\r\n\x1a\n" + content + chunk(b"IEND", b"")
+
+
+def test_images_work_without_tensorflow():
+    code = "import sys, kerasunsup.images; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_unit_and_back_is_the_identity():
+    pixels = np.arange(256, dtype=np.uint8)
+    unit = images.to_unit(pixels)
+    assert unit.dtype == np.float32
+    assert (unit.min(), unit.max()) == (0.0, 1.0)
+    assert np.array_equal(images.to_uint8(unit), pixels)
+
+
+def test_to_uint8_clips_and_rounds():
+    values = np.array([-1.0, 0.4 / 255, 0.6 / 255, 2.0])
+    assert images.to_uint8(values).tolist() == [0, 0, 1, 255]
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "BMP", "GIF"])
+def test_grey_stays_one_channel(file_format):
+    pixels = np.full((9, 12), 77, np.uint8)
+    decoded = images.decode(encoded(Image.fromarray(pixels), file_format))
+    assert (decoded.shape, decoded.dtype) == ((9, 12, 1), np.uint8)
+    assert np.abs(decoded.astype(int) - 77).max() <= 1
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "BMP", "GIF"])
+def test_colour_has_three_channels(file_format):
+    decoded = images.decode(encoded(Image.new("RGB", (12, 9), (200, 40, 90)), file_format))
+    assert decoded.shape == (9, 12, 3)
+    assert np.abs(decoded.astype(int) - (200, 40, 90)).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        (Image.new("1", (8, 8), 1), [255]),
+        (Image.new("LA", (8, 8), (0, 0)), [255]),
+        (Image.new("LA", (8, 8), (100, 255)), [100]),
+        (Image.new("RGBA", (8, 8), (255, 0, 0, 0)), [255, 255, 255]),
+        (Image.new("RGBA", (8, 8), (255, 0, 0, 128)), [255, 127, 127]),
+        (Image.new("RGB", (8, 8), (10, 200, 30)).quantize(4), [10, 200, 30]),
+        (Image.new("RGB", (8, 8), (60, 60, 60)).quantize(4), [60]),
+    ],
+)
+def test_every_mode_becomes_grey_or_colour(picture, expected):
+    decoded = images.decode(encoded(picture))
+    assert decoded.shape == (8, 8, len(expected))
+    assert decoded[4, 4].tolist() == expected
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_transparent_colour_is_white(mode):
+    picture = Image.new(mode, (8, 8), 0)
+    if mode == "P":
+        picture.putpalette([0, 0, 0, 255, 0, 0])
+    key = (0, 0, 0) if mode == "RGB" else 0
+    decoded = images.decode(encoded(picture, transparency=key))
+    assert (decoded == 255).all()
+
+
+def test_cmyk_jpeg_becomes_colour():
+    decoded = images.decode(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"))
+    assert decoded.shape == (8, 8, 3)
+    assert decoded[4, 4, 0] > 200 > 60 > decoded[4, 4, 1]
+
+
+def test_sixteen_bits_are_scaled_not_clipped():
+    values = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    decoded = images.decode(encoded(Image.fromarray(values)))
+    assert decoded.shape == (8, 8, 1)
+    assert np.array_equal(decoded[..., 0], np.rint(values / 257.0))
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    picture = Image.new("L", (16, 8))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    path = tmp_path / "turned.jpg"
+    picture.save(path, exif=exif)
+    assert images.decode(path).shape == (16, 8, 1)
+
+
+def test_first_frame_of_a_gif():
+    frames = [Image.new("L", (8, 8), value) for value in (10, 200)]
+    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert (images.decode(content) == 10).all()
+
+
+@pytest.mark.parametrize(("width", "height"), [(9000, 9000), (12000, 10000), (60000, 60000)])
+def test_decompression_bombs_are_refused_by_their_header(width, height):
+    with pytest.raises(ValueError, match="64 megapixels"):
+        images.decode(png_with_header(width, height))
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "BMP", "GIF"])
+def test_truncated_files_are_refused(file_format):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    content = encoded(Image.fromarray(noise), file_format)
+    with pytest.raises(ValueError, match=r"."):
+        images.decode(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM"])
+def test_what_is_no_image_is_refused(content):
+    with pytest.raises(ValueError, match="no PNG, JPEG, BMP or GIF image"):
+        images.decode(content)
+
+
+def test_missing_file_and_other_formats_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="No such file"):
+        images.decode(tmp_path / "missing.png")
+    with pytest.raises(ValueError, match="no PNG"):
+        images.decode(encoded(Image.new("L", (8, 8)), "TIFF"))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resize_keeps_mean_and_channels(channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 48, channels), np.uint8)
+    resized = images.resize(pixels, 16, 12)
+    assert (resized.shape, resized.dtype) == ((16, 12, channels), np.uint8)
+    assert abs(resized.mean() - pixels.mean()) < 2.0
+    assert resized.std() < 0.5 * pixels.std()  # averaged, not picked
+    assert images.resize(pixels, 64, 48) is pixels
+
+
+def test_with_channels_between_grey_and_colour():
+    grey = np.array([[[0], [100], [255]]], np.uint8)
+    colour = images.with_channels(grey, 3)
+    assert colour.tolist() == [[[0] * 3, [100] * 3, [255] * 3]]
+    assert np.array_equal(images.with_channels(colour, 1), grey)
+    assert images.with_channels(np.array([[[9, 9, 9, 0]]], np.uint8), 3).tolist() == [[[255] * 3]]
+    with pytest.raises(ValueError, match="received 2"):
+        images.with_channels(np.zeros((1, 1, 2), np.uint8), 3)
+
+
+def test_grid_fills_rows_from_the_left():
+    values = np.linspace(0.2, 0.6, 5).reshape(5, 1, 1, 1) * np.ones((5, 4, 6, 1))
+    picture = images.grid(values, columns=3, padding=2)
+    assert (picture.shape, picture.dtype) == ((2 * 6 + 2, 3 * 8 + 2, 3), np.uint8)
+    assert (picture[2:6, 10:16] == round(0.3 * 255)).all()
+    assert (picture[8:12, 2:8] == round(0.5 * 255)).all()
+    assert (picture[8:12, 18:24] == 255).all()  # the cell without an image
+    assert (picture[:2] == 255).all()
+    assert (picture[:, -2:] == 255).all()
+
+
+def test_grid_without_padding_has_no_gaps():
+    values = np.random.default_rng(0).random((4, 5, 7, 3))
+    picture = images.grid(values, columns=2, padding=0)
+    assert picture.shape == (10, 14, 3)
+    assert np.array_equal(picture[5:, :7], images.to_uint8(values[2]))
+
+
+def test_grid_refuses_what_it_cannot_draw():
+    with pytest.raises(ValueError, match="received"):
+        images.grid(np.zeros((0, 4, 4, 1)), columns=2)
+    with pytest.raises(ValueError, match="columns >= 1"):
+        images.grid(np.zeros((1, 4, 4, 1)), columns=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_png_and_back_is_the_identity(channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 11, channels), np.uint8)
+    assert np.array_equal(images.decode(images.encode_png(pixels)), pixels)
+
+
+def test_png_refuses_other_arrays():
+    with pytest.raises(ValueError, match="float64"):
+        images.encode_png(np.zeros((4, 4, 3)))
