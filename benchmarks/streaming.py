@@ -29,7 +29,7 @@ from kerasunsup import images  # noqa: E402
 
 SIDE = 64
 WARM_UP_STEPS = 20
-MEMORY_LIMITS = {"streamed": 64 << 20, "in memory": 64 << 30}
+MEMORY_LIMITS = {"streamed": 1 << 20, "in memory": 64 << 30}
 
 
 def write_images(folder: Path, num_images: int) -> None:
@@ -74,9 +74,10 @@ def measure(folder: Path, memory_limit: int, batch_size: int) -> dict[str, float
     iterator = iter(batches)
     next(iterator)
     start = time.perf_counter()
-    for _ in range(min(steps, 200)):
+    num_read = min(steps - 1, 200)
+    for _ in range(num_read):
         next(iterator)
-    reading = min(steps, 200) * batch_size / (time.perf_counter() - start)
+    reading = num_read * batch_size / (time.perf_counter() - start)
 
     options = {"latent_dim": settings.latent_dim, "filters": settings.filters}
     model = networks.autoencoder(
@@ -84,9 +85,9 @@ def measure(folder: Path, memory_limit: int, batch_size: int) -> dict[str, float
         networks.decoder(splits.image_shape, **options),
     )
     model.compile(keras.optimizers.Adam(settings.learning_rate), loss="mse")
-    model.fit(batches, epochs=1, steps_per_epoch=WARM_UP_STEPS, verbose=0, shuffle=False)
+    model.fit(batches.take(WARM_UP_STEPS), verbose=0, shuffle=False)
     start = time.perf_counter()
-    history = model.fit(batches, epochs=1, steps_per_epoch=steps, verbose=0, shuffle=False)
+    history = model.fit(batches, verbose=0, shuffle=False)
     seconds = time.perf_counter() - start
     return {
         "load_seconds": load_seconds,

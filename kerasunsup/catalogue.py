@@ -78,7 +78,7 @@ def _read_packaged_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarr
 
 @contextlib.contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Keeps retry, cache and deprecation notes of the libraries off the terminal; progress bars stay."""
+    """Keeps the libraries' notes off the terminal; errors and progress bars stay."""
     loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

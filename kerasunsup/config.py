@@ -22,6 +22,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+_MOST = 2**31 - 1  # of whole numbers where nothing smaller is set; TensorFlow refuses larger ones
+
 
 class InputError(ValueError):
     """Wrong use or bad input: its text is the one line that the user sees (exit status 2).
@@ -64,7 +66,7 @@ class TrainingConfig:
     patience: int = _setting(
         10, "epochs without a lower validation loss before stopping; 0 turns it off", least=0
     )
-    seed: int = _setting(0, "everything random follows from it", least=0, most=2**31 - 1)
+    seed: int = _setting(0, "everything random follows from it", least=0)
     precision: str = _setting(
         "float32", "arithmetic of the layers", choices=("float32", "mixed_bfloat16")
     )
@@ -195,13 +197,17 @@ def parse(
             )
         config = _config_to_resume(config_type, experiment, logs / experiment / name, given)
         return Command(experiment, config, logs, name, True, arguments)
-    values: dict[str, Any] = {} if file is None else read(config_type, Path(file))
+    config = config_type(**({} if file is None else read(config_type, Path(file))))
     if is_quick:
-        defaults = {field.name: field.default for field in dataclasses.fields(config_type)}
-        for key, small in quick.items():
-            current = values.get(key, defaults[key])
-            values[key] = small if current is None else min(small, current)
-    return Command(experiment, config_type(**{**values, **given}), logs, name, False, arguments)
+        current = {key: getattr(config, key) for key in quick}
+        shrunk = {key: value for key, value in quick.items() if _is_less(value, current[key])}
+        config = dataclasses.replace(config, **shrunk)
+    config = dataclasses.replace(config, **given)
+    return Command(experiment, config, logs, name, False, arguments)
+
+
+def _is_less(value: Any, current: Any) -> bool:
+    return current is None or value < current
 
 
 def _config_to_resume(
@@ -213,13 +219,15 @@ def _config_to_resume(
             f"--resume: there is no {experiment} run in {folder}; leave --resume out to start one"
         )
     stored = config_type(**read(config_type, folder / "config.json"))
-    for key, value in given.items():
-        if key not in ("epochs", "patience") and value != getattr(stored, key):
+    changed = dataclasses.replace(stored, **given)
+    for key in given:
+        before, after = getattr(stored, key), getattr(changed, key)
+        if key not in ("epochs", "patience") and before != after:
             raise InputError(
-                f"--resume: this run has {flag(key)} {getattr(stored, key)}, received {value}: "
+                f"--resume: this run has {flag(key)} {before}, received {after}: "
                 "leave the flag out, or start a new run"
             )
-    return dataclasses.replace(stored, **given)
+    return changed
 
 
 def read(config_type: type[TrainingConfig], path: Path) -> dict[str, Any]:
@@ -232,7 +240,7 @@ def read(config_type: type[TrainingConfig], path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"--config {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"--config {path} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise InputError(
@@ -312,7 +320,7 @@ def _checked(field: dataclasses.Field, hint: Any, value: Any) -> Any:
 def _checked_one(field: dataclasses.Field, kind: type, value: Any) -> Any:
     name, checks = flag(field.name), field.metadata
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) <= _MOST else math.inf
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise InputError(f"{name} must be of type {kind.__name__}, received {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
@@ -323,8 +331,9 @@ def _checked_one(field: dataclasses.Field, kind: type, value: Any) -> Any:
         raise InputError(f"{name} must be above {checks['above']}, received {value}")
     if "least" in checks and value < checks["least"]:
         raise InputError(f"{name} must be at least {checks['least']}, received {value}")
-    if "most" in checks and value > checks["most"]:
-        raise InputError(f"{name} must be at most {checks['most']}, received {value}")
+    most = checks.get("most", _MOST if kind is int else math.inf)
+    if kind in (int, float) and value > most:
+        raise InputError(f"{name} must be at most {most}, received {value}")
     return value
 
 

@@ -166,7 +166,7 @@ def _with_progress(outcomes: Iterable[Outcome], total: int) -> Iterable[Outcome]
     """The same, with a progress bar where there is a terminal and much to do."""
     if total < 2000 or not sys.stderr.isatty():
         return outcomes
-    import tqdm  # type: ignore[import-untyped]
+    import tqdm
 
     return tqdm.tqdm(outcomes, total=total, unit="image", desc="reading", leave=False)
 

@@ -8,6 +8,7 @@ classifier of the same images serves.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import keras
@@ -68,7 +69,9 @@ def classifier_of(splits: data.Splits, folder: Path) -> Judge:
         raise ValueError("a classifier needs labels of two classes or more")
     # The test images tell data sets apart; what a seed draws from the rest for validation does not,
     # so that runs of several seeds are judged alike.
-    place = folder / f"{splits.test.fingerprint}-{len(splits.train)}"
+    # The labels do too: the same images may be sorted into other classes.
+    digest = hashlib.sha256(repr(splits.class_names).encode() + labels.test.tobytes()).hexdigest()
+    place = folder / f"{splits.test.fingerprint}-{digest[:8]}-{len(splits.train)}"
     if (place / "metrics.json").exists():
         model = keras.models.load_model(place / "classifier.keras", compile=False)
         accuracy = runs.read_json(place / "metrics.json")["test/accuracy"]

@@ -8,9 +8,11 @@ import datetime
 import fcntl
 import importlib.metadata
 import io
+import itertools
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -83,7 +85,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         config.InputError: if the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # zipfile, zlib, struct and NumPy each raise their own
         raise config.InputError(
@@ -136,9 +138,14 @@ class Run:
         """
         name = command.name or datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = command.logs / command.experiment / name
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise config.InputError(
+                f"--logs {command.logs}: {folder.parent} is no folder; choose another"
+            ) from None
         # Two runs started without a name in the same second must not meet.
-        for attempt in range(2, 100):
+        for attempt in itertools.count(2):
             try:
                 folder.mkdir()
                 break
@@ -150,9 +157,14 @@ class Run:
                     ) from None
                 folder = folder.with_name(f"{name}-{attempt}")
         run = cls(folder)
-        run._take_lock()
-        write_json(folder / "environment.json", environment(command))
-        write_json(folder / "config.json", config.to_json(command.config))
+        try:
+            run._take_lock()
+            write_json(folder / "environment.json", environment(command))
+            write_json(folder / "config.json", config.to_json(command.config))
+        except BaseException:  # a run without settings could neither go on nor be named again
+            run.close()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return run
 
     @classmethod
@@ -164,8 +176,11 @@ class Run:
         """
         run = cls(command.logs / command.experiment / str(command.name))
         run._take_lock()
-        for leftover in run.folder.rglob(".*.part"):  # of a write that was killed
-            leftover.unlink()
+        for leftover in list(run.folder.rglob(".*.part*")):  # of a write that was killed
+            if leftover.is_dir():  # of an export
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
         write_json(run.folder / "config.json", config.to_json(command.config))
         return run
 
@@ -173,13 +188,16 @@ class Run:
         """Keeps a second process out; the lock goes with the process, however it ends."""
         (self.folder / "checkpoints").mkdir(exist_ok=True)
         lock = self.folder / "checkpoints" / ".lock"
-        self._lock = lock.open("w", encoding="utf-8")  # noqa: SIM115 -- held until `close`
+        self._lock = lock.open("w", encoding="utf-8")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
+            self.close()
             raise config.InputError(
                 f"{self.folder} is in use by another process: wait for it, or stop it first"
             ) from None
+        except OSError:  # a file system without locks: nothing keeps a second process out
+            self.close()
 
     def close(self) -> None:
         """Lets go of the folder."""
@@ -212,7 +230,10 @@ class Run:
             config.InputError: if the file is damaged.
         """
         path = self.folder / "metrics.json"
-        return read_json(path) if path.exists() else {}
+        metrics = read_json(path) if path.exists() else {}
+        if not isinstance(metrics, dict):
+            raise config.InputError(f"{path} is damaged (no JSON object): remove it")
+        return metrics
 
 
 @contextlib.contextmanager
@@ -254,11 +275,21 @@ def _processor() -> str:
 
 def _git_commit() -> str | None:
     """The commit of the checkout that this package runs from; None outside one."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    here = Path(__file__)
+    # A package installed inside some other project's checkout lies in its folder, but is not in it.
+    if _git("ls-files", "--error-unmatch", "--", here.name, folder=here.parent) is None:
+        return None
+    return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*", folder=here.parent)
+
+
+def _git(*arguments: str, folder: Path) -> str | None:
+    """What git says of a folder; None where it refuses or there is no git."""
+    # Inside a hook these name the repository that the hook belongs to, whatever the folder.
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     try:
         result = subprocess.run(  # noqa: S603
-            [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True, text=True, timeout=10, check=True,
+            ["git", "--no-optional-locks", "-C", str(folder), *arguments],  # noqa: S607
+            capture_output=True, text=True, timeout=10, check=True, env=variables,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None

@@ -392,7 +392,7 @@ def test_memory_and_disk_hold_the_same(tmp_path):
     assert np.array_equal(memory.train.array(), disk.train.array())
     assert np.array_equal(memory.test.array([2, 0]), disk.test.array(np.array([2, 0])))
     assert memory.fingerprint == disk.fingerprint
-    pair = [data.training_batches(part.train, 16, seed=5).take(9) for part in (memory, disk)]
+    pair = [data.training_batches(part.train, 16, seed=5) for part in (memory, disk)]
     for (from_memory, _), (from_disk, target) in zip(*pair, strict=True):
         assert np.array_equal(from_memory, from_disk)
         assert np.array_equal(from_disk, target)
@@ -683,61 +683,67 @@ def image_set(num_images: int) -> data.ImageSet:
     return data.ImageSet(stores.MemoryStore(pixels))
 
 
-def orders(batches: tf.data.Dataset, num_batches: int) -> list[list[int]]:
+def orders(batches: tf.data.Dataset) -> list[list[int]]:
     """The numbers of the images in each batch."""
-    return [
-        images.to_uint8(inputs.numpy())[:, 0, 0, 0].tolist()
-        for inputs, _ in batches.take(num_batches)
+    return [images.to_uint8(inputs.numpy())[:, 0, 0, 0].tolist() for inputs, _ in batches]
+
+
+def test_an_epoch_is_full_batches_in_a_new_order():
+    epochs = [
+        orders(data.training_batches(image_set(50), 16, seed=3, epoch=epoch)) for epoch in (0, 1)
     ]
-
-
-def test_every_epoch_is_a_new_order_of_full_batches():
-    batches = orders(data.training_batches(image_set(50), 16, seed=3), 6)
     assert data.steps_per_epoch(image_set(50), 16) == 3
-    assert all(len(batch) == 16 for batch in batches)
-    first, second = (list(itertools.chain(*part)) for part in (batches[:3], batches[3:]))
-    assert len(set(first)) == len(set(second)) == 48
-    assert first != second
+    assert [[len(batch) for batch in epoch] for epoch in epochs] == [[16] * 3] * 2
+    assert [len(set(itertools.chain(*epoch))) for epoch in epochs] == [48] * 2
+    assert epochs[0] != epochs[1]
+    assert int(data.training_batches(image_set(50), 16, seed=3).cardinality()) == 3
 
 
 def test_order_depends_on_seed_and_epoch_only():
     pool = image_set(50)
-    first = orders(data.training_batches(pool, 16, seed=3), 6)
-    assert first == orders(data.training_batches(pool, 16, seed=3), 6)
-    assert first != orders(data.training_batches(pool, 16, seed=4), 6)
+    first = orders(data.training_batches(pool, 16, seed=3))
+    assert first == orders(data.training_batches(pool, 16, seed=3))
+    assert first != orders(data.training_batches(pool, 16, seed=4))
     tf.random.set_seed(99)
-    assert first == orders(data.training_batches(pool, 16, seed=3), 6)
-    smaller = orders(data.training_batches(pool, 8, seed=3), 2)
+    batches = data.training_batches(pool, 16, seed=3)
+    assert first == orders(batches) == orders(batches)
+    smaller = orders(data.training_batches(pool, 8, seed=3))
     assert smaller[0] + smaller[1] == first[0]
 
 
+def noisy(inputs, seed):
+    return inputs + tf.random.stateless_normal(tf.shape(inputs), seed), seed
+
+
 def test_going_on_at_an_epoch_gives_the_tail():
-    def prepare(inputs, seed):
-        return inputs + tf.random.stateless_normal(tf.shape(inputs), seed), seed
+    """A variable that counts the epochs, as in a training, and again from the third on."""
 
-    epoch = tf.Variable(0, dtype=tf.int64)
-    batches = data.training_batches(image_set(50), 16, seed=3, epoch=epoch, prepare=prepare)
-
-    def elements(*epochs):
-        collected = []
-        for number in epochs:
+    def elements(first_epoch, num_epochs):
+        epoch = tf.Variable(first_epoch, dtype=tf.int64)
+        batches = data.training_batches(image_set(50), 16, seed=3, epoch=epoch, prepare=noisy)
+        seen = []
+        for number in range(first_epoch, first_epoch + num_epochs):
             epoch.assign(number)
-            collected += [[part.numpy() for part in element] for element in batches]
-        return collected
+            seen += [[part.numpy() for part in element] for element in batches]
+        return seen
 
-    whole, tail = elements(0, 1, 2, 3), elements(2, 3)
+    whole, tail = elements(0, 4), elements(2, 2)
+    assert (len(whole), len(tail)) == (12, 6)
     for (inputs, seed), (again, same_seed) in zip(whole[6:], tail, strict=True):
         assert np.array_equal(inputs, again)
         assert np.array_equal(seed, same_seed)
     assert len({tuple(seed) for _, seed in whole}) == 12
     assert whole[0][1].dtype == np.int32
+    fixed = data.training_batches(image_set(50), 16, seed=3, epoch=3, prepare=noisy)
+    for (inputs, _), (again, _) in zip(whole[9:], fixed, strict=True):
+        assert np.array_equal(inputs, again)
 
 
 def test_fewer_images_than_a_batch_make_one_batch():
     pool = image_set(5)
     assert data.steps_per_epoch(pool, 16) == 1
-    batches = orders(data.training_batches(pool, 16, seed=0), 3)
-    assert [sorted(batch) for batch in batches] == [list(range(5))] * 3
+    batches = orders(data.training_batches(pool, 16, seed=0))
+    assert [sorted(batch) for batch in batches] == [list(range(5))]
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
@@ -762,9 +768,9 @@ def test_batches_have_static_shapes_and_exact_values(on_disk, monkeypatch):
 
 def test_large_arrays_are_not_copied_into_a_tensor(monkeypatch):
     pool = image_set(20)
-    expected = orders(data.training_batches(pool, 4, seed=1), 5)
+    expected = orders(data.training_batches(pool, 4, seed=1))
     monkeypatch.setattr(data, "_TENSOR_LIMIT", 0)
-    assert orders(data.training_batches(pool, 4, seed=1), 5) == expected
+    assert orders(data.training_batches(pool, 4, seed=1)) == expected
 
 
 def test_evaluation_is_in_order_and_prepared_alike_every_time():
@@ -772,4 +778,4 @@ def test_evaluation_is_in_order_and_prepared_alike_every_time():
     first, second = ([seed.numpy().tolist() for _, seed in batches] for _ in range(2))
     assert first == second
     assert len({tuple(seed) for seed in first}) == 3
-    assert orders(batches, 9) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert orders(batches) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]

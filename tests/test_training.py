@@ -1,0 +1,219 @@
+"""The one `fit`: patience, non-finite losses, the state on disk, going on exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasunsup import autoencoder, callbacks, config, data, runs, stores, training
+
+SETTINGS = config.AutoencoderConfig(
+    epochs=4, batch_size=16, latent_dim=4, filters=(4,), hidden_units=8, noise=0.2
+)
+
+
+def splits() -> data.Splits:
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 1), np.uint8)
+    pixels[:, :, 4:] //= 4
+    pool = data.ImageSet(stores.MemoryStore(pixels))
+    return data.Splits(
+        pool.subset(range(50)), pool.subset(range(50, 65)), pool.subset(range(65, 80)),
+        "noise", None, None,
+    )  # fmt: skip
+
+
+def start(
+    logs, settings: config.AutoencoderConfig, *, resume: bool = False, name: str = "run"
+) -> tuple[training.Fitted, list[np.ndarray], callbacks.Snapshots]:
+    """One session of a run; returns what training returns and the weights that it ends with."""
+    command = config.Command("ae", settings, logs, name, resume, ())
+    parts = splits()
+    with training.machine(settings), runs.opened(command) as run:
+        model = autoencoder.build(settings, parts.image_shape)
+        snapshots = callbacks.Snapshots(parts.test.array(range(2)), 2)
+        fitted = training.fit(
+            model, parts, settings, run,
+            prepare=autoencoder.corruption_of(settings), snapshots=snapshots,
+        )  # fmt: skip
+    return fitted, model.get_weights(), snapshots
+
+
+def losses(fitted: training.Fitted) -> list[list[float]]:
+    return [fitted.history[name] for name in ("epoch", "loss", "val_loss", "learning_rate")]
+
+
+def assert_same(first, second) -> None:
+    assert losses(first[0]) == losses(second[0])
+    assert first[0].best_epoch == second[0].best_epoch
+    for one, other in zip(first[1], second[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert first[2].epochs == second[2].epochs
+    np.testing.assert_array_equal(first[2].outputs, second[2].outputs)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of four epochs that nothing stopped, and its folder."""
+    logs = tmp_path_factory.mktemp("whole")
+    return start(logs, SETTINGS), logs / "ae" / "run"
+
+
+def test_same_seed_trains_the_same_and_another_does_not(whole, tmp_path):
+    assert_same(whole[0], start(tmp_path, SETTINGS))
+    other = start(tmp_path, dataclasses.replace(SETTINGS, seed=1), name="other")
+    assert losses(other[0]) != losses(whole[0][0])
+
+
+def test_a_longer_resumed_run_equals_one_that_was_never_stopped(whole, tmp_path):
+    start(tmp_path, dataclasses.replace(SETTINGS, epochs=2))
+    assert_same(whole[0], start(tmp_path, SETTINGS, resume=True))
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 3])
+def test_ctrl_c_keeps_the_finished_epochs_and_says_how_to_go_on(
+    whole, tmp_path, monkeypatch, epoch
+):
+    def interrupt(self, batch, logs=None):
+        if self.params["epochs"] and self._stop_in == self._epoch_number and batch >= 1:
+            raise KeyboardInterrupt
+
+    def begin(self, number, logs=None):
+        self._epoch_number = number
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.StopOnNonFinite, "_stop_in", epoch, raising=False)
+        patch.setattr(callbacks.StopOnNonFinite, "on_epoch_begin", begin)
+        patch.setattr(callbacks.StopOnNonFinite, "on_train_batch_end", interrupt)
+        with pytest.raises(config.Interrupted, match=f"{epoch} epochs are saved") as caught:
+            start(tmp_path, SETTINGS)
+    assert f"python -m kerasunsup.ae --resume --name run --logs {tmp_path}" in str(caught.value)
+    assert_same(whole[0], start(tmp_path, SETTINGS, resume=True))
+
+
+def test_a_finished_run_that_is_resumed_trains_nothing_more(whole, tmp_path, monkeypatch):
+    first = start(tmp_path, SETTINGS)
+
+    def refuse(*_, **__):
+        raise AssertionError("an epoch was trained")
+
+    monkeypatch.setattr(callbacks.Checkpoint, "on_epoch_end", refuse)
+    assert_same(first, start(tmp_path, SETTINGS, resume=True))
+
+
+def test_patience_stops_and_its_count_survives_a_stop(tmp_path):
+    # At this learning rate the validation loss gets worse soon.
+    settings = dataclasses.replace(SETTINGS, learning_rate=0.5, epochs=40, patience=3)
+    straight = start(tmp_path, settings, name="straight")
+    count = len(straight[0].history["epoch"])
+    assert count < 40
+    assert count == straight[0].best_epoch + 3
+    assert straight[0].best_epoch == 1 + int(np.argmin(straight[0].history["val_loss"]))
+    start(tmp_path, dataclasses.replace(settings, epochs=count - 1), name="stopped")
+    assert_same(straight, start(tmp_path, settings, name="stopped", resume=True))
+    # Once patience is over, resuming does not give it another chance.
+    assert_same(straight, start(tmp_path, settings, name="straight", resume=True))
+
+
+def test_without_patience_all_epochs_run_and_the_best_weights_are_kept(tmp_path):
+    settings = dataclasses.replace(SETTINGS, learning_rate=0.5, epochs=12, patience=0)
+    fitted, weights, _ = start(tmp_path, settings)
+    assert len(fitted.history["epoch"]) == 12
+    model = autoencoder.build(settings, (8, 8, 1))
+    model.set_weights(weights)
+    batches = data.evaluation_batches(
+        splits().validation, 16, prepare=autoencoder.corruption_of(settings)
+    )
+    loss = model.evaluate(batches, verbose=0)
+    assert loss == pytest.approx(min(fitted.history["val_loss"]), rel=1e-4)
+
+
+def test_a_loss_that_is_no_number_stops_with_a_clear_line(tmp_path):
+    settings = dataclasses.replace(SETTINGS, learning_rate=1e30)
+    with pytest.raises(config.InputError, match=r"loss became \w+ in epoch \d .*--learning-rate"):
+        start(tmp_path, settings)
+
+
+def test_a_full_disk_leaves_the_last_good_state(whole, tmp_path, monkeypatch):
+    calls = []
+
+    def full(handle):
+        calls.append(handle)
+        if len(calls) > 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            start(tmp_path, SETTINGS)
+    assert not list(tmp_path.rglob("*.part"))
+    done = len(
+        runs.read_arrays(tmp_path / "ae" / "run" / "checkpoints" / "state.npz")["history/epoch"]
+    )
+    assert 1 <= done < 4
+    assert_same(whole[0], start(tmp_path, SETTINGS, resume=True))
+
+
+def test_a_damaged_state_is_refused(tmp_path):
+    start(tmp_path, dataclasses.replace(SETTINGS, epochs=1))
+    state = tmp_path / "ae" / "run" / "checkpoints" / "state.npz"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(config.InputError, match="damaged"):
+        start(tmp_path, SETTINGS, resume=True)
+
+
+def test_a_state_of_another_model_is_refused(tmp_path):
+    start(tmp_path, dataclasses.replace(SETTINGS, epochs=1))
+    with pytest.raises(config.InputError, match="does not fit"):
+        start(tmp_path, dataclasses.replace(SETTINGS, latent_dim=5), resume=True)
+
+
+def test_history_file_has_a_row_an_epoch_and_logs_have_curves(whole):
+    folder = whole[1]
+    lines = (folder / "history.csv").read_text().splitlines()
+    assert lines[0].split(",")[:3] == ["epoch", "loss", "val_loss"]
+    assert {"learning_rate", "seconds", "images_per_second"} <= set(lines[0].split(","))
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4"]
+    assert list((folder / "train").glob("events.*"))
+    assert list((folder / "validation").glob("events.*"))
+
+
+def test_validation_is_corrupted_alike_in_every_epoch():
+    batches = data.evaluation_batches(
+        splits().validation, 4, prepare=autoencoder.corruption_of(SETTINGS)
+    )
+    first, second = ([part[0].numpy() for part in batches] for _ in range(2))
+    assert len(first) == 4
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+    noisy, clean = next(iter(batches))
+    assert 0.01 < float(tf.reduce_mean(tf.abs(noisy - clean))) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0:00"), (75.2, "1:15"), (3600, "1:00:00"), (3725, "1:02:05")]
+)
+def test_clock_shows_minutes_and_seconds(seconds, text):
+    assert callbacks.clock(seconds) == text
+
+
+def test_progress_prints_one_line_an_epoch_without_a_terminal(tmp_path, capsys):
+    start(tmp_path, SETTINGS)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("epoch 1/4: loss 0.")
+    assert all(word in lines[0] for word in ("validation 0.", "images/s", "left"))
+
+
+def test_progress_draws_a_bar_on_a_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "is_terminal", lambda: True)
+    start(tmp_path, SETTINGS)
+    drawn = capsys.readouterr()
+    assert "epoch 4/4" in drawn.err
+    assert "validation 0." in drawn.err
+    assert "100%" in drawn.err
+    assert drawn.out == ""
