@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import math
 from typing import Any
 
 import keras
@@ -30,18 +32,15 @@ def build(settings: config.AutoencoderConfig, image_shape: tuple[int, int, int])
     The loss is the squared error, mean over pixels and images.
 
     Raises:
-        config.InputError: if the image is too small for so many stages of filters.
+        ValueError: if the image is too small for so many stages of filters.
     """
     shape: dict[str, Any] = {
         "latent_dim": settings.latent_dim,
         "filters": settings.filters,
         "hidden_units": settings.hidden_units,
     }
-    try:
-        encoder = networks.encoder(image_shape, **shape)
-        decoder = networks.decoder(image_shape, **shape)
-    except ValueError as error:
-        raise config.InputError(f"--filters: {error}") from error
+    encoder = networks.encoder(image_shape, **shape)
+    decoder = networks.decoder(image_shape, **shape)
     model = networks.autoencoder(encoder, decoder)
     model.compile(
         optimizer=optimizers.adam(
@@ -53,6 +52,57 @@ def build(settings: config.AutoencoderConfig, image_shape: tuple[int, int, int])
         **training.compile_options(),
     )
     return model
+
+
+def learning_rate(settings: config.AutoencoderConfig, epochs: int, epoch: int) -> float:
+    """The step size of one epoch, counted from 0, of a training over `epochs`."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    wave = 0.5 * (1.0 + math.cos(math.pi * min(1.0, epoch / epochs)))
+    return settings.learning_rate * (0.01 + 0.99 * wave)
+
+
+def space(hp: Any, settings: config.AutoencoderConfig, *, wide: bool) -> config.AutoencoderConfig:
+    """What Hyperband and random search choose from: the study's three settings, or more.
+
+    Args:
+        hp: KerasTuner's `HyperParameters`, which draws and remembers the values.
+        settings: everything that is not chosen.
+        wide: choose the hidden units and the filters too.
+    """
+    chosen: dict[str, Any] = {
+        "latent_dim": hp.Choice("latent_dim", _code_sizes(settings)),
+        "learning_rate": hp.Float("learning_rate", 3e-4, 1e-2, sampling="log"),
+        # Decoupled, a decay below 1e-3 does next to nothing in the epochs of a search.
+        "weight_decay": hp.Choice("weight_decay", [0.0, 1e-5, 1e-4, 1e-3, 1e-2]),
+    }
+    if wide:
+        chosen["hidden_units"] = hp.Choice("hidden_units", [128, 256, 512])
+        filters = hp.Choice("filters", ["32", "64", "32 64"])
+        chosen["filters"] = tuple(int(number) for number in filters.split())
+    return dataclasses.replace(settings, **chosen)
+
+
+def grid_space(
+    hp: Any, settings: config.AutoencoderConfig, *, wide: bool
+) -> config.AutoencoderConfig:
+    """The grid: 3 code sizes x 3 learning rates x 2 decays; `wide` doubles it by hidden units."""
+    sizes = _code_sizes(settings, (16, 32, 64))
+    chosen: dict[str, Any] = {
+        "latent_dim": hp.Choice("latent_dim", sizes),
+        "learning_rate": hp.Choice("learning_rate", [0.001, 0.003, 0.01]),
+        "weight_decay": hp.Choice("weight_decay", [1e-5, 1e-3]),
+    }
+    if wide:
+        chosen["hidden_units"] = hp.Choice("hidden_units", [128, 512])
+    return dataclasses.replace(settings, **chosen)
+
+
+def _code_sizes(
+    settings: config.AutoencoderConfig, usual: tuple[int, ...] = (8, 16, 32, 64)
+) -> list[int]:
+    """The usual sizes, and the one that was asked for."""
+    return sorted({*usual, settings.latent_dim})
 
 
 def corruption_of(settings: config.AutoencoderConfig) -> data.Prepare | None:
@@ -89,9 +139,9 @@ def run(command: config.Command) -> dict[str, float]:
     settings: config.AutoencoderConfig = command.config
     splits = data.load(settings)
     check(settings, splits)
-    with training.machine(settings):
-        model = build(settings, splits.image_shape)
-        with runs.opened(command) as run:
+    with runs.opened(command) as run:
+        with training.machine(settings):
+            model = build(settings, splits.image_shape)
             print(introduction(splits, model, run), flush=True)
             examples = splits.test.array(findings.example_indices(splits))
             snapshots = callbacks.Snapshots(examples, settings.snapshot_every)
@@ -101,21 +151,30 @@ def run(command: config.Command) -> dict[str, float]:
                 settings,
                 run,
                 prepare=corruption_of(settings),
+                rate=functools.partial(learning_rate, settings, settings.epochs),
                 snapshots=snapshots,
             )
-            try:
-                return finish(model, splits, settings, run, fitted, snapshots)
-            except KeyboardInterrupt:
-                done = len(fitted.history["epoch"])
-                raise config.Interrupted(training.how_to_resume(run, done)) from None
+        # What is measured and shipped is the plain network, in float32 and on one device: in
+        # bfloat16 a graph and its reloaded copy differ by the rounding, about 0.001 of a pixel.
+        plain = build(settings, splits.image_shape)
+        plain.set_weights(model.get_weights())
+        try:
+            return finish(plain, splits, settings, run, fitted, snapshots)
+        except KeyboardInterrupt:
+            done = len(fitted.history["epoch"])
+            raise config.Interrupted(training.how_to_resume(run, done)) from None
 
 
 def check(settings: config.AutoencoderConfig, splits: data.Splits) -> None:
     """Refuses settings that do not fit the data, before anything is written.
 
     Raises:
-        config.InputError: if the hole is larger than the image.
+        config.InputError: if there are too many stages of filters, or the hole is too large.
     """
+    try:
+        networks.stage_shapes(splits.image_shape, settings.filters)
+    except ValueError as error:
+        raise config.InputError(f"--filters: {error}") from error
     side = min(splits.image_shape[:2])
     if settings.crop >= side:
         raise config.InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from tensorboard.plugins.hparams import api as hparams
 
 from kerasunsup import images as images_module
 from kerasunsup import runs
+
+MOST_SPRITE_SIDE = 8192  # pixels; browsers refuse larger textures
 
 
 class Board:
@@ -76,8 +79,8 @@ class Board:
             labels: one a code, or None; then the points are numbered.
         """
         height, width = thumbnails.shape[1:3]
-        columns = min(8192 // width, math.ceil(math.sqrt(len(codes))))
-        shown = min(len(codes), columns * (8192 // height))
+        columns = min(MOST_SPRITE_SIDE // width, math.ceil(math.sqrt(len(codes))))
+        shown = min(len(codes), columns * (MOST_SPRITE_SIDE // height))
         codes, thumbnails = codes[:shown], thumbnails[:shown]
         folder = self.folder / "projector"
         # The sprite is read by position: no gaps between the images, rows filled from the left.
@@ -118,3 +121,59 @@ def markdown_table(rows: Mapping[str, Any], header: tuple[str, str]) -> str:
         shown = f"{value:.4g}" if isinstance(value, float) else value
         lines.append(f"| {name} | {shown} |")
     return "\n".join(lines)
+
+
+def write_domains(
+    folder: Path, domains: Mapping[str, Sequence[Any] | tuple[float, float]], metrics: Sequence[str]
+) -> None:
+    """Tells the HParams tab of a search what its trials choose from and are judged by.
+
+    Args:
+        folder: that holds a folder a trial.
+        domains: setting -> its values, or (least, most).
+        metrics: names as in `write_trial`.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    parameters = [
+        hparams.HParam(
+            name,
+            hparams.RealInterval(*domain)
+            if isinstance(domain, tuple)
+            else hparams.Discrete(list(domain)),
+        )
+        for name, domain in domains.items()
+    ]
+    with tf.summary.create_file_writer(str(folder)).as_default() as writer:
+        hparams.hparams_config(
+            hparams=parameters,
+            metrics=[hparams.Metric(name, display_name=name) for name in metrics],
+        )
+        writer.close()
+
+
+def write_trial(
+    folder: Path,
+    settings: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    history: Mapping[str, Sequence[float]],
+) -> None:
+    """Enters a trial into the HParams tab, and its learning curve under the tags of a run's.
+
+    Args:
+        folder: of the trial; what an earlier attempt left there is removed.
+        settings: what was chosen; int, float, bool or str.
+        metrics: what it is judged by.
+        history: `loss` and `val_loss`, a value an epoch.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    with tf.summary.create_file_writer(str(folder)).as_default() as writer:
+        hparams.hparams(dict(settings), trial_id=folder.name)
+        for name, value in metrics.items():
+            if math.isfinite(value):
+                tf.summary.scalar(name, value, step=0)
+        writer.close()
+    for part, column in (("train", "loss"), ("validation", "val_loss")):
+        with tf.summary.create_file_writer(str(folder / part)).as_default() as writer:
+            for epoch, value in enumerate(history.get(column, [])):
+                tf.summary.scalar("epoch_loss", value, step=epoch)
+            writer.close()

@@ -8,7 +8,7 @@ arrays, written atomically after each epoch.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import keras
@@ -68,6 +68,24 @@ class EpochOrder(keras.callbacks.Callback):
         self._epoch.assign(epoch)
 
 
+class Schedule(keras.callbacks.Callback):
+    """Sets each epoch's learning rate.
+
+    A function of the epoch alone: a run that goes on sees the rates that it would have seen.
+
+    Args:
+        rate: epoch, from 0 -> learning rate.
+    """
+
+    def __init__(self, rate: Callable[[int], float]) -> None:
+        super().__init__()
+        self._rate = rate
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Sets the rate before the epoch's first step."""
+        self.model.optimizer.learning_rate = self._rate(epoch)
+
+
 class Measure(keras.callbacks.Callback):
     """Adds the learning rate, seconds and images per second to the epoch's numbers.
 
@@ -91,7 +109,7 @@ class Measure(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Adds the numbers; callbacks behind this one see them."""
         if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
             logs["seconds"] = time.perf_counter() - self._began
             logs["images_per_second"] = self._images / (self._trained - self._began)
 
@@ -107,7 +125,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
         for name in ("loss", "val_loss"):
             value = (logs or {}).get(name, 0.0)
             if not np.isfinite(value):
-                rate = float(self.model.optimizer.learning_rate)
+                rate = float(self.model.optimizer.learning_rate.numpy())
                 raise config.InputError(
                     f"{name} became {value} in epoch {epoch + 1} with --learning-rate {rate:g}: "
                     "training cannot go on from there; start a new run with a smaller one"

@@ -42,7 +42,19 @@ def _setting(default: Any, text: str, **checks: Any) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig:
+class _Checked:
+    """A dataclass of settings that lets no wrong value in."""
+
+    def __post_init__(self) -> None:
+        """Checks every field, so that no wrong value travels further."""
+        types_of_fields = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = _checked(field, types_of_fields[field.name], getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig(_Checked):
     """What every experiment that trains can be told.
 
     Raises:
@@ -75,13 +87,6 @@ class TrainingConfig:
     )
     deterministic: bool = _setting(False, "same seed, same machine: bit-identical weights")
 
-    def __post_init__(self) -> None:
-        """Checks every field, so that no wrong value travels further."""
-        types_of_fields = typing.get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            value = _checked(field, types_of_fields[field.name], getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
-
 
 @dataclasses.dataclass(frozen=True)
 class AutoencoderConfig(TrainingConfig):
@@ -96,6 +101,11 @@ class AutoencoderConfig(TrainingConfig):
         1e-5,
         "decoupled weight decay: each step shrinks a weight by learning rate x decay of itself",
         least=0.0,
+    )
+    schedule: str = _setting(
+        "constant",
+        "learning rate over --epochs; cosine: falls to 1 % along half a cosine wave",
+        choices=("constant", "cosine"),
     )
     noise: float = _setting(
         0.0, "train on images with Gaussian noise of this sigma, clean target", least=0.0, most=5.0
@@ -114,6 +124,78 @@ class AutoencoderConfig(TrainingConfig):
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class SearchConfig(_Checked):
+    """What a search for settings can be told; no setting of a training, so in no `config.json`.
+
+    Raises:
+        InputError: if a value is out of its range, or belongs to another kind of search.
+    """
+
+    tune: bool = _setting(
+        False,
+        "search with Hyperband over code size, learning rate and weight decay, then train the best"
+        " at the code size --latent-dim over --epochs",
+        switch=True,
+    )
+    grid: bool = _setting(
+        False, "search a grid over the same three with cross-validation instead", switch=True
+    )
+    random: bool = _setting(
+        False, "search at random at the cost of --tune instead, to compare", switch=True
+    )
+    max_epochs: int | None = _setting(
+        None, "epochs of a search's longest trial (--tune and --random 20, --grid 5)", least=1
+    )
+    folds: int | None = _setting(
+        None, "parts of the training images in the --grid's cross-validation (5)", least=2, most=100
+    )
+    wide: bool = _setting(False, "search hidden units and filters too", switch=True)
+    search_only: bool = _setting(False, "stop when the search is over", switch=True)
+    overwrite: bool = _setting(
+        False, "start the search anew; else one that was stopped goes on", switch=True
+    )
+    tuning: str = _setting("tuning", "where searches go: DIR/ae/best.json and more", metavar="DIR")
+    distributed: tuple[str, ...] | None = _setting(
+        None,
+        "share the search: 'chief HOST:PORT' once, 'NAME HOST:PORT' for each worker; all with the"
+        " same flags and one --tuning DIR that all can reach",
+        metavar="ROLE_AND_ADDRESS",
+    )
+
+    def __post_init__(self) -> None:
+        """Checks each value, then what goes together."""
+        super().__post_init__()
+        kinds = [name for name in ("tune", "grid", "random") if getattr(self, name)]
+        if len(kinds) > 1:
+            raise InputError(
+                f"--{kinds[0]} and --{kinds[1]} are two searches: give one, then the other"
+            )
+        if not kinds:
+            for field in dataclasses.fields(self):
+                if getattr(self, field.name) != field.default:
+                    raise InputError(
+                        f"{flag(field.name)} belongs to a search: add --tune, --grid or --random"
+                    )
+        if self.folds is not None and not self.grid:
+            raise InputError("--folds belongs to --grid: only there trials are cross-validated")
+        if self.distributed is not None:
+            address = self.distributed[1] if len(self.distributed) == 2 else ""
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdecimal():
+                raise InputError(
+                    "--distributed needs a role and an address, such as 'chief localhost:5000' or "
+                    f"'worker-1 localhost:5000', received {' '.join(self.distributed)!r}"
+                )
+
+    @property
+    def kind(self) -> str | None:
+        """`hyperband`, `grid` or `random`; None where nothing is searched."""
+        if self.tune:
+            return "hyperband"
+        return "grid" if self.grid else "random" if self.random else None
+
+
 Config = TypeVar("Config", bound=TrainingConfig)
 
 
@@ -127,6 +209,7 @@ class Command:
     name: str | None  # None: a time stamp
     resume: bool
     arguments: tuple[str, ...]
+    search: SearchConfig = dataclasses.field(default_factory=SearchConfig)
 
 
 def parse(
@@ -135,6 +218,7 @@ def parse(
     *,
     description: str,
     quick: Mapping[str, Any],
+    search: Mapping[str, Any] | None = None,
     argv: Sequence[str] | None = None,
 ) -> Command:
     """The command line of one experiment.
@@ -146,6 +230,7 @@ def parse(
         config_type: the experiment's dataclass; each field is a flag.
         description: what `--help` says first.
         quick: the settings that `--quick` shrinks; a smaller value that was set already stays.
+        search: the settings whose defaults differ in a search; None where nothing can be searched.
         argv: the arguments; None takes the process's own.
 
     Returns:
@@ -177,10 +262,18 @@ def parse(
         default=False,
         help="few images, two epochs: a smoke run of the whole path",
     )
-    types_of_fields = typing.get_type_hints(config_type)
-    for field in dataclasses.fields(config_type):
-        _add_flag(parser, field, types_of_fields[field.name])
+    for settings_type in (config_type, *(() if search is None else (SearchConfig,))):
+        types_of_fields = typing.get_type_hints(settings_type)
+        for field in dataclasses.fields(settings_type):
+            _add_flag(parser, field, types_of_fields[field.name])
     given = vars(parser.parse_args(arguments))
+    search_config = SearchConfig(
+        **{
+            field.name: given.pop(field.name)
+            for field in dataclasses.fields(SearchConfig)
+            if field.name in given
+        }
+    )
 
     logs, name, resume = Path(given.pop("logs")), given.pop("name"), given.pop("resume")
     file, is_quick = given.pop("config", None), given.pop("quick")
@@ -189,6 +282,10 @@ def parse(
             f"--name {name!r} cannot be a folder's name: use letters, digits, '.', '_' and '-'"
         )
     if resume:
+        if search_config.kind is not None:
+            raise InputError(
+                "--resume goes on with a run; a search goes on by itself: leave --resume out"
+            )
         if name is None:
             raise InputError("--resume needs --name RUN: which run should go on?")
         if file is not None or is_quick:
@@ -197,13 +294,18 @@ def parse(
             )
         config = _config_to_resume(config_type, experiment, logs / experiment / name, given)
         return Command(experiment, config, logs, name, True, arguments)
-    config = config_type(**({} if file is None else read(config_type, Path(file))))
+    defaults = {} if search is None or search_config.kind is None else dict(search)
+    config = config_type(**(defaults | ({} if file is None else read(config_type, Path(file)))))
     if is_quick:
         current = {key: getattr(config, key) for key in quick}
         shrunk = {key: value for key, value in quick.items() if _is_less(value, current[key])}
         config = dataclasses.replace(config, **shrunk)
+        if search_config.kind is not None:
+            small: dict[str, Any] = {"max_epochs": 3} | ({"folds": 2} if search_config.grid else {})
+            unset = {key: n for key, n in small.items() if getattr(search_config, key) is None}
+            search_config = dataclasses.replace(search_config, **unset)
     config = dataclasses.replace(config, **given)
-    return Command(experiment, config, logs, name, False, arguments)
+    return Command(experiment, config, logs, name, False, arguments, search_config)
 
 
 def _is_less(value: Any, current: Any) -> bool:
@@ -283,6 +385,9 @@ def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, hint: A
         text += f" ({shown})"
     kind, is_many = _plain_type(hint)
     name = flag(field.name)
+    if field.metadata.get("switch"):
+        parser.add_argument(name, action="store_true", help=text)
+        return
     if kind is bool:
         parser.add_argument(name, action=argparse.BooleanOptionalAction, help=text)
         return

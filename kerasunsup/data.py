@@ -307,6 +307,7 @@ def training_batches(
     batch_size = min(batch_size, num_images)
     num_steps = steps_per_epoch(image_set, batch_size)
 
+    @tf.autograph.experimental.do_not_convert
     def batches_of_epoch(_: tf.Tensor) -> tf.data.Dataset:
         key = tf.stack([tf.constant(seed, tf.int32), tf.cast(epoch, tf.int32)])
         order = tf.random.experimental.stateless_shuffle(tf.range(num_images), seed=key)
@@ -343,6 +344,7 @@ def evaluation_batches(
     """
     num_images = len(image_set)
 
+    @tf.autograph.experimental.do_not_convert
     def batch_of(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         step = tf.cast(start // batch_size, tf.int32)
         indices = tf.range(start, tf.minimum(start + batch_size, num_images))
@@ -357,6 +359,7 @@ def _elements(
 ) -> tf.data.Dataset:
     """(indices, seed) -> what the model gets, two batches at a time, in order, ahead of need."""
 
+    @tf.autograph.experimental.do_not_convert
     def element(indices: tf.Tensor, seed: tf.Tensor) -> Any:
         gathered = image_set.gather(indices)
         return (gathered, gathered) if prepare is None else prepare(gathered, seed)

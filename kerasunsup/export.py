@@ -76,7 +76,7 @@ def write_keras(path: Path, model: keras.Model) -> None:
     temporary = path.with_name(f".{os.getpid()}.part.keras")  # Keras insists on the suffix
     try:
         # A fresh model around the same layers: its file names no optimizer of this package.
-        keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
+        keras.Model(model.input, model.output, name=model.name).save(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

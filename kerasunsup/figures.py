@@ -411,7 +411,7 @@ def code_marginals(codes: np.ndarray, samples: Mapping[str, np.ndarray]) -> Figu
     plane = np.zeros((codes.shape[1], 2))
     plane[:, : min(2, len(components))] = components[:2].T
 
-    columns = min(len(samples), 3)
+    columns = len(samples) if len(samples) <= 4 else 3
     num_rows = -(-len(samples) // columns)
     figure = Figure(
         figsize=(max(4.2, 2.35 * columns + 0.5), 2.3 * num_rows + 2.5), layout="constrained"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -76,11 +77,14 @@ def report(
         "training_seconds": fitted.seconds,
         "validation/mse": fitted.history["val_loss"][fitted.best_epoch - 1],
     }
-    print("measuring: test error, corruption, encoded space, samples", flush=True)
+    print("measuring the test error", flush=True)
     numbers |= reconstruction(bench, fitted)
     draw_snapshots(bench, snapshots)
+    print("restoring images with noise and holes", flush=True)
     numbers |= restoration(bench)
+    print("drawing the encoded space", flush=True)
     numbers |= encoded_space(bench)
+    print("drawing new samples", flush=True)
     numbers |= sampling(bench)
     return numbers
 
@@ -176,6 +180,9 @@ def restoration(bench: Bench) -> dict[str, float]:
     return numbers
 
 
+_RESTORED = ("mse", "input_psnr_db", "psnr_db", "gain_db", "input_ssim", "ssim")
+
+
 def _corrupted(bench: Bench, kind: str, strength: float, originals: np.ndarray) -> np.ndarray:
     seed = np.array([bench.settings.seed, round(strength * 1000)], np.int32)
     if kind == "noise":
@@ -184,19 +191,27 @@ def _corrupted(bench: Bench, kind: str, strength: float, originals: np.ndarray) 
 
 
 def _restored(bench: Bench, kind: str, strength: float) -> dict[str, float]:
-    """PSNR and SSIM before and after, mean over the test images."""
+    """PSNR and SSIM before and after, mean over the test images that the corruption changes.
+
+    A hole over an empty background changes nothing: its input is perfect, and a few such images
+    would rule the mean.
+    """
     corrupted = _corrupted(bench, kind, strength, bench.test_images)
+    changed = np.any(corrupted != bench.test_images, axis=(1, 2, 3))
+    originals, corrupted = bench.test_images[changed], corrupted[changed]
+    if not len(originals):
+        return dict.fromkeys(_RESTORED, math.nan)
     outputs = bench.apply(corrupted)
-    input_psnr = metrics.psnr_db(corrupted, bench.test_images)
-    psnr = metrics.psnr_db(outputs, bench.test_images)
-    return {
-        "mse": metrics.mse(outputs, bench.test_images),
-        "input_psnr_db": input_psnr,
-        "psnr_db": psnr,
-        "gain_db": psnr - input_psnr,
-        "input_ssim": metrics.ssim(corrupted, bench.test_images),
-        "ssim": metrics.ssim(outputs, bench.test_images),
-    }
+    input_psnr, psnr = metrics.psnr_db(corrupted, originals), metrics.psnr_db(outputs, originals)
+    values = (
+        metrics.mse(outputs, originals),
+        input_psnr,
+        psnr,
+        psnr - input_psnr,
+        metrics.ssim(corrupted, originals),
+        metrics.ssim(outputs, originals),
+    )
+    return dict(zip(_RESTORED, values, strict=True))
 
 
 def _block(bench: Bench, kind: str, strength: float) -> figures.Restoration:
@@ -270,22 +285,24 @@ def sampling(bench: Bench) -> dict[str, float]:
 
     real = training_images[: len(reference)]
     reconstructed = bench.apply(reference)
-    sets: list[tuple[str, str, np.ndarray]] = [
-        ("real", "real images", real),
-        ("reconstructed", "reconstructions", reconstructed),
+    # Name in metrics.json, name in the picture, what is judged, what is shown.
+    sets = [
+        ("real", "real images", real, reference),
+        ("reconstructed", "reconstructions", reconstructed, reconstructed),
     ]
     drawn: dict[str, np.ndarray] = {}
     for name, shown_name, sampler in _SAMPLERS:
         drawn[shown_name] = sampler(codes, number, bench.settings.seed)
-        sets.append((name, shown_name, bench.part("decoder", drawn[shown_name])))
+        pictures = bench.part("decoder", drawn[shown_name])
+        sets.append((name, shown_name, pictures, pictures))
 
     numbers: dict[str, float] = {}
     rows = []
-    for name, shown_name, pictures in sets:
+    for name, shown_name, pictures, shown in sets:
         found = _judged(network, pictures, reference_features)
         numbers |= {f"{name}/{key}": value for key, value in found.items()}
         columns = {_COLUMNS[key]: value for key, value in found.items()}
-        rows.append(figures.SampleRow(shown_name, pictures[:_SHOWN], columns))
+        rows.append(figures.SampleRow(shown_name, shown[:_SHOWN], columns))
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
     bench.show(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from pathlib import Path
 
 import keras
@@ -17,6 +18,8 @@ import numpy as np
 from kerasunsup import data, export, metrics, networks, runs
 
 _EPOCHS = 4
+_LEAST_STEPS = 80  # of few images more epochs are needed
+_BATCH = 128
 _MOST_BYTES = 1 << 28  # float32 training images held at once; MNIST's 55,000 are 172 MB
 
 
@@ -45,7 +48,7 @@ class Judge:
         """
         if self.classifier is None:
             return self.features.predict(images, batch_size=500, verbose=0), None
-        both = keras.Model(self.classifier.inputs, [self.features.output, self.classifier.output])
+        both = keras.Model(self.classifier.input, [self.features.output, self.classifier.output])
         features, logits = both.predict(images, batch_size=500, verbose=0)
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return features, shifted / shifted.sum(axis=1, keepdims=True)
@@ -65,39 +68,57 @@ def classifier_of(splits: data.Splits, folder: Path) -> Judge:
         ValueError: if there are no labels.
     """
     labels = splits.labels
-    if labels is None or not splits.class_names or len(splits.class_names) < 2:
+    classes = _classes(splits)
+    if labels is None or len(classes) < 2:
         raise ValueError("a classifier needs labels of two classes or more")
     # The test images tell data sets apart; what a seed draws from the rest for validation does not,
     # so that runs of several seeds are judged alike.
     # The labels do too: the same images may be sorted into other classes.
-    digest = hashlib.sha256(repr(splits.class_names).encode() + labels.test.tobytes()).hexdigest()
+    digest = hashlib.sha256(classes.tobytes() + labels.test.tobytes()).hexdigest()
     place = folder / f"{splits.test.fingerprint}-{digest[:8]}-{len(splits.train)}"
     if (place / "metrics.json").exists():
         model = keras.models.load_model(place / "classifier.keras", compile=False)
         accuracy = runs.read_json(place / "metrics.json")["test/accuracy"]
         return _judge(model, accuracy)
+    print(
+        f"training a classifier of {splits.name}, in whose features sets of images are compared "
+        f"(once, kept in {place})",
+        flush=True,
+    )
     most = _MOST_BYTES // (4 * int(np.prod(splits.image_shape)))
     chosen = np.random.default_rng(0).permutation(len(splits.train))[:most]
-    model = networks.classifier(splits.image_shape, len(splits.class_names))
-    steps = max(1, len(chosen) // 128) * _EPOCHS
+    model = networks.classifier(splits.image_shape, len(classes))
+    steps_per_epoch = math.ceil(len(chosen) / _BATCH)
+    epochs = max(_EPOCHS, math.ceil(_LEAST_STEPS / steps_per_epoch))
+    steps = epochs * steps_per_epoch
     model.compile(
         optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.002, steps)),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    model.fit(
-        splits.train.array(chosen), labels.train[chosen], batch_size=128, epochs=_EPOCHS, verbose=0
-    )
+    targets = np.searchsorted(classes, labels.train[chosen])
+    model.fit(splits.train.array(chosen), targets, batch_size=_BATCH, epochs=epochs, verbose=0)
     logits = model.predict(splits.test.array(), batch_size=500, verbose=0)
-    accuracy = metrics.accuracy(labels.test, logits.argmax(axis=1))
+    accuracy = metrics.accuracy(labels.test, classes[logits.argmax(axis=1)])
     export.write_keras(place / "classifier.keras", model)
     # The numbers come last: they say that the classifier is whole.
     runs.write_json(place / "metrics.json", {"data": splits.name, "test/accuracy": accuracy})
     return _judge(model, accuracy)
 
 
+def _classes(splits: data.Splits) -> np.ndarray:
+    """The label that each column of the classifier stands for, int64 (num_classes,), ascending."""
+    if splits.class_names:
+        return np.arange(len(splits.class_names))
+    # Without names labels may be any numbers: 3 and 8 are two classes, not nine.
+    labels = splits.labels
+    if labels is None:
+        return np.array([], np.int64)
+    return np.unique(np.concatenate([labels.train, labels.validation, labels.test]))
+
+
 def _judge(model: keras.Model, accuracy: float) -> Judge:
-    features = keras.Model(model.inputs, model.get_layer("features").output, name="features")
+    features = keras.Model(model.input, model.get_layer("features").output, name="features")
     return Judge(features, model, accuracy)
 
 

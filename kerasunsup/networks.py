@@ -153,7 +153,8 @@ def classifier(
     x = inputs
     for stage, num_filters in enumerate((32, 64, 128), start=1):
         x = layers.Conv2D(num_filters, 3, padding="same", use_bias=False, name=f"conv_{stage}")(x)
-        x = layers.BatchNormalization(name=f"norm_{stage}")(x)
+        # 0.99, Keras's default, remembers the first weights: too long for a hundred steps.
+        x = layers.BatchNormalization(momentum=0.9, name=f"norm_{stage}")(x)
         x = layers.Activation("relu", name=f"relu_{stage}")(x)
         x = layers.MaxPooling2D(2, padding="same", name=f"pool_{stage}")(x)
     x = layers.Flatten(name="flatten")(x)

@@ -39,7 +39,26 @@ class FusedAdam(keras.optimizers.Adam):
     TensorFlow runs Keras's update as about fifteen passes over every variable; compiled, each is
     read and written once. Compiling the whole step is no gain on a processor: XLA's convolutions
     are slower than oneDNN's by more than the fusion saves (see `benchmarks/`).
+
+    Learning rate and weight decay are variables of the compiled update, so that one trace serves
+    every trial of a search. A decay of 0 leaves each weight as it is, to the bit.
     """
+
+    def __init__(self, learning_rate: float = 0.001, **options: Any) -> None:
+        super().__init__(learning_rate, **options)
+        with tf.init_scope():
+            self._decay = tf.Variable(self.weight_decay or 0.0, dtype=tf.float32, trainable=False)
+
+    def set_weight_decay(self, weight_decay: float) -> None:
+        """Another decay from the next step on; nothing is traced anew."""
+        self.weight_decay = weight_decay or None
+        self._decay.assign(weight_decay)
+
+    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
+        factor = tf.cast(self.learning_rate, tf.float32) * self._decay
+        for variable in variables:
+            if self._use_weight_decay(variable):
+                variable.assign_sub(variable * tf.cast(factor, variable.dtype))
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Updates the variables by the gradients, as `keras.optimizers.Adam.apply` does."""

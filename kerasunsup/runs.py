@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import datetime
+import errno
 import fcntl
 import importlib.metadata
 import io
@@ -137,33 +138,25 @@ class Run:
             OSError: if it cannot be written.
         """
         name = command.name or datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        folder = command.logs / command.experiment / name
+        parent = command.logs / command.experiment
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise config.InputError(
-                f"--logs {command.logs}: {folder.parent} is no folder; choose another"
+                f"--logs {command.logs}: {parent} is no folder; choose another"
             ) from None
-        # Two runs started without a name in the same second must not meet.
-        for attempt in itertools.count(2):
-            try:
-                folder.mkdir()
-                break
-            except FileExistsError:
-                if command.name is not None:
-                    raise config.InputError(
-                        f"--name {name}: {folder} exists already and is never overwritten; choose "
-                        "another name, or add --resume to go on with it"
-                    ) from None
-                folder = folder.with_name(f"{name}-{attempt}")
-        run = cls(folder)
+        # It gets its name when it is complete: one killed before can neither be taken for a run
+        # nor be in the way of the next.
+        run = cls(parent / f".{name}.{os.getpid()}.part")
+        run.folder.mkdir()
         try:
             run._take_lock()
-            write_json(folder / "environment.json", environment(command))
-            write_json(folder / "config.json", config.to_json(command.config))
-        except BaseException:  # a run without settings could neither go on nor be named again
+            write_json(run.folder / "environment.json", environment(command))
+            write_json(run.folder / "config.json", config.to_json(command.config))
+            run.folder = _named(run.folder, parent / name, is_chosen=command.name is not None)
+        except BaseException:
             run.close()
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(run.folder, ignore_errors=True)
             raise
         return run
 
@@ -234,6 +227,26 @@ class Run:
         if not isinstance(metrics, dict):
             raise config.InputError(f"{path} is damaged (no JSON object): remove it")
         return metrics
+
+
+def _named(temporary: Path, folder: Path, *, is_chosen: bool) -> Path:
+    """Gives a new folder its name, with a number behind it where a time stamp is taken already."""
+    name = folder.name
+    for attempt in itertools.count(2):
+        try:
+            if not folder.exists():
+                return temporary.rename(folder)
+        except OSError as error:
+            # Another process was faster; a rename never replaces a folder that holds something.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        if is_chosen:
+            break
+        folder = folder.with_name(f"{name}-{attempt}")
+    raise config.InputError(
+        f"--name {name}: {folder} exists already and is never overwritten; choose another "
+        "name, or add --resume to go on with it"
+    )
 
 
 @contextlib.contextmanager

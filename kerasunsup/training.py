@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import keras
 import tensorflow as tf
@@ -43,11 +43,17 @@ def machine(settings: config.TrainingConfig) -> Iterator[tf.distribute.Strategy]
         if settings.strategy == "mirrored"
         else tf.distribute.get_strategy()
     )
+    with precision(settings.precision), strategy.scope():
+        yield strategy
+
+
+@contextlib.contextmanager
+def precision(name: str) -> Iterator[None]:
+    """The arithmetic of the layers that are built inside: `float32` or `mixed_bfloat16`."""
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(settings.precision)
+    keras.config.set_dtype_policy(name)
     try:
-        with strategy.scope():
-            yield strategy
+        yield
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -73,6 +79,7 @@ def fit(
     run: runs.Run,
     *,
     prepare: data.Prepare | None = None,
+    rate: Callable[[int], float] | None = None,
     snapshots: callbacks.Snapshots | None = None,
 ) -> Fitted:
     """Trains until the epochs are over or patience is; goes on exactly where the run stood.
@@ -83,6 +90,7 @@ def fit(
         settings: epochs, batch size, patience, seed.
         run: whose folder receives the state of each epoch, `history.csv` and TensorBoard's events.
         prepare: (images, seed) -> (input, target); None reconstructs the images themselves.
+        rate: epoch, from 0 -> learning rate; None leaves the optimizer's own.
         snapshots: records of a few images, kept with the state.
 
     Returns:
@@ -133,6 +141,7 @@ def fit(
             verbose=0,
             callbacks=[
                 callbacks.EpochOrder(epoch),
+                *([] if rate is None else [callbacks.Schedule(rate)]),
                 callbacks.Measure(steps * min(settings.batch_size, len(splits.train))),
                 callbacks.StopOnNonFinite(),
                 patience,

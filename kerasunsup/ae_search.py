@@ -1,0 +1,124 @@
+"""The search for the autoencoder's settings, and the training of what it found."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasunsup import (
+    autoencoder,
+    config,
+    data,
+    latent,
+    runs,
+    search,
+    training,
+)
+
+_PCA_IMAGES = 20_000  # that its components are fitted to
+_IRRELEVANT = ("snapshot_every", "num_codes", "num_samples")
+
+
+def run(command: config.Command) -> dict[str, Any] | None:
+    """Searches, writes the best configurations, and trains the one that was asked for.
+
+    Returns:
+        The search's record; None in a worker of a search that several machines share.
+
+    Raises:
+        config.InputError: for everything that a user can mend.
+        config.Interrupted: on Ctrl-C.
+    """
+    settings: config.AutoencoderConfig = command.config
+    options = command.search
+    if command.name is not None and not options.search_only:
+        folder = command.logs / command.experiment / command.name
+        if folder.exists():  # known before the search, not after it
+            raise config.InputError(
+                f"--name {command.name}: {folder} exists already and is never overwritten; choose "
+                "another name, or add --search-only"
+            )
+    splits = data.load(settings)
+    autoencoder.check(settings, splits)
+    with training.machine(settings):
+        found = search.run(command, problem(command, splits))
+    if found is None:
+        return None
+    best = write_best(command, found)
+    if not options.search_only:
+        autoencoder.run(dataclasses.replace(command, config=best, search=config.SearchConfig()))
+    return found
+
+
+def problem(command: config.Command, splits: data.Splits) -> search.Problem:
+    """What is searched for on this data."""
+    settings: config.AutoencoderConfig = command.config
+    options = command.search
+    space = autoencoder.grid_space if options.grid else autoencoder.space
+    return search.Problem(
+        settings=settings,
+        splits=splits,
+        build=lambda chosen: autoencoder.build(chosen, splits.image_shape),
+        space=functools.partial(space, wide=options.wide),
+        rate=autoencoder.learning_rate,
+        prepare=autoencoder.corruption_of(settings),
+        by="latent_dim",
+        reference=lambda size: _pca_error(splits, size, settings.seed),
+        irrelevant=_IRRELEVANT,
+    )
+
+
+def _pca_error(splits: data.Splits, size: int, seed: int) -> float:
+    """Validation error of PCA with a code of this size."""
+    fitted = splits.train.array(np.arange(min(len(splits.train), _PCA_IMAGES)))
+    # More components than images or values leave no error: no number to divide by.
+    return max(1e-6, latent.pca_mse(fitted, splits.validation.array(), size, seed))
+
+
+def write_best(command: config.Command, found: dict[str, Any]) -> config.AutoencoderConfig:
+    """Writes the configurations and the record; returns the one to train.
+
+    `best_<size>.json` is the best at each code size, `best.json` the one at the size that was
+    asked for: the others are no answer to that question. All are valid for `--config`.
+    They lie in the search's own folder; Hyperband's lie one level up too, as the search's answer.
+    """
+    settings: config.AutoencoderConfig = command.config
+    results = {result["trial"]: result for result in found["trials"]}
+    folder = Path(command.search.tuning) / command.experiment
+    places = [folder / found["kind"], *([folder] if found["kind"] == "hyperband" else [])]
+    configs = {
+        int(size): dataclasses.replace(
+            settings,
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in results[trial]["settings"].items()
+            },
+        )
+        for size, trial in found["front"].items()
+    }
+    size = settings.latent_dim
+    if size not in configs:  # no trial of this size ended: what was best overall, at this size
+        overall = configs[results[found["best"]]["settings"]["latent_dim"]]
+        configs[size] = dataclasses.replace(overall, latent_dim=size)
+        print(f"no trial of code size {size} ended: best.json has the other settings of the best")
+    for place in places:
+        for code_size, best in configs.items():
+            runs.write_json(place / f"best_{code_size}.json", config.to_json(best))
+        runs.write_json(place / "best.json", config.to_json(configs[size]))
+        runs.write_json(place / "record.json", found)
+    print(
+        f"best at code size {size}: {places[-1] / 'best.json'}; train it with: "
+        f"python -m kerasunsup.ae --config {places[-1] / 'best.json'}",
+        flush=True,
+    )
+    return configs[size]
+
+
+def records(tuning: Path) -> dict[str, dict[str, Any]]:
+    """Kind -> record, of every search that was finished below `<tuning>/ae`."""
+    paths = [tuning / "ae" / kind / "record.json" for kind in ("hyperband", "grid", "random")]
+    return {path.parent.name: runs.read_json(path) for path in paths if path.exists()}

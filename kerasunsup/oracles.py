@@ -1,0 +1,340 @@
+"""What a search tries next: KerasTuner's oracles, mended where a stop would cost results.
+
+The only module that uses KerasTuner. Of it only the choice of what to try is used: its tuners
+build, trace and save a model for each trial, swallow errors and reset the precision
+(see `trials`, which trains them instead).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+from keras_tuner.engine import metrics_tracking
+from keras_tuner.engine import trial as trial_module
+
+from kerasunsup import config, runs
+
+# KerasTuner 1.4.8 names the current thread by methods that Python 3.10 renamed, in each call.
+warnings.filterwarnings("ignore", r"(currentThread|getName)\(\) is deprecated", DeprecationWarning)
+
+FACTOR = 3  # of the trials of a rung one in three goes on to the next
+CHIEF_LIMIT = 300  # seconds in which a chief must answer
+MOST_FAILURES = 3  # trials in a row that may fail before a search stops
+
+RUNNING, IDLE, STOPPED = "RUNNING", "IDLE", "STOPPED"
+COMPLETED, FAILED = "COMPLETED", "FAILED"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rung:
+    """Trials of one length: all of a grid, or one round of a Hyperband's bracket."""
+
+    bracket: int
+    round: int
+    trials: int
+    first_epoch: int
+    last_epoch: int
+    folds: int = 1
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that all its trials train."""
+        return self.trials * self.folds * (self.last_epoch - self.first_epoch)
+
+
+class _Kept(keras_tuner.Oracle):
+    """An oracle that survives a kill at any moment, and knows which states are still needed.
+
+    KerasTuner 1.4.8 writes `oracle.json` and `trial.json` in place, so that a kill leaves half a
+    file; counts a trial that was begun but not entered yet; keeps the metrics of one that will
+    start over; and hands unfinished trials out again in reverse order.
+    """
+
+    stop_reason: str | None = None  # set: nothing more is handed out
+    when_ended: Callable[[str], None] = staticmethod(lambda trial_id: None)
+
+    def save(self) -> None:
+        """Writes `oracle.json`, whole or not at all."""
+        runs.write_bytes(Path(self._get_oracle_fname()), json.dumps(self.get_state()).encode())
+
+    def _save_trial(self, trial: trial_module.Trial) -> None:
+        path = Path(self._get_trial_dir(trial.trial_id)) / "trial.json"
+        runs.write_bytes(path, json.dumps(trial.get_state()).encode())
+
+    def reload(self) -> None:
+        """Takes back what `save` wrote; what was not finished is handed out first, in order."""
+        state = runs.read_json(Path(self._get_oracle_fname()))
+        for folder in Path(self._project_dir).glob("trial_*"):
+            trial_id = folder.name.removeprefix("trial_")
+            if trial_id not in state["start_order"]:  # killed before it was entered
+                shutil.rmtree(folder)
+                continue
+            trial = trial_module.Trial.from_state(runs.read_json(folder / "trial.json"))
+            self.trials[trial_id] = trial
+        self.set_state(state)
+        unfinished = [trial_id for trial_id in self.start_order if trial_id not in self.end_order]
+        for trial_id in unfinished:
+            self.trials[trial_id].metrics = metrics_tracking.MetricsTracker()
+        self.ongoing_trials: dict[str, trial_module.Trial] = {}
+        self._retry_queue = unfinished[::-1]  # taken from the end
+
+    def create_trial(self, tuner_id: str) -> trial_module.Trial:
+        """The next trial; its status is `RUNNING`, `IDLE` (ask again) or `STOPPED` (no more)."""
+        if self.stop_reason is not None:
+            self.tuner_ids.discard(tuner_id)
+            return trial_module.Trial(self.get_space(), status=STOPPED)
+        return super().create_trial(tuner_id)
+
+    def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> Any:
+        """Enters a trial's numbers; a second report of the same trial changes nothing."""
+        if trial_id in self.end_order:
+            return self.trials[trial_id]
+        return super().update_trial(trial_id, metrics, step=step)
+
+    def end_trial(self, trial: trial_module.Trial) -> None:
+        """Enters a trial's end; the first report counts."""
+        if trial.trial_id in self.end_order:
+            return
+        super().end_trial(trial)
+        last = [self.trials[trial_id].status for trial_id in self.end_order[-MOST_FAILURES:]]
+        if last == [FAILED] * MOST_FAILURES:
+            self.stop_reason = f"{MOST_FAILURES} trials in a row failed"
+        self.when_ended(trial.trial_id)
+
+    @keras_tuner.synchronized
+    def release(self, tuner_id: str) -> str | None:
+        """Takes the trial of a worker that is gone back, to be handed out again."""
+        self.tuner_ids.discard(tuner_id)
+        trial = self.ongoing_trials.pop(tuner_id, None)
+        if trial is None:
+            return None
+        self._retry_queue.append(trial.trial_id)
+        self.save()
+        return trial.trial_id
+
+    def plan(self) -> list[Rung]:
+        """All that will be tried, in order."""
+        raise NotImplementedError
+
+    def needed_states(self, trial_id: str = "", score: float = math.inf) -> set[str]:
+        """Trials whose state after the last epoch a later trial goes on from.
+
+        Args:
+            trial_id: one that is not entered as ended yet, but taken as such.
+            score: its score.
+        """
+        return set()
+
+
+class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
+    """Many short trials, of which the best go on (Li et al. 2018, arXiv:1603.06560)."""
+
+    def plan(self) -> list[Rung]:
+        """A rung a round, brackets in KerasTuner's order: the most halvings first."""
+        rungs = []
+        for bracket in reversed(range(self._get_num_brackets())):
+            last = 0
+            for number in range(bracket + 1):
+                first, last = last, self._get_epochs(bracket, number)
+                rungs.append(Rung(bracket, number, self._get_size(bracket, number), first, last))
+        return rungs
+
+    def needed_states(self, trial_id: str = "", score: float = math.inf) -> set[str]:
+        """Parents of unfinished trials, and the best of each round that may yet be promoted.
+
+        A round of which `left` may still be promoted needs no more than its `left` best: who is
+        not among them now will not be later, since the best go first and more can only join.
+        """
+        scores = {
+            name: trial.score for name, trial in self.trials.items() if trial.status == COMPLETED
+        }
+        if trial_id:
+            scores[trial_id] = score
+        unfinished = set(self.trials) - set(self.end_order) - {trial_id}
+        needed = {
+            self.trials[name].hyperparameters.values.get("tuner/trial_id") for name in unfinished
+        } - {None}
+        for bracket in self._brackets:
+            for number, (past, following) in enumerate(
+                zip(bracket["rounds"], bracket["rounds"][1:], strict=False), start=1
+            ):
+                promoted = {entry["past_id"] for entry in following}
+                left = self._get_size(bracket["bracket_num"], number) - len(promoted)
+                open_to = [e["id"] for e in past if e["id"] in scores and e["id"] not in promoted]
+                needed |= set(sorted(open_to, key=scores.__getitem__)[:left])
+        return needed
+
+
+class Random(_Kept, keras_tuner.oracles.RandomSearchOracle):
+    """Every trial drawn at random and trained to the end."""
+
+    max_epochs = 1
+
+    def plan(self) -> list[Rung]:
+        """One rung."""
+        return [Rung(0, 0, self.max_trials, 0, self.max_epochs)]
+
+
+class Grid(_Kept, keras_tuner.oracles.GridSearchOracle):
+    """Every combination, each cross-validated.
+
+    KerasTuner 1.4.8 stores nothing of where its grid stands, so that a search that goes on ends
+    at once or fails.
+    """
+
+    max_epochs = 1
+    folds = 1
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Finds the place in the grid from the trials that were begun."""
+        super().set_state(state)
+        # Trials are begun in the grid's own order, each the next of the one before.
+        for before, trial_id in zip([None, *self.start_order], self.start_order, strict=False):
+            self._ordered_ids.insert(trial_id, before)
+        self._populate_next = list(self.start_order)
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """The next combination; it does not wait for the one before to end, the space is known."""
+        response = super().populate_space(trial_id)
+        if response["status"] == RUNNING:
+            self._populate_next.append(trial_id)
+        return response
+
+    def plan(self) -> list[Rung]:
+        """One rung."""
+        combinations = math.prod(len(list(hp.values)) for hp in self.get_space().space)
+        return [Rung(0, 0, combinations, 0, self.max_epochs, self.folds)]
+
+
+def make(
+    kind: str,
+    register: Callable[[Any], Any],
+    folder: Path,
+    *,
+    seed: int,
+    max_epochs: int,
+    folds: int = 1,
+) -> _Kept:
+    """The oracle of a search whose files lie in `folder`; not reloaded yet.
+
+    Args:
+        kind: `hyperband`, `grid` or `random`. The last gets as many epochs as Hyperband would.
+        register: called with KerasTuner's `HyperParameters`, asks it for every value.
+        folder: of the search.
+        seed: what is tried follows from it.
+        max_epochs: of the longest trial.
+        folds: of the grid's cross-validation.
+    """
+    space = keras_tuner.HyperParameters()
+    register(space)
+    # KerasTuner takes 0 as no seed, and counts up from it: seeds must lie far apart.
+    digest = hashlib.sha256(f"search {seed}".encode()).digest()
+    options: dict[str, Any] = {
+        "objective": keras_tuner.Objective("score", "min"),
+        "hyperparameters": space,
+        "allow_new_entries": False,
+        "seed": 1 + int.from_bytes(digest[:4], "big") % (2**31 - 2),
+        "max_consecutive_failed_trials": 10**9,  # counted here, without an exception in a lock
+    }
+    oracle: _Kept
+    if kind == "grid":
+        oracle = Grid(**options)
+        oracle.max_epochs, oracle.folds = max_epochs, folds
+    else:
+        oracle = Hyperband(max_epochs=max_epochs, factor=FACTOR, **options)
+        if kind == "random":
+            cost = sum(rung.epochs for rung in oracle.plan())
+            oracle = Random(max_trials=max(1, round(cost / max_epochs)), **options)
+            oracle.max_epochs = max_epochs
+    oracle.verbose = 0
+    oracle._set_project_dir(str(folder.parent), folder.name)
+    return oracle
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a search in this folder has handed out a trial."""
+    return (folder / "oracle.json").exists()
+
+
+def space_of(oracle: _Kept) -> list[dict[str, Any]]:
+    """Each hyperparameter's name, kind and values, as plain JSON."""
+    return [
+        {"kind": type(hp).__name__, **hp.get_config()}
+        for hp in sorted(oracle.get_space().space, key=lambda hp: str(hp.name))
+    ]
+
+
+def domains(oracle: _Kept) -> dict[str, list[Any] | tuple[float, float]]:
+    """Hyperparameter -> its values, or (least, most)."""
+    found: dict[str, list[Any] | tuple[float, float]] = {}
+    for hp in oracle.get_space().space:
+        if isinstance(hp, keras_tuner.engine.hyperparameters.Float):
+            found[hp.name] = (hp.min_value, hp.max_value)
+        else:
+            found[hp.name] = list(hp.values)
+    return found
+
+
+def serve(oracle: _Kept, host: str, port: str) -> Any:
+    """Answers the workers of a search that several machines share; `stop(grace)` ends it.
+
+    KerasTuner's own loop waits for ever for a worker that was killed.
+
+    Raises:
+        config.InputError: if the address cannot be used.
+    """
+    import grpc
+    from keras_tuner.src import protos
+    from keras_tuner.src.distribute import oracle_chief
+
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
+    servicer = oracle_chief.OracleServicer(oracle)
+    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+    try:
+        server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise config.InputError(
+            f"--distributed: {host}:{port} cannot be used as an address of this machine: choose a "
+            "free port"
+        ) from error
+    server.start()
+    return server
+
+
+def connect(oracle: _Kept, name: str, host: str, port: str) -> Any:
+    """An oracle that asks the chief at this address; KerasTuner's own client."""
+    os.environ |= {
+        "KERASTUNER_TUNER_ID": name,
+        "KERASTUNER_ORACLE_IP": host,
+        "KERASTUNER_ORACLE_PORT": port,
+    }
+    from keras_tuner.src.distribute import oracle_client
+
+    oracle_client.TIMEOUT = CHIEF_LIMIT  # an hour, in KerasTuner
+    return oracle_client.OracleClient(oracle)
+
+
+@contextlib.contextmanager
+def chief_answers(host: str, port: str) -> Iterator[None]:
+    """Turns a chief that does not answer into one clear line."""
+    import grpc
+
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise config.InputError(
+            f"--distributed: no chief answers at {host}:{port} ({error.code().name}): start it, "
+            "or start this worker again once it runs; what was finished is kept"
+        ) from error

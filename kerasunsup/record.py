@@ -1,0 +1,184 @@
+"""What a search leaves behind: what it was, every trial, the best of each code size."""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kerasunsup import config, runs
+
+FORMAT = 1  # of the files; another one is refused
+
+_FLAGS = {"max_epochs": "--max-epochs", "folds": "--folds", "data": "--data (its images)"}
+
+
+class Folder:
+    """The folder of one search, `<tuning>/<experiment>/<kind>`.
+
+    Holds `fingerprint.json`, `oracle.json`, `trial_<id>/result.json`, `states/<id>.npz` while
+    they can still be promoted, and at the end `record.json` and `best*.json`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: io.TextIOWrapper | None = None
+
+    def lock(self) -> None:
+        """Keeps a second search out; the lock goes with the process, however it ends.
+
+        Raises:
+            config.InputError: if another process is at work here.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        # Beside the folder: starting anew removes what is in it.
+        self._lock = self.path.with_name(f".{self.path.name}.lock").open("w", encoding="utf-8")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise config.InputError(
+                f"{self.path} is in use by another search: wait for it, stop it, or choose another "
+                "--tuning DIR"
+            ) from None
+        except OSError:  # a file system without locks: nothing keeps a second process out
+            self.close()
+
+    def close(self) -> None:
+        """Lets go of the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def claim(self, fingerprint: Mapping[str, Any], *, overwrite: bool) -> bool:
+        """Checks that what lies here belongs to the same search, or writes what this one is.
+
+        Args:
+            fingerprint: everything that the result depends on, as plain JSON.
+            overwrite: remove what lies here.
+
+        Returns:
+            Whether a search lies here that can go on.
+
+        Raises:
+            config.InputError: if the search that lies here is another one.
+        """
+        path = self.path / "fingerprint.json"
+        if overwrite and self.path.exists():
+            shutil.rmtree(self.path)
+        plain = json.loads(json.dumps({"format": FORMAT, **fingerprint}))
+        if path.exists():
+            refuse_another(self.path, runs.read_json(path), plain)
+            return True
+        if any(self.path.glob("trial_*")) or (self.path / "oracle.json").exists():
+            raise config.InputError(
+                f"{self.path} holds a search of unknown settings: choose another --tuning DIR, or "
+                "add --overwrite to remove it"
+            )
+        runs.write_json(path, plain)
+        return False
+
+    def state(self, trial_id: str) -> Path:
+        """Where a trial that may be promoted keeps its model and optimizer."""
+        return self.path / "states" / f"{trial_id}.npz"
+
+    def prune(self, needed: set[str]) -> None:
+        """Removes the states of all other trials."""
+        for path in self.path.glob("states/*.npz"):
+            if path.stem not in needed:
+                path.unlink(missing_ok=True)
+
+    def state_bytes(self) -> int:
+        """Bytes that states take on the disk now."""
+        return sum(path.stat().st_size for path in self.path.glob("states/*.npz"))
+
+    def write_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Writes what one trial found."""
+        runs.write_json(self.path / f"trial_{trial_id}" / "result.json", result)
+
+    def result(self, trial_id: str) -> dict[str, Any]:
+        """What `write_result` wrote; empty where there is nothing."""
+        path = self.path / f"trial_{trial_id}" / "result.json"
+        return runs.read_json(path) if path.exists() else {}
+
+    def results(self, trial_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Those of several trials, in this order; the ones that have none are left out."""
+        return [result for result in map(self.result, trial_ids) if result]
+
+
+def refuse_another(place: Path, stored: Mapping[str, Any], received: Mapping[str, Any]) -> None:
+    """Raises `config.InputError` with the first difference of two fingerprints."""
+    for key in [*received, *(key for key in stored if key not in received)]:
+        before: Any = stored.get(key)
+        now: Any = received.get(key)
+        if before == now:
+            continue
+        if key == "settings":
+            key, before, now = next(
+                (config.flag(name), before.get(name), now.get(name))
+                for name in now
+                if before.get(name) != now.get(name)
+            )
+        name = _FLAGS.get(key, key)
+        if key == "space":
+            before, now = _short(before), _short(now)
+        raise config.InputError(
+            f"the search in {place} has {name} {before}, received {now}: give the same to go on, "
+            "choose another --tuning DIR, or add --overwrite to start anew"
+        )
+
+
+def _short(space: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(
+        f"{hp['name']} {hp.get('values') or [hp.get('min_value'), hp.get('max_value')]}"
+        for hp in space
+    )
+
+
+def finished(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The trials that ended with a score, best score first."""
+    return sorted(
+        (dict(result) for result in results if result.get("score") is not None),
+        key=lambda result: result["score"],
+    )
+
+
+def front(results: Sequence[Mapping[str, Any]], by: str) -> dict[Any, dict[str, Any]]:
+    """The trial with the lowest validation error at each value of one setting, in its order."""
+    found: dict[Any, dict[str, Any]] = {}
+    for result in sorted(finished(results), key=lambda result: result["validation_mse"]):
+        found.setdefault(result["settings"][by], result)
+    return dict(sorted(found.items()))
+
+
+def best_so_far(
+    results: Sequence[Mapping[str, Any]], **settings: Any
+) -> tuple[list[float], list[float], list[float]]:
+    """(epochs, seconds, lowest validation MSE) after each trial that ended, in order.
+
+    Args:
+        results: of trials, in the order in which they ended.
+        settings: only trials with these count for the error; all count for the cost.
+    """
+    epochs, seconds, errors = [], [], []
+    spent, best = 0.0, float("inf")
+    for result in results:
+        spent += result["trained_epochs"]
+        fits = all(result["settings"][name] == value for name, value in settings.items())
+        if result.get("score") is not None and fits:
+            best = min(best, result["validation_mse"])
+        if best < float("inf"):
+            epochs.append(spent)
+            seconds.append(result["clock"])
+            errors.append(best)
+    return epochs, seconds, errors
+
+
+def now() -> str:
+    """The time, UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

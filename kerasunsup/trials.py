@@ -1,0 +1,256 @@
+"""One trial after another on the same data and the same compiled models.
+
+What makes a search over small models slow is not their training: it is building, tracing and
+saving a model for each trial. Here all trials of one shape share one compiled step, and all share
+one data set in memory; a trial begins by giving that model new weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasunsup import callbacks, config, data, runs
+
+# What a compiled step does not depend on, and the value that stands for all others.
+_IN_PLACE: dict[str, Any] = {"learning_rate": 1.0, "weight_decay": 0.0, "schedule": "constant"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One training of one trial.
+
+    Attributes:
+        settings: of the model, the optimizer and patience.
+        seed: of the initial weights.
+        first_epoch: from 0; above 0 the training goes on from `parent`.
+        last_epoch: the number of epochs in all, those of the parent included.
+        parent: the state to go on from.
+        fold: which of the data's parts to train on.
+    """
+
+    settings: Any
+    seed: int
+    first_epoch: int
+    last_epoch: int
+    parent: Path | None = None
+    fold: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How one training went.
+
+    Attributes:
+        error: the lowest validation loss of any epoch, those of the parent included.
+        history: a column a quantity (`loss`, `val_loss`, `learning_rate`), a row an epoch.
+        trained: epochs that were trained now.
+        seconds: that it took, all in.
+        state: everything to go on from, as named arrays.
+        state_bytes: their size.
+    """
+
+    error: float
+    history: dict[str, list[float]]
+    trained: int
+    seconds: float
+    state: Callable[[], dict[str, np.ndarray]]
+    state_bytes: int
+
+
+class Workshop:
+    """The data and the compiled models that all trials share.
+
+    Args:
+        parts: (training images, validation images), one pair a fold.
+        settings: whose batch size and seed make the batches: every trial sees the same ones.
+        build: settings -> compiled model.
+        rate: (settings, epochs of a whole training, epoch) -> learning rate.
+        max_epochs: what a learning-rate schedule is laid out over, so that a trial that is
+            promoted goes on along the same curve.
+        prepare: as for `data.training_batches`.
+        on_epoch: called after each epoch.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[tuple[data.ImageSet, data.ImageSet]],
+        settings: config.TrainingConfig,
+        *,
+        build: Callable[[Any], keras.Model],
+        rate: Callable[[Any, int, int], float],
+        max_epochs: int,
+        prepare: data.Prepare | None = None,
+        on_epoch: Callable[[], None] | None = None,
+    ) -> None:
+        self._build, self._rate, self._max_epochs = build, rate, max_epochs
+        self._on_epoch = on_epoch
+        self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._models: dict[Any, keras.Model] = {}
+        self._batches = [
+            (
+                data.training_batches(
+                    train,
+                    settings.batch_size,
+                    seed=settings.seed,
+                    epoch=self._epoch,
+                    prepare=prepare,
+                ),
+                data.evaluation_batches(validation, settings.batch_size, prepare=prepare),
+            )
+            for train, validation in parts
+        ]
+        self._steps = [data.steps_per_epoch(train, settings.batch_size) for train, _ in parts]
+
+    @property
+    def num_compiled(self) -> int:
+        """Models that were compiled so far: one a shape."""
+        return len(self._models)
+
+    def model(self, settings: Any, seed: int) -> keras.Model:
+        """A model as `build` would make it with this seed, its optimizer at its beginning."""
+        in_place = dict(_IN_PLACE)
+        if tf.distribute.has_strategy():  # plain Adam: the decay is part of the trace
+            del in_place["weight_decay"]
+        known = {field.name for field in dataclasses.fields(settings)}
+        shape = {name: value for name, value in in_place.items() if name in known}
+        key = dataclasses.replace(settings, **shape)
+        keras.utils.set_random_seed(seed)
+        fresh = self._build(settings)
+        model = self._models.get(key)
+        if model is None:
+            fresh.optimizer.build(fresh.trainable_variables)
+            self._models[key] = fresh
+            return fresh
+        for variable, initial in zip(model.variables, fresh.variables, strict=True):
+            variable.assign(initial)
+        for variable in model.optimizer.variables:
+            variable.assign(tf.zeros_like(variable))
+        model.optimizer.learning_rate = settings.learning_rate
+        if "weight_decay" in shape:
+            model.optimizer.set_weight_decay(settings.weight_decay)
+        return model
+
+    def warm_up(self, settings: Any) -> float:
+        """Trains a few steps of one configuration, which shows mistakes before a search begins.
+
+        Returns:
+            Seconds that an epoch of it will take, about, validation included.
+        """
+        model = self.model(settings, seed=0)
+        batches, validation = self._batches[0]
+        steps = min(self._steps[0], 64)
+        few = batches.take(steps)
+        model.fit(few, verbose=0, shuffle=False)  # traces and compiles
+        began = time.perf_counter()
+        model.fit(few, verbose=0, shuffle=False)
+        training = (time.perf_counter() - began) / steps * self._steps[0]
+        model.evaluate(validation, verbose=0)
+        began = time.perf_counter()
+        model.evaluate(validation, verbose=0)
+        return training + time.perf_counter() - began
+
+    def run(self, task: Task) -> Outcome:
+        """Trains one trial, from the beginning or from where its parent stood.
+
+        Raises:
+            config.InputError: if the loss becomes no number, or the parent's state is damaged.
+        """
+        began = time.perf_counter()
+        model = self.model(task.settings, task.seed)
+        state = callbacks.ModelState(model)
+        watch = _Watch(task.settings.patience, self._on_epoch)
+        if task.parent is not None:
+            stored = runs.read_arrays(task.parent)
+            watch.restore({key[6:]: stored[key] for key in stored if key.startswith("watch/")})
+            state.restore({key[6:]: stored[key] for key in stored if key.startswith("model/")})
+        batches, validation = self._batches[task.fold]
+        done = len(watch.history["loss"])
+        if not watch.is_exhausted:
+            model.fit(
+                batches,
+                validation_data=validation,
+                initial_epoch=task.first_epoch,
+                epochs=task.last_epoch,
+                shuffle=False,
+                verbose=0,
+                callbacks=[
+                    callbacks.EpochOrder(self._epoch),
+                    callbacks.Schedule(
+                        lambda epoch: self._rate(task.settings, self._max_epochs, epoch)
+                    ),
+                    callbacks.StopOnNonFinite(),
+                    watch,
+                ],
+            )
+        return Outcome(
+            error=min(watch.history["val_loss"]),
+            history=watch.history,
+            trained=len(watch.history["loss"]) - done,
+            seconds=time.perf_counter() - began,
+            state=lambda: {
+                **{f"model/{name}": value for name, value in state.state().items()},
+                **{f"watch/{name}": value for name, value in watch.state().items()},
+            },
+            state_bytes=sum(
+                int(np.prod(variable.shape)) * np.dtype(variable.dtype).itemsize
+                for variable in [*model.variables, *model.optimizer.variables]
+            ),
+        )
+
+
+class _Watch(keras.callbacks.Callback):
+    """Keeps the history and stops when patience is over, across a promotion too.
+
+    Keras's EarlyStopping would begin to wait anew at each rung, and put back the best weights
+    where a promoted trial must go on from the last.
+    """
+
+    def __init__(self, patience: int, on_epoch: Callable[[], None] | None) -> None:
+        super().__init__()
+        self._patience = patience
+        self._on_epoch = on_epoch
+        self.history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the validation loss has not gone down for as long as patience allows."""
+        losses = self.history["val_loss"]
+        if not self._patience or not losses:
+            return False
+        return len(losses) - 1 - int(np.argmin(losses)) >= self._patience
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Adds a row."""
+        row = {**(logs or {}), "learning_rate": float(self.model.optimizer.learning_rate)}
+        for name, column in self.history.items():
+            column.append(float(row[name]))
+        if self._on_epoch is not None:
+            self._on_epoch()
+        if self.is_exhausted:
+            self.model.stop_training = True
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The history."""
+        return {name: np.array(column) for name, column in self.history.items()}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Takes the history back."""
+        self.history = {name: state[name].tolist() for name in self.history}
+
+
+def folds(images: data.ImageSet, number: int) -> list[tuple[data.ImageSet, data.ImageSet]]:
+    """(the rest, one part) for each of `number` parts of a set, as equal as can be.
+
+    The set's own order follows from the seed already, so the parts are random ones.
+    """
+    positions = np.arange(len(images))
+    parts = np.array_split(positions, number)
+    return [(images.subset(np.setdiff1d(positions, part)), images.subset(part)) for part in parts]

@@ -1,0 +1,338 @@
+"""The command `ae`, from the command line to everything that it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing import event_accumulator
+
+from kerasunsup import ae, config, data, images, runs
+
+# Small enough for a test, and still every step of the real thing.
+SMALL = ["--limit", "600", "--test-limit", "200", "--num-codes", "60", "--num-samples", "200"]
+
+FIGURES = {
+    "learning_curve", "reconstructions", "restorations", "corruption_sweep", "encoded_space",
+    "samples", "samples_mixture_100", "drawn_codes",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The folder of a run on real MNIST images, started as a user would."""
+    logs = tmp_path_factory.mktemp("logs")
+    assert ae.main(["--quick", "--logs", str(logs), "--name", "first"]) == 0
+    return logs / "ae" / "first"
+
+
+def write_images(folder: Path, count: int, *, colour: bool) -> Path:
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for index in range(count):
+        picture = np.full((9, 12, 3 if colour else 1), 255 * (index % 2), np.uint8)
+        picture[:, : 2 + index % 5] = generator.integers(0, 256, picture.shape[2])
+        (folder / f"{index}.png").write_bytes(images.encode_png(picture))
+    return folder
+
+
+def test_a_run_leaves_what_the_interface_promises(finished):
+    assert {path.name for path in finished.iterdir()} >= {
+        "config.json", "environment.json", "history.csv", "metrics.json", "figures",
+        "checkpoints", "model.keras", "export", "train", "validation", "report", "projector",
+    }  # fmt: skip
+    assert {path.stem for path in (finished / "figures").glob("*.png")} == FIGURES
+    for path in (finished / "figures").glob("*.png"):
+        assert min(images.decode(path).shape[:2]) > 200
+    assert not list(finished.rglob("*.part*"))
+    assert (finished / "export").stat().st_mode & 0o777 == (finished.stat().st_mode & 0o777)
+
+
+def test_numbers_have_the_promised_names_and_agree_with_the_saved_model(finished):
+    numbers = json.loads((finished / "metrics.json").read_text())
+    promised = {
+        "test/mse", "test/psnr_db", "test/ssim", "pca/mse", "noise_0.5/psnr_db", "crop_8/gain_db",
+        "real/fid", "real/precision", "integers/fid", "gaussian/recall", "mixture_100/fid",
+        "mixture_10/classifier_score", "judge/accuracy",
+    }  # fmt: skip
+    assert promised <= set(numbers)
+    assert all(isinstance(value, int | float) for value in numbers.values())
+    settings = config.AutoencoderConfig(limit=1000, test_limit=300)
+    test_images = data.load(settings).test.array()
+    model = keras.models.load_model(finished / "model.keras")
+    outputs = model.predict(test_images, verbose=0)
+    assert np.mean((outputs - test_images) ** 2) == pytest.approx(numbers["test/mse"], rel=1e-4)
+    gain = numbers["noise_0.4/psnr_db"] - numbers["noise_0.4/input_psnr_db"]
+    assert numbers["noise_0.4/gain_db"] == pytest.approx(gain)
+    # Anchors: PSNR of clipped noise on MNIST.
+    assert numbers["noise_0.4/input_psnr_db"] == pytest.approx(11.0, abs=0.1)
+    assert numbers["pca/mse"] == pytest.approx(0.0168, abs=0.0015)
+
+
+def test_tensorboard_holds_curves_figures_text_and_settings(finished):
+    def tags(folder: str) -> dict:
+        events = event_accumulator.EventAccumulator(str(finished / folder))
+        events.Reload()
+        return {**events.Tags(), "events": events}
+
+    def named(found: dict) -> set[str]:
+        return {tag for kind in ("scalars", "tensors") for tag in found[kind]}
+
+    assert {"epoch_loss", "epoch_learning_rate", "epoch_images_per_second"} <= named(tags("train"))
+    assert "epoch_loss" in named(tags("validation"))
+    report = tags("report")
+    assert FIGURES | {"settings", "numbers", "test/mse"} <= named(report)
+    plugins = report["events"].PluginTagToContent("hparams")
+    assert any("session_start" in tag for tag in plugins)
+    assert tags("train")["graph"] or "keras" in named(tags("train"))
+
+
+def test_config_of_a_run_starts_the_same_run_again(finished, tmp_path):
+    stored = config.read(config.AutoencoderConfig, finished / "config.json")
+    assert config.AutoencoderConfig(**stored).limit == 1000
+    again = config.parse(
+        "ae", config.AutoencoderConfig, description="", quick={},
+        argv=["--config", str(finished / "config.json")],
+    )  # fmt: skip
+    assert config.to_json(again.config) == stored
+
+
+def test_export_runs_in_a_process_without_the_package(finished, tmp_path):
+    settings = config.AutoencoderConfig(limit=1000, test_limit=300)
+    pictures = data.load(settings).test.array(range(7))
+    model = keras.models.load_model(finished / "model.keras")
+    codes = np.asarray(model.get_layer("encoder")(pictures))
+    np.savez(
+        tmp_path / "expected.npz", images=pictures, reconstructed=np.asarray(model(pictures)),
+        codes=codes, decoded=np.asarray(model.get_layer("decoder")(codes)),
+    )  # fmt: skip
+    script = f"""
+import sys
+sys.modules["kerasunsup"] = None  # importing it now fails
+import numpy as np
+import tensorflow as tf
+loaded = tf.saved_model.load({str(finished / "export")!r})
+expected = np.load({str(tmp_path / "expected.npz")!r})
+signatures = loaded.signatures
+assert set(signatures) == {{"serving_default", "reconstruct", "encode", "decode"}}, signatures
+def worst(name, argument, value, output, key):
+    result = signatures[name](**{{argument: tf.constant(value)}})
+    assert set(result) == {{output}}, result
+    return float(np.abs(result[output].numpy() - expected[key]).max())
+images, codes = expected["images"], expected["codes"]
+print(
+    worst("serving_default", "images", images, "images", "reconstructed"),
+    worst("reconstruct", "images", images, "images", "reconstructed"),
+    worst("encode", "images", images, "codes", "codes"),
+    worst("decode", "codes", codes, "images", "decoded"),
+    float(np.abs(loaded.encode(images[:1])["codes"].numpy() - codes[:1]).max()),
+)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    differences = [float(word) for word in result.stdout.split()]
+    assert len(differences) == 5
+    assert max(differences) <= 1e-5
+
+
+def test_a_name_that_exists_is_refused_and_left_alone(finished, capsys):
+    before = (finished / "metrics.json").read_bytes()
+    arguments = ["--quick", "--logs", str(finished.parent.parent), "--name", "first"]
+    assert ae.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "exists already" in error
+    assert "--resume" in error
+    assert (finished / "metrics.json").read_bytes() == before
+
+
+def test_a_finished_run_can_be_resumed_for_its_report(finished, capsys):
+    (finished / "metrics.json").unlink()
+    arguments = ["--resume", "--logs", str(finished.parent.parent), "--name", "first"]
+    assert ae.main(arguments) == 0
+    output = capsys.readouterr().out
+    assert "epoch 1/2" not in output
+    assert "test error (MSE)" in output
+    assert (finished / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_folder_of_odd_sized_images_without_labels(tmp_path, colour, capsys):
+    folder = write_images(tmp_path / "pictures", 80, colour=colour)
+    arguments = [
+        "--data", str(folder), "--epochs", "2", "--latent-dim", "3", "--batch-size", "8",
+        "--filters", "4", "8", "--hidden-units", "8", "--noise", "0.2", "--crop", "3",
+        "--logs", str(tmp_path / "logs"), "--name", "own", "--num-samples", "100",
+    ]  # fmt: skip
+    assert ae.main(arguments) == 0
+    run = tmp_path / "logs" / "ae" / "own"
+    numbers = json.loads((run / "metrics.json").read_text())
+    assert "mixture_10/fid" in numbers  # in the encoder's own space
+    assert "mixture_10/classifier_score" not in numbers
+    assert "9 x 12" in capsys.readouterr().out
+    model = keras.models.load_model(run / "model.keras")
+    assert model.input_shape == (None, 9, 12, 3 if colour else 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data", "no/such/folder"], ["no/such/folder"]),
+        (["--crop", "28"], ["--crop 28", "28 x 28"]),
+        (["--filters", *["4"] * 7], ["--filters", "at most"]),
+        (["--logs", "{file}/logs"], ["Not a directory", "--logs"]),
+        (["--learning-rate", "1e30", "--epochs", "3"], ["loss became", "--learning-rate 1e+30"]),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, words):
+    (tmp_path / "file").write_text("in the way")
+    filled = [argument.format(file=tmp_path / "file") for argument in arguments]
+    given = [] if "--logs" in filled else ["--logs", str(tmp_path / "logs")]
+    assert ae.main([*SMALL, *given, *filled]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    assert error.startswith("kerasunsup ae: ")
+    for word in words:
+        assert word in error
+
+
+def test_small_codes_and_mixed_precision_reach_the_end(tmp_path):
+    arguments = ["--latent-dim", "1", "--precision", "mixed_bfloat16", "--epochs", "1"]
+    assert ae.main([*SMALL, *arguments, "--logs", str(tmp_path), "--name", "one"]) == 0
+    assert keras.config.dtype_policy().name == "float32"  # put back
+    model = keras.models.load_model(tmp_path / "ae" / "one" / "model.keras")
+    assert model.output.dtype == "float32"
+
+
+# ------------------------------------------------------------------ processes that are really ended
+
+
+def command(logs: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "kerasunsup.ae", "--logs", str(logs), *arguments]
+
+
+def arrays_of(run: Path) -> dict[str, np.ndarray]:
+    """The final state, without the clock's numbers."""
+    return {
+        name: value
+        for name, value in runs.read_arrays(run / "checkpoints" / "state.npz").items()
+        if name not in ("history/seconds", "history/images_per_second")
+    }
+
+
+def kill_when(process: subprocess.Popen, happened) -> bool:
+    """Kills the process, as nothing can prevent, once `happened()`; False if it ended before."""
+    deadline = time.monotonic() + 120
+    while process.poll() is None:
+        if happened():
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return True
+        if time.monotonic() > deadline:
+            process.kill()
+            process.wait()
+            pytest.fail("the moment to kill never came")
+        time.sleep(0.0005)
+    return False
+
+
+def test_killed_at_several_moments_a_run_ends_bit_identical(tmp_path):
+    settings = ["--epochs", "6", "--deterministic", "--noise", "0.3", *SMALL]
+    straight = subprocess.run(
+        command(tmp_path, "--name", "straight", *settings), capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert straight.returncode == 0, straight.stderr
+    run = tmp_path / "ae" / "killed"
+    checkpoints = run / "checkpoints"
+
+    def epochs_done() -> int:
+        history = run / "history.csv"
+        return len(history.read_text().splitlines()) - 1 if history.exists() else 0
+
+    def is_saving() -> bool:
+        return checkpoints.exists() and any(
+            name.endswith(".part") for name in os.listdir(checkpoints)
+        )
+
+    moments = [
+        run.exists,  # before the first epoch
+        is_saving,  # in the middle of a save
+        lambda: epochs_done() >= 2,
+        lambda: epochs_done() >= 2 and is_saving(),
+    ]
+    arguments = ["--name", "killed", *settings]
+    for moment in moments:
+        process = subprocess.Popen(
+            command(tmp_path, *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        assert kill_when(process, moment)
+        assert not (run / "metrics.json").exists()
+        arguments = ["--name", "killed", "--resume"]
+    last = subprocess.run(
+        command(tmp_path, *arguments), capture_output=True, text=True, timeout=300
+    )
+    assert last.returncode == 0, last.stderr
+    expected, found = arrays_of(tmp_path / "ae" / "straight"), arrays_of(run)
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    numbers, others = (
+        json.loads((tmp_path / "ae" / name / "metrics.json").read_text())
+        for name in ("straight", "killed")
+    )
+    del numbers["training_seconds"], others["training_seconds"]
+    assert numbers == others
+    assert not list(run.rglob("*.part"))
+
+
+def test_ctrl_c_saves_and_prints_the_line_that_goes_on(tmp_path):
+    process = subprocess.Popen(
+        command(tmp_path, "--name", "stopped", "--epochs", "1000", *SMALL),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 3/"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.count("\n") == 1, error
+    assert f"python -m kerasunsup.ae --resume --name stopped --logs {tmp_path}" in error
+    state = runs.read_arrays(tmp_path / "ae" / "stopped" / "checkpoints" / "state.npz")
+    assert len(state["history/epoch"]) >= 3
+
+
+def test_two_devices_train_as_one_does(tmp_path):
+    script = """
+import sys
+import tensorflow as tf
+processor = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+assert len(tf.config.list_logical_devices("CPU")) == 2
+from kerasunsup import ae
+sys.exit(ae.main(sys.argv[1:]))
+"""
+    for strategy in ("none", "mirrored"):
+        result = subprocess.run(
+            [
+                sys.executable, "-c", script, "--logs", str(tmp_path), "--name", strategy,
+                "--strategy", strategy, "--epochs", "3", "--batch-size", "64", *SMALL,
+            ],
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+    one, two = (arrays_of(tmp_path / "ae" / name) for name in ("none", "mirrored"))
+    for name in ("history/loss", "history/val_loss"):
+        np.testing.assert_allclose(two[name], one[name], rtol=2e-3)

@@ -1,0 +1,452 @@
+"""Settings, where they come from, and what the user sees when one is wrong."""
+
+import errno
+import json
+import subprocess
+import sys
+
+import pytest
+
+from kerasunsup import ae, config
+
+QUICK = {"epochs": 2, "limit": 1000}
+
+
+def parse(*arguments: str, quick=QUICK) -> config.Command:
+    return config.parse(
+        "ae", config.AutoencoderConfig, description="Trains.", quick=quick, argv=arguments
+    )
+
+
+def refusal(function, *arguments, **options) -> str:
+    """The one line of the InputError."""
+    with pytest.raises(config.InputError) as caught:
+        function(*arguments, **options)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def refused_by_parser(capsys, *arguments: str) -> str:
+    """The one line on stderr of a command line that the parser itself refuses."""
+    with pytest.raises(SystemExit) as caught:
+        parse(*arguments)
+    assert caught.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    return output.err
+
+
+def write(path, values):
+    path.write_text(json.dumps(values))
+    return str(path)
+
+
+def store_run(folder, **settings) -> config.AutoencoderConfig:
+    stored = config.AutoencoderConfig(**settings)
+    folder.mkdir(parents=True)
+    write(folder / "config.json", config.to_json(stored))
+    return stored
+
+
+# --------------------------------------------------------------------------------- checks of fields
+
+WRONG = [
+    ("data", 3, "--data must be of type str"),
+    ("image_size", 7, "--image-size must be at least 8"),
+    ("image_size", 129, "--image-size must be at most 128"),
+    ("image_size", 28.0, "--image-size must be of type int"),
+    ("limit", 0, "--limit must be at least 1"),
+    ("test_limit", 0, "--test-limit must be at least 1"),
+    ("epochs", 0, "--epochs must be at least 1"),
+    ("epochs", None, "--epochs must be of type int"),
+    ("epochs", True, "--epochs must be of type int"),
+    ("epochs", "5", "--epochs must be of type int"),
+    ("epochs", 10**30, "--epochs must be at most 2147483647"),
+    ("batch_size", 0, "--batch-size must be at least 1"),
+    ("batch_size", 2**63, "--batch-size must be at most 2147483647"),
+    ("learning_rate", 0.0, "--learning-rate must be above 0.0"),
+    ("learning_rate", -0.1, "--learning-rate must be above 0.0"),
+    ("learning_rate", float("nan"), "--learning-rate must be a finite number"),
+    ("learning_rate", float("inf"), "--learning-rate must be a finite number"),
+    ("learning_rate", 10**400, "--learning-rate must be a finite number"),
+    ("learning_rate", False, "--learning-rate must be of type float"),
+    ("patience", -1, "--patience must be at least 0"),
+    ("seed", -1, "--seed must be at least 0"),
+    ("seed", 2**31, "--seed must be at most 2147483647"),
+    ("precision", "float16", "--precision must be one of float32, mixed_bfloat16"),
+    ("precision", ["float32"], "--precision must be of type str"),
+    ("strategy", "multi", "--strategy must be one of none, mirrored"),
+    ("deterministic", 1, "--deterministic must be of type bool"),
+    ("deterministic", "yes", "--deterministic must be of type bool"),
+    ("latent_dim", 0, "--latent-dim must be at least 1"),
+    ("latent_dim", 4097, "--latent-dim must be at most 4096"),
+    ("filters", (), "--filters needs one or more values"),
+    ("filters", "32", "--filters needs one or more values"),
+    ("filters", 32, "--filters needs one or more values"),
+    ("filters", (32, 0), "--filters must be at least 1"),
+    ("filters", (32, 1.5), "--filters must be of type int"),
+    ("schedule", "linear", "--schedule must be one of constant, cosine"),
+    ("hidden_units", 0, "--hidden-units must be at least 1"),
+    ("weight_decay", -1e-9, "--weight-decay must be at least 0.0"),
+    ("noise", 5.1, "--noise must be at most 5.0"),
+    ("noise", -0.1, "--noise must be at least 0.0"),
+    ("crop", 128, "--crop must be at most 127"),
+    ("crop", -1, "--crop must be at least 0"),
+    ("snapshot_every", 0, "--snapshot-every must be at least 1"),
+    ("num_codes", 9, "--num-codes must be at least 10"),
+    ("num_samples", 99, "--num-samples must be at least 100"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), WRONG)
+def test_a_wrong_value_is_refused_with_its_flag_its_bound_and_what_was_received(
+    name, value, expected
+):
+    text = refusal(config.AutoencoderConfig, **{name: value})
+    assert text.startswith(expected)
+    assert "received" in text
+
+
+def test_every_setting_stands_in_the_table_of_wrong_values():
+    settings = set(config.to_json(config.AutoencoderConfig()))
+    assert settings == {name for name, _, _ in WRONG}
+
+
+BOUNDS = [
+    ("image_size", (None, 8, 128)),
+    ("limit", (None, 1)),
+    ("epochs", (1, 2**31 - 1)),
+    ("patience", (0,)),
+    ("seed", (0, 2**31 - 1)),
+    ("latent_dim", (1, 4096)),
+    ("filters", ((1,), (8, 16, 32))),
+    ("weight_decay", (0.0, 1e300)),
+    ("noise", (0.0, 5.0)),
+    ("crop", (0, 127)),
+    ("num_codes", (10,)),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), BOUNDS)
+def test_the_bounds_themselves_are_allowed(name, values):
+    for value in values:
+        assert getattr(config.AutoencoderConfig(**{name: value}), name) == value
+
+
+def test_whole_numbers_become_floats_and_lists_become_tuples():
+    settings = config.AutoencoderConfig(learning_rate=1, filters=[8, 16])
+    assert isinstance(settings.learning_rate, float)
+    assert settings.filters == (8, 16)
+    assert hash(settings) == hash(config.AutoencoderConfig(learning_rate=1.0, filters=(8, 16)))
+
+
+# ----------------------------------------------------------------------------- where they come from
+
+
+def test_defaults_give_way_to_the_file_that_to_quick_and_that_to_flags(tmp_path):
+    file = write(tmp_path / "a.json", {"epochs": 7, "latent_dim": 16, "noise": 0.5, "limit": 400})
+    settings = parse("--config", file, "--quick", "--noise", "0.25", "--patience", "3").config
+    assert settings.batch_size == config.AutoencoderConfig().batch_size  # default
+    assert settings.latent_dim == 16  # file
+    assert settings.limit == 400  # file: already smaller than --quick
+    assert settings.epochs == 2  # --quick
+    assert settings.noise == 0.25  # flag over file
+    assert settings.patience == 3  # flag
+    assert parse("--config", file, "--quick", "--epochs", "9").config.epochs == 9  # flag over quick
+    assert parse("--config", file).config.epochs == 7
+    assert parse("--quick").config.limit == 1000  # where the default is None
+
+
+def test_quick_leaves_what_the_file_has_smaller():
+    assert parse("--quick", quick={"epochs": 80}).config.epochs == config.TrainingConfig.epochs
+
+
+def test_each_setting_has_a_flag_that_sets_it():
+    given = {
+        "--data": "cifar10", "--image-size": "32", "--limit": "9", "--test-limit": "8",
+        "--epochs": "3", "--batch-size": "64", "--learning-rate": "0.01", "--patience": "0",
+        "--seed": "5", "--precision": "mixed_bfloat16", "--strategy": "mirrored",
+        "--latent-dim": "2", "--filters": "8", "--hidden-units": "16", "--weight-decay": "0",
+        "--noise": "0.1", "--crop": "4", "--snapshot-every": "1", "--num-codes": "20",
+        "--num-samples": "200", "--schedule": "cosine",
+    }  # fmt: skip
+    arguments = [word for pair in given.items() for word in pair]
+    settings = config.to_json(parse(*arguments, "--deterministic").config)
+    defaults = config.to_json(config.AutoencoderConfig())
+    assert [name for name in defaults if settings[name] == defaults[name]] == []
+
+
+def test_a_setting_of_several_values_takes_them_one_after_the_other():
+    assert parse("--filters", "8", "16", "32", "--epochs", "4").config.filters == (8, 16, 32)
+    assert parse("--filters", "8").config.filters == (8,)
+    assert refusal(parse, "--filters", "8", "0").startswith("--filters must be at least 1")
+
+
+def test_a_switch_of_the_file_can_be_turned_off(tmp_path):
+    file = write(tmp_path / "a.json", {"deterministic": True})
+    assert parse("--config", file).config.deterministic is True
+    assert parse("--config", file, "--no-deterministic").config.deterministic is False
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"filters": (8, 16), "noise": 0.3, "limit": 12, "data": "some folder/ä", "epochs": 3},
+        {"image_size": 28, "weight_decay": 1e-7, "precision": "mixed_bfloat16"},
+    ],
+)
+def test_settings_survive_the_way_through_their_file(tmp_path, settings):
+    before = config.AutoencoderConfig(**settings)
+    file = write(tmp_path / "a.json", config.to_json(before))
+    assert parse("--config", file).config == before
+
+
+def test_command_keeps_logs_name_and_arguments():
+    command = parse("--logs", "elsewhere", "--name", "first", "--epochs", "3")
+    assert command.experiment == "ae"
+    assert str(command.logs) == "elsewhere"
+    assert command.name == "first"
+    assert command.resume is False
+    assert command.arguments == ("--logs", "elsewhere", "--name", "first", "--epochs", "3")
+    assert (str(parse().logs), parse().name) == ("logs", None)
+
+
+# ---------------------------------------------------------------------------------------- bad files
+
+
+@pytest.mark.parametrize(
+    ("key", "advice"),
+    [
+        ("latent_dims", "did you mean 'latent_dim'?"),
+        ("learningrate", "did you mean 'learning_rate'?"),
+        ("zzz", "known are data, image_size,"),
+    ],
+)
+def test_unknown_setting_in_config_file_names_the_closest(tmp_path, key, advice):
+    text = refusal(parse, "--config", write(tmp_path / "a.json", {key: 3}))
+    assert f"unknown setting '{key}'" in text
+    assert advice in text
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"epochs: 3", "is not JSON"),
+        (b"", "is not JSON"),
+        (b"\xff\xfe\x00", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[1, 2]", "must hold one JSON object, received list"),
+        (b"null", "must hold one JSON object, received NoneType"),
+        (b'{"learning_rate": NaN}', "--learning-rate must be a finite number"),
+        (b'{"learning_rate": 1e999}', "--learning-rate must be a finite number"),
+    ],
+)
+def test_a_file_that_holds_no_settings_is_refused(tmp_path, content, expected):
+    (tmp_path / "a.json").write_bytes(content)
+    assert expected in refusal(parse, "--config", str(tmp_path / "a.json"))
+
+
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path):
+    assert "No such file" in refusal(parse, "--config", str(tmp_path / "missing.json"))
+    assert "Is a directory" in refusal(parse, "--config", str(tmp_path))
+
+
+@pytest.mark.parametrize("value", ["many", None, [2], True])
+def test_quick_does_not_hide_a_wrong_value_of_the_file(tmp_path, value):
+    file = write(tmp_path / "a.json", {"epochs": value})
+    assert refusal(parse, "--config", file, "--quick").startswith("--epochs must be of type int")
+
+
+# ------------------------------------------------------------------------------------------- --name
+
+
+@pytest.mark.parametrize("name", ["a", "run-1", "2024.05", "lr=0.1", "_x", "A" * 100])
+def test_a_name_that_can_be_a_folder_is_taken(name):
+    assert parse("--name", name).name == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".hidden", "a/b", "../up", "a b", "a\n", "ä", "A" * 101]
+)
+def test_a_name_that_cannot_be_a_folder_is_refused(name):
+    text = refusal(parse, "--name", name)
+    assert "--name" in text
+    assert "use letters" in text
+
+
+# ----------------------------------------------------------------------------------------- --resume
+
+
+def test_resume_takes_the_settings_of_the_run(tmp_path):
+    stored = store_run(tmp_path / "ae" / "first", latent_dim=7, epochs=3, filters=(8, 16))
+    command = parse("--logs", str(tmp_path), "--name", "first", "--resume")
+    assert command.resume is True
+    assert command.config == stored
+
+
+def test_resume_may_change_how_long_a_run_lasts(tmp_path):
+    store_run(tmp_path / "ae" / "first", epochs=3, patience=5)
+    settings = parse(
+        "--logs", str(tmp_path), "--name", "first", "--resume", "--epochs", "9", "--patience", "0"
+    ).config
+    assert (settings.epochs, settings.patience) == (9, 0)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--latent-dim", "8"), ("--filters", "8"), ("--deterministic",), ("--data", "other")],
+)
+def test_resume_refuses_a_changed_setting(tmp_path, flags):
+    store_run(tmp_path / "ae" / "first", latent_dim=7, filters=(8, 16))
+    text = refusal(parse, "--logs", str(tmp_path), "--name", "first", "--resume", *flags)
+    assert f"this run has {flags[0]} " in text
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--latent-dim", "7"),
+        ("--filters", "8", "16"),
+        ("--learning-rate", "1"),
+        ("--no-deterministic",),
+    ],
+)
+def test_resume_takes_a_setting_that_says_the_same(tmp_path, flags):
+    stored = store_run(tmp_path / "ae" / "first", latent_dim=7, filters=(8, 16), learning_rate=1.0)
+    command = parse("--logs", str(tmp_path), "--name", "first", "--resume", *flags)
+    assert command.config == stored
+
+
+def test_resume_needs_a_name_and_a_run_and_no_other_settings(tmp_path):
+    logs = ("--logs", str(tmp_path), "--resume")
+    file = write(tmp_path / "a.json", {})
+    assert "--resume needs --name" in refusal(parse, *logs)
+    assert "there is no ae run in" in refusal(parse, *logs, "--name", "missing")
+    store_run(tmp_path / "ae" / "first")
+    named = (*logs, "--name", "first")
+    assert "leave --config and --quick out" in refusal(parse, *named, "--config", file)
+    assert "leave --config and --quick out" in refusal(parse, *named, "--quick")
+    assert "--epochs must be at least 1" in refusal(parse, *named, "--epochs", "0")
+
+
+def test_resume_of_a_run_with_damaged_settings_names_the_file(tmp_path):
+    store_run(tmp_path / "ae" / "first")
+    (tmp_path / "ae" / "first" / "config.json").write_text('{"epochs": 3')
+    text = refusal(parse, "--logs", str(tmp_path), "--name", "first", "--resume")
+    assert "first/config.json" in text
+
+
+# --------------------------------------------------------------------------------- the command line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--epoch", "3"), "unrecognized arguments: --epoch 3"),
+        (("--lat", "3"), "unrecognized arguments: --lat 3"),
+        (("--epochs", "three"), "--epochs: invalid int value: 'three'"),
+        (("--epochs", "1" * 5000), "--epochs: invalid int value"),
+        (("--learning-rate", "fast"), "--learning-rate: invalid float value: 'fast'"),
+        (("--precision", "float16"), "--precision: invalid choice: 'float16'"),
+        (("--filters",), "--filters: expected at least one argument"),
+        (("--name",), "--name: expected one argument"),
+        (("mnist",), "unrecognized arguments: mnist"),
+    ],
+)
+def test_a_malformed_command_line_is_refused_in_one_line(capsys, arguments, expected):
+    text = refused_by_parser(capsys, *arguments)
+    assert text.startswith("kerasunsup ae: ")
+    assert expected in text
+    assert text.endswith("(see --help)\n")
+
+
+def test_help_names_every_setting_with_its_default(capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse("--help")
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for name, value in config.to_json(config.AutoencoderConfig()).items():
+        assert config.flag(name) in text
+        if isinstance(value, str | float):
+            assert f"({value})" in text
+
+
+# -------------------------------------------------------------------------------------- exit status
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (config.InputError("too\nlong"), 2, "too long"),
+        (KeyboardInterrupt(), 130, "stopped"),
+        (config.Interrupted("go on with: ..."), 130, "go on with: ..."),
+        (OSError(errno.ENOSPC, "No space left on device", "logs/a"), 2, "cannot write logs/a: No"),
+        (OSError(errno.EACCES, "Permission denied"), 2, "cannot write: Permission denied"),
+    ],
+)
+def test_what_a_user_can_cause_is_one_line_and_a_status(capsys, error, code, line):
+    with config.exit_status("ae") as status:
+        raise error
+    assert status.code == code
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith(f"kerasunsup ae: {line}")
+    assert output.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("bug"), KeyError("bug"), OSError(errno.ENOENT, "bug"), SystemExit(2)]
+)
+def test_what_is_a_bug_keeps_its_traceback(capsys, error):
+    with pytest.raises(type(error)) as caught, config.exit_status("ae"):
+        raise error
+    assert caught.value is error
+    assert capsys.readouterr().err == ""
+
+
+def test_status_is_zero_where_nothing_went_wrong(capsys):
+    with config.exit_status("ae") as status:
+        pass
+    assert status.code == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--epochs", "0"), "--epochs must be at least 1, received 0"),
+        (("--resume",), "--resume needs --name"),
+        (("--config", "missing.json"), "--config missing.json cannot be read"),
+    ],
+)
+def test_command_answers_a_wrong_argument_with_status_2(
+    capsys, monkeypatch, tmp_path, arguments, expected
+):
+    monkeypatch.chdir(tmp_path)
+    assert ae.main(arguments) == 2
+    assert capsys.readouterr().err.startswith(f"kerasunsup ae: {expected}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_and_wrong_arguments_answer_without_tensorflow(tmp_path):
+    program = """
+import contextlib, sys
+from kerasunsup import __main__, ae, figures, images, runs
+statuses = []
+for arguments in (["--help"], ["--epochs", "many"], ["--epochs", "0"], ["--config", "missing"]):
+    try:
+        statuses.append(ae.main(arguments))
+    except SystemExit as stop:
+        statuses.append(stop.code)
+statuses.append(__main__.main(["--help"]))
+heavy = {"tensorflow", "keras", "sklearn", "tensorflow_datasets", "tensorboard"} & set(sys.modules)
+print(statuses, sorted(heavy))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert result.stdout.splitlines()[-1] == "[0, 2, 2, 2, 0] []"
+    assert "Traceback" not in result.stderr

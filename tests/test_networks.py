@@ -1,0 +1,146 @@
+"""Shapes, ranges, names and sizes of the networks."""
+
+import itertools
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from kerasunsup import export, networks
+
+SIDES = (8, 9, 28, 31, 64, 127, 128)
+
+
+def build(image_shape, latent_dim=4, filters=(32,), hidden_units=8):
+    shape = {"latent_dim": latent_dim, "filters": filters, "hidden_units": hidden_units}
+    encoder = networks.encoder(image_shape, **shape)
+    decoder = networks.decoder(image_shape, **shape)
+    return encoder, decoder, networks.autoencoder(encoder, decoder)
+
+
+@pytest.fixture
+def bfloat16():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy(policy)
+
+
+@pytest.mark.parametrize("filters", [(32,), (8, 16, 32)])
+@pytest.mark.parametrize(("side", "channels"), list(itertools.product(SIDES, (1, 3))))
+def test_every_side_comes_back_in_its_own_shape_and_range(side, channels, filters):
+    shape = (side, side, channels)
+    encoder, decoder, autoencoder = build(shape, filters=filters)
+    assert encoder.output_shape == (None, 4)
+    assert decoder.output_shape == (None, *shape)
+    assert autoencoder.output_shape == (None, *shape)
+    assert [networks.stage_shapes(shape, filters)[-1]] == [
+        (math.ceil(side / 2 ** len(filters)),) * 2 + filters[-1:]
+    ]
+
+
+@pytest.mark.parametrize("shape", [(9, 31, 3), (28, 28, 1), (127, 8, 1)])
+@pytest.mark.parametrize("filters", [(4,), (8, 16, 32)])
+def test_images_and_codes_are_float32_and_images_in_the_unit_range(shape, filters):
+    encoder, decoder, autoencoder = build(shape, filters=filters)
+    images = np.random.default_rng(0).random((2, *shape)).astype(np.float32)
+    codes = np.asarray(encoder(images))
+    assert (codes.dtype, codes.shape) == (np.float32, (2, 4))
+    # Far codes drive the sigmoid to its ends, never beyond.
+    for drawn in (autoencoder(images), decoder(1e4 * codes)):
+        drawn = np.asarray(drawn)
+        assert (drawn.dtype, drawn.shape) == (np.float32, (2, *shape))
+        assert drawn.min() >= 0.0
+        assert drawn.max() <= 1.0
+    np.testing.assert_array_equal(np.asarray(autoencoder(images)), np.asarray(decoder(codes)))
+
+
+def test_codes_and_images_stay_float32_in_mixed_precision(bfloat16):
+    encoder, decoder, autoencoder = build((28, 28, 1), filters=(4, 8))
+    assert encoder.get_layer("hidden").compute_dtype == "bfloat16"
+    assert decoder.get_layer("hidden").compute_dtype == "bfloat16"
+    images = np.random.default_rng(0).random((2, 28, 28, 1)).astype(np.float32)
+    for model in (encoder, autoencoder):
+        assert np.asarray(model(images)).dtype == np.float32
+    assert {variable.dtype for variable in autoencoder.variables} == {"float32"}
+    # Rounded to bfloat16 there would be at most 128 values between 0.25 and 0.5.
+    drawn = np.asarray(decoder(np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)))
+    assert len(np.unique(drawn)) > 1000
+
+
+def test_classifier_stays_float32_where_sets_are_compared_in_mixed_precision(bfloat16):
+    classifier = networks.classifier((28, 28, 1), 10)
+    assert classifier.get_layer("conv_1").compute_dtype == "bfloat16"
+    assert classifier.get_layer("features").output.dtype == "float32"
+    assert classifier.output.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("shape", "num_stages"), [((8, 8, 1), 3), ((9, 9, 1), 4), ((128, 8, 3), 3), ((31, 28, 1), 5)]
+)
+def test_more_stages_than_the_image_can_be_halved_are_refused(shape, num_stages):
+    assert build(shape, filters=(2,) * num_stages)[2].output_shape == (None, *shape)
+    for network in (networks.encoder, networks.decoder):
+        with pytest.raises(ValueError, match=f"use at most {num_stages} values") as caught:
+            network(shape, latent_dim=4, filters=(2,) * (num_stages + 1))
+        assert f"{shape[0]} x {shape[1]}" in str(caught.value)
+
+
+def test_layers_are_named():
+    encoder, decoder, autoencoder = build((9, 9, 1), filters=(8, 16))
+    assert [layer.name for layer in encoder.layers] == [
+        "images", "convolution_1", "convolution_2", "flatten", "hidden", "codes",
+    ]  # fmt: skip
+    assert [layer.name for layer in decoder.layers] == [
+        "codes", "hidden", "to_feature_maps", "feature_maps", "transposed_convolution_2", "crop_2",
+        "transposed_convolution_1", "crop_1", "images",
+    ]  # fmt: skip
+    assert [layer.name for layer in autoencoder.layers] == ["images", "encoder", "decoder"]
+    assert autoencoder.name == "autoencoder"
+
+
+def test_codes_are_linear():
+    # ReLU on the code would let most of its units die.
+    assert networks.encoder((9, 9, 1), latent_dim=4).get_layer("codes").activation.__name__ == (
+        "linear"
+    )
+
+
+def test_only_odd_sides_are_cropped():
+    decoder = networks.decoder((28, 28, 1), latent_dim=4, filters=(8, 16))
+    assert not [layer for layer in decoder.layers if layer.name.startswith("crop")]
+
+
+def test_default_network_has_the_number_of_weights_that_its_layers_add_up_to():
+    encoder, decoder, autoencoder = build((28, 28, 1), latent_dim=32, hidden_units=128)
+    maps = 14 * 14 * 32
+    assert encoder.count_params() == ((5 * 5 * 1 * 32 + 32) + (maps * 128 + 128) + (128 * 32 + 32))
+    assert decoder.count_params() == ((32 * 128 + 128) + (128 * maps + maps) + (5 * 5 * 32 * 1 + 1))
+    assert autoencoder.count_params() == encoder.count_params() + decoder.count_params()
+    assert autoencoder.count_params() == 1_622_017
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (31, 28, 3)])
+def test_classifier_gives_logits_and_has_a_feature_layer(shape):
+    classifier = networks.classifier(shape, 7, feature_dim=16)
+    assert classifier.output_shape == (None, 7)
+    assert classifier.get_layer("features").output.shape == (None, 16)
+    images = np.random.default_rng(0).random((5, *shape)).astype(np.float32)
+    logits = np.asarray(classifier(images))
+    assert np.abs(logits.sum(axis=1) - 1.0).max() > 1e-3  # no softmax
+    np.testing.assert_array_equal(logits, np.asarray(classifier(images)))  # no dropout outside fit
+
+
+@pytest.mark.parametrize("filters", [(4,), (4, 8)])
+def test_a_saved_autoencoder_comes_back_with_its_parts(tmp_path, filters):
+    _, _, autoencoder = build((9, 9, 3), filters=filters)
+    export.write_keras(tmp_path / "model.keras", autoencoder)
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.to_json() == autoencoder.to_json()
+    images = np.random.default_rng(0).random((2, 9, 9, 3)).astype(np.float32)
+    np.testing.assert_array_equal(np.asarray(loaded(images)), np.asarray(autoencoder(images)))
+    for part in ("encoder", "decoder"):
+        ours, theirs = autoencoder.get_layer(part), loaded.get_layer(part)
+        for before, after in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+            np.testing.assert_array_equal(before, after)

@@ -1,0 +1,134 @@
+"""TensorFlow's start: its chatter is removed, everything else on stderr is kept."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kerasunsup import quiet
+
+# As TensorFlow 2.21 and its predecessors write them.
+NOISE = [
+    "2024-05-06 07:08:09.123456: I tensorflow/core/util/port.cc:153] oneDNN custom operations are"
+    " on. You may see slightly different numerical results due to floating-point round-off errors"
+    " from different computation orders. To turn them off, set the environment variable"
+    " `TF_ENABLE_ONEDNN_OPTS=0`.",
+    "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
+    "I0000 00:00:1715000000.123456    4242 cpu_feature_guard.cc:227] This TensorFlow binary is"
+    " optimized to use available CPU instructions in performance-critical operations.",
+    "To enable the following instructions: AVX2 AVX512F AVX512_VNNI FMA, in other operations,"
+    " rebuild TensorFlow with the appropriate compiler flags.",
+    "E0000 00:00:1715000000.123456    4242 cuda_dnn.cc:8579] Unable to register cuDNN factory:"
+    " Attempting to register factory for plugin cuDNN when one has already been registered",
+    "E0000 00:00:1715000000.123456    4242 cuda_blas.cc:1407] Unable to register cuBLAS factory:"
+    " Attempting to register factory for plugin cuBLAS when one has already been registered",
+    "W0000 00:00:1715000000.123456    4242 computation_placer.cc:177] computation placer already"
+    " registered. Please check linkage and avoid linking the same target more than once.",
+    "I0000 00:00:1715000000.123456    4242 cudart_stub.cc:31] Could not find cuda drivers on your"
+    " machine, GPU will not be used.",
+    "E0000 00:00:1715000000.123456    4242 cuda_platform.cc:51] failed call to cuInit: INTERNAL:"
+    " CUDA error: Failed call to cuInit: UNKNOWN ERROR (303)",
+    "W tensorflow/compiler/tf2tensorrt/utils/py_utils.cc:38] TF-TRT Warning: Could not find"
+    " TensorRT",
+]
+REAL = [
+    "Could not load dynamic library 'libcudnn.so.9'; dlerror: cannot open shared object file",
+    "Out of memory: Killed process",
+    "E0000 00:00:1715000000.123456    4242 cuda_executor.cc:1228] INTERNAL: CUDA Runtime error",
+    "Fatal Python error: Segmentation fault",
+    "UserWarning: a setting is deprecated",
+]
+
+
+@pytest.fixture
+def fake_tensorflow(tmp_path, monkeypatch):
+    """Modules named keras and tensorflow that write on file descriptor 2, as C++ does."""
+
+    def write(lines, end="") -> None:
+        text = "".join(f"{line}\n" for line in lines)
+        (tmp_path / "keras.py").write_text("")
+        (tmp_path / "tensorflow.py").write_text(
+            "import os, types, warnings\n"
+            f"os.write(2, {text.encode()!r})\n"
+            "warnings.warn('of the library itself', DeprecationWarning)\n"
+            "config = types.SimpleNamespace(list_physical_devices=lambda: [])\n"
+            "get_logger = lambda: types.SimpleNamespace(setLevel=lambda level: None)\n" + end
+        )
+        for name in [name for name in sys.modules if name.split(".")[0] in ("keras", "tensorflow")]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.syspath_prepend(tmp_path)
+
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+    yield write
+    for name in ("keras", "tensorflow"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("line", NOISE)
+def test_start_up_notes_are_known(line):
+    assert quiet._NOISE.search(line)
+
+
+@pytest.mark.parametrize("line", REAL)
+def test_everything_else_is_not_taken_for_a_start_up_note(line):
+    assert not quiet._NOISE.search(line)
+
+
+def test_notes_are_removed_and_other_lines_kept_in_order(fake_tensorflow, capfd):
+    fake_tensorflow([NOISE[0], REAL[0], "", NOISE[1], REAL[1]])
+    quiet.import_tensorflow()
+    output = capfd.readouterr()
+    assert output.err.splitlines() == REAL[:2]
+    assert output.out == ""
+    os.write(2, b"afterwards\n")  # the descriptor is the old one again
+    assert capfd.readouterr().err == "afterwards\n"
+
+
+def test_an_import_that_fails_shows_its_lines_and_its_error(fake_tensorflow, capfd):
+    fake_tensorflow([NOISE[0], REAL[0]], end="raise ImportError('no such library')\n")
+    with pytest.raises(ImportError, match="no such library"):
+        quiet.import_tensorflow()
+    assert capfd.readouterr().err.splitlines() == [REAL[0]]
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "afterwards\n"
+
+
+def test_what_is_imported_already_is_not_imported_again(fake_tensorflow, capfd):
+    fake_tensorflow([REAL[0]])
+    quiet.import_tensorflow()
+    capfd.readouterr()
+    quiet.import_tensorflow()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "2"), ("0", "0")])
+def test_a_log_level_that_the_user_set_stays(fake_tensorflow, monkeypatch, before, after):
+    fake_tensorflow([])
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    if before is not None:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", before)
+    quiet.import_tensorflow()
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == after
+
+
+def test_the_real_tensorflow_starts_without_a_line_and_still_shows_errors():
+    program = """
+import sys
+from kerasunsup import quiet
+quiet.import_tensorflow()
+import keras, tensorflow as tf
+keras.ops.ones(3) + 1
+print("computed", "tensorflow" in sys.modules, flush=True)
+print("an error of ours", file=sys.stderr)
+"""
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=variables,
+    )
+    assert result.stdout == "computed True\n"
+    assert result.stderr == "an error of ours\n"
