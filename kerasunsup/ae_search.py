@@ -11,6 +11,7 @@ import numpy as np
 
 from kerasunsup import (
     autoencoder,
+    cluster,
     config,
     data,
     latent,
@@ -45,7 +46,8 @@ def run(command: config.Command) -> dict[str, Any] | None:
     splits = data.load(settings)
     autoencoder.check(settings, splits)
     with training.machine(settings):
-        found = search.run(command, problem(command, splits))
+        run_search = search.run if options.distributed is None else cluster.run
+        found = run_search(command, problem(command, splits))
     if found is None:
         return None
     best = write_best(command, found)
@@ -90,16 +92,10 @@ def write_best(command: config.Command, found: dict[str, Any]) -> config.Autoenc
     results = {result["trial"]: result for result in found["trials"]}
     folder = Path(command.search.tuning) / command.experiment
     places = [folder / found["kind"], *([folder] if found["kind"] == "hyperband" else [])]
-    configs = {
-        int(size): dataclasses.replace(
-            settings,
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in results[trial]["settings"].items()
-            },
-        )
-        for size, trial in found["front"].items()
-    }
+    configs: dict[int, config.AutoencoderConfig] = {}
+    for found_size, trial in found["front"].items():
+        chosen: dict[str, Any] = results[trial]["settings"]
+        configs[int(found_size)] = dataclasses.replace(settings, **chosen)
     size = settings.latent_dim
     if size not in configs:  # no trial of this size ended: what was best overall, at this size
         overall = configs[results[found["best"]]["settings"]["latent_dim"]]

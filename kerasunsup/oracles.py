@@ -63,6 +63,7 @@ class _Kept(keras_tuner.Oracle):
     """
 
     stop_reason: str | None = None  # set: nothing more is handed out
+    _said_stop = False
     when_ended: Callable[[str], None] = staticmethod(lambda trial_id: None)
 
     def save(self) -> None:
@@ -95,7 +96,10 @@ class _Kept(keras_tuner.Oracle):
         if self.stop_reason is not None:
             self.tuner_ids.discard(tuner_id)
             return trial_module.Trial(self.get_space(), status=STOPPED)
-        return super().create_trial(tuner_id)
+        trial = super().create_trial(tuner_id)
+        if trial.status == STOPPED:
+            self._said_stop = True
+        return trial
 
     def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> Any:
         """Enters a trial's numbers; a second report of the same trial changes nothing."""
@@ -123,6 +127,13 @@ class _Kept(keras_tuner.Oracle):
         self._retry_queue.append(trial.trial_id)
         self.save()
         return trial.trial_id
+
+    @keras_tuner.synchronized
+    def is_exhausted(self) -> bool:
+        """Whether nothing more will be handed out, as far as is known."""
+        if self.stop_reason is not None:
+            return True
+        return self._said_stop and not self._retry_queue
 
     def plan(self) -> list[Rung]:
         """All that will be tried, in order."""
@@ -152,7 +163,7 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
         return rungs
 
     def needed_states(self, trial_id: str = "", score: float = math.inf) -> set[str]:
-        """Parents of unfinished trials, and the best of each round that may yet be promoted.
+        """Unfinished trials and their parents, and the best of each round that may yet be promoted.
 
         A round of which `left` may still be promoted needs no more than its `left` best: who is
         not among them now will not be later, since the best go first and more can only join.
@@ -166,6 +177,7 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
         needed = {
             self.trials[name].hyperparameters.values.get("tuner/trial_id") for name in unfinished
         } - {None}
+        needed |= unfinished  # a worker writes its state before it says that it is done
         for bracket in self._brackets:
             for number, (past, following) in enumerate(
                 zip(bracket["rounds"], bracket["rounds"][1:], strict=False), start=1

@@ -71,7 +71,7 @@ class Folder:
         path = self.path / "fingerprint.json"
         if overwrite and self.path.exists():
             shutil.rmtree(self.path)
-        plain = json.loads(json.dumps({"format": FORMAT, **fingerprint}))
+        plain = stamped(fingerprint)
         if path.exists():
             refuse_another(self.path, runs.read_json(path), plain)
             return True
@@ -109,6 +109,11 @@ class Folder:
     def results(self, trial_ids: Sequence[str]) -> list[dict[str, Any]]:
         """Those of several trials, in this order; the ones that have none are left out."""
         return [result for result in map(self.result, trial_ids) if result]
+
+
+def stamped(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """A fingerprint as it is read back from a file, with the format's number."""
+    return json.loads(json.dumps({"format": FORMAT, **fingerprint}))
 
 
 def refuse_another(place: Path, stored: Mapping[str, Any], received: Mapping[str, Any]) -> None:

@@ -18,8 +18,9 @@ FLOORS = (
     {"arrays", "folders", "catalogue", "latent", "board", "export", "oracles", "record"},
     {"data", "callbacks"},  # what a training is fed with and surrounded by
     {"judge", "training", "trials"},  # what trains
-    {"findings"},  # what a trained model is worth
+    {"findings", "search"},  # what a trained model is worth; many trainings
     {"autoencoder"},  # an experiment, from its settings to its export
+    {"ae_search"},  # what is searched in it
     {"ae"},  # its command line
     {"__main__"},  # the list of commands
 )
