@@ -245,7 +245,8 @@ def main() -> None:
         for name in chosen
     }
     rate = matmul_rate()
-    print(f"\n| contender | images/s | times {best} | loss, last epoch |\n| --- | --- | --- | --- |")
+    print(f"\n| contender | images/s | times {best} | loss, last epoch |")
+    print("| --- | --- | --- | --- |")
     for name, row in rows.items():
         print(
             f"| {name} | {row['images_per_second']:,.0f} | {row['ratio']:.2f} "

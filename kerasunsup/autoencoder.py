@@ -208,6 +208,7 @@ def finish(
         numbers = findings.report(model, splits, settings, run, tensorboard, fitted, snapshots)
         run.write_metrics(numbers)
         tensorboard.hyperparameters(config.to_json(settings), headline(numbers))
+        tensorboard.graph(model)
         table = board.markdown_table
         tensorboard.text("settings", table(config.to_json(settings), ("setting", "value")))
         tensorboard.text("numbers", table(numbers, ("number", "value")))

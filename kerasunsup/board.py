@@ -40,6 +40,16 @@ class Board:
         with self._writer.as_default():
             tf.summary.text(name, markdown, step=step)
 
+    def graph(self, model: Any) -> None:
+        """Shows a functional model's operations in the Graphs tab.
+
+        What Keras's own callback writes there TensorBoard 2.21 calls malformed.
+        """
+        specification = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+        function = tf.function(lambda inputs: model(inputs, training=False), autograph=False)
+        with self._writer.as_default():
+            tf.summary.graph(function.get_concrete_function(specification).graph)
+
     def scalars(self, values: Mapping[str, float], *, step: int = 0) -> None:
         """Shows final numbers in the Scalars tab; those that are not finite are left out."""
         with self._writer.as_default():

@@ -146,7 +146,7 @@ def fit(
                 callbacks.StopOnNonFinite(),
                 patience,
                 *([] if snapshots is None else [snapshots]),
-                keras.callbacks.TensorBoard(run.folder, write_graph=first_epoch == 0),
+                keras.callbacks.TensorBoard(run.folder, write_graph=False),
                 callbacks.Checkpoint(run, parts, history),
                 progress,
             ],
