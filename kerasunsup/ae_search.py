@@ -11,16 +11,20 @@ import numpy as np
 
 from kerasunsup import (
     autoencoder,
+    board,
     cluster,
     config,
     data,
+    figures,
     latent,
+    record,
     runs,
     search,
     training,
 )
 
 _PCA_IMAGES = 20_000  # that its components are fitted to
+_TITLES = {"hyperband": "Hyperband", "grid": "grid, cross-validated", "random": "random"}
 _IRRELEVANT = ("snapshot_every", "num_codes", "num_samples")
 
 
@@ -51,6 +55,8 @@ def run(command: config.Command) -> dict[str, Any] | None:
     if found is None:
         return None
     best = write_best(command, found)
+    for path in draw(command, found):
+        print(f"figure: {path}")
     if not options.search_only:
         autoencoder.run(dataclasses.replace(command, config=best, search=config.SearchConfig()))
     return found
@@ -118,3 +124,41 @@ def records(tuning: Path) -> dict[str, dict[str, Any]]:
     """Kind -> record, of every search that was finished below `<tuning>/ae`."""
     paths = [tuning / "ae" / kind / "record.json" for kind in ("hyperband", "grid", "random")]
     return {path.parent.name: runs.read_json(path) for path in paths if path.exists()}
+
+
+def draw(command: config.Command, found: dict[str, Any]) -> list[Path]:
+    """Writes the figures of a search, and of all searches that are finished so far.
+
+    Returns:
+        `search_progress.png` (all of them on one picture, at the code size that was asked for;
+        beside `best.json`) and `code_size.png` of this search.
+    """
+    folder = Path(command.search.tuning) / command.experiment
+    size = command.config.latent_dim
+    curves = {}
+    for kind, finished in records(Path(command.search.tuning)).items():
+        epochs, _, errors = record.best_so_far(finished["trials"], latent_dim=size)
+        curves[_TITLES[kind]] = (epochs, errors)
+    pictures: dict[Path, figures.Figure] = {}
+    if any(epochs for epochs, _ in curves.values()):
+        pictures[folder / "search_progress.png"] = figures.search_progress(curves)
+    ended = record.finished(found["trials"])
+    errors_of: dict[float, list[float]] = {}
+    for result in ended:
+        errors_of.setdefault(result["settings"]["latent_dim"], []).append(result["validation_mse"])
+    best = record.front(ended, "latent_dim")
+    pictures[folder / found["kind"] / "code_size.png"] = figures.error_over_code_size(
+        errors_of,
+        {float(value): error for value, error in found["reference"].items()},
+        bars={
+            value: (result["validation_mse"], result["standard_error"])
+            for value, result in best.items()
+            if "standard_error" in result
+        },
+    )
+    events = command.logs / f"{command.experiment}_search" / found["kind"]
+    with board.Board(events) as tensorboard:
+        for path, figure in pictures.items():
+            runs.write_bytes(path, figures.to_png(figure))
+            tensorboard.figure(path.stem, figures.to_pixels(figure))
+    return list(pictures)

@@ -299,6 +299,90 @@ def corruption_sweep(
 
 
 @_styled
+def search_progress(searches: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+    """The best error so far over what a search has spent, one step line a search.
+
+    Args:
+        searches: name -> (epochs trained so far, lowest validation MSE so far), each (n,), the
+            epochs increasing; a search without any is left out.
+
+    Raises:
+        ValueError: if two lengths differ or nothing is left to draw.
+    """
+    figure = Figure(figsize=(5.2, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    drawn = {name: curve for name, curve in searches.items() if len(curve[0])}
+    if not drawn:
+        raise ValueError("search_progress needs one search with a result, received none")
+    farthest = max(curve[0][-1] for curve in drawn.values())
+    for index, (name, (epochs, errors)) in enumerate(drawn.items()):
+        if len(epochs) != len(errors):
+            raise ValueError(
+                f"{name!r} has {len(epochs)} epochs and {len(errors)} errors: give as many of each"
+            )
+        color, line = _COLORS[index % len(_COLORS)], _LINES[index % len(_LINES)]
+        axes.step(epochs, errors, where="post", color=color, linestyle=line)
+        axes.plot(epochs[:1], errors[:1], "o", color=color, markersize=3)
+        label = f"{name}: {errors[-1]:.4f} after {epochs[-1]:,.0f} epochs"
+        axes.plot(
+            epochs[-1:], errors[-1:], "osD^v*"[index % 6], color=color, linestyle=line, label=label
+        )
+    axes.set_xlim(0, farthest * 1.05)
+    axes.set_yscale("log")
+    _plain_log_ticks(axes.yaxis, axes.get_ylim())
+    axes.set_xlabel("epochs trained, all trials")
+    axes.set_ylabel("best validation error so far (MSE)")
+    axes.grid(True)
+    figure.legend(loc="outside upper center", ncols=1)
+    return figure
+
+
+@_styled
+def error_over_code_size(
+    trials: Mapping[float, Sequence[float]],
+    pca: Mapping[float, float],
+    *,
+    bars: Mapping[float, tuple[float, float]] | None = None,
+) -> Figure:
+    """Validation error over the code size: every trial, the best of each size, PCA's line.
+
+    Args:
+        trials: code size -> validation MSE of each trial of that size.
+        pca: code size -> validation MSE of as many principal components.
+        bars: code size -> (mean, standard error) over the folds of the best trial.
+
+    Raises:
+        ValueError: if there are no trials.
+    """
+    sizes = sorted(size for size, errors in trials.items() if len(errors))
+    if not sizes:
+        raise ValueError("error_over_code_size needs at least one trial, received none")
+    figure = Figure(figsize=(5.2, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    for size in sizes:
+        axes.plot([size] * len(trials[size]), trials[size], ".", color="0.6", zorder=1)
+    best = [min(trials[size]) for size in sizes]
+    axes.plot(sizes, best, "o-", color=_COLORS[0], label="autoencoder, best trial")
+    axes.plot(sorted(pca), [pca[size] for size in sorted(pca)], "s:", color="0.35", label="PCA")
+    if bars:
+        means = [bars[size][0] for size in sorted(bars)]
+        errors = [bars[size][1] for size in sorted(bars)]
+        axes.errorbar(
+            sorted(bars), means, yerr=errors, fmt="none", color="black", capsize=3,
+            label="standard error over folds", zorder=3,
+        )  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes.set_yscale("log")
+    _plain_log_ticks(axes.yaxis, axes.get_ylim())
+    axes.set_xlabel("code size")
+    axes.set_ylabel("validation error (MSE)")
+    axes.grid(True)
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+@_styled
 def encoded_space(
     principal: np.ndarray,
     explained: Sequence[float],

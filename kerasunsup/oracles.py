@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import keras_tuner
-from keras_tuner.engine import metrics_tracking
 from keras_tuner.engine import trial as trial_module
+from keras_tuner.src.engine import metrics_tracking
 
 from kerasunsup import config, runs
 
@@ -150,7 +150,11 @@ class _Kept(keras_tuner.Oracle):
 
 
 class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
-    """Many short trials, of which the best go on (Li et al. 2018, arXiv:1603.06560)."""
+    """Many short trials, of which the best go on (Li et al. 2018, arXiv:1603.06560).
+
+    In KerasTuner 1.4.8 a trial that fails costs its bracket a promotion: of three trials of which
+    one fails, none goes on. Here it counts as the worst of its round.
+    """
 
     def plan(self) -> list[Rung]:
         """A rung a round, brackets in KerasTuner's order: the most halvings first."""
@@ -179,14 +183,42 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
         } - {None}
         needed |= unfinished  # a worker writes its state before it says that it is done
         for bracket in self._brackets:
-            for number, (past, following) in enumerate(
-                zip(bracket["rounds"], bracket["rounds"][1:], strict=False), start=1
-            ):
+            for past, following, _, going_on in self._rounds(bracket):
                 promoted = {entry["past_id"] for entry in following}
-                left = self._get_size(bracket["bracket_num"], number) - len(promoted)
                 open_to = [e["id"] for e in past if e["id"] in scores and e["id"] not in promoted]
+                left = going_on - len(promoted)
                 needed |= set(sorted(open_to, key=scores.__getitem__)[:left])
         return needed
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """As KerasTuner's; before, the promotions that it leaves out after a failure."""
+        for bracket in self._brackets:
+            for number, (past, following, left, going_on) in enumerate(self._rounds(bracket), 1):
+                promoted = {entry["past_id"] for entry in following}
+                ended = [self.trials[e["id"]] for e in past if e["id"] not in promoted]
+                ended = [trial for trial in ended if trial.status == COMPLETED]
+                if len(ended) > left - going_on:
+                    best = min(ended, key=lambda trial: trial.score)
+                    following.append({"past_id": best.trial_id, "id": trial_id})
+                    values = {
+                        **best.hyperparameters.values,
+                        "tuner/trial_id": best.trial_id,
+                        "tuner/epochs": self._get_epochs(bracket["bracket_num"], number),
+                        "tuner/initial_epoch": self._get_epochs(bracket["bracket_num"], number - 1),
+                        "tuner/bracket": bracket["bracket_num"],
+                        "tuner/round": number,
+                    }
+                    return {"status": RUNNING, "values": values}
+        return super().populate_space(trial_id)
+
+    def _rounds(self, bracket: dict[str, Any]) -> Iterator[tuple[list, list, int, int]]:
+        """(a round, the next, trials of it that did not fail, how many of them go on) in order."""
+        number, rounds = bracket["bracket_num"], bracket["rounds"]
+        expected = self._get_size(number, 0)
+        for index, (past, following) in enumerate(zip(rounds, rounds[1:], strict=False), start=1):
+            left = expected - sum(self.trials[e["id"]].status == FAILED for e in past)
+            expected = min(left, self._get_size(number, index))
+            yield past, following, left, expected
 
 
 class Random(_Kept, keras_tuner.oracles.RandomSearchOracle):

@@ -94,9 +94,9 @@ class Search:
             "kind": self.kind,
             "max_epochs": self.max_epochs,
             "folds": self.num_folds,
-            "data": self.problem.splits.fingerprint,
             "space": oracles.space_of(self.oracle),
             "settings": settings,
+            "data": self.problem.splits.fingerprint,  # follows from the settings too: named last
         }
 
     @functools.cached_property

@@ -276,3 +276,29 @@ def test_class_names_do_not_cover_each_other():
 def test_arrays_that_do_not_fit_together_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_search_progress_has_a_curve_a_search_that_found_something():
+    curves = {"Hyperband": ([3, 10, 20], [0.02, 0.01, 0.005]), "grid": ([5, 25], [0.02, 0.012])}
+    figure = figures.search_progress({**curves, "random": ([], [])})
+    axes = figure.axes[0]
+    assert axes.get_yscale() == "log"
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["Hyperband: 0.0050 after 20 epochs", "grid: 0.0120 after 25 epochs"]
+    with pytest.raises(ValueError, match="received none"):
+        figures.search_progress({"random": ([], [])})
+    with pytest.raises(ValueError, match="2 epochs and 1 errors"):
+        figures.search_progress({"random": ([1, 2], [0.1])})
+
+
+def test_error_over_code_size_shows_the_best_of_each_size_beside_pca():
+    trials = {16: [0.012, 0.008], 32: [0.005], 64: []}
+    figure = figures.error_over_code_size(
+        trials, {16: 0.027, 32: 0.017, 64: 0.009}, bars={16: (0.008, 0.001)}
+    )
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert lines["autoencoder, best trial"].get_ydata().tolist() == [0.008, 0.005]
+    assert lines["PCA"].get_xdata().tolist() == [16, 32, 64]
+    assert len(figures.to_png(figure)) > 1000
+    with pytest.raises(ValueError, match="at least one trial"):
+        figures.error_over_code_size({}, {})

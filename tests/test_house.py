@@ -19,6 +19,7 @@ FLOORS = (
     {"data", "callbacks"},  # what a training is fed with and surrounded by
     {"judge", "training", "trials"},  # what trains
     {"findings", "search"},  # what a trained model is worth; many trainings
+    {"cluster"},  # one search on several machines
     {"autoencoder"},  # an experiment, from its settings to its export
     {"ae_search"},  # what is searched in it
     {"ae"},  # its command line
