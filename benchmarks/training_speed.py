@@ -79,9 +79,7 @@ def plain_keras(images: np.ndarray) -> Epoch:
     return lambda: model.fit(images, images, batch_size=BATCH_SIZE, verbose=0).history["loss"][0]
 
 
-def pytorch(
-    images: np.ndarray, *, channels_last: bool, compiled: bool, bfloat16: bool
-) -> Epoch:
+def pytorch(images: np.ndarray, *, channels_last: bool, compiled: bool, bfloat16: bool) -> Epoch:
     """The same network in PyTorch, with its fused AdamW and batches taken from one tensor."""
     import torch
     from torch import nn

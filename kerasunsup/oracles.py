@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -215,7 +216,7 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
         """(a round, the next, trials of it that did not fail, how many of them go on) in order."""
         number, rounds = bracket["bracket_num"], bracket["rounds"]
         expected = self._get_size(number, 0)
-        for index, (past, following) in enumerate(zip(rounds, rounds[1:], strict=False), start=1):
+        for index, (past, following) in enumerate(itertools.pairwise(rounds), start=1):
             left = expected - sum(self.trials[e["id"]].status == FAILED for e in past)
             expected = min(left, self._get_size(number, index))
             yield past, following, left, expected

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import json
 import os
 import signal
@@ -23,6 +25,7 @@ from kerasunsup import (
     ae_search,
     autoencoder,
     board,
+    callbacks,
     cluster,
     config,
     data,
@@ -198,6 +201,12 @@ def shop():
         yield workshop()
 
 
+def frozen(outcome: trials.Outcome) -> trials.Outcome:
+    """With the state of now: the next trial on the same model changes it."""
+    kept = outcome.state()
+    return dataclasses.replace(outcome, state=lambda: kept)
+
+
 def same(one: trials.Outcome, other: trials.Outcome) -> None:
     assert one.history == other.history
     for name, value in one.state().items():
@@ -212,7 +221,7 @@ def test_a_trial_on_a_used_model_equals_one_on_a_new_model(shop, schedule):
     shop.run(trials.Task(dataclasses.replace(SETTINGS, weight_decay=0.0), 5, 0, 3))
     task = trials.Task(settings, 6, 0, 2)
     used = shop.run(task)
-    used = dataclasses.replace(used, state=lambda kept=used.state(): kept)
+    used = frozen(used)
     same(used, workshop().run(task))
     without = shop.run(trials.Task(dataclasses.replace(settings, weight_decay=0.0), 6, 0, 2))
     assert without.history["loss"] != used.history["loss"]
@@ -233,7 +242,7 @@ def test_trials_of_one_shape_share_one_compiled_step(shop):
 def test_a_promoted_trial_equals_one_that_never_stopped(shop, tmp_path, schedule):
     settings = dataclasses.replace(SETTINGS, schedule=schedule)
     whole = shop.run(trials.Task(settings, 3, 0, 4))
-    whole = dataclasses.replace(whole, state=lambda kept=whole.state(): kept)
+    whole = frozen(whole)
     first = shop.run(trials.Task(settings, 3, 0, 2))
     runs.write_arrays(tmp_path / "state.npz", first.state())
     shop.run(trials.Task(settings, 4, 0, 1))  # another one in between
@@ -298,7 +307,7 @@ def test_folds_are_disjoint_and_whole():
     images = splits().train
     parts = trials.folds(images, 3)
     held_out = [part._indices.tolist() for _, part in parts]
-    assert sorted(sum(held_out, [])) == sorted(images._indices.tolist())
+    assert sorted(itertools.chain(*held_out)) == sorted(images._indices.tolist())
     for rest, part in parts:
         assert not set(rest._indices) & set(part._indices)
         assert len(rest) + len(part) == len(images)
@@ -453,10 +462,25 @@ def test_a_trial_that_fails_is_reported_and_the_search_goes_on(tmp_path, fake, c
     assert found["best"] != "0001"
 
 
+def test_a_trial_that_fails_costs_its_bracket_no_promotion(tmp_path, fake):
+    # In KerasTuner a failed trial never counts as one that is thrown out.
+    fake.fails = {2, 5}
+    given = command(tmp_path)
+    found = search.run(given, problem(given))
+    lengths = [(t["first_epoch"], t["last_epoch"]) for t in found["trials"]]
+    assert {key: lengths.count(key) for key in lengths} == {
+        (0, 1): 9, (1, 3): 3, (3, 9): 3, (0, 3): 5, (0, 9): 3,
+    }  # fmt: skip
+    failed = {t["trial"] for t in found["trials"] if t["score"] is None}
+    assert len(failed) == 2
+    assert not failed & {t["parent"] for t in found["trials"]}
+    assert not list(tmp_path.rglob("*.npz"))
+
+
 def test_three_failures_in_a_row_stop_the_search_with_the_error(tmp_path, fake):
     fake.fails = {4, 5, 6}
     given = command(tmp_path)
-    with pytest.raises(config.InputError, match="3 trials in a row failed.*loss became nan"):
+    with pytest.raises(config.InputError, match=r"3 trials in a row failed.*loss became nan"):
         search.run(given, problem(given))
 
 
@@ -493,7 +517,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path, monkeypatch, fake):
 
     with monkeypatch.context() as patch:
         patch.setattr(fake, "run", interrupted)
-        with pytest.raises(config.Interrupted, match="4 trials are saved.*same command goes on"):
+        with pytest.raises(config.Interrupted, match=r"4 trials are saved.*same command goes on"):
             search.run(given, problem(given))
     assert len(search.run(given, problem(given))["trials"]) == 23
 
@@ -806,69 +830,35 @@ def test_search_flags_are_no_settings():
     assert not {"tune", "grid", "folds"} & set(config.to_json(given.config))
 
 
+def test_a_run_on_a_cosine_that_stops_goes_on_to_the_same_end(tmp_path, monkeypatch):
+    def start(name: str, resume: bool = False) -> training.Fitted:
+        given = config.Command("ae", settings, tmp_path, name, resume, ())
+        with training.machine(settings), runs.opened(given) as run:
+            model = autoencoder.build(settings, (8, 8, 1))
+            rate = functools.partial(autoencoder.learning_rate, settings, settings.epochs)
+            return training.fit(model, splits(), settings, run, rate=rate)
+
+    settings = dataclasses.replace(SETTINGS, epochs=5)
+    whole = start("whole")
+    rates = whole.history["learning_rate"]
+    expected = [autoencoder.learning_rate(settings, 5, epoch) for epoch in range(5)]
+    assert rates == pytest.approx(expected, rel=1e-6)
+
+    def stop(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.StopOnNonFinite, "on_epoch_end", stop)
+        with pytest.raises(config.Interrupted):
+            start("stopped")
+    again = start("stopped", resume=True)
+    for name in ("loss", "val_loss", "learning_rate"):
+        assert again.history[name] == whole.history[name]
+
+
 def test_the_cosine_falls_to_one_percent():
     rates = [autoencoder.learning_rate(SETTINGS, 10, epoch) for epoch in range(12)]
     assert rates[0] == SETTINGS.learning_rate
     assert rates == sorted(rates, reverse=True)
     assert rates[10] == rates[11] == pytest.approx(0.01 * SETTINGS.learning_rate)
-
-
-# -------------------------------------------------------------------------------- several machines
-
-WORKER = """
-import sys
-from kerasunsup import quiet
-quiet.import_tensorflow()
-from kerasunsup import ae, autoencoder, cluster, search
-cluster.BEAT = 0.3
-autoencoder._code_sizes = lambda settings, usual=(): [4, 8]
-if IS_DYING:
-    import os
-    search.enter = lambda *_: os.kill(os.getpid(), 9)  # the result is written, but not reported
-sys.exit(ae.main(sys.argv[1:]))
-"""
-
-
-def test_a_chief_and_two_workers_of_which_one_is_killed_find_what_one_process_finds(
-    few_sizes, source, tmp_path, monkeypatch, capsys
-):
-    assert ae.main(arguments(source, tmp_path / "alone", "--tune", "--max-epochs", "2")) == 0
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    monkeypatch.setattr(cluster, "BEAT", 0.3)
-    monkeypatch.setattr(cluster, "SILENCE", 6.0)
-    monkeypatch.setattr(cluster, "PATIENCE", 50.0)
-    line = arguments(source, tmp_path / "shared", "--tune", "--max-epochs", "2")
-    workers = []
-    for name, code in (
-        ("dies", "IS_DYING = True" + WORKER),
-        ("lives", "IS_DYING = False" + WORKER),
-    ):
-        script = tmp_path / f"{name}.py"
-        script.write_text(code)
-        command = [sys.executable, str(script), *line, "--distributed", name, address]
-        with (tmp_path / f"{name}.txt").open("w") as output:
-            workers.append(subprocess.Popen(command, stdout=output, stderr=output))
-    try:
-        assert ae.main([*line, "--distributed", "chief", address]) == 0
-        assert workers[1].wait(20) == 0, (tmp_path / "lives.txt").read_text()
-        assert workers[0].wait(1) == -9
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
-    assert "worker dies has been silent" in capsys.readouterr().out
-
-    def scores(name: str) -> dict[str, float]:
-        return {trial["trial"]: trial["score"] for trial in written(tmp_path / name)["trials"]}
-
-    assert scores("shared") == pytest.approx(scores("alone"), rel=1e-4)
-    assert list(tmp_path.rglob("*.npz")) == []
-
-
-@pytest.mark.parametrize("role", ["a/b", ""])
-def test_a_worker_whose_name_cannot_be_a_files_is_refused(source, tmp_path, capsys, role):
-    line = arguments(source, tmp_path, "--tune", "--distributed", role, "127.0.0.1:1")
-    assert ae.main(line) == 2
-    assert "cannot be a worker's name" in capsys.readouterr().err
