@@ -7,6 +7,7 @@ build, trace and save a model for each trial, swallow errors and reset the preci
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import dataclasses
 import hashlib
@@ -55,7 +56,7 @@ class Rung:
         return self.trials * self.folds * (self.last_epoch - self.first_epoch)
 
 
-class _Kept(keras_tuner.Oracle):
+class _Kept(keras_tuner.Oracle, abc.ABC):
     """An oracle that survives a kill at any moment, and knows which states are still needed.
 
     KerasTuner 1.4.8 writes `oracle.json` and `trial.json` in place, so that a kill leaves half a
@@ -136,9 +137,9 @@ class _Kept(keras_tuner.Oracle):
             return True
         return self._said_stop and not self._retry_queue
 
+    @abc.abstractmethod
     def plan(self) -> list[Rung]:
         """All that will be tried, in order."""
-        raise NotImplementedError
 
     def needed_states(self, trial_id: str = "", score: float = math.inf) -> set[str]:
         """Trials whose state after the last epoch a later trial goes on from.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import fcntl
 import io
 import json
 import shutil
@@ -37,17 +36,11 @@ class Folder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         # Beside the folder: starting anew removes what is in it.
-        self._lock = self.path.with_name(f".{self.path.name}.lock").open("w", encoding="utf-8")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise config.InputError(
-                f"{self.path} is in use by another search: wait for it, stop it, or choose another "
-                "--tuning DIR"
-            ) from None
-        except OSError:  # a file system without locks: nothing keeps a second process out
-            self.close()
+        self._lock = runs.locked(
+            self.path.with_name(f".{self.path.name}.lock"),
+            f"{self.path} is in use by another search: wait for it, stop it, or choose another "
+            "--tuning DIR",
+        )
 
     def close(self) -> None:
         """Lets go of the folder."""

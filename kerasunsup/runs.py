@@ -107,6 +107,31 @@ def _plain(values: Any) -> Any:
     return values
 
 
+def locked(path: Path, complaint: str) -> io.TextIOWrapper | None:
+    """An open file that keeps other processes out until it is closed, or its process ends.
+
+    Args:
+        path: of the lock file.
+        complaint: what to say where another process holds it.
+
+    Returns:
+        The file; None on a file system without locks, where nothing keeps a second process out.
+
+    Raises:
+        config.InputError: if another process holds it.
+    """
+    file = path.open("w", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise config.InputError(complaint) from None
+    except OSError:
+        file.close()
+        return None
+    return file
+
+
 class Run:
     """One run's folder, `<logs>/<experiment>/<name>`."""
 
@@ -180,17 +205,10 @@ class Run:
     def _take_lock(self) -> None:
         """Keeps a second process out; the lock goes with the process, however it ends."""
         (self.folder / "checkpoints").mkdir(exist_ok=True)
-        lock = self.folder / "checkpoints" / ".lock"
-        self._lock = lock.open("w", encoding="utf-8")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise config.InputError(
-                f"{self.folder} is in use by another process: wait for it, or stop it first"
-            ) from None
-        except OSError:  # a file system without locks: nothing keeps a second process out
-            self.close()
+        self._lock = locked(
+            self.folder / "checkpoints" / ".lock",
+            f"{self.folder} is in use by another process: wait for it, or stop it first",
+        )
 
     def close(self) -> None:
         """Lets go of the folder."""
