@@ -812,13 +812,15 @@ def test_flags_that_do_not_go_together_are_refused(capsys, options, text):
 def parse(*arguments: str) -> config.Command:
     return config.parse(
         "ae", config.AutoencoderConfig, description="", quick={"epochs": 2, "limit": 1000},
-        search={"schedule": "cosine"}, argv=arguments,
+        search=ae._SEARCH, argv=arguments,
     )  # fmt: skip
 
 
-def test_a_search_lets_the_learning_rate_fall_unless_told_otherwise(tmp_path):
+def test_a_search_has_a_falling_rate_and_wider_layers_unless_told_otherwise(tmp_path):
     assert parse().config.schedule == "constant"
     assert parse("--tune").config.schedule == "cosine"
+    assert (parse().config.hidden_units, parse("--tune").config.hidden_units) == (128, 256)
+    assert parse("--tune", "--hidden-units", "128").config.hidden_units == 128
     assert parse("--tune", "--schedule", "constant").config.schedule == "constant"
     (tmp_path / "c.json").write_text(json.dumps({"schedule": "constant"}))
     assert parse("--tune", "--config", str(tmp_path / "c.json")).config.schedule == "constant"
