@@ -77,7 +77,7 @@ def ours(options: argparse.Namespace, folder: Path) -> float:
         splits=splits,
         build=lambda chosen: autoencoder.build(chosen, splits.image_shape),
         space=lambda hp, fixed: dataclasses.replace(fixed, **choose(hp)),
-        rate=autoencoder.learning_rate,
+        rate=training.learning_rate,
         prepare=None,
         by="latent_dim",
         reference=lambda size: 1.0,

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 
 import kerasunsup
 
-_COMMANDS = {"ae": "train the autoencoder, look at it, export it"}
+_COMMANDS = {
+    "ae": "train the autoencoder, look at it, export it; search its settings",
+    "gan": "train the GAN, measure its samples, export it",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -72,7 +72,7 @@ def problem(command: config.Command, splits: data.Splits) -> search.Problem:
         splits=splits,
         build=lambda chosen: autoencoder.build(chosen, splits.image_shape),
         space=functools.partial(space, wide=options.wide),
-        rate=autoencoder.learning_rate,
+        rate=training.learning_rate,
         prepare=autoencoder.corruption_of(settings),
         by="latent_dim",
         reference=lambda size: _pca_error(splits, size, settings.seed),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import keras
@@ -52,14 +51,6 @@ def build(settings: config.AutoencoderConfig, image_shape: tuple[int, int, int])
         **training.compile_options(),
     )
     return model
-
-
-def learning_rate(settings: config.AutoencoderConfig, epochs: int, epoch: int) -> float:
-    """The step size of one epoch, counted from 0, of a training over `epochs`."""
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    wave = 0.5 * (1.0 + math.cos(math.pi * min(1.0, epoch / epochs)))
-    return settings.learning_rate * (0.01 + 0.99 * wave)
 
 
 def space(hp: Any, settings: config.AutoencoderConfig, *, wide: bool) -> config.AutoencoderConfig:
@@ -144,15 +135,18 @@ def run(command: config.Command) -> dict[str, float]:
             model = build(settings, splits.image_shape)
             print(introduction(splits, model, run), flush=True)
             examples = splits.test.array(findings.example_indices(splits))
-            snapshots = callbacks.Snapshots(examples, settings.snapshot_every)
+            snapshots = callbacks.Snapshots(
+                lambda: model(examples, training=False),
+                lambda epoch: epoch == 1 or epoch % settings.snapshot_every == 0,
+            )
             fitted = training.fit(
                 model,
                 splits,
                 settings,
                 run,
                 prepare=corruption_of(settings),
-                rate=functools.partial(learning_rate, settings, settings.epochs),
-                snapshots=snapshots,
+                rate=functools.partial(training.learning_rate, settings, settings.epochs),
+                recorders={"snapshots": snapshots},
             )
         # What is measured and shipped is the plain network, in float32 and on one device: in
         # bfloat16 a graph and its reloaded copy differ by the rounding, about 0.001 of a pixel.

@@ -8,7 +8,7 @@ arrays, written atomically after each epoch.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import keras
@@ -30,13 +30,20 @@ class Stateful(Protocol):
 
 
 class ModelState:
-    """A model's weights, random state and optimizer.
+    """A model's weights, random state and optimizers.
 
-    `keras.Model.get_weights` leaves out the optimizer and the state of random layers.
+    `keras.Model.get_weights` leaves out the optimizers and the state of random layers.
+
+    Args:
+        model: whose variables they are.
+        optimizers: built; None takes the model's one.
     """
 
-    def __init__(self, model: keras.Model) -> None:
-        self._variables = [*model.variables, *model.optimizer.variables]
+    def __init__(
+        self, model: keras.Model, optimizers: Sequence[keras.Optimizer] | None = None
+    ) -> None:
+        chosen = [model.optimizer] if optimizers is None else optimizers
+        self._variables = [*model.variables, *(v for one in chosen for v in one.variables)]
 
     def state(self) -> dict[str, np.ndarray]:
         """One array a variable, by position."""
@@ -75,15 +82,20 @@ class Schedule(keras.callbacks.Callback):
 
     Args:
         rate: epoch, from 0 -> learning rate.
+        optimizers: whose rate it is; None takes the model's one.
     """
 
-    def __init__(self, rate: Callable[[int], float]) -> None:
+    def __init__(
+        self, rate: Callable[[int], float], optimizers: Sequence[keras.Optimizer] | None = None
+    ) -> None:
         super().__init__()
         self._rate = rate
+        self._optimizers = optimizers
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Sets the rate before the epoch's first step."""
-        self.model.optimizer.learning_rate = self._rate(epoch)
+        for optimizer in self._optimizers or [self.model.optimizer]:
+            optimizer.learning_rate = self._rate(epoch)
 
 
 class Measure(keras.callbacks.Callback):
@@ -108,9 +120,12 @@ class Measure(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Adds the numbers; callbacks behind this one see them."""
+        now = time.perf_counter()
+        if self._trained == self._began:  # there was no validation
+            self._trained = now
         if logs is not None:
             logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
-            logs["seconds"] = time.perf_counter() - self._began
+            logs["seconds"] = now - self._began
             logs["images_per_second"] = self._images / (self._trained - self._began)
 
 
@@ -122,9 +137,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Raises `config.InputError` if a loss is NaN or infinite."""
-        for name in ("loss", "val_loss"):
-            value = (logs or {}).get(name, 0.0)
-            if not np.isfinite(value):
+        for name, value in (logs or {}).items():
+            if name.endswith("loss") and not np.isfinite(value):
                 rate = float(self.model.optimizer.learning_rate.numpy())
                 raise config.InputError(
                     f"{name} became {value} in epoch {epoch + 1} with --learning-rate {rate:g}: "
@@ -181,29 +195,29 @@ class Patience(keras.callbacks.EarlyStopping):
 
 
 class Snapshots(keras.callbacks.Callback):
-    """Records what the model makes of a few images, from the first epoch on.
+    """Records what the model makes of a fixed input, after chosen epochs.
 
     Args:
-        images: float32 (num_images, height, width, channels).
-        every: epochs between two records; the first epoch is always recorded.
+        make: () -> float32 (num_images, height, width, channels), as the model stands.
+        when: epoch, from 1 -> whether to record after it.
     """
 
-    def __init__(self, images: np.ndarray, every: int) -> None:
+    def __init__(self, make: Callable[[], np.ndarray], when: Callable[[int], bool]) -> None:
         super().__init__()
-        self._images = images
-        self._every = every
+        self._make = make
+        self._when = when
         self.epochs: list[int] = []
         self.outputs: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Records the model's output after epochs 1, every, 2 * every, ..."""
-        if epoch == 0 or (epoch + 1) % self._every == 0:
+        """Records where the epoch is one of the chosen."""
+        if self._when(epoch + 1):
             self.epochs.append(epoch + 1)
-            self.outputs.append(np.asarray(self.model(self._images, training=False), np.float32))
+            self.outputs.append(np.asarray(self._make(), np.float32))
 
     def state(self) -> dict[str, np.ndarray]:
         """The records so far."""
-        outputs = np.stack(self.outputs) if self.outputs else np.zeros((0, *self._images.shape))
+        outputs = np.stack(self.outputs) if self.outputs else np.zeros(0, np.float32)
         return {"epochs": np.array(self.epochs, np.int64), "outputs": outputs}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
@@ -230,9 +244,15 @@ class Checkpoint(keras.callbacks.Callback):
         self.history = history
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Adds the epoch's row, then writes the state and `history.csv`."""
-        for name, value in {"epoch": epoch + 1, **(logs or {})}.items():
-            self.history.setdefault(name, []).append(value)
+        """Adds the epoch's row, then writes the state and `history.csv`.
+
+        What is not measured in every epoch is NaN in the others.
+        """
+        row = {"epoch": epoch + 1, **(logs or {})}
+        before = len(self.history.get("epoch", []))
+        for name in [*self.history, *(name for name in row if name not in self.history)]:
+            column = self.history.setdefault(name, [np.nan] * before)
+            column.append(row.get(name, np.nan))
         arrays = {
             f"{part}/{name}": value
             for part, stateful in self._parts.items()
@@ -267,15 +287,24 @@ class Progress(keras.callbacks.Callback):
         steps: of one epoch.
         first_epoch: number of epochs that are already done.
         is_terminal: whether a bar can be drawn.
+        shown: the numbers of an epoch that are shown -> what they are called.
     """
 
-    def __init__(self, epochs: int, steps: int, first_epoch: int, is_terminal: bool) -> None:
+    def __init__(
+        self,
+        epochs: int,
+        steps: int,
+        first_epoch: int,
+        is_terminal: bool,
+        shown: Mapping[str, str] = {"loss": "loss", "val_loss": "validation"},
+    ) -> None:
         super().__init__()
         self._epochs, self._steps = epochs, steps
         self._first_epoch, self._is_terminal = first_epoch, is_terminal
+        self._shown = shown
         self._bar: tqdm.tqdm | None = None
         self._began = 0.0
-        self._losses = ""
+        self._last: dict[str, float] = {}
         # Keras calls a batch hook only where one is defined: without a bar none is paid for.
         if is_terminal:
             self.on_train_batch_end = self._advance
@@ -303,21 +332,25 @@ class Progress(keras.callbacks.Callback):
             epochs_done = self._bar.n // self._steps
             step = min(batch + 1, self._steps - 1)
             self._bar.n = max(self._bar.n, epochs_done * self._steps + step)
-            self._bar.set_postfix_str(f"loss {(logs or {}).get('loss', np.nan):.5f}{self._losses}")
+            self._bar.set_postfix_str(self._text({**self._last, **(logs or {})}))
+
+    def _text(self, logs: Mapping[str, float]) -> str:
+        named = {called: logs[name] for name, called in self._shown.items() if name in logs}
+        return ", ".join(f"{called} {value:.5f}" for called, value in named.items())
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Shows the epoch's numbers."""
         logs = logs or {}
-        self._losses = f", validation {logs['val_loss']:.5f}" if "val_loss" in logs else ""
+        self._last = dict(logs)
         done = epoch + 1
         if self._bar is not None:
             self._bar.n = done * self._steps
-            self._bar.set_postfix_str(f"loss {logs['loss']:.5f}{self._losses}")
+            self._bar.set_postfix_str(self._text(logs))
             return
         elapsed = time.perf_counter() - self._began
         left = elapsed / (done - self._first_epoch) * (self._epochs - done)
         print(
-            f"epoch {done}/{self._epochs}: loss {logs['loss']:.5f}{self._losses}, "
+            f"epoch {done}/{self._epochs}: {self._text(logs)}, "
             f"{logs.get('images_per_second', np.nan):,.0f} images/s, at most {clock(left)} left",
             flush=True,
         )

@@ -75,6 +75,11 @@ class TrainingConfig(_Checked):
     epochs: int = _setting(50, "train for at most N epochs", least=1)
     batch_size: int = _setting(128, "images a training step", least=1)
     learning_rate: float = _setting(0.003, "Adam's step size", above=0.0)
+    schedule: str = _setting(
+        "constant",
+        "learning rate over --epochs; cosine: falls to 1 % along half a cosine wave",
+        choices=("constant", "cosine"),
+    )
     patience: int = _setting(
         10, "epochs without a lower validation loss before stopping; 0 turns it off", least=0
     )
@@ -102,11 +107,6 @@ class AutoencoderConfig(TrainingConfig):
         "decoupled weight decay: each step shrinks a weight by learning rate x decay of itself",
         least=0.0,
     )
-    schedule: str = _setting(
-        "constant",
-        "learning rate over --epochs; cosine: falls to 1 % along half a cosine wave",
-        choices=("constant", "cosine"),
-    )
     noise: float = _setting(
         0.0, "train on images with Gaussian noise of this sigma, clean target", least=0.0, most=5.0
     )
@@ -122,6 +122,52 @@ class AutoencoderConfig(TrainingConfig):
     num_samples: int = _setting(
         10_000, "new images that each way of sampling codes is judged by", least=100
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class GANConfig(TrainingConfig):
+    """The GAN's settings; epochs, batch size, learning rate and Adam are the study's Table 2."""
+
+    epochs: int = _setting(100, "train for N epochs", least=1)
+    learning_rate: float = _setting(0.0005, "Adam's step size, of both networks", above=0.0)
+    patience: int = _setting(
+        0,
+        "measurements (see --measure-every) without a lower distance before stopping; 0 turns it"
+        " off",
+        least=0,
+    )
+    noise_dim: int = _setting(64, "values of the generator's noise", least=1, most=4096)
+    base_filters: int = _setting(
+        64, "filters at half the image's side; each further stage has twice as many", least=1
+    )
+    loss: str = _setting(
+        "non_saturating",
+        "the generator's loss; minimax is the study's formula to the letter",
+        choices=("non_saturating", "minimax"),
+    )
+    beta_1: float = _setting(
+        0.5,  # 0.9, Adam's own, remembers gradients by an opponent that has changed since
+        "decay of Adam's mean of gradients; with 0.9 the pair oscillates",
+        least=0.0,
+        most=0.999,
+    )
+    averaging: float = _setting(
+        0.999,
+        "decay of the generator's average of weights, a step, that samples are drawn with; 0 draws"
+        " with the last ones",
+        least=0.0,
+        most=0.99999,
+    )
+    label_smoothing: float = _setting(
+        0.0, "the discriminator's target for real images is 1 less this", least=0.0, most=0.5
+    )
+    gradient_penalty: float = _setting(
+        0.0, "weight of the squared gradient of the discriminator by real images", least=0.0
+    )
+    measure_every: int = _setting(
+        5, "epochs between two measurements of samples beside real images", least=1
+    )
+    num_samples: int = _setting(10_000, "samples that the generator is judged by", least=100)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,11 +265,12 @@ def parse(
     description: str,
     quick: Mapping[str, Any],
     search: Mapping[str, Any] | None = None,
+    presets: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({}),
     argv: Sequence[str] | None = None,
 ) -> Command:
     """The command line of one experiment.
 
-    Defaults give way to `--config`, that to `--quick`, and that to the other flags.
+    Defaults give way to `--preset`, that to `--config`, that to `--quick`, that to other flags.
 
     Args:
         experiment: its name, as in `python -m kerasunsup.<name>`.
@@ -231,6 +278,7 @@ def parse(
         description: what `--help` says first.
         quick: the settings that `--quick` shrinks; a smaller value that was set already stays.
         search: the settings whose defaults differ in a search; None where nothing can be searched.
+        presets: name -> settings that `--preset NAME` puts in the place of the defaults.
         argv: the arguments; None takes the process's own.
 
     Returns:
@@ -262,6 +310,10 @@ def parse(
         default=False,
         help="few images, two epochs: a smoke run of the whole path",
     )
+    if presets:
+        parser.add_argument(
+            "--preset", choices=sorted(presets), default=None, help="a named set of settings"
+        )
     for settings_type in (config_type, *(() if search is None else (SearchConfig,))):
         types_of_fields = typing.get_type_hints(settings_type)
         for field in dataclasses.fields(settings_type):
@@ -277,6 +329,7 @@ def parse(
 
     logs, name, resume = Path(given.pop("logs")), given.pop("name"), given.pop("resume")
     file, is_quick = given.pop("config", None), given.pop("quick")
+    preset = given.pop("preset", None)
     if name is not None and not re.fullmatch(r"[A-Za-z0-9_+=][A-Za-z0-9._+=-]{0,99}", name):
         raise InputError(
             f"--name {name!r} cannot be a folder's name: use letters, digits, '.', '_' and '-'"
@@ -288,13 +341,15 @@ def parse(
             )
         if name is None:
             raise InputError("--resume needs --name RUN: which run should go on?")
-        if file is not None or is_quick:
+        if file is not None or is_quick or preset is not None:
             raise InputError(
-                "--resume takes its settings from the run itself: leave --config and --quick out"
+                "--resume takes its settings from the run itself: leave --config, --preset and "
+                "--quick out"
             )
         config = _config_to_resume(config_type, experiment, logs / experiment / name, given)
         return Command(experiment, config, logs, name, True, arguments)
     defaults = {} if search is None or search_config.kind is None else dict(search)
+    defaults |= {} if preset is None else dict(presets[preset])
     config = config_type(**(defaults | ({} if file is None else read(config_type, Path(file)))))
     if is_quick:
         current = {key: getattr(config, key) for key in quick}

@@ -461,6 +461,56 @@ def sampled_images(rows: Sequence[SampleRow]) -> Figure:
 
 
 @_styled
+def adversarial_curves(history: Mapping[str, Sequence[float]]) -> Figure:
+    """How the two networks of a GAN fared over the epochs.
+
+    Args:
+        history: columns of one length: `epoch`, `generator_loss`, `discriminator_loss` (nats, mean
+            over images), `real_accuracy`, `generated_accuracy` (shares in [0, 1]), and where it
+            was measured `fid`, NaN in epochs without a measurement.
+
+    Raises:
+        ValueError: if there is no epoch.
+    """
+    epochs = np.asarray(history["epoch"], float)
+    if not len(epochs):
+        raise ValueError("adversarial_curves needs at least one epoch, received none")
+    distances = np.asarray(history.get("fid", []), float)
+    measured = np.flatnonzero(np.isfinite(distances))
+    figure = Figure(figsize=(5.2, 5.6 if len(measured) else 3.8), layout="constrained")
+    panels = figure.subplots(3 if len(measured) else 2, 1, sharex=True)
+    drawn = (
+        (panels[0], "loss (nats)", {"generator_loss": "generator",
+                                    "discriminator_loss": "discriminator"}),
+        (panels[1], "share told right", {"real_accuracy": "real images",
+                                         "generated_accuracy": "generated images"}),
+    )  # fmt: skip
+    for axes, label, columns in drawn:
+        for index, (name, called) in enumerate(columns.items()):
+            axes.plot(
+                epochs, history[name], color=_COLORS[index], linestyle=_LINES[index], label=called,
+                marker="o" if len(epochs) == 1 else None,
+            )  # fmt: skip
+        axes.set_ylabel(label)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=2)
+    panels[1].set_ylim(0.0, 1.02)
+    if len(measured):
+        panels[2].plot(epochs[measured], distances[measured], "o-", color=_COLORS[0], markersize=3)
+        panels[2].set_yscale("log")
+        _plain_log_ticks(panels[2].yaxis, panels[2].get_ylim())
+        panels[2].set_ylabel("distance to real images")
+        last = measured[-1]
+        panels[2].annotate(
+            f"{distances[last]:.3g}", (epochs[last], distances[last]), (0, 6),
+            textcoords="offset points", ha="right",
+        )  # fmt: skip
+    panels[-1].set_xlabel("epoch")
+    for axes in panels:
+        axes.grid(True)
+    return figure
+
+
+@_styled
 def code_marginals(codes: np.ndarray, samples: Mapping[str, np.ndarray]) -> Figure:
     """Where codes drawn in several ways lie, beside the codes of the training images.
 

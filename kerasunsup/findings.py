@@ -299,9 +299,9 @@ def sampling(bench: Bench) -> dict[str, float]:
     numbers: dict[str, float] = {}
     rows = []
     for name, shown_name, pictures, shown in sets:
-        found = _judged(network, pictures, reference_features)
+        found = network.compare(pictures, reference_features)
         numbers |= {f"{name}/{key}": value for key, value in found.items()}
-        columns = {_COLUMNS[key]: value for key, value in found.items()}
+        columns = {shown: found[key] for key, shown in COLUMNS.items() if key in found}
         rows.append(figures.SampleRow(shown_name, shown[:_SHOWN], columns))
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
@@ -321,7 +321,8 @@ def sampling(bench: Bench) -> dict[str, float]:
     return numbers
 
 
-_COLUMNS = {
+# Numbers in metrics.json -> what they are called in a picture's columns.
+COLUMNS = {
     "fid": "distance",
     "classifier_score": "score",
     "precision": "precision",
@@ -330,26 +331,9 @@ _COLUMNS = {
 
 
 def _judge(bench: Bench) -> judge.Judge:
-    labels = bench.splits.labels
-    if labels is None or len(np.unique(labels.train)) < 2:
-        return judge.of_encoder(bench.model.get_layer("encoder"))
-    return judge.classifier_of(bench.splits, bench.run.folder.parent.parent / "judge")
-
-
-def _judged(
-    network: judge.Judge, pictures: np.ndarray, reference_features: np.ndarray
-) -> dict[str, float]:
-    """Distance, precision and recall against real images, and the score where there is one."""
-    features, probabilities = network.describe(pictures)
-    found: dict[str, float] = {}
-    # A Gaussian can be fitted only to more images than the features have dimensions.
-    if min(len(features), len(reference_features)) > features.shape[1]:
-        found["fid"] = metrics.frechet_distance(features, reference_features)
-    if probabilities is not None:
-        found["classifier_score"] = metrics.classifier_score(probabilities)
-    if min(len(features), len(reference_features)) > 3:
-        found["precision"], found["recall"] = metrics.precision_recall(features, reference_features)
-    return found
+    if judge.has_classes(bench.splits):
+        return judge.classifier_of(bench.splits, bench.run.folder.parent.parent / "judge")
+    return judge.of_encoder(bench.model.get_layer("encoder"))
 
 
 def summary(numbers: Mapping[str, Any]) -> str:

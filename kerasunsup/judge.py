@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import math
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ from kerasunsup import data, export, metrics, networks, runs
 _EPOCHS = 4
 _LEAST_STEPS = 80  # of few images more epochs are needed
 _BATCH = 128
+_CODE_SIZE = 64  # of an encoder that stands in for a classifier
 _MOST_BYTES = 1 << 28  # float32 training images held at once; MNIST's 55,000 are 172 MB
 
 
@@ -53,6 +55,49 @@ class Judge:
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return features, shifted / shifted.sum(axis=1, keepdims=True)
 
+    def compare(self, images: np.ndarray, reference_features: np.ndarray) -> dict[str, float]:
+        """Numbers of a set of images beside a set of real ones.
+
+        Args:
+            images: float32 (num_images, height, width, channels) in [0, 1].
+            reference_features: of the real images, as `describe` gives them.
+
+        Returns:
+            `fid`, `kid`, `precision`, `recall` (k = 3), and with a classifier `classifier_score`
+            and `smallest_class_share`; those for which there are too few images are left out.
+        """
+        features, probabilities = self.describe(images)
+        found: dict[str, float] = {}
+        least = min(len(features), len(reference_features))
+        # A Gaussian can be fitted only to more images than the features have dimensions.
+        if least > features.shape[1]:
+            found["fid"] = metrics.frechet_distance(features, reference_features)
+        if least > 3:
+            found["kid"] = metrics.kernel_distance(features, reference_features)
+        if probabilities is not None:
+            found["classifier_score"] = metrics.classifier_score(probabilities)
+            found["smallest_class_share"] = float(metrics.class_shares(probabilities).min())
+        if least > 3:
+            found["precision"], found["recall"] = metrics.precision_recall(
+                features, reference_features
+            )
+        return found
+
+
+def of_data(splits: data.Splits, folder: Path) -> Judge:
+    """The judge of a data set: its classifier, or without labels an encoder of its images.
+
+    Args:
+        splits: the data.
+        folder: where judges are kept, one a data set.
+    """
+    return classifier_of(splits, folder) if has_classes(splits) else encoder_of(splits, folder)
+
+
+def has_classes(splits: data.Splits) -> bool:
+    """Whether there are labels of two classes or more."""
+    return splits.labels is not None and len(np.unique(splits.labels.train)) > 1
+
 
 def classifier_of(splits: data.Splits, folder: Path) -> Judge:
     """The classifier of a labelled data set, trained on its training part at the first call.
@@ -85,12 +130,8 @@ def classifier_of(splits: data.Splits, folder: Path) -> Judge:
         f"(once, kept in {place})",
         flush=True,
     )
-    most = _MOST_BYTES // (4 * int(np.prod(splits.image_shape)))
-    chosen = np.random.default_rng(0).permutation(len(splits.train))[:most]
+    chosen, epochs, steps = _training(splits)
     model = networks.classifier(splits.image_shape, len(classes))
-    steps_per_epoch = math.ceil(len(chosen) / _BATCH)
-    epochs = max(_EPOCHS, math.ceil(_LEAST_STEPS / steps_per_epoch))
-    steps = epochs * steps_per_epoch
     model.compile(
         optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.002, steps)),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -104,6 +145,51 @@ def classifier_of(splits: data.Splits, folder: Path) -> Judge:
     # The numbers come last: they say that the classifier is whole.
     runs.write_json(place / "metrics.json", {"data": splits.name, "test/accuracy": accuracy})
     return _judge(model, accuracy)
+
+
+def encoder_of(splits: data.Splits, folder: Path) -> Judge:
+    """The encoder of a small autoencoder of the data, trained at the first call.
+
+    Args:
+        splits: the data; its labels are not looked at.
+        folder: where judges are kept.
+
+    Returns:
+        A judge without a classifier.
+    """
+    place = folder / f"encoder-{splits.test.fingerprint}-{len(splits.train)}"
+    if (place / "metrics.json").exists():
+        return of_encoder(keras.models.load_model(place / "encoder.keras", compile=False))
+    print(
+        f"training an encoder of {splits.name}, in whose codes sets of images are compared "
+        f"(once, kept in {place})",
+        flush=True,
+    )
+    chosen, epochs, steps = _training(splits)
+    shape: dict[str, Any] = {"latent_dim": _CODE_SIZE, "filters": (32, 64)}
+    encoder = networks.encoder(splits.image_shape, **shape)
+    model = networks.autoencoder(encoder, networks.decoder(splits.image_shape, **shape))
+    model.compile(
+        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.002, steps)),
+        loss="mean_squared_error",
+        jit_compile=False,
+    )
+    pixels = splits.train.array(chosen)
+    model.fit(pixels, pixels, batch_size=_BATCH, epochs=epochs, verbose=0)
+    tests = splits.test.array()
+    error = metrics.mse(model.predict(tests, batch_size=500, verbose=0), tests)
+    export.write_keras(place / "encoder.keras", encoder)
+    runs.write_json(place / "metrics.json", {"data": splits.name, "test/mse": error})
+    return of_encoder(encoder)
+
+
+def _training(splits: data.Splits) -> tuple[np.ndarray, int, int]:
+    """(positions of training images, epochs, steps in all)."""
+    most = _MOST_BYTES // (4 * int(np.prod(splits.image_shape)))
+    chosen = np.random.default_rng(0).permutation(len(splits.train))[:most]
+    steps_per_epoch = math.ceil(len(chosen) / _BATCH)
+    epochs = max(_EPOCHS, math.ceil(_LEAST_STEPS / steps_per_epoch))
+    return chosen, epochs, epochs * steps_per_epoch
 
 
 def _classes(splits: data.Splits) -> np.ndarray:

@@ -6,6 +6,7 @@ Images are float32 (batch, height, width, channels) in [0, 1] at every border.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import layers
@@ -97,15 +98,18 @@ def decoder(
             activation="relu" if stage else None,
             name=f"transposed_convolution_{stage + 1}",
         )(x)  # (batch, 2 * height, 2 * width, channels)
-        # Halving rounded up, so doubling overshoots odd sides by one row or column.
-        extra_rows, extra_columns = 2 * height - target_height, 2 * width - target_width
-        if extra_rows or extra_columns:
-            x = layers.Cropping2D(((0, extra_rows), (0, extra_columns)), name=f"crop_{stage + 1}")(
-                x
-            )
+        x = _cropped(x, (height, width), (target_height, target_width), stage + 1)
         height, width = target_height, target_width
     images = layers.Activation("sigmoid", dtype="float32", name="images")(x)
     return keras.Model(inputs, images, name="decoder")
+
+
+def _cropped(x: Any, before: tuple[int, int], after: tuple[int, int], stage: int) -> Any:
+    """Doubled feature maps cut to size: halving rounds odd sides up, so doubling overshoots."""
+    rows, columns = (2 * old - new for old, new in zip(before, after, strict=True))
+    if not rows and not columns:
+        return x
+    return layers.Cropping2D(((0, rows), (0, columns)), name=f"crop_{stage}")(x)
 
 
 def stage_shapes(image_shape: Sequence[int], filters: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -125,6 +129,120 @@ def stage_shapes(image_shape: Sequence[int], filters: Sequence[int]) -> list[tup
         height, width = -(-height // 2), -(-width // 2)
         shapes.append((height, width, num_filters))
     return shapes
+
+
+def generator(
+    image_shape: Sequence[int],
+    *,
+    noise_dim: int,
+    base_filters: int = 64,
+    synchronized: bool = False,
+) -> keras.Model:
+    """Noise to images: a dense layer, then transposed convolutions, each doubling the side.
+
+    Batch normalization and ReLU behind every layer but the last, as in DCGAN (Radford et al.
+    2016, arXiv:1511.06434). The last layer's range is [-1, 1], scaled to [0, 1] at the border.
+
+    Args:
+        image_shape: (height, width, channels) of the images that come out, sides 16 to 64.
+        noise_dim: values of the noise, independent standard normals.
+        base_filters: of the feature maps at half the image's side; twice as many at a quarter.
+        synchronized: take batch statistics over all replicas of a `tf.distribute` strategy.
+
+    Returns:
+        noise (batch, noise_dim) -> images (batch, height, width, channels) in [0, 1].
+
+    Raises:
+        ValueError: if a side is not 16 to 64.
+    """
+    shapes = stage_shapes(image_shape, adversarial_filters(image_shape, base_filters))
+
+    def normalized(x: Any, name: str) -> Any:
+        x = layers.BatchNormalization(
+            momentum=0.9, synchronized=synchronized, name=f"normalization_{name}"
+        )(x)
+        return layers.Activation("relu", name=f"relu_{name}")(x)
+
+    inputs = keras.Input((noise_dim,), name="noise")
+    height, width, channels = shapes[-1]
+    # No biases before a batch normalization: it subtracts them.
+    x = layers.Dense(height * width * channels, use_bias=False, name="to_feature_maps")(inputs)
+    x = normalized(layers.Reshape(shapes[-1], name="feature_maps")(x), "0")
+    for stage in range(len(shapes) - 2, -1, -1):
+        target_height, target_width, channels = shapes[stage]
+        # Kernel 4 at stride 2: every output pixel sees as many inputs as every other, so that no
+        # checkerboard shows (Odena et al. 2016, doi:10.23915/distill.00003).
+        x = layers.Conv2DTranspose(
+            channels,
+            4,
+            strides=2,
+            padding="same",
+            use_bias=stage == 0,
+            name=f"transposed_convolution_{stage + 1}",
+        )(x)  # (batch, 2 * height, 2 * width, channels)
+        x = _cropped(x, (height, width), (target_height, target_width), stage + 1)
+        if stage:
+            x = normalized(x, str(stage + 1))
+        height, width = target_height, target_width
+    # float32 in every precision: bfloat16 has 128 levels between 0.5 and 1.
+    x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
+    images = layers.Rescaling(0.5, offset=0.5, dtype="float32", name="images")(x)
+    return keras.Model(inputs, images, name="generator")
+
+
+def discriminator(
+    image_shape: Sequence[int],
+    *,
+    base_filters: int = 64,
+    synchronized: bool = False,
+) -> keras.Model:
+    """Images to one logit, above 0 for real: strided convolutions, each halving the side.
+
+    Batch normalization in every stage but the first, leaky ReLU of 0.2, as in DCGAN.
+
+    Args:
+        image_shape: (height, width, channels), sides 16 to 64.
+        base_filters: of the first convolution; each further stage has twice as many.
+        synchronized: take batch statistics over all replicas of a `tf.distribute` strategy.
+
+    Returns:
+        images (batch, height, width, channels) in [0, 1] -> logits (batch, 1).
+
+    Raises:
+        ValueError: if a side is not 16 to 64.
+    """
+    inputs = keras.Input(tuple(image_shape), name="images")
+    x = layers.Rescaling(2.0, offset=-1.0, name="scaled")(inputs)
+    for stage, num_filters in enumerate(adversarial_filters(image_shape, base_filters), start=1):
+        x = layers.Conv2D(
+            num_filters, 4, strides=2, padding="same", use_bias=stage == 1, name=f"conv_{stage}"
+        )(x)
+        if stage > 1:
+            x = layers.BatchNormalization(
+                momentum=0.9, synchronized=synchronized, name=f"normalization_{stage}"
+            )(x)
+        x = layers.LeakyReLU(negative_slope=0.2, name=f"leaky_relu_{stage}")(x)
+    x = layers.Flatten(name="flatten")(x)
+    logits = layers.Dense(1, dtype="float32", name="logits")(x)
+    return keras.Model(inputs, logits, name="discriminator")
+
+
+def adversarial_filters(image_shape: Sequence[int], base_filters: int) -> tuple[int, ...]:
+    """Filters of each stage of the GAN's networks: the side is halved until it is below 8.
+
+    28 and 16 pixels take two stages, 32 takes three, 64 four.
+
+    Raises:
+        ValueError: if a side is not 16 to 64.
+    """
+    height, width = image_shape[:2]
+    if not 16 <= min(height, width) <= max(height, width) <= 64:
+        raise ValueError(f"sides must be 16 to 64 pixels, received {height} x {width}")
+    filters: list[int] = []
+    while min(height, width) >= 8:
+        filters.append(base_filters * 2 ** len(filters))
+        height, width = -(-height // 2), -(-width // 2)
+    return tuple(filters)
 
 
 def autoencoder(encoder: keras.Model, decoder: keras.Model) -> keras.Model:

@@ -9,7 +9,14 @@ import keras
 import tensorflow as tf
 
 
-def adam(learning_rate: float, *, weight_decay: float = 0.0, fused: bool = True) -> keras.Optimizer:
+def adam(
+    learning_rate: float,
+    *,
+    weight_decay: float = 0.0,
+    beta_1: float = 0.9,
+    averaging: float = 0.0,
+    fused: bool = True,
+) -> keras.Optimizer:
     """Adam with decoupled weight decay.
 
     Decoupled decay (Loshchilov & Hutter 2019, arXiv:1711.05101, "AdamW") shrinks every weight by
@@ -22,6 +29,9 @@ def adam(learning_rate: float, *, weight_decay: float = 0.0, fused: bool = True)
     Args:
         learning_rate: step size.
         weight_decay: 0 for none.
+        beta_1: decay of the mean of gradients.
+        averaging: decay of an exponential average of the weights, kept beside them (Keras's
+            `use_ema`); 0 keeps none.
         fused: compile the update. Same arithmetic, up to the order of roundings; on a processor
             the update of the study's network takes 0.4 of the time. Off under
             `tf.distribute`, which cannot trace it.
@@ -30,9 +40,11 @@ def adam(learning_rate: float, *, weight_decay: float = 0.0, fused: bool = True)
         An optimizer that is not built yet.
     """
     optimizer = FusedAdam if fused else keras.optimizers.Adam
-    return optimizer(learning_rate, weight_decay=weight_decay or None)
+    averages = {"use_ema": True, "ema_momentum": averaging} if averaging else {}
+    return optimizer(learning_rate, weight_decay=weight_decay or None, beta_1=beta_1, **averages)
 
 
+@keras.saving.register_keras_serializable(package="kerasunsup")
 class FusedAdam(keras.optimizers.Adam):
     """Keras's Adam with its update compiled by XLA.
 

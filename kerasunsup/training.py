@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kerasunsup import callbacks, config, data, runs
@@ -19,7 +23,7 @@ class Fitted:
 
     Attributes:
         history: a column a quantity, a row an epoch; `epoch` counts from 1.
-        best_epoch: with the lowest validation loss, counted from 1.
+        best_epoch: with the lowest validation loss, counted from 1; the last without validation.
         seconds: of all epochs, over every session of the run.
     """
 
@@ -63,6 +67,14 @@ def is_distributed() -> bool:
     return tf.distribute.has_strategy()
 
 
+def learning_rate(settings: config.TrainingConfig, epochs: int, epoch: int) -> float:
+    """The step size of one epoch, counted from 0, of a training over `epochs`."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    wave = 0.5 * (1.0 + math.cos(math.pi * min(1.0, epoch / epochs)))
+    return settings.learning_rate * (0.01 + 0.99 * wave)
+
+
 def compile_options() -> dict[str, int | bool]:
     """`compile` arguments that were measured fastest on processors (see `benchmarks/`).
 
@@ -80,18 +92,24 @@ def fit(
     *,
     prepare: data.Prepare | None = None,
     rate: Callable[[int], float] | None = None,
-    snapshots: callbacks.Snapshots | None = None,
+    optimizers: Sequence[keras.Optimizer] | None = None,
+    validates: bool = True,
+    recorders: Mapping[str, Any] = types.MappingProxyType({}),
+    shown: Mapping[str, str] = types.MappingProxyType({"loss": "loss", "val_loss": "validation"}),
 ) -> Fitted:
     """Trains until the epochs are over or patience is; goes on exactly where the run stood.
 
     Args:
-        model: compiled, its optimizer not necessarily built.
+        model: compiled, its optimizers not necessarily built.
         splits: the data; patience looks at the validation part, nothing at the test part.
         settings: epochs, batch size, patience, seed.
         run: whose folder receives the state of each epoch, `history.csv` and TensorBoard's events.
         prepare: (images, seed) -> (input, target); None reconstructs the images themselves.
-        rate: epoch, from 0 -> learning rate; None leaves the optimizer's own.
-        snapshots: records of a few images, kept with the state.
+        rate: epoch, from 0 -> learning rate; None leaves the optimizers' own.
+        optimizers: all that train the model, built; None stands for the model's one.
+        validates: whether there is a validation loss, and so patience.
+        recorders: name -> callback; those with a state are kept with the run's.
+        shown: the numbers of an epoch that are shown -> what they are called.
 
     Returns:
         The history of the whole run, sessions before included.
@@ -105,32 +123,23 @@ def fit(
     training_batches = data.training_batches(
         splits.train, settings.batch_size, seed=settings.seed, epoch=epoch, prepare=prepare
     )
-    validation_batches = data.evaluation_batches(
-        splits.validation, settings.batch_size, prepare=prepare
+    validation_batches = (
+        data.evaluation_batches(splits.validation, settings.batch_size, prepare=prepare)
+        if validates
+        else None
     )
-    model.optimizer.build(model.trainable_variables)
-    patience = callbacks.Patience(settings.patience)
+    if optimizers is None:
+        model.optimizer.build(model.trainable_variables)
+    patience = callbacks.Patience(settings.patience) if validates else None
     parts: dict[str, callbacks.Stateful] = {
-        "model": callbacks.ModelState(model),
-        "patience": patience,
+        "model": callbacks.ModelState(model, optimizers),
+        **({} if patience is None else {"patience": patience}),
+        **{name: part for name, part in recorders.items() if hasattr(part, "restore")},
     }
-    if snapshots is not None:
-        parts["snapshots"] = snapshots
-    history: dict[str, list[float]] = {}
-    stored = callbacks.read_state(run)
-    is_over = False
-    if stored is not None:
-        history = {name: column.tolist() for name, column in stored["history"].items()}
-        try:
-            for name, part in parts.items():
-                part.restore(stored[name])
-        except (KeyError, ValueError) as error:
-            raise config.InputError(
-                f"{run.checkpoint} does not fit this version's model ({error}): start a new run"
-            ) from error
-        is_over = patience.is_exhausted(stored["patience"])
+    history, stored = _restored(run, parts)
+    is_over = patience is not None and stored and patience.is_exhausted(stored["patience"])
     first_epoch = len(history.get("epoch", []))
-    progress = callbacks.Progress(settings.epochs, steps, first_epoch, runs.is_terminal())
+    progress = callbacks.Progress(settings.epochs, steps, first_epoch, runs.is_terminal(), shown)
     try:
         model.fit(
             training_batches,
@@ -141,12 +150,12 @@ def fit(
             verbose=0,
             callbacks=[
                 callbacks.EpochOrder(epoch),
-                *([] if rate is None else [callbacks.Schedule(rate)]),
+                *([] if rate is None else [callbacks.Schedule(rate, optimizers)]),
                 callbacks.Measure(steps * min(settings.batch_size, len(splits.train))),
                 callbacks.StopOnNonFinite(),
-                patience,
-                *([] if snapshots is None else [snapshots]),
+                *([] if patience is None else [patience]),
                 keras.callbacks.TensorBoard(run.folder, write_graph=False),
+                *recorders.values(),
                 callbacks.Checkpoint(run, parts, history),
                 progress,
             ],
@@ -155,7 +164,30 @@ def fit(
         raise config.Interrupted(how_to_resume(run, len(history.get("epoch", [])))) from None
     finally:
         progress.close()
-    return Fitted(history, patience.best_epoch + 1, sum(history["seconds"]))
+    done = len(history["epoch"])
+    best_epoch = done if patience is None else patience.best_epoch + 1
+    return Fitted(history, best_epoch, sum(history["seconds"]))
+
+
+def _restored(
+    run: runs.Run, parts: Mapping[str, callbacks.Stateful]
+) -> tuple[dict[str, list[float]], Mapping[str, Mapping[str, np.ndarray]]]:
+    """Puts each part back to where the run stood; (its history, the stored state), else empty.
+
+    Raises:
+        config.InputError: if the stored state is damaged or of another model.
+    """
+    stored = callbacks.read_state(run)
+    if stored is None:
+        return {}, {}
+    try:
+        for name, part in parts.items():
+            part.restore(stored[name])
+    except (KeyError, ValueError) as error:
+        raise config.InputError(
+            f"{run.checkpoint} does not fit this version's model ({error}): start a new run"
+        ) from error
+    return {name: column.tolist() for name, column in stored["history"].items()}, stored
 
 
 def how_to_resume(run: runs.Run, epochs_done: int) -> str:

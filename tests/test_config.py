@@ -327,8 +327,8 @@ def test_resume_needs_a_name_and_a_run_and_no_other_settings(tmp_path):
     assert "there is no ae run in" in refusal(parse, *logs, "--name", "missing")
     store_run(tmp_path / "ae" / "first")
     named = (*logs, "--name", "first")
-    assert "leave --config and --quick out" in refusal(parse, *named, "--config", file)
-    assert "leave --config and --quick out" in refusal(parse, *named, "--quick")
+    assert "leave --config, --preset and --quick out" in refusal(parse, *named, "--config", file)
+    assert "leave --config, --preset and --quick out" in refusal(parse, *named, "--quick")
     assert "--epochs must be at least 1" in refusal(parse, *named, "--epochs", "0")
 
 

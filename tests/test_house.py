@@ -13,16 +13,16 @@ PACKAGE = Path(kerasunsup.__file__).parent
 # Imports go strictly down.
 FLOORS = (
     {"config", "images", "quiet", "stores"},  # plain Python and NumPy; images adds PIL
-    {"runs", "corruption", "networks", "optimizers", "metrics", "figures"},  # one tool each
+    {"runs", "corruption", "networks", "optimizers", "metrics", "figures", "gan_model"},  # one each
     # one source, target or tool each, on top of a run's folder
     {"arrays", "folders", "catalogue", "latent", "board", "export", "oracles", "record"},
     {"data", "callbacks"},  # what a training is fed with and surrounded by
     {"judge", "training", "trials"},  # what trains
     {"findings", "search"},  # what a trained model is worth; many trainings
-    {"cluster"},  # one search on several machines
-    {"autoencoder"},  # an experiment, from its settings to its export
+    {"gan_findings", "cluster"},  # what a GAN is worth; one search on several machines
+    {"autoencoder", "adversarial"},  # an experiment, from its settings to its export
     {"ae_search"},  # what is searched in it
-    {"ae"},  # its command line
+    {"ae", "gan"},  # its command line
     {"__main__"},  # the list of commands
 )
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
@@ -40,7 +40,9 @@ OWNERS = {
 }
 
 # These answer before TensorFlow is loaded.
-LIGHT = {"__init__", "__main__", "ae", "config", "figures", "images", "quiet", "runs", "stores"}
+LIGHT = {
+    "__init__", "__main__", "ae", "config", "figures", "gan", "images", "quiet", "runs", "stores",
+}  # fmt: skip
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 TREES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}

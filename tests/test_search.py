@@ -87,7 +87,7 @@ def workshop(settings=SETTINGS, max_epochs=9, **changes) -> trials.Workshop:
         [(parts.train, parts.validation)],
         settings,
         build=lambda chosen: autoencoder.build(chosen, parts.image_shape),
-        rate=autoencoder.learning_rate,
+        rate=training.learning_rate,
         max_epochs=max_epochs,
         **changes,
     )
@@ -837,13 +837,13 @@ def test_a_run_on_a_cosine_that_stops_goes_on_to_the_same_end(tmp_path, monkeypa
         given = config.Command("ae", settings, tmp_path, name, resume, ())
         with training.machine(settings), runs.opened(given) as run:
             model = autoencoder.build(settings, (8, 8, 1))
-            rate = functools.partial(autoencoder.learning_rate, settings, settings.epochs)
+            rate = functools.partial(training.learning_rate, settings, settings.epochs)
             return training.fit(model, splits(), settings, run, rate=rate)
 
     settings = dataclasses.replace(SETTINGS, epochs=5)
     whole = start("whole")
     rates = whole.history["learning_rate"]
-    expected = [autoencoder.learning_rate(settings, 5, epoch) for epoch in range(5)]
+    expected = [training.learning_rate(settings, 5, epoch) for epoch in range(5)]
     assert rates == pytest.approx(expected, rel=1e-6)
 
     def stop(self, epoch, logs=None):
@@ -860,7 +860,7 @@ def test_a_run_on_a_cosine_that_stops_goes_on_to_the_same_end(tmp_path, monkeypa
 
 
 def test_the_cosine_falls_to_one_percent():
-    rates = [autoencoder.learning_rate(SETTINGS, 10, epoch) for epoch in range(12)]
+    rates = [training.learning_rate(SETTINGS, 10, epoch) for epoch in range(12)]
     assert rates[0] == SETTINGS.learning_rate
     assert rates == sorted(rates, reverse=True)
     assert rates[10] == rates[11] == pytest.approx(0.01 * SETTINGS.learning_rate)

@@ -35,10 +35,13 @@ def start(
     parts = splits()
     with training.machine(settings), runs.opened(command) as run:
         model = autoencoder.build(settings, parts.image_shape)
-        snapshots = callbacks.Snapshots(parts.test.array(range(2)), 2)
+        shown = parts.test.array(range(2))
+        snapshots = callbacks.Snapshots(
+            lambda: model(shown, training=False), lambda epoch: epoch == 1 or epoch % 2 == 0
+        )
         fitted = training.fit(
             model, parts, settings, run,
-            prepare=autoencoder.corruption_of(settings), snapshots=snapshots,
+            prepare=autoencoder.corruption_of(settings), recorders={"snapshots": snapshots},
         )  # fmt: skip
     return fitted, model.get_weights(), snapshots
 

@@ -1,0 +1,178 @@
+"""The GAN experiment: two networks trained against each other, measured, exported."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerasunsup import (
+    board,
+    callbacks,
+    config,
+    data,
+    export,
+    gan_findings,
+    gan_model,
+    judge,
+    networks,
+    optimizers,
+    runs,
+    training,
+)
+
+_SHOWN = {"generator_loss": "generator", "discriminator_loss": "discriminator", "fid": "distance"}
+
+
+def build(settings: config.GANConfig, image_shape: tuple[int, int, int]) -> gan_model.GAN:
+    """The compiled GAN.
+
+    Raises:
+        ValueError: if a side of the images is not 16 to 64 pixels.
+    """
+    is_distributed = training.is_distributed()
+    shape: dict[str, Any] = {
+        "base_filters": settings.base_filters,
+        "synchronized": is_distributed,
+    }
+    gan = gan_model.GAN(
+        networks.generator(image_shape, noise_dim=settings.noise_dim, **shape),
+        networks.discriminator(image_shape, **shape),
+        adversarial_loss=gan_model.LOSSES[settings.loss],
+        label_smoothing=settings.label_smoothing,
+        gradient_penalty=settings.gradient_penalty,
+        seed=settings.seed,
+        name="gan",
+    )
+    adam = functools.partial(
+        optimizers.adam,
+        settings.learning_rate,
+        beta_1=settings.beta_1,
+        fused=not is_distributed,
+    )
+    gan.compile(adam(averaging=settings.averaging), adam(), **training.compile_options())
+    return gan
+
+
+def images_only(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """What a GAN is fed with: no target."""
+    return images
+
+
+def run(command: config.Command) -> dict[str, float]:
+    """Trains, measures and exports one run, or goes on with it.
+
+    Args:
+        command: the parsed command line.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        config.InputError: for everything that a user can mend.
+        config.Interrupted: on Ctrl-C.
+    """
+    settings: config.GANConfig = command.config
+    splits = data.load(settings)
+    check(splits)
+    with runs.opened(command) as run:
+        comparison = judge.of_data(splits, command.logs / "judge")
+        with training.machine(settings), board.Board(run.folder) as tensorboard:
+            gan = build(settings, splits.image_shape)
+            print(introduction(splits, gan, run), flush=True)
+            noise = gan_findings.noise(settings, gan_findings.SHOWN)
+            samples = callbacks.Snapshots(
+                lambda: gan.refresh_averaged_generator()(noise, training=False),
+                lambda epoch: epoch in gan_findings.shown_epochs(settings.epochs),
+            )
+            measurements = gan_findings.Measurements(gan, splits, settings, comparison, tensorboard)
+            fitted = training.fit(
+                gan,
+                splits,
+                settings,
+                run,
+                prepare=images_only,
+                rate=functools.partial(training.learning_rate, settings, settings.epochs),
+                optimizers=[gan.optimizer, gan.generator_optimizer],
+                validates=False,
+                recorders={"samples": samples, "measurements": measurements},
+                shown=_SHOWN,
+            )
+            gan.refresh_averaged_generator()
+        # What is measured and shipped is plain: float32, on one device.
+        plain = build(settings, splits.image_shape)
+        plain.set_weights(gan.get_weights())
+        try:
+            return finish(plain, splits, settings, run, comparison, fitted, samples)
+        except KeyboardInterrupt:
+            done = len(fitted.history["epoch"])
+            raise config.Interrupted(training.how_to_resume(run, done)) from None
+
+
+def check(splits: data.Splits) -> None:
+    """Refuses images that the networks cannot be built for, before anything is written.
+
+    Raises:
+        config.InputError: if a side is not 16 to 64 pixels.
+    """
+    try:
+        networks.adversarial_filters(splits.image_shape, 1)
+    except ValueError as error:
+        raise config.InputError(
+            f"--data {splits.name}: {error}; choose one with --image-size N"
+        ) from error
+
+
+def finish(
+    gan: gan_model.GAN,
+    splits: data.Splits,
+    settings: config.GANConfig,
+    run: runs.Run,
+    comparison: judge.Judge,
+    fitted: training.Fitted,
+    samples: callbacks.Snapshots,
+) -> dict[str, float]:
+    """What a trained GAN leaves behind: model files first, then numbers and figures."""
+    generator, discriminator = gan.averaged_generator, gan.discriminator
+    noise = gan_findings.noise(settings, 4)
+    export.write_keras(run.folder / "generator.keras", generator)
+    export.write_keras(run.folder / "discriminator.keras", discriminator)
+    export.write_saved_model(
+        run.folder / "export",
+        {
+            "generate": (generator, "noise", "images"),
+            "discriminate": (discriminator, "images", "logits"),
+        },
+        {"generate": noise, "discriminate": splits.test.array(np.arange(min(4, len(splits.test))))},
+    )
+    with board.Board(run.folder) as tensorboard:
+        numbers = gan_findings.report(
+            gan, splits, settings, run, comparison, tensorboard, fitted, samples
+        )
+        run.write_metrics(numbers)
+        tensorboard.hyperparameters(config.to_json(settings), headline(numbers))
+        tensorboard.graph(generator)
+        table = board.markdown_table
+        tensorboard.text("settings", table(config.to_json(settings), ("setting", "value")))
+        tensorboard.text("numbers", table(numbers, ("number", "value")))
+    print(gan_findings.summary(numbers), flush=True)
+    print(f"\nfigures, generator.keras and export/ are in {run.folder}", flush=True)
+    return numbers
+
+
+def headline(numbers: dict[str, float]) -> dict[str, float]:
+    """The few numbers that runs are compared by."""
+    names = ("fid", "kid", "precision", "recall", "classifier_score", "smallest_class_share")
+    return {name: numbers[name] for name in names if name in numbers}
+
+
+def introduction(splits: data.Splits, gan: gan_model.GAN, run: runs.Run) -> str:
+    """What a run says before it trains."""
+    height, width, channels = splits.image_shape
+    return (
+        f"{splits.name}: {len(splits.train):,} training and {len(splits.test):,} test images of "
+        f"{height} x {width} x {channels}; generator {gan.generator.count_params():,} and "
+        f"discriminator {gan.discriminator.count_params():,} weights; run {run.folder}"
+    )

@@ -1,0 +1,356 @@
+"""What a GAN's samples are worth: measured while it trains and at its end, and its figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasunsup import (
+    board,
+    callbacks,
+    config,
+    data,
+    figures,
+    findings,
+    gan_model,
+    images,
+    judge,
+    metrics,
+    runs,
+    training,
+)
+
+SHOWN = 12  # samples a row in the pictures, always of the same noise
+_SHEET = 100
+_WALK_STEPS = 12
+_WALKS = 6
+_NEAREST_SAMPLES = 2000
+_COMPARED = 500  # samples whose distances to each other show a collapse
+
+_WON = 0.99  # share of both kinds that a discriminator tells apart when it has won
+_COLLAPSED = 0.5  # of the real images' spread
+
+
+def noise(settings: config.GANConfig, number: int) -> np.ndarray:
+    """The same noise at every call, float32 (number, noise_dim); a longer one begins alike."""
+    generator = np.random.default_rng([settings.seed, 1])
+    return generator.standard_normal((number, settings.noise_dim), np.float32)
+
+
+def shown_epochs(epochs: int) -> set[int]:
+    """The study's 1, 5, 10, 15 and the last four tenths: of 100 epochs 70, 80, 90, 100."""
+    late = {math.ceil(epochs * share / 10) for share in (7, 8, 9, 10)}
+    return {epoch for epoch in (1, 5, 10, 15) if epoch <= epochs} | late
+
+
+def generate(generator: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    """Images of some noise, float32 (number, height, width, channels)."""
+    return generator.predict(inputs, batch_size=500, verbose=0)
+
+
+class Measurements(keras.callbacks.Callback):
+    """Compares samples with real images every few epochs, and says when the game has gone wrong.
+
+    Compared is with training images: what is chosen by these numbers has not seen the test set.
+
+    Args:
+        gan: that trains.
+        splits: the data.
+        settings: how often, how many samples, how much patience.
+        comparison: in whose features sets are compared.
+        tensorboard: where numbers and pictures go.
+    """
+
+    def __init__(
+        self,
+        gan: gan_model.GAN,
+        splits: data.Splits,
+        settings: config.GANConfig,
+        comparison: judge.Judge,
+        tensorboard: board.Board,
+    ) -> None:
+        super().__init__()
+        self._gan, self._settings = gan, settings
+        self._judge, self._board = comparison, tensorboard
+        number = min(settings.num_samples, len(splits.train))
+        real = splits.train.array(np.arange(number))
+        self._reference = comparison.describe(real)[0]
+        self._real_spread = spread(real)
+        self._said: set[str] = set()
+        self._best, self._waited = math.inf, 0
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Measures where it is time to; the last epoch always is one."""
+        logs = {} if logs is None else logs
+        if min(logs["real_accuracy"], logs["generated_accuracy"]) > _WON:
+            self._say(
+                "won",
+                f"epoch {epoch + 1}: the discriminator tells real and generated images apart in "
+                f"{logs['real_accuracy']:.1%} and {logs['generated_accuracy']:.1%} of all cases, "
+                "and the generator learns little from it: try --label-smoothing 0.1, "
+                "--gradient-penalty 1 or a smaller --learning-rate",
+            )
+        if (epoch + 1) % self._settings.measure_every and epoch + 1 != self._settings.epochs:
+            return
+        generator = self._gan.refresh_averaged_generator()
+        pictures = generate(generator, noise(self._settings, self._settings.num_samples))
+        found = self._judge.compare(pictures, self._reference)
+        found["spread"] = spread(pictures) / self._real_spread
+        logs.update(found)
+        self._board.scalars({f"samples/{name}": value for name, value in found.items()}, step=epoch)
+        self._board.figure("samples", images.grid(pictures[:_SHEET], columns=10), step=epoch)
+        self._watch(epoch, found)
+        self._wait(found)
+
+    def _watch(self, epoch: int, found: Mapping[str, float]) -> None:
+        what = ""
+        if found["spread"] < _COLLAPSED:
+            what = f"two samples differ by {found['spread']:.2f} of what two real images do"
+        elif found.get("smallest_class_share", 1.0) == 0.0 and epoch + 1 >= 5:
+            what = "a class is never generated"
+        if what:
+            self._say(
+                "collapsed",
+                f"epoch {epoch + 1}: the generator has lost variety ({what}): try "
+                "--gradient-penalty 1, a smaller --learning-rate or a larger --batch-size",
+            )
+
+    def _wait(self, found: Mapping[str, float]) -> None:
+        distance = found.get("fid", found.get("kid", math.nan))
+        self._waited = 0 if distance < self._best else self._waited + 1
+        self._best = min(self._best, distance)
+        if self._settings.patience and self._waited >= self._settings.patience:
+            self._gan.stop_training = True
+
+    def _say(self, key: str, text: str) -> None:
+        """Prints it once a run, and keeps it in TensorBoard."""
+        if key not in self._said:
+            self._said.add(key)
+            print(text, flush=True)
+            self._board.text(f"warning/{key}", text)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What was said, and how long the distance has not gone down."""
+        return {
+            "said": np.array(sorted(self._said), np.str_),
+            "best": np.array(self._best),
+            "waited": np.array(self._waited),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes back what `state` gave."""
+        self._said = {str(key) for key in state["said"]}
+        self._best, self._waited = float(state["best"]), int(state["waited"])
+
+
+def spread(pictures: np.ndarray) -> float:
+    """Mean Euclidean distance between two of the first images, in pixel values."""
+    rows = pictures[:_COMPARED].reshape(min(_COMPARED, len(pictures)), -1).astype(np.float64)
+    squares = np.sum(rows**2, axis=1)
+    distances = np.sqrt(np.maximum(0.0, squares[:, None] + squares - 2.0 * rows @ rows.T))
+    return float(distances.sum() / max(1, len(rows) * (len(rows) - 1)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """A trained GAN with its data, and where its pictures go."""
+
+    gan: gan_model.GAN
+    splits: data.Splits
+    settings: config.GANConfig
+    run: runs.Run
+    judge: judge.Judge
+    tensorboard: board.Board
+
+    def show(self, name: str, figure: figures.Figure, text: str) -> None:
+        """Puts one figure into the run folder and into TensorBoard."""
+        self.run.write_figure(name, figures.to_png(figure))
+        self.tensorboard.figure(name, figures.to_pixels(figure), text=text)
+
+
+def report(
+    gan: gan_model.GAN,
+    splits: data.Splits,
+    settings: config.GANConfig,
+    run: runs.Run,
+    comparison: judge.Judge,
+    tensorboard: board.Board,
+    fitted: training.Fitted,
+    samples: callbacks.Snapshots,
+) -> dict[str, float]:
+    """All numbers of a trained GAN; draws and writes its figures on the way.
+
+    Returns:
+        Flat, names are paths, as `metrics.json` holds them.
+    """
+    bench = Bench(gan, splits, settings, run, comparison, tensorboard)
+    numbers: dict[str, float] = {
+        "epochs": len(fitted.history["epoch"]),
+        "training_seconds": fitted.seconds,
+    }
+    draw_history(bench, fitted, samples)
+    print("measuring samples beside real images", flush=True)
+    pictures = generate(gan.averaged_generator, noise(settings, settings.num_samples))
+    numbers |= comparisons(bench, pictures)
+    print("searching the nearest training images", flush=True)
+    numbers |= copies(bench, pictures)
+    draw_walks(bench)
+    sheet = images.grid(pictures[:_SHEET], columns=10)
+    run.write_figure("samples", images.encode_png(sheet))
+    tensorboard.figure("samples", sheet, step=len(fitted.history["epoch"]), text="At the end.")
+    return numbers
+
+
+def draw_history(bench: Bench, fitted: training.Fitted, samples: callbacks.Snapshots) -> None:
+    """Samples of one fixed noise over the epochs (the study's figures 6 and 7), and the curves."""
+    rows = [
+        figures.SampleRow(f"epoch {epoch}", output, {})
+        for epoch, output in zip(samples.epochs, samples.outputs, strict=True)
+    ]
+    text = "Samples of the same noise after some epochs."
+    for name, shown in (("samples_first_epochs", rows[:4]), ("samples_last_epochs", rows[-4:])):
+        bench.show(name, figures.sampled_images(shown), text)
+    bench.show(
+        "adversarial_curves",
+        figures.adversarial_curves(fitted.history),
+        "Losses, shares that the discriminator gets right, distance to training images.",
+    )
+
+
+def comparisons(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
+    """Samples beside the test images, and what the averages and the settled statistics give.
+
+    `real/` is the same comparison for training images, the best that a generator can reach.
+    `last_weights/` are samples of the weights of the last step with settled statistics,
+    `running_statistics/` those of the last step with the statistics that training left.
+    """
+    reference = bench.splits.test.array()[: len(pictures)]
+    features = bench.judge.describe(reference)[0]
+    chosen = np.arange(min(len(reference), len(bench.splits.train)))
+    real = bench.splits.train.array(chosen)
+    numbers = bench.judge.compare(pictures, features)
+    rows = {"real images": (reference, bench.judge.compare(real, features))}
+    rows["samples"] = (pictures, dict(numbers))
+    inputs = noise(bench.settings, len(pictures))
+    last = bench.gan.generator
+    running = generate(last, inputs)
+    gan_model.settle_statistics(last)
+    for name, shown in (("running_statistics", running), ("last_weights", generate(last, inputs))):
+        found = bench.judge.compare(shown, features)
+        rows[name.replace("_", " ")] = (shown, found)
+        numbers |= {f"{name}/{key}": value for key, value in found.items()}
+    numbers |= {f"real/{key}": value for key, value in rows["real images"][1].items()}
+    numbers |= _class_shares(bench, pictures)
+    if bench.judge.test_accuracy is not None:
+        numbers["judge/accuracy"] = bench.judge.test_accuracy
+    columns = findings.COLUMNS
+    bench.show(
+        "comparison",
+        figures.sampled_images(
+            [
+                figures.SampleRow(
+                    name, shown[:SHOWN], {columns[k]: found[k] for k in columns if k in found}
+                )
+                for name, (shown, found) in rows.items()
+            ]
+        ),
+        "Samples by the averaged and by the last weights; distance, score, precision, recall.",
+    )
+    return numbers
+
+
+def _class_shares(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
+    probabilities = bench.judge.describe(pictures)[1]
+    if probabilities is None:
+        return {}
+    shares = metrics.class_shares(probabilities)
+    names = bench.splits.class_names or [str(index) for index in range(len(shares))]
+    return {f"class_share/{name}": float(v) for name, v in zip(names, shares, strict=True)}
+
+
+def copies(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
+    """Whether samples are training images over again, by distance in pixel values.
+
+    `nearest/distance_ratio` is the median distance of samples to their nearest training images,
+    divided by that of test images to theirs: well below 1 it copies. `nearest/closer_share` is the
+    share of samples closer to a training image than 99 % of the test images are; 0.01 is chance.
+    """
+    train = bench.splits.train.array(np.arange(min(len(bench.splits.train), 60_000)))
+    flat = train.reshape(len(train), -1)
+    tests = bench.splits.test.array(np.arange(min(len(bench.splits.test), _NEAREST_SAMPLES)))
+    samples = pictures[:_NEAREST_SAMPLES]
+    positions, distances = metrics.nearest(samples.reshape(len(samples), -1), flat)
+    _, usual = metrics.nearest(tests.reshape(len(tests), -1), flat)
+    closest = np.argsort(distances)[:SHOWN]
+    bench.show(
+        "nearest_training_images",
+        figures.sampled_images(
+            [
+                figures.SampleRow("samples", samples[:SHOWN], {}),
+                figures.SampleRow("nearest in training", train[positions[:SHOWN]], {}),
+                figures.SampleRow("closest samples", samples[closest], {}),
+                figures.SampleRow("nearest in training", train[positions[closest]], {}),
+            ]
+        ),
+        "Samples and the training images nearest to them in pixels; then the closest pairs.",
+    )
+    return {
+        "nearest/distance_ratio": float(np.median(distances) / np.median(usual)),
+        "nearest/closer_share": float(np.mean(distances < np.quantile(usual, 0.01))),
+    }
+
+
+def draw_walks(bench: Bench) -> None:
+    """Samples on the way from one noise to another.
+
+    The way is along the sphere (Shoemake 1985, doi:10.1145/325165.325242): on the straight line
+    noise in between would be shorter than any that the generator was trained on.
+    """
+    ends = noise(bench.settings, 2 * _WALKS).astype(np.float64)
+    rows = []
+    for number, (first, second) in enumerate(zip(ends[::2], ends[1::2], strict=True), start=1):
+        cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
+        angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+        steps = np.linspace(0.0, 1.0, _WALK_STEPS)[:, None]
+        weights = (np.sin((1.0 - steps) * angle), np.sin(steps * angle))
+        # Of one value in opposite directions there is no way along a sphere.
+        if np.sin(angle) < 1e-6:
+            weights = (1.0 - steps, steps)
+        else:
+            weights = (weights[0] / np.sin(angle), weights[1] / np.sin(angle))
+        way = (weights[0] * first + weights[1] * second).astype(np.float32)
+        rows.append(
+            figures.SampleRow(f"walk {number}", generate(bench.gan.averaged_generator, way), {})
+        )
+    bench.show("noise_walks", figures.sampled_images(rows), "From one noise to another.")
+
+
+def summary(numbers: Mapping[str, Any]) -> str:
+    """The numbers that the end of a run prints, one a line, each beside the real images'."""
+    lines = ["", f"  {'':<38}{'samples':>10}  {'real':>10}"]
+    for name, text in _SUMMARY.items():
+        if name in numbers:
+            real = numbers.get(f"real/{name}", math.nan)
+            shown = "" if math.isnan(real) else f"{real:>10.4g}"
+            lines.append(f"  {text:<38}{numbers[name]:>10.4g}  {shown}".rstrip())
+    return "\n".join(lines)
+
+
+_SUMMARY = {
+    "fid": "Frechet distance to test images",
+    "kid": "kernel distance",
+    "precision": "precision",
+    "recall": "recall",
+    "classifier_score": "classifier score",
+    "smallest_class_share": "smallest share of a class",
+    "nearest/distance_ratio": "distance to training images, ratio",
+    "running_statistics/fid": "distance: last weights as trained",
+    "last_weights/fid": "distance: their statistics settled",
+    "epochs": "epochs trained",
+    "training_seconds": "training time, s",
+}

@@ -1,0 +1,280 @@
+"""The adversarial game as a `keras.Model` with its own `train_step`.
+
+It receives its two networks and its loss; it builds neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+# (real logits (batch, 1), generated logits (batch, 1)) -> (generator's loss, discriminator's loss),
+# scalars, mean over the batch.
+AdversarialLoss = Callable[[Any, Any], tuple[Any, Any]]
+
+_STATISTICS_BATCHES = 50
+_STATISTICS_BATCH_SIZE = 200
+
+
+@keras.saving.register_keras_serializable(package="kerasunsup")
+def non_saturating(real_logits: Any, generated_logits: Any) -> tuple[Any, Any]:
+    """The game with the generator's loss that keeps its gradient while it loses.
+
+    Args:
+        real_logits: (batch, 1) of real images, float32; above 0 the discriminator says real.
+        generated_logits: (batch, 1) of generated images, float32.
+
+    Returns:
+        (mean of -log D(G(z)), mean of -log D(x) - log(1 - D(G(z)))), in nats, D the sigmoid.
+
+    Source:
+        Goodfellow et al., 2014, arXiv:1406.2661, section 3.
+    """
+    _, discriminator_loss = minimax(real_logits, generated_logits)
+    return ops.mean(ops.softplus(-generated_logits)), discriminator_loss
+
+
+@keras.saving.register_keras_serializable(package="kerasunsup")
+def minimax(real_logits: Any, generated_logits: Any) -> tuple[Any, Any]:
+    """The study's formula to the letter: the generator minimises what the other maximises.
+
+    Args:
+        real_logits: (batch, 1) of real images, float32; above 0 the discriminator says real.
+        generated_logits: (batch, 1) of generated images, float32.
+
+    Returns:
+        (mean of log(1 - D(G(z))), mean of -log D(x) - log(1 - D(G(z)))), in nats, D the sigmoid.
+
+    Source:
+        Goodfellow et al., 2014, arXiv:1406.2661, eq. 1.
+    """
+    generated_loss = ops.mean(ops.softplus(generated_logits))
+    return -generated_loss, ops.mean(ops.softplus(-real_logits)) + generated_loss
+
+
+LOSSES: Mapping[str, AdversarialLoss] = {"non_saturating": non_saturating, "minimax": minimax}
+
+
+@keras.saving.register_keras_serializable(package="kerasunsup")
+class GAN(keras.Model):
+    """A generator and a discriminator that train each other; `fit` it on batches of images.
+
+    Each step draws noise, generates once, and updates both networks by what both were before the
+    step. Real and generated images pass the discriminator apart: in one joined batch, batch
+    normalization would see a mixture, and tell which is which.
+
+    Args:
+        generator: noise (batch, noise_dim) -> images in [0, 1].
+        discriminator: images in [0, 1] -> logits (batch, 1).
+        adversarial_loss: both losses from both logits.
+        label_smoothing: the discriminator's target for real images is 1 less this (one-sided,
+            Salimans et al. 2016, arXiv:1606.03498, section 3.4).
+        gradient_penalty: weight of half the squared gradient of the logit by a real image, summed
+            over pixels, mean over images (R1 of Mescheder et al. 2018, arXiv:1801.04406, eq. 9).
+        seed: of the noise.
+    """
+
+    def __init__(
+        self,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        *,
+        adversarial_loss: AdversarialLoss = non_saturating,
+        label_smoothing: float = 0.0,
+        gradient_penalty: float = 0.0,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.generator = generator
+        self.discriminator = discriminator
+        # Filled by `refresh_averaged_generator`; no copy of the layers' state before.
+        self.averaged_generator = keras.models.clone_model(generator)
+        self.adversarial_loss = adversarial_loss
+        self.label_smoothing = label_smoothing
+        self.gradient_penalty = gradient_penalty
+        self._random = keras.random.SeedGenerator(seed)
+        self._seed = seed
+        self._trackers = [
+            keras.metrics.Mean(name)
+            for name in (
+                "generator_loss",
+                "discriminator_loss",
+                "real_accuracy",  # share of real images with a logit above 0
+                "generated_accuracy",  # share of generated images with a logit below 0
+            )
+        ]
+        self.built = True
+
+    @property
+    def noise_dim(self) -> int:
+        """Values of the generator's noise."""
+        return int(self.generator.input_shape[-1])
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Exactly what `train_step` reports: no constant zero called loss."""
+        return self._trackers
+
+    def compile(
+        self,
+        generator_optimizer: keras.Optimizer,
+        discriminator_optimizer: keras.Optimizer,
+        **options: Any,
+    ) -> None:
+        """Takes and builds both optimizers; the generator's may keep averages (`use_ema`).
+
+        Both are built here, each on its own network: built later, a loaded or resumed GAN would
+        begin with empty moments, and `MirroredStrategy` would fail in the first step.
+        """
+        # One of the two real ones: without any, Keras makes another, and logs its learning rate.
+        super().compile(optimizer=discriminator_optimizer, **options)
+        self.generator_optimizer = generator_optimizer
+        generator_optimizer.build(self.generator.trainable_variables)
+        discriminator_optimizer.build(self.discriminator.trainable_variables)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Both optimizers, for `keras.models.load_model`."""
+        return {
+            "generator_optimizer": keras.saving.serialize_keras_object(self.generator_optimizer),
+            "discriminator_optimizer": keras.saving.serialize_keras_object(self.optimizer),
+        }
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as `get_compile_config` says."""
+        self.compile(**{k: keras.saving.deserialize_keras_object(v) for k, v in config.items()})
+
+    def get_config(self) -> dict[str, Any]:
+        """Both networks, the loss and the settings."""
+        return {
+            **super().get_config(),
+            "generator": keras.saving.serialize_keras_object(self.generator),
+            "discriminator": keras.saving.serialize_keras_object(self.discriminator),
+            "adversarial_loss": keras.saving.serialize_keras_object(self.adversarial_loss),
+            "label_smoothing": self.label_smoothing,
+            "gradient_penalty": self.gradient_penalty,
+            "seed": self._seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GAN:
+        """The GAN that `get_config` describes, with fresh weights."""
+        parts = {
+            key: keras.saving.deserialize_keras_object(config[key], custom_objects)
+            for key in ("generator", "discriminator", "adversarial_loss")
+        }
+        return cls(**{**config, **parts})
+
+    def save_own_variables(self, store: Any) -> None:
+        """Adds the state of the noise, which Keras leaves out of its files."""
+        store["random_state"] = np.asarray(self._random.state)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Takes the state of the noise back."""
+        self._random.state.assign(np.asarray(store["random_state"]))
+
+    def call(self, noise: Any, training: bool = False) -> Any:
+        """Images of the generator as it is now: not averaged."""
+        return self.generator(noise, training=training)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One update of both networks on one batch of real images, float32 in [0, 1]."""
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        noise = self._noise(tf.shape(images)[0])
+        with tf.GradientTape(persistent=True) as tape:
+            generated = self.generator(noise, training=True)
+            real_logits, penalty = self._judge_real(images)
+            generated_logits = self.discriminator(generated, training=True)
+            generator_loss, discriminator_loss = self.adversarial_loss(
+                real_logits, generated_logits
+            )
+            # -(1 - s) log D - s log(1 - D) is -log D plus s times the logit.
+            smoothing = self.label_smoothing * ops.mean(real_logits)
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            # Gradients are summed over replicas, and each mean is over one replica's share.
+            scaled_generator_loss = generator_loss / replicas
+            scaled_discriminator_loss = (discriminator_loss + smoothing + penalty) / replicas
+        self._update(self.optimizer, self.discriminator, tape, scaled_discriminator_loss)
+        self._update(self.generator_optimizer, self.generator, tape, scaled_generator_loss)
+        del tape
+        values = (
+            generator_loss,
+            discriminator_loss,
+            ops.mean(ops.cast(real_logits > 0.0, "float32")),
+            ops.mean(ops.cast(generated_logits < 0.0, "float32")),
+        )
+        for tracker, value in zip(self._trackers, values, strict=True):
+            tracker.update_state(value)
+        return {tracker.name: tracker.result() for tracker in self._trackers}
+
+    def _noise(self, num_images: Any) -> Any:
+        """Standard normal noise, float32 (num_images, noise_dim), another on each replica."""
+        seed = tf.cast(self._random.next(), tf.int32)
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync > 1:
+            seed = tf.random.experimental.stateless_fold_in(seed, context.replica_id_in_sync_group)
+        return tf.random.stateless_normal((num_images, self.noise_dim), seed)
+
+    def _judge_real(self, images: Any) -> tuple[Any, Any]:
+        """(logits of real images, their weighted gradient penalty)."""
+        if not self.gradient_penalty:
+            return self.discriminator(images, training=True), 0.0
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            logits = self.discriminator(images, training=True)
+            total = ops.sum(logits)
+        gradients = tape.gradient(total, images)
+        squares = ops.sum(ops.square(gradients), axis=(1, 2, 3))
+        return logits, 0.5 * self.gradient_penalty * ops.mean(squares)
+
+    def _update(
+        self, optimizer: keras.Optimizer, network: keras.Model, tape: tf.GradientTape, loss: Any
+    ) -> None:
+        variables = network.trainable_variables
+        values = [variable.value for variable in variables]
+        optimizer.apply(tape.gradient(loss, values), variables)
+
+    def refresh_averaged_generator(self) -> keras.Model:
+        """Makes and returns the generator for sampling.
+
+        Its weights are the averages that the generator's optimizer keeps, else the current ones.
+        The running statistics of batch normalization belong to neither: they are taken anew from
+        10,000 noise vectors, always the same, so that the images follow from the weights alone.
+        """
+        target = self.averaged_generator
+        optimizer = self.generator_optimizer
+        weights = (
+            optimizer._model_variables_moving_average
+            if optimizer.use_ema
+            else self.generator.trainable_variables
+        )
+        for variable, value in zip(target.trainable_variables, weights, strict=True):
+            variable.assign(value)
+        settle_statistics(target)
+        return target
+
+
+def settle_statistics(generator: keras.Model) -> None:
+    """Sets the running statistics of every batch normalization to their means over much noise.
+
+    While training, they lag behind the weights; averaged weights have none of their own.
+    """
+    normalizations = [
+        layer for layer in generator.layers if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    momenta = [layer.momentum for layer in normalizations]
+    noise_dim = int(generator.input_shape[-1])
+    try:
+        for batch in range(_STATISTICS_BATCHES):
+            noise = tf.random.stateless_normal((_STATISTICS_BATCH_SIZE, noise_dim), (0, batch))
+            for layer in normalizations:
+                layer.momentum = batch / (batch + 1.0)  # so that all batches weigh the same
+            generator(noise, training=True)
+    finally:
+        for layer, momentum in zip(normalizations, momenta, strict=True):
+            layer.momentum = momentum
