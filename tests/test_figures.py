@@ -76,7 +76,23 @@ def _marginals(dim=6, num_samples=3, num_codes=300):
     return figures.code_marginals(codes, samples)
 
 
+def _adversarial(num_epochs=20, measured=True):
+    epochs = np.arange(1, num_epochs + 1)
+    history = {
+        "epoch": epochs,
+        "generator_loss": 1.0 + 1.0 / epochs,
+        "discriminator_loss": 1.2 - 0.5 / epochs,
+        "real_accuracy": np.full(num_epochs, 0.8),
+        "generated_accuracy": np.full(num_epochs, 0.7),
+    }
+    if measured:
+        history["fid"] = np.where(epochs % 5 == 0, 100.0 / epochs, np.nan)
+    return figures.adversarial_curves(history)
+
+
 FIGURES = {
+    "adversarial": lambda: _adversarial(100),
+    "adversarial_one_epoch": lambda: _adversarial(1, measured=False),
     "curve": lambda: _curve(pca_mse=0.0168, pca_dim=32),
     "curve_without_pca": _curve,
     "curve_of_one_epoch": lambda: _curve(1, pca_mse=0.1),
@@ -302,3 +318,16 @@ def test_error_over_code_size_shows_the_best_of_each_size_beside_pca():
     assert len(figures.to_png(figure)) > 1000
     with pytest.raises(ValueError, match="at least one trial"):
         figures.error_over_code_size({}, {})
+
+
+def test_adversarial_curves_show_distances_where_they_were_measured():
+    panels = _adversarial().axes
+    assert [axes.get_ylabel() for axes in panels] == [
+        "loss (nats)", "share told right", "distance to real images",
+    ]  # fmt: skip
+    (line,) = panels[2].get_lines()
+    np.testing.assert_array_equal(line.get_xdata(), [5, 10, 15, 20])
+    assert [text.get_text() for text in panels[2].texts] == ["5"]
+    assert len(_adversarial(measured=False).axes) == 2
+    with pytest.raises(ValueError, match="at least one epoch"):
+        figures.adversarial_curves({"epoch": []})

@@ -109,3 +109,41 @@ def test_an_encoder_describes_without_probabilities():
     assert probabilities is None
     assert (found.classifier, found.test_accuracy) == (None, None)
     np.testing.assert_allclose(features, np.asarray(encoder(images)), rtol=1e-5, atol=1e-6)
+
+
+def test_an_encoder_is_trained_once_for_data_without_labels(tmp_path, monkeypatch):
+    loaded = splits(tmp_path)
+    found = judge.of_data(loaded, tmp_path / "kept")
+    assert found.classifier is None
+    images = loaded.test.array()
+    features, _ = found.describe(images)
+    assert features.shape == (20, 64)
+    # Two classes far apart lie apart in it.
+    side = images[:, :, :4].mean(axis=(1, 2, 3)) > 0.5
+    within = np.linalg.norm(features[side] - features[side].mean(axis=0), axis=1).mean()
+    between = np.linalg.norm(features[side].mean(axis=0) - features[~side].mean(axis=0))
+    assert between > 2 * within
+
+    def refuse(*_, **__):
+        raise AssertionError("it trains")
+
+    monkeypatch.setattr(keras.Model, "fit", refuse)
+    again = judge.of_data(loaded, tmp_path / "kept")
+    np.testing.assert_allclose(again.describe(images)[0], features, rtol=1e-4, atol=1e-4)
+
+
+def test_a_comparison_holds_what_the_number_of_images_allows(trained):
+    loaded, _, network = trained
+    images = loaded.train.array()  # fewer than there are features
+    reference = network.describe(loaded.train.array())[0]
+    found = network.compare(images, reference)
+    assert set(found) == {
+        "kid", "precision", "recall", "classifier_score", "smallest_class_share",
+    }  # fmt: skip
+    assert (found["precision"], found["recall"]) == (1.0, 1.0)
+    assert found["smallest_class_share"] == pytest.approx(0.5, abs=0.15)
+    many = np.concatenate([images, images])
+    assert network.compare(many, np.concatenate([reference, reference]))["fid"] < 1e-3
+    assert set(network.compare(images[:2], reference)) == {
+        "classifier_score", "smallest_class_share",
+    }  # fmt: skip

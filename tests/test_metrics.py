@@ -135,6 +135,48 @@ def test_frechet_distance_refuses_what_it_cannot_use():
         metrics.frechet_distance(np.full((9, 2), np.nan), _features(50, 2, 1))
 
 
+def test_kernel_distance_equals_the_plain_formula():
+    features, reference = _features(12, 5, 1), _features(12, 5, 2, scale=1.3)
+    kernel = lambda a, b: (a.astype(np.float64) @ b / 5 + 1) ** 3  # noqa: E731
+    pairs = [(i, j) for i in range(12) for j in range(12) if i != j]
+    expected = (
+        np.mean([kernel(features[i], features[j]) for i, j in pairs])
+        + np.mean([kernel(reference[i], reference[j]) for i, j in pairs])
+        - 2 * np.mean([kernel(a, b) for a in features for b in reference])
+    )
+    # Subsets of all rows are the sets themselves.
+    assert metrics.kernel_distance(features, reference) == pytest.approx(expected, rel=1e-6)
+
+
+def test_kernel_distance_is_around_zero_for_one_distribution_and_grows_with_a_shift():
+    features, other = _features(3000, 5, 1), _features(3000, 5, 2)
+    same = metrics.kernel_distance(features, other, subset_size=500)
+    shifted = metrics.kernel_distance(features, other + 1.0, subset_size=500)
+    spread = np.std(
+        [metrics.kernel_distance(features, other, subset_size=500, num_subsets=5, seed=s)
+         for s in range(5)]
+    )  # fmt: skip
+    assert abs(same) < max(0.5, 5 * spread)
+    assert shifted > 10 * abs(same)
+    assert metrics.kernel_distance(features, other, subset_size=500) == same  # by its seed
+
+
+def test_kernel_distance_needs_two_rows():
+    with pytest.raises(ValueError, match="two rows"):
+        metrics.kernel_distance(_features(1, 3, 0), _features(9, 3, 0))
+
+
+def test_the_nearest_is_found_with_its_distance(monkeypatch):
+    monkeypatch.setattr(metrics, "_BLOCK", 7)
+    rows, others = _features(20, 4, 1), _features(30, 4, 2)
+    positions, distances = metrics.nearest(rows, others)
+    plain = np.linalg.norm(rows[:, None].astype(np.float64) - others[None], axis=2)
+    np.testing.assert_array_equal(positions, plain.argmin(axis=1))
+    np.testing.assert_allclose(distances, plain.min(axis=1), rtol=1e-3)
+    with pytest.raises(ValueError, match="one feature_dim"):
+        metrics.nearest(rows, others[:, :3])
+
+
 def _plain_precision(features, reference, k):
     def distance(a, b):
         return np.sqrt(np.sum((a.astype(np.float64) - b) ** 2))

@@ -144,3 +144,40 @@ def test_a_saved_autoencoder_comes_back_with_its_parts(tmp_path, filters):
         ours, theirs = autoencoder.get_layer(part), loaded.get_layer(part)
         for before, after in zip(ours.get_weights(), theirs.get_weights(), strict=True):
             np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 1), (28, 28, 1), (31, 17, 3), (64, 64, 3), (32, 48, 1)])
+def test_adversarial_networks_fit_every_side_from_16_to_64(shape):
+    generator = networks.generator(shape, noise_dim=5, base_filters=2)
+    discriminator = networks.discriminator(shape, base_filters=2)
+    noise = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32) * 100
+    images = np.array(generator(noise))
+    assert (images.shape, images.dtype) == ((3, *shape), np.float32)
+    assert images.min() >= 0.0
+    assert images.max() <= 1.0
+    logits = np.array(discriminator(images))
+    assert (logits.shape, logits.dtype) == ((3, 1), np.float32)
+    for network in (generator, discriminator):
+        kinds = [type(layer).__name__ for layer in network.layers]
+        assert "BatchNormalization" in kinds
+
+
+@pytest.mark.parametrize(("side", "stages"), [(16, 2), (28, 2), (31, 2), (32, 3), (63, 3), (64, 4)])
+def test_stages_follow_from_the_side(side, stages):
+    filters = networks.adversarial_filters((side, side, 1), 8)
+    assert filters == tuple(8 * 2**stage for stage in range(stages))
+
+
+@pytest.mark.parametrize("shape", [(15, 28, 1), (28, 65, 3)])
+def test_sides_that_a_gan_is_not_built_for_are_refused(shape):
+    with pytest.raises(ValueError, match="16 to 64 pixels"):
+        networks.generator(shape, noise_dim=3)
+
+
+def test_adversarial_networks_stay_float32_at_their_borders(bfloat16):
+    generator = networks.generator((16, 16, 1), noise_dim=5, base_filters=2)
+    discriminator = networks.discriminator((16, 16, 1), base_filters=2)
+    assert generator.get_layer("transposed_convolution_1").compute_dtype == "bfloat16"
+    assert discriminator.get_layer("conv_2").compute_dtype == "bfloat16"
+    images = generator(np.ones((2, 5), np.float32))
+    assert images.dtype == discriminator(images).dtype == np.float32

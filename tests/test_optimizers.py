@@ -107,3 +107,33 @@ def test_training_goes_on_identically_from_restored_variables():
     assert_same(resumed, whole, 0.0)
     for ours, theirs in zip(resumed.optimizer.variables, whole.optimizer.variables, strict=True):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_averages_are_kept_beside_the_weights_and_do_not_change_them():
+    averaged = model_with(optimizers.adam(RATE, beta_1=0.5, averaging=0.9))
+    plain = model_with(keras.optimizers.Adam(RATE, beta_1=0.5))
+    keras_own = model_with(keras.optimizers.Adam(RATE, beta_1=0.5, use_ema=True, ema_momentum=0.9))
+    batch = [part[:8] for part in data()]
+    for _ in range(5):
+        for model in (averaged, plain, keras_own):
+            model.train_on_batch(*batch)
+    assert_same(averaged, plain, 1e-6)
+    averages = [
+        [np.array(v) for v in model.optimizer._model_variables_moving_average]
+        for model in (averaged, keras_own)
+    ]
+    for ours, theirs, weight in zip(*averages, averaged.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+        assert np.abs(ours - weight).max() > 1e-4
+    assert not optimizers.adam(RATE).use_ema
+
+
+def test_a_fused_optimizer_can_be_saved_and_loaded(tmp_path):
+    model = model_with(optimizers.adam(RATE, weight_decay=DECAY))
+    train(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded.optimizer) is optimizers.FusedAdam
+    train(model)
+    train(loaded)
+    assert_same(model, loaded, 0.0)

@@ -864,3 +864,18 @@ def test_the_cosine_falls_to_one_percent():
     assert rates[0] == SETTINGS.learning_rate
     assert rates == sorted(rates, reverse=True)
     assert rates[10] == rates[11] == pytest.approx(0.01 * SETTINGS.learning_rate)
+
+
+@pytest.mark.parametrize("kind", ["tune", "grid", "random"])
+def test_the_wide_space_chooses_the_networks_shape_too(tmp_path, kind):
+    chosen = {}
+    for wide in (False, True):
+        given = command(tmp_path, kind=kind, wide=wide)
+        made = search.Search(given, ae_search.problem(given, splits()))
+        chosen[wide] = set(made.names)
+        settings = made.settings_of(made.oracle.create_trial("local"))
+        assert isinstance(settings, config.AutoencoderConfig)
+        autoencoder.check(settings, splits())  # every choice can be built
+    assert chosen[False] == {"latent_dim", "learning_rate", "weight_decay"}
+    added = {"hidden_units"} if kind == "grid" else {"hidden_units", "filters"}
+    assert chosen[True] == chosen[False] | added

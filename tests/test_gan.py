@@ -1,0 +1,321 @@
+"""The command `gan`, from the command line to everything that it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing import event_accumulator
+
+from kerasunsup import ae, config, data, gan, images, runs
+
+# Small enough for a test, and still every step of the real thing.
+SMALL = [
+    "--limit", "600", "--test-limit", "200", "--num-samples", "200", "--base-filters", "4",
+    "--noise-dim", "8", "--measure-every", "2", "--batch-size", "64",
+]  # fmt: skip
+
+FIGURES = {
+    "samples_first_epochs", "samples_last_epochs", "adversarial_curves", "comparison", "samples",
+    "nearest_training_images", "noise_walks",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The folder of a run on real MNIST images, started as a user would."""
+    logs = tmp_path_factory.mktemp("logs")
+    assert gan.main(["--quick", "--logs", str(logs), "--name", "first"]) == 0
+    return logs / "gan" / "first"
+
+
+def test_a_run_leaves_what_the_interface_promises(finished):
+    assert {path.name for path in finished.iterdir()} >= {
+        "config.json", "environment.json", "history.csv", "metrics.json", "figures",
+        "checkpoints", "generator.keras", "discriminator.keras", "export", "train", "report",
+    }  # fmt: skip
+    assert {path.stem for path in (finished / "figures").glob("*.png")} == FIGURES
+    for path in (finished / "figures").glob("*.png"):
+        assert min(images.decode(path).shape[:2]) > 150, path
+    assert not list(finished.rglob("*.part*"))
+
+
+def test_numbers_have_the_promised_names_and_their_twins(finished):
+    numbers = json.loads((finished / "metrics.json").read_text())
+    names = {"fid", "kid", "precision", "recall", "classifier_score", "smallest_class_share"}
+    prefixes = ("", "real/", "last_weights/", "running_statistics/")
+    assert {prefix + name for prefix in prefixes for name in names} <= set(numbers)
+    assert all(isinstance(value, int | float) for value in numbers.values())
+    shares = [numbers[f"class_share/{digit}"] for digit in range(10)]
+    assert sum(shares) == pytest.approx(1.0)
+    assert min(shares) == numbers["smallest_class_share"]
+    assert numbers["real/fid"] < numbers["fid"]
+    assert numbers["nearest/distance_ratio"] > 0
+
+
+def test_history_has_a_row_an_epoch_and_numbers_where_they_were_measured(tmp_path, capsys):
+    arguments = ["--epochs", "3", "--logs", str(tmp_path), "--name", "three", *SMALL]
+    assert gan.main(arguments) == 0
+    lines = (tmp_path / "gan" / "three" / "history.csv").read_text().splitlines()
+    header = lines[0].split(",")
+    assert len(lines) == 4
+    assert {"generator_loss", "discriminator_loss", "real_accuracy", "fid", "spread"} <= set(header)
+    column = [line.split(",")[header.index("fid")] for line in lines[1:]]
+    assert column[0] == "nan"  # every second epoch, and the last
+    assert all(float(value) > 0 for value in column[1:])
+    assert "generator " in capsys.readouterr().out
+
+
+def test_tensorboard_holds_curves_samples_and_settings(finished):
+    def tags(folder: str) -> dict:
+        events = event_accumulator.EventAccumulator(str(finished / folder))
+        events.Reload()
+        return {**events.Tags(), "events": events}
+
+    def named(found: dict) -> set[str]:
+        return {tag for kind in ("scalars", "tensors") for tag in found[kind]}
+
+    assert {"epoch_generator_loss", "epoch_discriminator_loss", "epoch_real_accuracy"} <= named(
+        tags("train")
+    )
+    assert "epoch_loss" not in named(tags("train"))
+    report = tags("report")
+    assert (FIGURES | {"settings", "numbers", "samples/fid", "fid"}) <= named(report)
+    plugins = report["events"].PluginTagToContent("hparams")
+    assert any("session_start" in tag for tag in plugins)
+    assert report["graph"]
+
+
+def test_the_saved_model_runs_without_the_package_and_the_keras_files_load(finished):
+    script = """
+import sys
+sys.modules["kerasunsup"] = None
+import numpy as np, tensorflow as tf, keras
+model = tf.saved_model.load(sys.argv[1] + "/export")
+noise = np.load(sys.argv[1] + "/noise.npy")
+images = model.signatures["generate"](noise=tf.constant(noise))["images"].numpy()
+default = model.signatures["serving_default"](noise=tf.constant(noise))["images"].numpy()
+logits = model.signatures["discriminate"](images=tf.constant(images))["logits"].numpy()
+assert images.shape == (3, 28, 28, 1) and images.dtype == np.float32
+assert 0.0 <= images.min() and images.max() <= 1.0
+assert logits.shape == (3, 1)
+np.testing.assert_array_equal(images, default)
+generator = keras.models.load_model(sys.argv[1] + "/generator.keras")
+discriminator = keras.models.load_model(sys.argv[1] + "/discriminator.keras")
+np.testing.assert_allclose(generator.predict(noise, verbose=0), images, atol=1e-5)
+np.testing.assert_allclose(discriminator.predict(images, verbose=0), logits, atol=1e-4)
+"""
+    stored = config.read(config.GANConfig, finished / "config.json")
+    noise = np.random.default_rng(0).standard_normal((3, stored["noise_dim"]), np.float32)
+    np.save(finished / "noise.npy", noise)
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(finished)], capture_output=True, text=True, timeout=200
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_folder_of_images_without_labels(tmp_path, colour):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for index in range(60):
+        picture = np.full((17, 20, 3 if colour else 1), 255 * (index % 2), np.uint8)
+        picture[:, : 2 + index % 7] = generator.integers(0, 256, picture.shape[2])
+        (folder / f"{index}.png").write_bytes(images.encode_png(picture))
+    arguments = [
+        "--data", str(folder), "--epochs", "2", "--batch-size", "8", "--base-filters", "2",
+        "--noise-dim", "3", "--num-samples", "100", "--logs", str(tmp_path / "logs"),
+        "--name", "own", "--precision", "mixed_bfloat16",
+    ]  # fmt: skip
+    assert gan.main(arguments) == 0
+    run = tmp_path / "logs" / "gan" / "own"
+    numbers = json.loads((run / "metrics.json").read_text())
+    assert {"kid", "real/kid", "precision"} <= set(numbers)
+    assert "classifier_score" not in numbers
+    model = keras.models.load_model(run / "generator.keras")
+    assert model.output_shape == (None, 17, 20, 3 if colour else 1)
+    assert model.get_layer("relu_0").compute_dtype == "float32"
+
+
+def test_a_preset_gives_way_to_flags_and_is_no_setting():
+    def parse(*arguments):
+        return config.parse(
+            "gan", config.GANConfig, description="", quick={}, presets=gan._PRESETS, argv=arguments
+        ).config
+
+    study = parse("--preset", "study")
+    assert (study.loss, study.averaging, study.schedule) == ("minimax", 0.0, "constant")
+    assert (study.epochs, study.batch_size, study.learning_rate) == (100, 128, 0.0005)
+    assert parse("--preset", "study", "--averaging", "0.5").averaging == 0.5
+    assert "preset" not in config.to_json(study)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data", "no/such/folder"], ["no/such/folder"]),
+        (["--epochs", "0"], ["--epochs must be at least 1"]),
+        (["--image-size", "12"], ["16 to 64", "12 x 12", "--image-size"]),
+        (["--image-size", "65"], ["16 to 64", "65 x 65", "--image-size"]),
+        (["--preset", "none"], ["--preset", "study"]),
+        (["--loss", "hinge"], ["--loss", "minimax"]),
+        (["--learning-rate", "1e30", "--epochs", "3"], ["loss became", "--learning-rate 1e+30"]),
+        (["--resume", "--name", "other"], ["no gan run"]),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, words):
+    try:
+        status = gan.main([*SMALL, "--logs", str(tmp_path), *arguments])
+    except SystemExit as error:  # argparse's own
+        status = error.code
+    assert status == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    assert error.startswith("kerasunsup gan: ")
+    for word in words:
+        assert word in error
+
+
+def test_a_name_that_exists_is_refused_and_another_experiments_run_is_none(finished, capsys):
+    logs = str(finished.parent.parent)
+    assert gan.main(["--quick", "--logs", logs, "--name", "first"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert ae.main(["--resume", "--logs", logs, "--name", "first"]) == 2
+    assert "no ae run" in capsys.readouterr().err
+
+
+def test_a_finished_run_can_be_resumed_for_its_report(finished, capsys):
+    before = json.loads((finished / "metrics.json").read_text())
+    (finished / "metrics.json").unlink()
+    assert gan.main(["--resume", "--logs", str(finished.parent.parent), "--name", "first"]) == 0
+    assert "epoch 1/2" not in capsys.readouterr().out
+    after = json.loads((finished / "metrics.json").read_text())
+    assert after.pop("training_seconds") == before.pop("training_seconds")
+    assert after == before
+
+
+# ------------------------------------------------------------------ processes that are really ended
+
+
+def command(logs: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "kerasunsup.gan", "--logs", str(logs), *arguments]
+
+
+def arrays_of(run: Path) -> dict[str, np.ndarray]:
+    """The final state, without the clock's numbers."""
+    return {
+        name: value
+        for name, value in runs.read_arrays(run / "checkpoints" / "state.npz").items()
+        if name not in ("history/seconds", "history/images_per_second")
+    }
+
+
+def test_killed_at_two_moments_a_run_ends_bit_identical(tmp_path):
+    settings = ["--epochs", "5", "--deterministic", *SMALL]
+    straight = subprocess.run(
+        command(tmp_path, "--name", "straight", *settings), capture_output=True, text=True,
+        timeout=400,
+    )  # fmt: skip
+    assert straight.returncode == 0, straight.stderr
+    run = tmp_path / "gan" / "killed"
+    history = run / "history.csv"
+
+    def epochs_done() -> int:
+        return len(history.read_text().splitlines()) - 1 if history.exists() else 0
+
+    arguments = ["--name", "killed", *settings]
+    for moment in (
+        lambda: any((run / "checkpoints").glob(".state*.part")),
+        lambda: epochs_done() >= 3,
+    ):
+        process = subprocess.Popen(
+            command(tmp_path, *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 200
+        while process.poll() is None and not moment():
+            assert time.monotonic() < deadline
+            time.sleep(0.0005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (run / "metrics.json").exists()
+        arguments = ["--name", "killed", "--resume"]
+    last = subprocess.run(
+        command(tmp_path, *arguments), capture_output=True, text=True, timeout=400
+    )
+    assert last.returncode == 0, last.stderr
+    expected, found = arrays_of(tmp_path / "gan" / "straight"), arrays_of(run)
+    assert set(found) == set(expected)
+    assert {"measurements/best", "samples/outputs", "history/fid"} <= set(found)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    numbers, others = (
+        json.loads((tmp_path / "gan" / name / "metrics.json").read_text())
+        for name in ("straight", "killed")
+    )
+    del numbers["training_seconds"], others["training_seconds"]
+    assert numbers == others
+
+
+def test_ctrl_c_saves_and_prints_the_line_that_goes_on(tmp_path):
+    process = subprocess.Popen(
+        command(tmp_path, "--name", "stopped", "--epochs", "1000", *SMALL),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 2/"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.count("\n") == 1, error
+    assert f"python -m kerasunsup.gan --resume --name stopped --logs {tmp_path}" in error
+
+
+def test_two_devices_reach_the_end(tmp_path):
+    script = """
+import sys
+import tensorflow as tf
+processor = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+from kerasunsup import gan
+sys.exit(gan.main(sys.argv[1:]))
+"""
+    result = subprocess.run(
+        [
+            sys.executable, "-c", script, "--logs", str(tmp_path), "--name", "two",
+            "--strategy", "mirrored", "--epochs", "2", *SMALL,
+        ],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-2000:]
+    numbers = json.loads((tmp_path / "gan" / "two" / "metrics.json").read_text())
+    assert np.isfinite(numbers["kid"])
+    state = arrays_of(tmp_path / "gan" / "two")
+    assert (state["history/discriminator_loss"] < 3.0).all()  # a mean, not a sum over replicas
+
+
+def test_the_data_that_trains_is_the_splits_training_part(monkeypatch, tmp_path):
+    seen = []
+    fit = keras.Model.fit
+
+    def watched(self, batches, **options):
+        if self.name == "gan":
+            seen.extend(np.concatenate([np.array(batch) for batch in batches]))
+        return fit(self, batches, **options)
+
+    monkeypatch.setattr(keras.Model, "fit", watched)
+    assert gan.main(["--epochs", "1", "--logs", str(tmp_path), *SMALL]) == 0
+    settings = config.GANConfig(limit=600, test_limit=200)
+    train = data.load(settings).train.array()
+    assert len(seen) == 600 // 64 * 64
+    found = {image.tobytes() for image in seen}
+    assert found <= {image.tobytes() for image in train}

@@ -1,0 +1,180 @@
+"""What is measured of samples, and when a game is said to have gone wrong."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+import pytest
+
+from kerasunsup import (
+    board,
+    config,
+    data,
+    gan_findings,
+    gan_model,
+    judge,
+    networks,
+    optimizers,
+    stores,
+)
+
+SETTINGS = config.GANConfig(epochs=10, measure_every=2, num_samples=100, noise_dim=3, batch_size=16)
+GOOD = {"real_accuracy": 0.8, "generated_accuracy": 0.8}
+
+
+def splits() -> data.Splits:
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 16, 16, 1), np.uint8)
+    pool = data.ImageSet(stores.MemoryStore(pixels))
+    return data.Splits(
+        pool.subset(range(120)), pool.subset(range(120, 140)), pool.subset(range(140, 200)),
+        "noise", None, None,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def measured(tmp_path, monkeypatch):
+    """(measurements, what the judge will say, what the generator will draw)."""
+    network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
+    says: dict[str, float] = {"fid": 5.0, "kid": 1.0, "smallest_class_share": 0.1}
+    drawn = {"images": splits().train.array(range(100))}
+    gan = types.SimpleNamespace(refresh_averaged_generator=lambda: None, stop_training=False)
+    monkeypatch.setattr(judge.Judge, "compare", lambda self, *_: dict(says))
+    monkeypatch.setattr(gan_findings, "generate", lambda *_: drawn["images"])
+    with board.Board(tmp_path) as tensorboard:
+        yield (
+            gan_findings.Measurements(
+                gan, splits(), SETTINGS, judge.of_encoder(network), tensorboard
+            ),
+            says, drawn, gan,
+        )  # fmt: skip
+
+
+def test_noise_is_the_same_at_every_call_and_longer_ones_begin_alike():
+    first = gan_findings.noise(SETTINGS, 4)
+    assert (first.dtype, first.shape) == (np.float32, (4, 3))
+    np.testing.assert_array_equal(gan_findings.noise(SETTINGS, 9)[:4], first)
+    many = gan_findings.noise(SETTINGS, 20_000)
+    assert np.abs(many.mean(axis=0)).max() < 0.03
+    np.testing.assert_allclose(many.std(axis=0), 1.0, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [
+        (100, {1, 5, 10, 15, 70, 80, 90, 100}),
+        (20, {1, 5, 10, 14, 15, 16, 18, 20}),
+        (2, {1, 2}),
+        (1, {1}),
+    ],
+)
+def test_samples_are_shown_at_the_studys_epochs(epochs, expected):
+    assert gan_findings.shown_epochs(epochs) == expected
+
+
+def test_spread_is_the_mean_distance_between_two_images():
+    pictures = np.random.default_rng(0).random((6, 4, 4, 1))
+    flat = pictures.reshape(6, -1)
+    pairs = [
+        np.linalg.norm(a - b) for i, a in enumerate(flat) for j, b in enumerate(flat) if i != j
+    ]
+    assert gan_findings.spread(pictures) == pytest.approx(np.mean(pairs))
+    assert gan_findings.spread(np.repeat(pictures[:1], 5, axis=0)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_measured_every_few_epochs_and_after_the_last(measured):
+    measurements, *_ = measured
+    with_numbers = []
+    for epoch in range(9):
+        logs = dict(GOOD)
+        measurements.on_epoch_end(epoch, logs)
+        if "fid" in logs:
+            with_numbers.append(epoch + 1)
+    assert with_numbers == [2, 4, 6, 8]
+    logs = dict(GOOD)
+    measurements.on_epoch_end(9, logs)
+    assert logs["spread"] == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_discriminator_that_has_won_is_said_once(measured, capsys):
+    measurements, *_ = measured
+    for epoch in range(3):
+        measurements.on_epoch_end(epoch, {"real_accuracy": 0.999, "generated_accuracy": 1.0})
+    output = capsys.readouterr().out
+    assert output.count("tells real and generated images apart") == 1
+    assert "--label-smoothing" in output
+    measurements.on_epoch_end(4, dict(GOOD))
+    assert capsys.readouterr().out == ""
+
+
+def test_a_collapse_is_said_once_even_over_a_stop(measured, capsys):
+    measurements, _, drawn, _ = measured
+    measurements.on_epoch_end(1, dict(GOOD))
+    assert capsys.readouterr().out == ""
+    drawn["images"] = np.repeat(drawn["images"][:1], 100, axis=0)
+    measurements.on_epoch_end(3, dict(GOOD))
+    assert "has lost variety" in capsys.readouterr().out
+    state = measurements.state()
+    measurements._said.clear()
+    measurements.restore(state)
+    measurements.on_epoch_end(5, dict(GOOD))
+    assert capsys.readouterr().out == ""
+
+
+def test_a_class_that_is_never_generated_is_a_collapse(measured, capsys):
+    measurements, says, _, _ = measured
+    says["smallest_class_share"] = 0.0
+    measurements.on_epoch_end(1, dict(GOOD))
+    assert capsys.readouterr().out == ""  # too early to say
+    measurements.on_epoch_end(5, dict(GOOD))
+    assert "a class is never generated" in capsys.readouterr().out
+
+
+def test_patience_counts_measurements_without_a_lower_distance(measured, monkeypatch):
+    measurements, says, _, gan = measured
+    monkeypatch.setattr(
+        measurements, "_settings", config.GANConfig(
+            epochs=50, measure_every=1, num_samples=100, patience=2, noise_dim=3
+        )
+    )  # fmt: skip
+    for epoch, distance in enumerate((5.0, 4.0, 4.5)):
+        says["fid"] = distance
+        measurements.on_epoch_end(epoch, dict(GOOD))
+    assert not gan.stop_training
+    state = measurements.state()
+    measurements.restore(state)
+    measurements.on_epoch_end(3, dict(GOOD))
+    assert gan.stop_training
+
+
+def test_copies_are_found(tmp_path):
+    parts = splits()
+    bench = gan_findings.Bench(
+        None, parts, SETTINGS, types.SimpleNamespace(write_figure=lambda *_: None), None,
+        types.SimpleNamespace(figure=lambda *_, **__: None),
+    )  # fmt: skip
+    copied = gan_findings.copies(bench, parts.train.array(range(50)))
+    assert copied == {"nearest/distance_ratio": 0.0, "nearest/closer_share": 1.0}
+    fresh = gan_findings.copies(bench, parts.validation.array())
+    assert fresh["nearest/distance_ratio"] == pytest.approx(1.0, abs=0.1)
+    assert fresh["nearest/closer_share"] <= 0.1
+
+
+def test_the_measurement_reads_the_averaged_generator(tmp_path):
+    """With the real networks: what is measured is what `generate` exports."""
+    gan = gan_model.GAN(
+        networks.generator((16, 16, 1), noise_dim=3, base_filters=2),
+        networks.discriminator((16, 16, 1), base_filters=2),
+    )
+    gan.compile(optimizers.adam(0.001, averaging=0.9), optimizers.adam(0.001))
+    gan.fit(splits().train.array(), batch_size=16, verbose=0)
+    network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
+    comparison = judge.of_encoder(network)
+    with board.Board(tmp_path) as tensorboard:
+        measurements = gan_findings.Measurements(gan, splits(), SETTINGS, comparison, tensorboard)
+        logs = dict(GOOD)
+        measurements.on_epoch_end(1, logs)
+    pictures = gan_findings.generate(gan.averaged_generator, gan_findings.noise(SETTINGS, 100))
+    reference = comparison.describe(splits().train.array(range(100)))[0]
+    expected = comparison.compare(pictures, reference)
+    assert {name: logs[name] for name in expected} == pytest.approx(expected)
