@@ -4,34 +4,21 @@
     python benchmarks/training_speed.py --output benchmarks/training_speed.json
 
 All contenders train the same network on the same MNIST images with batches of 128 and AdamW at
-0.003. Each lives in a process of its own with all processors; they take turns, an epoch each, so
-that a machine whose speed drifts slows all alike. The first epoch of each (tracing, compiling) is
-not counted. Reported: images a second, median over the rounds, and the ratio to the best PyTorch
-mode, median of the rounds' own ratios.
+0.003, in turns (see `turns`).
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+import turns
+from turns import Epoch
 
 BATCH_SIZE = 128
 LEARNING_RATE = 0.003
 WEIGHT_DECAY = 1e-5
-
-# A contender makes a function that trains one epoch on (num_images, 28, 28, 1) and returns its
-# mean loss.
-Epoch = Callable[[], float]
 
 
 def ours(images: np.ndarray, **compile_changes: object) -> Epoch:
@@ -129,7 +116,7 @@ def _pytorch(channels_last: bool, compiled: bool, bfloat16: bool) -> Callable[..
     )
 
 
-CONTENDERS: dict[str, Callable[..., Epoch]] = {
+CONTENDERS: dict[str, turns.Contender] = {
     "kerasunsup": ours,
     "plain Keras fit": plain_keras,
     "PyTorch": _pytorch(False, False, False),
@@ -139,7 +126,7 @@ CONTENDERS: dict[str, Callable[..., Epoch]] = {
     "PyTorch, bfloat16": _pytorch(False, False, True),
     "PyTorch, compiled, bfloat16": _pytorch(False, True, True),
 }
-VARIANTS: dict[str, Callable[..., Epoch]] = {
+VARIANTS: dict[str, turns.Contender] = {
     "kerasunsup, Keras's own Adam": lambda images: ours(images, fused=False),
     "kerasunsup, one step an execution": lambda images: ours(images, steps_per_execution=1),
     "kerasunsup, XLA for the whole step": lambda images: ours(images, jit_compile=True),
@@ -150,112 +137,7 @@ VARIANTS: dict[str, Callable[..., Epoch]] = {
 }
 
 
-class Worker:
-    """A contender's process; it trains an epoch for every line that it is sent."""
-
-    def __init__(self, name: str, num_images: int) -> None:
-        self.name = name
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, "--worker", name, "--images", str(num_images)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-
-    def epoch(self) -> tuple[float, float]:
-        """(seconds, loss) of one epoch."""
-        if self._process.stdin is None or self._process.stdout is None:
-            raise RuntimeError("the process has no pipes")
-        self._process.stdin.write("epoch\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} ended: run with --worker to see why")
-        seconds, loss = line.split()
-        return float(seconds), float(loss)
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.wait()
-
-
-def work(name: str, num_images: int) -> None:
-    """What a worker does: build once, then an epoch a line."""
-    from kerasunsup import config, data, quiet
-
-    quiet.import_tensorflow()
-    images = data.load(config.AutoencoderConfig()).train.array(np.arange(num_images))
-    epoch = {**CONTENDERS, **VARIANTS}[name](images)
-    for _ in sys.stdin:
-        began = time.perf_counter()
-        loss = epoch()
-        print(time.perf_counter() - began, loss, flush=True)
-
-
-def matmul_rate(size: int = 2048) -> float:
-    """The machine's own rate in float32 matrix products, in GFLOP/s; the limit of all."""
-    left = np.ones((size, size), np.float32)
-    left @ left
-    seconds = []
-    for _ in range(10):
-        began = time.perf_counter()
-        left @ left
-        seconds.append(time.perf_counter() - began)
-    return 2 * size**3 / statistics.median(seconds) / 1e9
-
-
-def main() -> None:
-    """Runs the comparison and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=25_600, help="images an epoch")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--variants", action="store_true", help="our own choices undone one by one")
-    parser.add_argument("--output", type=Path, help="write the results as JSON")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.worker:
-        work(options.worker, options.images)
-        return
-    chosen = ["kerasunsup", *VARIANTS] if options.variants else list(CONTENDERS)
-    seconds: dict[str, list[float]] = {name: [] for name in chosen}
-    losses: dict[str, float] = {}
-    workers = [Worker(name, options.images) for name in chosen]
-    try:
-        for worker in workers:
-            worker.epoch()
-        for number in range(options.rounds):
-            for worker in workers:
-                spent, losses[worker.name] = worker.epoch()
-                seconds[worker.name].append(spent)
-            print(f"round {number + 1} of {options.rounds}", flush=True)
-    finally:
-        for worker in workers:
-            worker.close()
-    rivals = [name for name in chosen if name.startswith("PyTorch")] or ["kerasunsup"]
-    best = min(rivals, key=lambda name: statistics.median(seconds[name]))
-    rows = {
-        name: {
-            "images_per_second": options.images / statistics.median(seconds[name]),
-            "ratio": statistics.median(
-                [other / own for other, own in zip(seconds[best], seconds[name], strict=True)]
-            ),
-            "last_loss": losses[name],
-        }
-        for name in chosen
-    }
-    rate = matmul_rate()
-    print(f"\n| contender | images/s | times {best} | loss, last epoch |")
-    print("| --- | --- | --- | --- |")
-    for name, row in rows.items():
-        print(
-            f"| {name} | {row['images_per_second']:,.0f} | {row['ratio']:.2f} "
-            f"| {row['last_loss']:.5f} |"
-        )
-    print(f"\nmatrix products alone: {rate:.0f} GFLOP/s on {os.cpu_count()} processors")
-    if options.output:
-        machine = {"platform": platform.platform(), "processors": os.cpu_count(), "gflops": rate}
-        result = {"reference": best, "rounds": options.rounds, "machine": machine, "rows": rows}
-        options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    turns.main(
+        __file__, str(__doc__).splitlines()[0], CONTENDERS, VARIANTS, images=25_600, rounds=7
+    )
