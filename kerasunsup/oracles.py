@@ -33,6 +33,7 @@ warnings.filterwarnings("ignore", r"(currentThread|getName)\(\) is deprecated", 
 
 FACTOR = 3  # of the trials of a rung one in three goes on to the next
 CHIEF_LIMIT = 300  # seconds in which a chief must answer
+COMPLETION = -1  # stands for a bracket's number
 MOST_FAILURES = 3  # trials in a row that may fail before a search stops
 
 RUNNING, IDLE, STOPPED = "RUNNING", "IDLE", "STOPPED"
@@ -156,17 +157,47 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
 
     In KerasTuner 1.4.8 a trial that fails costs its bracket a promotion: of three trials of which
     one fails, none goes on. Here it counts as the worst of its round.
+
+    Where `complete` names a hyperparameter, the best settings of each of its values that no trial
+    took to the last epoch are trained to it at the end, anew: halving may drop a value early that
+    the result must show.
     """
 
+    complete: str | None = None
+
     def plan(self) -> list[Rung]:
-        """A rung a round, brackets in KerasTuner's order: the most halvings first."""
+        """A rung a round, brackets in KerasTuner's order: the most halvings first.
+
+        The rung that completes comes last, as bracket `COMPLETION`; of it only is known how many
+        trials it has at most.
+        """
         rungs = []
         for bracket in reversed(range(self._get_num_brackets())):
             last = 0
             for number in range(bracket + 1):
                 first, last = last, self._get_epochs(bracket, number)
                 rungs.append(Rung(bracket, number, self._get_size(bracket, number), first, last))
+        if self.complete is not None:
+            begun = sum(map(self._completes, self.trials.values()))
+            left = self._incomplete()
+            if len(self.trials) - begun == sum(rung.trials for rung in rungs):
+                tried = {t.hyperparameters.values[self.complete] for t in self.trials.values()}
+                left = [value for value in left if value in tried]
+            rungs.append(Rung(COMPLETION, 0, begun + len(left), 0, self.max_epochs))
         return rungs
+
+    def _completes(self, trial: trial_module.Trial) -> bool:
+        return trial.hyperparameters.values.get("tuner/bracket") == COMPLETION
+
+    def _incomplete(self) -> list[Any]:
+        """The values that no trial was taken to the last epoch with, so far."""
+        values = domains(self)[str(self.complete)]
+        done = {
+            trial.hyperparameters.values[self.complete]
+            for trial in self.trials.values()
+            if trial.hyperparameters.values["tuner/epochs"] >= self.max_epochs
+        }
+        return [value for value in values if value not in done]
 
     def needed_states(self, trial_id: str = "", score: float = math.inf) -> set[str]:
         """Unfinished trials and their parents, and the best of each round that may yet be promoted.
@@ -211,7 +242,29 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
                         "tuner/round": number,
                     }
                     return {"status": RUNNING, "values": values}
-        return super().populate_space(trial_id)
+        response = super().populate_space(trial_id)
+        if self.complete is None or response["status"] == RUNNING:
+            return response
+        if not all(map(self._completes, self.ongoing_trials.values())):
+            return response  # what is still trained may complete a value
+        for value in self._incomplete():
+            ended = [
+                trial
+                for trial in self.trials.values()
+                if trial.status == COMPLETED
+                and trial.hyperparameters.values[self.complete] == value
+            ]
+            if ended:
+                values = {
+                    **min(ended, key=lambda trial: trial.score).hyperparameters.values,
+                    "tuner/epochs": self.max_epochs,
+                    "tuner/initial_epoch": 0,
+                    "tuner/bracket": COMPLETION,
+                    "tuner/round": 0,
+                }
+                values.pop("tuner/trial_id", None)
+                return {"status": RUNNING, "values": values}
+        return response
 
     def _rounds(self, bracket: dict[str, Any]) -> Iterator[tuple[list, list, int, int]]:
         """(a round, the next, trials of it that did not fail, how many of them go on) in order."""
@@ -272,6 +325,7 @@ def make(
     seed: int,
     max_epochs: int,
     folds: int = 1,
+    complete: str | None = None,
 ) -> _Kept:
     """The oracle of a search whose files lie in `folder`; not reloaded yet.
 
@@ -282,6 +336,7 @@ def make(
         seed: what is tried follows from it.
         max_epochs: of the longest trial.
         folds: of the grid's cross-validation.
+        complete: hyperparameter of which Hyperband takes each value to the last epoch.
     """
     space = keras_tuner.HyperParameters()
     register(space)
@@ -299,11 +354,13 @@ def make(
         oracle = Grid(**options)
         oracle.max_epochs, oracle.folds = max_epochs, folds
     else:
-        oracle = Hyperband(max_epochs=max_epochs, factor=FACTOR, **options)
+        hyperband = oracle = Hyperband(max_epochs=max_epochs, factor=FACTOR, **options)
         if kind == "random":
             cost = sum(rung.epochs for rung in oracle.plan())
             oracle = Random(max_trials=max(1, round(cost / max_epochs)), **options)
             oracle.max_epochs = max_epochs
+        elif complete in domains(oracle):
+            hyperband.complete = complete
     oracle.verbose = 0
     oracle._set_project_dir(str(folder.parent), folder.name)
     return oracle

@@ -80,6 +80,7 @@ class Search:
             seed=problem.settings.seed,
             max_epochs=self.max_epochs,
             folds=self.num_folds,
+            complete=problem.by,
         )
         self.names = list(oracles.domains(self.oracle))
         self.references: dict[str, float] = {}
@@ -250,7 +251,6 @@ class Report:
 
     def __init__(self, search: Search, seconds_per_epoch: float) -> None:
         self._search = search
-        self._rungs = search.oracle.plan()
         self._epoch = seconds_per_epoch
         self.workers = 1
 
@@ -258,18 +258,26 @@ class Report:
         """Brackets, trials, epochs in all, time."""
         search = self._search
         lines = [f"{search.kind} search in {search.folder.path}, epochs of a trial:"]
-        for bracket in sorted({rung.bracket for rung in self._rungs}, reverse=True):
-            rungs = [rung for rung in self._rungs if rung.bracket == bracket]
+        planned = search.oracle.plan()
+        for bracket in sorted({rung.bracket for rung in planned}, reverse=True):
+            rungs = [rung for rung in planned if rung.bracket == bracket]
+            if bracket == oracles.COMPLETION:
+                lines.append(
+                    f"  then, where no trial of a {search.problem.by} came to epoch "
+                    f"{search.max_epochs}, its best settings, from the beginning"
+                )
+                continue
             steps = ", then the best ".join(
                 f"{rung.trials} trials to epoch {rung.last_epoch}" for rung in rungs
             )
             lines.append(f"  bracket {bracket}: {steps}")
         if search.num_folds > 1:
             lines.append(f"  each {search.num_folds} times, on other parts of the training images")
-        total = sum(rung.epochs for rung in self._rungs)
+        total = sum(rung.epochs for rung in planned)
         done = search.ended()
+        at_most = "at most " if planned[-1].bracket == oracles.COMPLETION else ""
         lines.append(
-            f"  {sum(rung.trials for rung in self._rungs)} trials, {total} epochs in all, "
+            f"  {at_most}{sum(rung.trials for rung in planned)} trials, {total} epochs in all, "
             f"about {callbacks.clock(total * self._epoch)} ({self._epoch:.2g} s an epoch)"
         )
         if done:
@@ -281,7 +289,7 @@ class Report:
         search = self._search
         results = search.ended()
         result = search.folder.result(trial_id)
-        count = f"{len(search.oracle.end_order)}/{sum(rung.trials for rung in self._rungs)}"
+        count = f"{len(search.oracle.end_order)}/{sum(r.trials for r in search.oracle.plan())}"
         shown = ", ".join(f"{name} {_short(v)}" for name, v in result["settings"].items())
         text = f"trial {count}: {shown}, epochs {result['first_epoch']}-{result['last_epoch']}: "
         if result["score"] is None:
@@ -302,7 +310,7 @@ class Report:
             (result["last_epoch"] - result["first_epoch"]) * self._search.num_folds
             for result in results
         )
-        left = sum(rung.epochs for rung in self._rungs) - planned
+        left = sum(rung.epochs for rung in self._search.oracle.plan()) - planned
         return max(0, left) * epoch / max(1, self.workers)
 
     def table(self, results: list[dict[str, Any]]) -> str:

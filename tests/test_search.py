@@ -177,6 +177,57 @@ def test_hyperbands_plan_is_what_it_does(tmp_path, fake):
     assert found["epochs"] == 75
 
 
+def test_every_code_size_is_taken_to_the_last_epoch(tmp_path, monkeypatch, fake, capsys):
+    """Even those that halving drops early, and after a stop in between too."""
+
+    def many_sizes(hp, settings):
+        latent_dim = hp.Choice("latent_dim", list(range(2, 9)))  # before `space` asks for fewer
+        return dataclasses.replace(space(hp, settings), latent_dim=latent_dim)
+
+    train = fake.run
+
+    def small_codes_win(task):
+        outcome = train(task)
+        error = outcome.error * task.settings.latent_dim**3
+        return dataclasses.replace(outcome, error=error)
+
+    monkeypatch.setattr(fake, "run", small_codes_win)
+    given = command(tmp_path, max_epochs=9)
+    wanted = problem(given, space=many_sizes, reference=lambda size: 1.0)
+    found = search.run(given, wanted)
+    whole = {r["settings"]["latent_dim"] for r in found["trials"] if r["last_epoch"] == 9}
+    drawn_sizes = {r["settings"]["latent_dim"] for r in found["trials"]}
+    assert whole == drawn_sizes
+    added = found["trials"][23:]
+    assert 1 <= len(added) <= 7
+    for result in added:
+        size = result["settings"]["latent_dim"]
+        assert (result["first_epoch"], result["parent"]) == (0, None)
+        earlier = [r for r in found["trials"][:23] if r["settings"]["latent_dim"] == size]
+        assert max(r["last_epoch"] for r in earlier) < 9
+        best = min(earlier, key=lambda r: r["score"])
+        assert result["settings"] == best["settings"]
+    assert sum(rung["trials"] for rung in found["plan"]) == len(found["trials"])
+    output = capsys.readouterr().out
+    assert "at most 30 trials" in output
+    assert f"trial {len(found['trials'])}/{len(found['trials'])}" in output
+
+    fake.ran = 0
+
+    def stopped(task):
+        if fake.ran == 24:
+            monkeypatch.setattr(fake, "run", small_codes_win)
+            raise KeyboardInterrupt
+        return small_codes_win(task)
+
+    monkeypatch.setattr(fake, "run", stopped)
+    given = command(tmp_path / "stopped", max_epochs=9)
+    with pytest.raises(config.Interrupted, match="24 trials are saved"):
+        search.run(given, dataclasses.replace(wanted, settings=given.config))
+    again = search.run(given, dataclasses.replace(wanted, settings=given.config))
+    assert outcome(again) == outcome(found)
+
+
 def test_random_search_costs_what_hyperband_does(tmp_path):
     cost = sum(rung.epochs for rung in make(tmp_path / "h").plan())
     assert abs(sum(rung.epochs for rung in make(tmp_path / "r", "random").plan()) - cost) <= 9 / 2
@@ -608,7 +659,8 @@ def test_the_plan_a_line_a_trial_and_a_table_are_printed(tmp_path, fake, capsys)
     search.run(given, problem(given))
     output = capsys.readouterr().out
     assert "bracket 2: 9 trials to epoch 1, then the best 3" in output
-    assert "23 trials, 75 epochs in all, about 0:01" in output
+    assert "where no trial of a latent_dim came to epoch 9" in output
+    assert "at most 25 trials, 93 epochs in all, about 0:01" in output
     lines = [line for line in output.splitlines() if line.startswith("trial ")]
     assert len(lines) == 23
     assert all(word in lines[0] for word in ("learning_rate", "MSE", "score", "best", "left"))
