@@ -43,6 +43,8 @@ class Problem:
         by: the setting whose values are not compared with each other by their plain error.
         reference: value of `by` -> the validation error that its trials' are divided by.
         irrelevant: settings that no trial depends on.
+        completes: whether Hyperband takes the best settings of each value of `by` to the last
+            epoch, those that halving dropped early too.
     """
 
     settings: Any
@@ -54,6 +56,7 @@ class Problem:
     by: str
     reference: Callable[[Any], float]
     irrelevant: tuple[str, ...] = ()
+    completes: bool = True
 
 
 class Search:
@@ -80,7 +83,7 @@ class Search:
             seed=problem.settings.seed,
             max_epochs=self.max_epochs,
             folds=self.num_folds,
-            complete=problem.by,
+            complete=problem.by if problem.completes else None,
         )
         self.names = list(oracles.domains(self.oracle))
         self.references: dict[str, float] = {}
