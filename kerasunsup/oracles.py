@@ -158,9 +158,9 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
     In KerasTuner 1.4.8 a trial that fails costs its bracket a promotion: of three trials of which
     one fails, none goes on. Here it counts as the worst of its round.
 
-    Where `complete` names a hyperparameter, the best settings of each of its values that no trial
-    took to the last epoch are trained to it at the end, anew: halving may drop a value early that
-    the result must show.
+    Where `complete` names a hyperparameter, the best settings of each of its values are trained to
+    the last epoch at the end, anew, unless they were: halving may drop a value early that the
+    result must show.
     """
 
     complete: str | None = None
@@ -181,23 +181,32 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
             begun = sum(map(self._completes, self.trials.values()))
             left = self._incomplete()
             if len(self.trials) - begun == sum(rung.trials for rung in rungs):
-                tried = {t.hyperparameters.values[self.complete] for t in self.trials.values()}
-                left = [value for value in left if value in tried]
+                left = {value: best for value, best in left.items() if best is not None}
             rungs.append(Rung(COMPLETION, 0, begun + len(left), 0, self.max_epochs))
         return rungs
 
     def _completes(self, trial: trial_module.Trial) -> bool:
         return trial.hyperparameters.values.get("tuner/bracket") == COMPLETION
 
-    def _incomplete(self) -> list[Any]:
-        """The values that no trial was taken to the last epoch with, so far."""
-        values = domains(self)[str(self.complete)]
-        done = {
-            trial.hyperparameters.values[self.complete]
-            for trial in self.trials.values()
-            if trial.hyperparameters.values["tuner/epochs"] >= self.max_epochs
-        }
-        return [value for value in values if value not in done]
+    def _incomplete(self) -> dict[Any, trial_module.Trial | None]:
+        """The values to complete -> the best trial so far; None where none has ended.
+
+        Those whose best trial stopped before the last epoch, as far as is known, but for those
+        that are being completed.
+        """
+        found: dict[Any, trial_module.Trial | None] = {}
+        for value in domains(self)[str(self.complete)]:
+            trials = [
+                trial
+                for trial in self.trials.values()
+                if trial.hyperparameters.values[self.complete] == value
+            ]
+            ended = [trial for trial in trials if trial.status == COMPLETED]
+            best = min(ended, key=lambda trial: trial.score) if ended else None
+            is_whole = best and best.hyperparameters.values["tuner/epochs"] >= self.max_epochs
+            if not is_whole and not any(map(self._completes, trials)):
+                found[value] = best
+        return found
 
     def needed_states(self, trial_id: str = "", score: float = math.inf) -> set[str]:
         """Unfinished trials and their parents, and the best of each round that may yet be promoted.
@@ -247,16 +256,10 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
             return response
         if not all(map(self._completes, self.ongoing_trials.values())):
             return response  # what is still trained may complete a value
-        for value in self._incomplete():
-            ended = [
-                trial
-                for trial in self.trials.values()
-                if trial.status == COMPLETED
-                and trial.hyperparameters.values[self.complete] == value
-            ]
-            if ended:
+        for best in self._incomplete().values():
+            if best is not None:
                 values = {
-                    **min(ended, key=lambda trial: trial.score).hyperparameters.values,
+                    **best.hyperparameters.values,
                     "tuner/epochs": self.max_epochs,
                     "tuner/initial_epoch": 0,
                     "tuner/bracket": COMPLETION,

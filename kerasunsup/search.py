@@ -266,8 +266,8 @@ class Report:
             rungs = [rung for rung in planned if rung.bracket == bracket]
             if bracket == oracles.COMPLETION:
                 lines.append(
-                    f"  then, where no trial of a {search.problem.by} came to epoch "
-                    f"{search.max_epochs}, its best settings, from the beginning"
+                    f"  then the best of each {search.problem.by} that stopped before epoch "
+                    f"{search.max_epochs}, from the beginning"
                 )
                 continue
             steps = ", then the best ".join(
