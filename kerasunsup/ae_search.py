@@ -120,23 +120,36 @@ def write_best(command: config.Command, found: dict[str, Any]) -> config.Autoenc
     return configs[size]
 
 
-def records(tuning: Path) -> dict[str, dict[str, Any]]:
-    """Kind -> record, of every search that was finished below `<tuning>/ae`."""
-    paths = [tuning / "ae" / kind / "record.json" for kind in ("hyperband", "grid", "random")]
-    return {path.parent.name: runs.read_json(path) for path in paths if path.exists()}
+def comparable(command: config.Command, found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Kind -> record, of this search and of those beside it on the same data and settings."""
+    folder = Path(command.search.tuning) / command.experiment
+    records = {found["kind"]: found}
+    for kind in _TITLES:
+        path = folder / kind / "record.json"
+        if kind == "hyperband" and not path.exists():
+            path = folder / "record.json"  # its copy, which may have come with the package's source
+        if kind not in records and path.exists():
+            other = runs.read_json(path)
+            same = all(
+                other["fingerprint"][key] == found["fingerprint"][key]
+                for key in ("settings", "data")
+            )
+            if same:
+                records[kind] = other
+    return {kind: records[kind] for kind in _TITLES if kind in records}
 
 
 def draw(command: config.Command, found: dict[str, Any]) -> list[Path]:
     """Writes the figures of a search, and of all searches that are finished so far.
 
     Returns:
-        `search_progress.png` (all of them on one picture, at the code size that was asked for;
-        beside `best.json`) and `code_size.png` of this search.
+        `search_progress.png` (all of them on the same data on one picture, at the code size that
+        was asked for; beside `best.json`) and `code_size.png` of this search.
     """
     folder = Path(command.search.tuning) / command.experiment
     size = command.config.latent_dim
     curves = {}
-    for kind, finished in records(Path(command.search.tuning)).items():
+    for kind, finished in comparable(command, found).items():
         epochs, _, errors = record.best_so_far(finished["trials"], latent_dim=size)
         curves[_TITLES[kind]] = (epochs, errors)
     pictures: dict[Path, figures.Figure] = {}

@@ -672,6 +672,21 @@ def test_the_figures_are_drawn(searched, tmp_path):
     assert (searched / "tuning" / "ae" / "hyperband" / "code_size.png").stat().st_size > 5000
 
 
+def test_searches_are_drawn_beside_those_on_the_same_data_and_settings_only(searched, tmp_path):
+    found = runs.read_json(searched / "tuning" / "ae" / "record.json")
+    given = command(tmp_path, kind="random")
+    folder = tmp_path / "tuning" / "ae"
+    this = found | {"kind": "random"}
+    runs.write_json(folder / "record.json", found)
+    assert list(ae_search.comparable(given, this)) == ["hyperband", "random"]
+    for key, value in (("data", "0"), ("settings", {"seed": 1})):
+        other = found | {"kind": "grid", "fingerprint": found["fingerprint"] | {key: value}}
+        runs.write_json(folder / "grid" / "record.json", other)
+        assert list(ae_search.comparable(given, this)) == ["hyperband", "random"]
+    runs.write_json(folder / "grid" / "record.json", found | {"kind": "grid"})
+    assert list(ae_search.comparable(given, this)) == ["hyperband", "grid", "random"]
+
+
 def test_the_best_is_trained_into_a_run_of_its_own(searched, capsys):
     given = arguments(searched, "--epochs", "2", "--name", "best", "--num-samples", "100")
     given.remove("--search-only")
