@@ -154,7 +154,9 @@ def draw(command: config.Command, found: dict[str, Any]) -> list[Path]:
         curves[_TITLES[kind]] = (epochs, errors)
     pictures: dict[Path, figures.Figure] = {}
     if any(epochs for epochs, _ in curves.values()):
-        pictures[folder / "search_progress.png"] = figures.search_progress(curves)
+        pictures[folder / "search_progress.png"] = figures.search_progress(
+            curves, of=f"code size {size}"
+        )
     ended = record.finished(found["trials"])
     errors_of: dict[float, list[float]] = {}
     for result in ended:

@@ -299,12 +299,15 @@ def corruption_sweep(
 
 
 @_styled
-def search_progress(searches: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+def search_progress(
+    searches: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, of: str = ""
+) -> Figure:
     """The best error so far over what a search has spent, one step line a search.
 
     Args:
         searches: name -> (epochs trained so far, lowest validation MSE so far), each (n,), the
             epochs increasing; a search without any is left out.
+        of: what the error is of, such as "code size 32".
 
     Raises:
         ValueError: if two lengths differ or nothing is left to draw.
@@ -331,7 +334,7 @@ def search_progress(searches: Mapping[str, tuple[Sequence[float], Sequence[float
     axes.set_yscale("log")
     _plain_log_ticks(axes.yaxis, axes.get_ylim())
     axes.set_xlabel("epochs trained, all trials")
-    axes.set_ylabel("best validation error so far (MSE)")
+    axes.set_ylabel("best validation error so far (MSE)" + (f",\n{of}" if of else ""))
     axes.grid(True)
     figure.legend(loc="outside upper center", ncols=1)
     return figure

@@ -306,28 +306,39 @@ def copies(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
 
 
 def draw_walks(bench: Bench) -> None:
-    """Samples on the way from one noise to another.
-
-    The way is along the sphere (Shoemake 1985, doi:10.1145/325165.325242): on the straight line
-    noise in between would be shorter than any that the generator was trained on.
-    """
-    ends = noise(bench.settings, 2 * _WALKS).astype(np.float64)
-    rows = []
-    for number, (first, second) in enumerate(zip(ends[::2], ends[1::2], strict=True), start=1):
-        cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
-        angle = np.arccos(np.clip(cosine, -1.0, 1.0))
-        steps = np.linspace(0.0, 1.0, _WALK_STEPS)[:, None]
-        weights = (np.sin((1.0 - steps) * angle), np.sin(steps * angle))
-        # Of one value in opposite directions there is no way along a sphere.
-        if np.sin(angle) < 1e-6:
-            weights = (1.0 - steps, steps)
-        else:
-            weights = (weights[0] / np.sin(angle), weights[1] / np.sin(angle))
-        way = (weights[0] * first + weights[1] * second).astype(np.float32)
-        rows.append(
-            figures.SampleRow(f"walk {number}", generate(bench.gan.averaged_generator, way), {})
+    """Samples on the way from one noise to another."""
+    ends = noise(bench.settings, 2 * _WALKS)
+    rows = [
+        figures.SampleRow(
+            f"walk {number}", generate(bench.gan.averaged_generator, walk(*pair, _WALK_STEPS)), {}
         )
+        for number, pair in enumerate(zip(ends[::2], ends[1::2], strict=True), start=1)
+    ]
     bench.show("noise_walks", figures.sampled_images(rows), "From one noise to another.")
+
+
+def walk(first: np.ndarray, second: np.ndarray, steps: int) -> np.ndarray:
+    """Noise on the way from one to another, both ends among it.
+
+    Along the sphere (Shoemake 1985, doi:10.1145/325165.325242): on the straight line noise in
+    between would be shorter than any that the generator was trained on.
+
+    Args:
+        first: (noise_dim,), not zero.
+        second: (noise_dim,), not zero.
+        steps: how many.
+
+    Returns:
+        float32 (steps, noise_dim).
+    """
+    shares = np.linspace(0.0, 1.0, steps)[:, np.newaxis]
+    cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
+    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+    sine = np.sin(angle)
+    if sine < 1e-3:  # (nearly) one direction or opposite ones: no single way along a sphere
+        return ((1.0 - shares) * first + shares * second).astype(np.float32)
+    weights = np.sin((1.0 - shares) * angle) / sine, np.sin(shares * angle) / sine
+    return (weights[0] * first + weights[1] * second).astype(np.float32)
 
 
 def summary(numbers: Mapping[str, Any]) -> str:

@@ -178,3 +178,16 @@ def test_the_measurement_reads_the_averaged_generator(tmp_path):
     reference = comparison.describe(splits().train.array(range(100)))[0]
     expected = comparison.compare(pictures, reference)
     assert {name: logs[name] for name in expected} == pytest.approx(expected)
+
+
+def test_a_walk_keeps_to_the_sphere_and_to_its_ends():
+    random = np.random.default_rng(0)
+    first, second = random.standard_normal((2, 5))
+    second *= np.linalg.norm(first) / np.linalg.norm(second)
+    way = gan_findings.walk(first, second, 9)
+    np.testing.assert_allclose(way[[0, -1]], [first, second], rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(way, axis=1), np.linalg.norm(first), rtol=1e-5)
+    turns = np.sum(way[1:] * way[:-1], axis=1)
+    np.testing.assert_allclose(turns, turns[0], rtol=1e-4)  # equal steps
+    one = gan_findings.walk(np.array([2.0]), np.array([-1.0]), 3)
+    np.testing.assert_allclose(one, [[2.0], [0.5], [-1.0]])
