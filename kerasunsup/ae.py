@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from kerasunsup import config, quiet
+from kerasunsup import command_line, config, quiet
 
 _DESCRIPTION = """\
 Trains a convolutional autoencoder on images without labels, measures what its code is worth and
@@ -31,8 +31,8 @@ _SEARCH = {"schedule": "cosine", "hidden_units": 256}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, 2 (wrong use) or 130 (Ctrl-C)."""
-    with config.exit_status("ae") as status:
-        command = config.parse(
+    with command_line.exit_status("ae") as status:
+        command = command_line.parse(
             "ae",
             config.AutoencoderConfig,
             description=_DESCRIPTION,

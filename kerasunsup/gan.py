@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from kerasunsup import config, quiet
+from kerasunsup import command_line, config, quiet
 
 _DESCRIPTION = """\
 Trains a generative adversarial network on images without labels, measures its samples beside real
@@ -38,8 +38,8 @@ _PRESETS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, 2 (wrong use) or 130 (Ctrl-C)."""
-    with config.exit_status("gan") as status:
-        command = config.parse(
+    with command_line.exit_status("gan") as status:
+        command = command_line.parse(
             "gan",
             config.GANConfig,
             description=_DESCRIPTION,

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from kerasunsup import ae, config, data, images, runs
+from kerasunsup import ae, command_line, config, data, images, runs
 
 # Small enough for a test, and still every step of the real thing.
 SMALL = ["--limit", "600", "--test-limit", "200", "--num-codes", "60", "--num-samples", "200"]
@@ -98,7 +98,7 @@ def test_tensorboard_holds_curves_figures_text_and_settings(finished):
 def test_config_of_a_run_starts_the_same_run_again(finished, tmp_path):
     stored = config.read(config.AutoencoderConfig, finished / "config.json")
     assert config.AutoencoderConfig(**stored).limit == 1000
-    again = config.parse(
+    again = command_line.parse(
         "ae", config.AutoencoderConfig, description="", quick={},
         argv=["--config", str(finished / "config.json")],
     )  # fmt: skip

@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from kerasunsup import ae, config
+from kerasunsup import ae, command_line, config
 
 QUICK = {"epochs": 2, "limit": 1000}
 
 
 def parse(*arguments: str, quick=QUICK) -> config.Command:
-    return config.parse(
+    return command_line.parse(
         "ae", config.AutoencoderConfig, description="Trains.", quick=quick, argv=arguments
     )
 
@@ -388,7 +388,7 @@ def test_help_names_every_setting_with_its_default(capsys):
     ],
 )
 def test_what_a_user_can_cause_is_one_line_and_a_status(capsys, error, code, line):
-    with config.exit_status("ae") as status:
+    with command_line.exit_status("ae") as status:
         raise error
     assert status.code == code
     output = capsys.readouterr()
@@ -401,14 +401,14 @@ def test_what_a_user_can_cause_is_one_line_and_a_status(capsys, error, code, lin
     "error", [ValueError("bug"), KeyError("bug"), OSError(errno.ENOENT, "bug"), SystemExit(2)]
 )
 def test_what_is_a_bug_keeps_its_traceback(capsys, error):
-    with pytest.raises(type(error)) as caught, config.exit_status("ae"):
+    with pytest.raises(type(error)) as caught, command_line.exit_status("ae"):
         raise error
     assert caught.value is error
     assert capsys.readouterr().err == ""
 
 
 def test_status_is_zero_where_nothing_went_wrong(capsys):
-    with config.exit_status("ae") as status:
+    with command_line.exit_status("ae") as status:
         pass
     assert status.code == 0
     assert capsys.readouterr().err == ""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from kerasunsup import ae, config, data, gan, images, runs
+from kerasunsup import ae, command_line, config, data, gan, images, runs
 
 # Small enough for a test, and still every step of the real thing.
 SMALL = [
@@ -147,7 +147,7 @@ def test_a_folder_of_images_without_labels(tmp_path, colour):
 
 def test_a_preset_gives_way_to_flags_and_is_no_setting():
     def parse(*arguments):
-        return config.parse(
+        return command_line.parse(
             "gan", config.GANConfig, description="", quick={}, presets=gan._PRESETS, argv=arguments
         ).config
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import statistics
 from pathlib import Path
 
 import pytest
 
-from kerasunsup import config
+from kerasunsup import command_line, config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = json.loads((ROOT / "docs" / "ae_reference.json").read_text(encoding="utf-8"))["runs"]
+TUNING = ROOT / "tuning" / "ae"
+COST = json.loads((ROOT / "docs" / "search_cost.json").read_text(encoding="utf-8"))["rows"]
 SPEED = json.loads((ROOT / "docs" / "training_speed.json").read_text(encoding="utf-8"))["rows"]
 
 
@@ -53,7 +56,7 @@ def test_every_command_line_is_understood(line, tmp_path):
 
 
 def parse(arguments: list[str]) -> config.Command:
-    return config.parse(
+    return command_line.parse(
         "ae", config.AutoencoderConfig, description="", quick={}, search={}, argv=arguments
     )
 
@@ -102,6 +105,62 @@ def test_reference_run_meets_what_the_study_led_us_to_expect():
     assert REFERENCE["reference"]["test/mse"] <= 0.0043
     assert REFERENCE["noise"]["noise_0.4/gain_db"] >= 8.0
     assert REFERENCE["reference"]["mixture_100/fid"] < REFERENCE["reference"]["integers/fid"] / 10
+
+
+def record(kind: str) -> dict:
+    path = TUNING / "record.json" if kind == "hyperband" else TUNING / kind / "record.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_committed_search_is_a_whole_one_and_best_json_is_what_it_found():
+    found = record("hyperband")
+    best = config.read(config.AutoencoderConfig, TUNING / "best.json")
+    winner = next(t for t in found["trials"] if t["trial"] == found["front"]["32"])
+    assert {name: best[name] for name in winner["settings"]} == winner["settings"]
+    assert (best["latent_dim"], best["data"], best["limit"]) == (32, "mnist", None)
+    assert len(found["trials"]) == sum(rung["trials"] for rung in found["plan"])
+    assert found["seconds"] < 45 * 60
+    wrong = r"/(home|root|work|tmp|Users)/"
+    assert not re.search(wrong, (TUNING / "record.json").read_text(encoding="utf-8"))
+
+
+def test_search_tables_are_the_records():
+    best = json.loads((TUNING / "best.json").read_text(encoding="utf-8"))
+    assert row("learning rate")[2] == f"{best['learning_rate']:.4f}"
+    assert row("weight decay")[2] == f"{best['weight_decay']:g}, decoupled"
+    tuned = REFERENCE["tuned"]["test/mse"]
+    assert row("test error (MSE)")[1:] == [
+        f"{REFERENCE['reference']['test/mse']:.5f}", f"{tuned:.5f}",
+    ]  # fmt: skip
+    assert tuned <= 0.0036
+    found = record("hyperband")
+    trials = {trial["trial"]: trial for trial in found["trials"]}
+    sizes = ("8", "16", "32", "64")
+    front = [trials[found["front"][size]] for size in sizes]
+    assert {trial["last_epoch"] for trial in front} == {20}
+    assert row("validation error after 20 epochs") == [f"{t['validation_mse']:.5f}" for t in front]
+    assert row("PCA of that size") == [f"{found['reference'][size]:.5f}" for size in sizes]
+    for start, kind in (("Hyperband", "hyperband"), ("random", "random"), ("grid", "grid")):
+        other = record(kind)
+        assert other["fingerprint"]["data"] == found["fingerprint"]["data"]
+        ended = [t for t in other["trials"] if t["settings"]["latent_dim"] == 32 and t["score"]]
+        winner = min(ended, key=lambda trial: trial["validation_mse"])
+        error = f" +- {winner['standard_error']:.5f}" if "standard_error" in winner else ""
+        assert row(start) == [
+            str(len(other["trials"])), f"{other['epochs']:,}", f"{other['seconds'] / 60:.0f} min",
+            f"{winner['validation_mse']:.5f}{error}", str(winner["last_epoch"]),
+        ]  # fmt: skip
+
+
+def test_search_cost_table_is_the_measurement():
+    for name, rounds in COST.items():
+        cells = [
+            f"{statistics.fmean(r['seconds'] for r in rounds):.0f}",
+            f"{statistics.fmean(r['most_bytes'] for r in rounds) / 1e6:.0f}",
+            f"{statistics.fmean(r['bytes_left'] for r in rounds) / 1e6:.1f}",
+            f"{statistics.fmean(r['best_mse'] for r in rounds):.5f}",
+        ]
+        assert row(f"{name}, plain" if name.startswith("keras_tuner") else name) == cells
 
 
 def test_speed_table_is_the_measurement():

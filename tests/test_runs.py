@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import pytest
 
-from kerasunsup import config, runs
+from kerasunsup import command_line, config, runs
 
 
 def command(logs, name="first", *, resume=False, **settings) -> config.Command:
@@ -197,7 +197,7 @@ def test_a_run_that_could_not_be_started_leaves_its_name_free(tmp_path, monkeypa
 def test_logs_that_are_a_file_are_refused_with_status_2(tmp_path, capsys, place):
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / place).write_text("")
-    with config.exit_status("ae") as status, runs.opened(command(tmp_path / "logs")):
+    with command_line.exit_status("ae") as status, runs.opened(command(tmp_path / "logs")):
         pass
     assert status.code == 2
     assert "logs" in capsys.readouterr().err

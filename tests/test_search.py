@@ -27,6 +27,7 @@ from kerasunsup import (
     board,
     callbacks,
     cluster,
+    command_line,
     config,
     data,
     oracles,
@@ -877,7 +878,7 @@ def test_flags_that_do_not_go_together_are_refused(capsys, options, text):
 
 
 def parse(*arguments: str) -> config.Command:
-    return config.parse(
+    return command_line.parse(
         "ae", config.AutoencoderConfig, description="", quick={"epochs": 2, "limit": 1000},
         search=ae._SEARCH, argv=arguments,
     )  # fmt: skip

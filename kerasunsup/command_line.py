@@ -1,0 +1,224 @@
+"""The command lines of all experiments: flags from settings, and how a program ends.
+
+Nothing here imports TensorFlow, so `--help` and every mistake in the arguments answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import errno
+import re
+import sys
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kerasunsup import config
+
+Config = TypeVar("Config", bound=config.TrainingConfig)
+
+
+def parse(
+    experiment: str,
+    config_type: type[Config],
+    *,
+    description: str,
+    quick: Mapping[str, Any],
+    search: Mapping[str, Any] | None = None,
+    presets: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({}),
+    argv: Sequence[str] | None = None,
+) -> config.Command:
+    """The command line of one experiment.
+
+    Defaults give way to `--preset`, that to `--config`, that to `--quick`, that to other flags.
+
+    Args:
+        experiment: its name, as in `python -m kerasunsup.<name>`.
+        config_type: the experiment's dataclass; each field is a flag.
+        description: what `--help` says first.
+        quick: the settings that `--quick` shrinks; a smaller value that was set already stays.
+        search: the settings whose defaults differ in a search; None where nothing can be searched.
+        presets: name -> settings that `--preset NAME` puts in the place of the defaults.
+        argv: the arguments; None takes the process's own.
+
+    Returns:
+        The parsed command. With `resume`, its config is that of the run named by `--name`.
+
+    Raises:
+        config.InputError: if a value is wrong or a file given by `--config` cannot be used.
+        SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
+    """
+    arguments = tuple(sys.argv[1:] if argv is None else argv)
+    parser = _Parser(
+        prog=f"kerasunsup {experiment}",
+        description=description,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", metavar="FILE.json", help="settings from a file")
+    parser.add_argument("--logs", metavar="DIR", default="logs", help="where runs go (logs)")
+    parser.add_argument(
+        "--name", metavar="RUN", default=None, help="the run's folder name (a time stamp)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", default=False, help="go on with the run named by --name"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        default=False,
+        help="few images, two epochs: a smoke run of the whole path",
+    )
+    if presets:
+        parser.add_argument(
+            "--preset", choices=sorted(presets), default=None, help="a named set of settings"
+        )
+    for settings_type in (config_type, *(() if search is None else (config.SearchConfig,))):
+        types_of_fields = typing.get_type_hints(settings_type)
+        for field in dataclasses.fields(settings_type):
+            _add_flag(parser, field, types_of_fields[field.name])
+    given = vars(parser.parse_args(arguments))
+    search_config = config.SearchConfig(
+        **{
+            field.name: given.pop(field.name)
+            for field in dataclasses.fields(config.SearchConfig)
+            if field.name in given
+        }
+    )
+
+    logs, name, resume = Path(given.pop("logs")), given.pop("name"), given.pop("resume")
+    file, is_quick = given.pop("config", None), given.pop("quick")
+    preset = given.pop("preset", None)
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9_+=][A-Za-z0-9._+=-]{0,99}", name):
+        raise config.InputError(
+            f"--name {name!r} cannot be a folder's name: use letters, digits, '.', '_' and '-'"
+        )
+    if resume:
+        if search_config.kind is not None:
+            raise config.InputError(
+                "--resume goes on with a run; a search goes on by itself: leave --resume out"
+            )
+        if name is None:
+            raise config.InputError("--resume needs --name RUN: which run should go on?")
+        if file is not None or is_quick or preset is not None:
+            raise config.InputError(
+                "--resume takes its settings from the run itself: leave --config, --preset and "
+                "--quick out"
+            )
+        settings = _config_to_resume(config_type, experiment, logs / experiment / name, given)
+        return config.Command(experiment, settings, logs, name, True, arguments)
+    defaults = {} if search is None or search_config.kind is None else dict(search)
+    defaults |= {} if preset is None else dict(presets[preset])
+    stored = {} if file is None else config.read(config_type, Path(file))
+    settings = config_type(**(defaults | stored))
+    if is_quick:
+        current = {key: getattr(settings, key) for key in quick}
+        shrunk = {key: value for key, value in quick.items() if _is_less(value, current[key])}
+        settings = dataclasses.replace(settings, **shrunk)
+        if search_config.kind is not None:
+            small: dict[str, Any] = {"max_epochs": 3} | ({"folds": 2} if search_config.grid else {})
+            unset = {key: n for key, n in small.items() if getattr(search_config, key) is None}
+            search_config = dataclasses.replace(search_config, **unset)
+    settings = dataclasses.replace(settings, **given)
+    return config.Command(experiment, settings, logs, name, False, arguments, search_config)
+
+
+def _is_less(value: Any, current: Any) -> bool:
+    return current is None or value < current
+
+
+def _config_to_resume(
+    config_type: type[Config], experiment: str, folder: Path, given: Mapping[str, Any]
+) -> Config:
+    """The stored settings of a run that goes on; only its length may be changed by flags."""
+    if not (folder / "config.json").is_file():
+        raise config.InputError(
+            f"--resume: there is no {experiment} run in {folder}; leave --resume out to start one"
+        )
+    stored = config_type(**config.read(config_type, folder / "config.json"))
+    changed = dataclasses.replace(stored, **given)
+    for key in given:
+        before, after = getattr(stored, key), getattr(changed, key)
+        if key not in ("epochs", "patience") and before != after:
+            raise config.InputError(
+                f"--resume: this run has {config.flag(key)} {before}, received {after}: "
+                "leave the flag out, or start a new run"
+            )
+    return changed
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+
+def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, hint: Any) -> None:
+    text = str(field.metadata["help"]).replace("%", "%%")
+    default = field.default
+    if default is not None and default is not False:
+        shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+        text += f" ({shown})"
+    kind, is_many = config.plain_type(hint)
+    name = config.flag(field.name)
+    if field.metadata.get("switch"):
+        parser.add_argument(name, action="store_true", help=text)
+        return
+    if kind is bool:
+        parser.add_argument(name, action=argparse.BooleanOptionalAction, help=text)
+        return
+    options: dict[str, Any] = {"type": kind, "help": text}
+    if "choices" in field.metadata:
+        options["choices"] = field.metadata["choices"]
+    else:
+        options["metavar"] = field.metadata.get("metavar", "N" if kind is int else "X")
+    if is_many:
+        options["nargs"] = "+"
+    parser.add_argument(name, **options)
+
+
+# What the machine can refuse although the program is right: no room, no permission, no such place.
+_MACHINE_ERRORS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR,
+    errno.EISDIR, errno.ENAMETOOLONG, errno.EIO,
+}  # fmt: skip
+
+
+class ExitStatus:
+    """The status that `exit_status` leaves: 0 done, 2 wrong use or bad input, 130 interrupted."""
+
+    code = 0
+
+
+@contextlib.contextmanager
+def exit_status(experiment: str) -> Iterator[ExitStatus]:
+    """Turns what a user can cause into one line on stderr and a status; bugs keep a traceback."""
+    status = ExitStatus()
+    try:
+        yield status
+    except config.InputError as error:
+        status.code = 2
+        _complain(experiment, str(error))
+    except KeyboardInterrupt as error:
+        status.code = 130
+        _complain(experiment, str(error) or "stopped")
+    except OSError as error:
+        if error.errno not in _MACHINE_ERRORS:
+            raise
+        status.code = 2
+        place = f" {error.filename}" if error.filename else ""
+        _complain(
+            experiment,
+            f"cannot write{place}: {error.strerror}; what was saved before is untouched: make room"
+            " or choose another --logs DIR, then --resume",
+        )
+
+
+def _complain(experiment: str, text: str) -> None:
+    print(f"kerasunsup {experiment}: {' '.join(text.split())}", file=sys.stderr, flush=True)
