@@ -14,16 +14,8 @@ PACKAGE = Path(kerasunsup.__file__).parent
 FLOORS = (
     {"config", "images", "quiet", "stores"},  # plain Python and NumPy; images adds PIL
     # one tool or concern each
-    {
-        "command_line",
-        "runs",
-        "corruption",
-        "networks",
-        "optimizers",
-        "metrics",
-        "figures",
-        "gan_model",
-    },  # fmt: skip
+    {"command_line", "runs", "corruption", "networks", "optimizers", "metrics", "figures"}
+    | {"gan_model"},
     # one source, target or tool each, on top of a run's folder
     {"arrays", "folders", "catalogue", "latent", "board", "export", "oracles", "record"},
     {"data", "callbacks"},  # what a training is fed with and surrounded by
