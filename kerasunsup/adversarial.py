@@ -39,7 +39,13 @@ def build(settings: config.GANConfig, image_shape: tuple[int, int, int]) -> gan_
     }
     gan = gan_model.GAN(
         networks.generator(image_shape, noise_dim=settings.noise_dim, **shape),
-        networks.discriminator(image_shape, **shape),
+        networks.discriminator(
+            image_shape,
+            noise=settings.discriminator_noise,
+            dropout=settings.dropout,
+            spectral=settings.spectral_normalization,
+            **shape,
+        ),
         adversarial_loss=gan_model.LOSSES[settings.loss],
         label_smoothing=settings.label_smoothing,
         gradient_penalty=settings.gradient_penalty,

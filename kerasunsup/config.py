@@ -159,6 +159,18 @@ class GANConfig(TrainingConfig):
     gradient_penalty: float = _setting(
         0.0, "weight of the squared gradient of the discriminator by real images", least=0.0
     )
+    discriminator_noise: float = _setting(
+        0.0,
+        "Gaussian noise of this sigma, on the scale [-1, 1], on all that the discriminator sees",
+        least=0.0,
+        most=5.0,
+    )
+    dropout: float = _setting(
+        0.0, "share of the discriminator's features that is dropped", least=0.0, most=0.9
+    )
+    spectral_normalization: bool = _setting(
+        False, "divide the discriminator's kernels by their largest singular value"
+    )
     measure_every: int = _setting(
         5, "epochs between two measurements of samples beside real images", least=1
     )

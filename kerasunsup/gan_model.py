@@ -171,12 +171,20 @@ class GAN(keras.Model):
         return cls(**{**config, **parts})
 
     def save_own_variables(self, store: Any) -> None:
-        """Adds the state of the noise, which Keras leaves out of its files."""
-        store["random_state"] = np.asarray(self._random.state)
+        """Adds the state of everything random, which Keras leaves out of its files."""
+        for index, generator in enumerate(self._random_generators()):
+            store[f"random_state_{index}"] = np.asarray(generator.state)
 
     def load_own_variables(self, store: Any) -> None:
-        """Takes the state of the noise back."""
-        self._random.state.assign(np.asarray(store["random_state"]))
+        """Takes the state of everything random back."""
+        for index, generator in enumerate(self._random_generators()):
+            generator.state.assign(np.asarray(store[f"random_state_{index}"]))
+
+    def _random_generators(self) -> list[keras.random.SeedGenerator]:
+        """Of the noise, then of the networks' random layers, in order."""
+        layers = [*self.generator.layers, *self.discriminator.layers]
+        own = [layer.seed_generator for layer in layers if hasattr(layer, "seed_generator")]
+        return [self._random, *own]
 
     def call(self, noise: Any, training: bool = False) -> Any:
         """Images of the generator as it is now: not averaged."""

@@ -194,6 +194,9 @@ def discriminator(
     image_shape: Sequence[int],
     *,
     base_filters: int = 64,
+    noise: float = 0.0,
+    dropout: float = 0.0,
+    spectral: bool = False,
     synchronized: bool = False,
 ) -> keras.Model:
     """Images to one logit, above 0 for real: strided convolutions, each halving the side.
@@ -203,6 +206,11 @@ def discriminator(
     Args:
         image_shape: (height, width, channels), sides 16 to 64.
         base_filters: of the first convolution; each further stage has twice as many.
+        noise: standard deviation of Gaussian noise on every image while training, real or
+            generated, on the scale [-1, 1] (Sonderby et al. 2017, arXiv:1610.04490, section 3.2).
+        dropout: share of each stage's outputs that is dropped while training.
+        spectral: divide every kernel by its largest singular value (Miyato et al. 2018,
+            arXiv:1802.05957).
         synchronized: take batch statistics over all replicas of a `tf.distribute` strategy.
 
     Returns:
@@ -211,19 +219,28 @@ def discriminator(
     Raises:
         ValueError: if a side is not 16 to 64.
     """
+
+    def bounded(layer: Any) -> Any:
+        return layers.SpectralNormalization(layer, name=layer.name) if spectral else layer
+
     inputs = keras.Input(tuple(image_shape), name="images")
     x = layers.Rescaling(2.0, offset=-1.0, name="scaled")(inputs)
+    if noise:
+        x = layers.GaussianNoise(noise, name="noise")(x)
     for stage, num_filters in enumerate(adversarial_filters(image_shape, base_filters), start=1):
-        x = layers.Conv2D(
+        convolution = layers.Conv2D(
             num_filters, 4, strides=2, padding="same", use_bias=stage == 1, name=f"conv_{stage}"
-        )(x)
+        )
+        x = bounded(convolution)(x)
         if stage > 1:
             x = layers.BatchNormalization(
                 momentum=0.9, synchronized=synchronized, name=f"normalization_{stage}"
             )(x)
         x = layers.LeakyReLU(negative_slope=0.2, name=f"leaky_relu_{stage}")(x)
+        if dropout:
+            x = layers.Dropout(dropout, name=f"dropout_{stage}")(x)
     x = layers.Flatten(name="flatten")(x)
-    logits = layers.Dense(1, dtype="float32", name="logits")(x)
+    logits = bounded(layers.Dense(1, dtype="float32", name="logits"))(x)
     return keras.Model(inputs, logits, name="discriminator")
 
 

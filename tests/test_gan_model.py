@@ -15,11 +15,13 @@ from kerasunsup import gan_model, networks, optimizers
 SHAPE = (16, 16, 1)
 
 
-def build(*, generator_optimizer=None, discriminator_optimizer=None, **options) -> gan_model.GAN:
+def build(
+    *, generator_optimizer=None, discriminator_optimizer=None, network=None, **options
+) -> gan_model.GAN:
     keras.utils.set_random_seed(0)
     gan = gan_model.GAN(
         networks.generator(SHAPE, noise_dim=6, base_filters=4),
-        networks.discriminator(SHAPE, base_filters=4),
+        networks.discriminator(SHAPE, base_filters=4, **(network or {})),
         **options,
     )
     gan.compile(
@@ -243,8 +245,12 @@ def test_settling_gives_inference_what_training_sees():
     assert np.abs(settled - as_trained).mean() < 0.005
 
 
-def test_a_loaded_gan_trains_on_as_the_one_that_was_saved(tmp_path):
-    gan = build(label_smoothing=0.1, gradient_penalty=0.5, adversarial_loss=gan_model.minimax)
+@pytest.mark.parametrize("network", [{}, {"noise": 0.2, "dropout": 0.3, "spectral": True}])
+def test_a_loaded_gan_trains_on_as_the_one_that_was_saved(tmp_path, network):
+    gan = build(
+        label_smoothing=0.1, gradient_penalty=0.5, adversarial_loss=gan_model.minimax,
+        network=network,
+    )  # fmt: skip
     gan.fit(batches(), verbose=0, shuffle=False)
     gan.refresh_averaged_generator()
     gan.save(tmp_path / "gan.keras")

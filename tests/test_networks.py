@@ -181,3 +181,26 @@ def test_adversarial_networks_stay_float32_at_their_borders(bfloat16):
     assert discriminator.get_layer("conv_2").compute_dtype == "bfloat16"
     images = generator(np.ones((2, 5), np.float32))
     assert images.dtype == discriminator(images).dtype == np.float32
+
+
+def test_a_discriminators_noise_and_dropout_act_while_training_only():
+    images = np.random.default_rng(0).random((64, 16, 16, 1), np.float32)
+    plain = networks.discriminator((16, 16, 1), base_filters=4)
+    for option, layer in (({"noise": 0.5}, "noise"), ({"dropout": 0.5}, "dropout_2")):
+        changed = networks.discriminator((16, 16, 1), base_filters=4, **option)
+        assert changed.get_layer(layer) is not None
+        changed.set_weights(plain.get_weights())
+        np.testing.assert_array_equal(np.array(changed(images)), np.array(plain(images)))
+        first, second = (np.array(changed(images, training=True)) for _ in range(2))
+        assert np.abs(first - second).min() > 0
+
+
+def test_spectral_normalization_bounds_every_kernel():
+    network = networks.discriminator((16, 16, 1), base_filters=4, spectral=True)
+    images = np.random.default_rng(0).random((8, 16, 16, 1), np.float32)
+    for _ in range(30):  # power iterations
+        network(images, training=True)
+    for name in ("conv_1", "conv_2", "logits"):
+        kernel = np.array(network.get_layer(name).layer.kernel)
+        largest = np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), 2)
+        assert largest == pytest.approx(1.0, rel=0.05)
