@@ -1,6 +1,6 @@
 """What each setting of the GAN does to its samples: one change at a time, over seeds.
 
-    python benchmarks/gan_settings.py --epochs 20 --seeds 0 1 2 --output benchmarks/gan_settings.json
+    python benchmarks/gan_settings.py --seeds 0 1 2 --output benchmarks/gan_settings.json
 
 Trains a run for every variation and seed by the command line, skips those that are finished in
 `--logs`, and goes on with those that were stopped. Prints mean and standard deviation over the

@@ -189,9 +189,10 @@ class Patience(keras.callbacks.EarlyStopping):
         """Keeps the counters until training begins."""
         self._restored = dict(state)
 
-    def is_exhausted(self, state: Mapping[str, np.ndarray]) -> bool:
-        """Whether a stored state had already waited as long as this patience allows."""
-        return int(state["wait"]) >= self.patience
+    @property
+    def is_over(self) -> bool:
+        """Whether a restored state had already waited as long as this patience allows."""
+        return self._restored is not None and int(self._restored["wait"]) >= self.patience
 
 
 class Snapshots(keras.callbacks.Callback):

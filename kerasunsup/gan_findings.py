@@ -124,8 +124,13 @@ class Measurements(keras.callbacks.Callback):
         distance = found.get("fid", found.get("kid", math.nan))
         self._waited = 0 if distance < self._best else self._waited + 1
         self._best = min(self._best, distance)
-        if self._settings.patience and self._waited >= self._settings.patience:
+        if self.is_over:
             self._gan.stop_training = True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether patience is."""
+        return 0 < self._settings.patience <= self._waited
 
     def _say(self, key: str, text: str) -> None:
         """Prints it once a run, and keeps it in TensorBoard."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from kerasunsup import callbacks, config, data, runs
@@ -108,7 +107,8 @@ def fit(
         rate: epoch, from 0 -> learning rate; None leaves the optimizers' own.
         optimizers: all that train the model, built; None stands for the model's one.
         validates: whether there is a validation loss, and so patience.
-        recorders: name -> callback; those with a state are kept with the run's.
+        recorders: name -> callback; the state of those that have one is kept with the run's, and
+            one whose `is_over` holds ends the training.
         shown: the numbers of an epoch that are shown -> what they are called.
 
     Returns:
@@ -136,8 +136,8 @@ def fit(
         **({} if patience is None else {"patience": patience}),
         **{name: part for name, part in recorders.items() if hasattr(part, "restore")},
     }
-    history, stored = _restored(run, parts)
-    is_over = patience is not None and stored and patience.is_exhausted(stored["patience"])
+    history = _restored(run, parts)
+    is_over = any(getattr(part, "is_over", False) for part in parts.values())
     first_epoch = len(history.get("epoch", []))
     progress = callbacks.Progress(settings.epochs, steps, first_epoch, runs.is_terminal(), shown)
     try:
@@ -169,17 +169,15 @@ def fit(
     return Fitted(history, best_epoch, sum(history["seconds"]))
 
 
-def _restored(
-    run: runs.Run, parts: Mapping[str, callbacks.Stateful]
-) -> tuple[dict[str, list[float]], Mapping[str, Mapping[str, np.ndarray]]]:
-    """Puts each part back to where the run stood; (its history, the stored state), else empty.
+def _restored(run: runs.Run, parts: Mapping[str, callbacks.Stateful]) -> dict[str, list[float]]:
+    """Puts each part back to where the run stood and returns the run's history, else empty.
 
     Raises:
         config.InputError: if the stored state is damaged or of another model.
     """
     stored = callbacks.read_state(run)
     if stored is None:
-        return {}, {}
+        return {}
     try:
         for name, part in parts.items():
             part.restore(stored[name])
@@ -187,7 +185,7 @@ def _restored(
         raise config.InputError(
             f"{run.checkpoint} does not fit this version's model ({error}): start a new run"
         ) from error
-    return {name: column.tolist() for name, column in stored["history"].items()}, stored
+    return {name: column.tolist() for name, column in stored["history"].items()}
 
 
 def how_to_resume(run: runs.Run, epochs_done: int) -> str:

@@ -141,10 +141,12 @@ def test_patience_counts_measurements_without_a_lower_distance(measured, monkeyp
         says["fid"] = distance
         measurements.on_epoch_end(epoch, dict(GOOD))
     assert not gan.stop_training
-    state = measurements.state()
-    measurements.restore(state)
+    assert not measurements.is_over
+    measurements.restore(measurements.state())
     measurements.on_epoch_end(3, dict(GOOD))
     assert gan.stop_training
+    measurements.restore(measurements.state())
+    assert measurements.is_over  # so that a run that goes on trains nothing more
 
 
 def test_copies_are_found(tmp_path):
