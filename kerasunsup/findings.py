@@ -301,8 +301,7 @@ def sampling(bench: Bench) -> dict[str, float]:
     for name, shown_name, pictures, shown in sets:
         found = network.compare(pictures, reference_features)
         numbers |= {f"{name}/{key}": value for key, value in found.items()}
-        columns = {shown: found[key] for key, shown in COLUMNS.items() if key in found}
-        rows.append(figures.SampleRow(shown_name, shown[:_SHOWN], columns))
+        rows.append(figures.SampleRow(shown_name, shown[:_SHOWN], judge.columns(found)))
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
     bench.show(
@@ -319,15 +318,6 @@ def sampling(bench: Bench) -> dict[str, float]:
     bench.run.write_figure("samples_mixture_100", images.encode_png(sheet))
     bench.tensorboard.figure("samples_mixture_100", sheet, text="From a mixture of 100 Gaussians.")
     return numbers
-
-
-# Numbers in metrics.json -> what they are called in a picture's columns.
-COLUMNS = {
-    "fid": "distance",
-    "classifier_score": "score",
-    "precision": "precision",
-    "recall": "recall",
-}
 
 
 def _judge(bench: Bench) -> judge.Judge:

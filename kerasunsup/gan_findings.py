@@ -16,7 +16,6 @@ from kerasunsup import (
     config,
     data,
     figures,
-    findings,
     gan_model,
     images,
     judge,
@@ -253,14 +252,11 @@ def comparisons(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
     numbers |= _class_shares(bench, pictures)
     if bench.judge.test_accuracy is not None:
         numbers["judge/accuracy"] = bench.judge.test_accuracy
-    columns = findings.COLUMNS
     bench.show(
         "comparison",
         figures.sampled_images(
             [
-                figures.SampleRow(
-                    name, shown[:SHOWN], {columns[k]: found[k] for k in columns if k in found}
-                )
+                figures.SampleRow(name, shown[:SHOWN], judge.columns(found))
                 for name, (shown, found) in rows.items()
             ]
         ),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ _LEAST_STEPS = 80  # of few images more epochs are needed
 _BATCH = 128
 _CODE_SIZE = 64  # of an encoder that stands in for a classifier
 _MOST_BYTES = 1 << 28  # float32 training images held at once; MNIST's 55,000 are 172 MB
+
+_COLUMNS = {
+    "fid": "distance",
+    "classifier_score": "score",
+    "precision": "precision",
+    "recall": "recall",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +90,11 @@ class Judge:
                 features, reference_features
             )
         return found
+
+
+def columns(found: Mapping[str, float]) -> dict[str, float]:
+    """The numbers of `Judge.compare` that stand beside a picture's rows, by their short names."""
+    return {shown: found[name] for name, shown in _COLUMNS.items() if name in found}
 
 
 def of_data(splits: data.Splits, folder: Path) -> Judge:

@@ -20,8 +20,8 @@ FLOORS = (
     {"arrays", "folders", "catalogue", "latent", "board", "export", "oracles", "record"},
     {"data", "callbacks"},  # what a training is fed with and surrounded by
     {"judge", "training", "trials"},  # what trains
-    {"findings", "search"},  # what a trained model is worth; many trainings
-    {"gan_findings", "cluster"},  # what a GAN is worth; one search on several machines
+    {"findings", "gan_findings", "search"},  # what a trained model is worth; many trainings
+    {"cluster"},  # one search on several machines
     {"autoencoder", "adversarial"},  # an experiment, from its settings to its export
     {"ae_search"},  # what is searched in it
     {"ae", "gan"},  # its command line
