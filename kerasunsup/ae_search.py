@@ -15,6 +15,7 @@ from kerasunsup import (
     cluster,
     config,
     data,
+    drawing,
     figures,
     latent,
     record,
@@ -152,7 +153,7 @@ def draw(command: config.Command, found: dict[str, Any]) -> list[Path]:
     for kind, finished in comparable(command, found).items():
         epochs, _, errors = record.best_so_far(finished["trials"], latent_dim=size)
         curves[_TITLES[kind]] = (epochs, errors)
-    pictures: dict[Path, figures.Figure] = {}
+    pictures: dict[Path, drawing.Figure] = {}
     if any(epochs for epochs, _ in curves.values()):
         pictures[folder / "search_progress.png"] = figures.search_progress(
             curves, of=f"code size {size}"
@@ -174,6 +175,6 @@ def draw(command: config.Command, found: dict[str, Any]) -> list[Path]:
     events = command.logs / f"{command.experiment}_search" / found["kind"]
     with board.Board(events) as tensorboard:
         for path, figure in pictures.items():
-            runs.write_bytes(path, figures.to_png(figure))
-            tensorboard.figure(path.stem, figures.to_pixels(figure))
+            runs.write_bytes(path, drawing.to_png(figure))
+            tensorboard.figure(path.stem, drawing.to_pixels(figure))
     return list(pictures)

@@ -1,123 +1,20 @@
-"""Pictures from arrays: every function returns a `matplotlib.figure.Figure`.
-
-The only module that uses matplotlib, and only its object-oriented interface: no pyplot, no window,
-no settings left behind. Images are float32 (..., height, width, channels) in [0, 1] with one or
-three channels; values outside are clipped. All figures can be read in grey.
-"""
+"""Curves and scatter plots from arrays, as `matplotlib.figure.Figure`."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import functools
-import io
-import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib import colormaps, font_manager, patches, patheffects, textpath, ticker
-from matplotlib.backends import backend_agg
+from matplotlib import colormaps, patheffects, ticker
 from matplotlib.figure import Figure
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+from kerasunsup import drawing
 
-_FONT_SIZE = 9.0  # points
-_DPI = 150  # pixels of image cells are whole multiples of the images' at this resolution
-_CELL_INCHES = 0.56  # side of one image, about
-_MOST_ROWS = 26  # of reconstructions; more make a picture taller than a page can show
 _HIDDEN_PSNR_DB = 99.0  # an uncorrupted input's PSNR would flatten every other curve
 
-_STYLE = {
-    "font.size": _FONT_SIZE,
-    "axes.titlesize": _FONT_SIZE,
-    "axes.labelsize": _FONT_SIZE,
-    "legend.fontsize": _FONT_SIZE - 0.5,
-    "xtick.labelsize": _FONT_SIZE - 1,
-    "ytick.labelsize": _FONT_SIZE - 1,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 4.0,
-    "grid.color": "0.9",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart, darkest first; with a line
-# style and a marker each, so that grey print keeps them apart too.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
-
-
-@dataclasses.dataclass(frozen=True)
-class Restoration:
-    """One block of `restorations`: the same images corrupted, restored and as they were."""
-
-    title: str
-    corrupted: np.ndarray  # (k, height, width, channels), float32 in [0, 1]
-    restored: np.ndarray  # the same shape
-    originals: np.ndarray  # the same shape
-    gains_db: np.ndarray  # (k,), PSNR of the restored less that of the corrupted, in dB
-    holes: np.ndarray | None = None  # (k, height, width, 1), 0 in the hole; outlined
-
-
-@dataclasses.dataclass(frozen=True)
-class SampleRow:
-    """One row of `sampled_images`: images made in one way, and the numbers of that way."""
-
-    name: str
-    images: np.ndarray  # (k, height, width, channels), float32 in [0, 1]
-    numbers: Mapping[str, float]  # column header -> value; NaN or a missing one shows a dash
-
-
-@contextlib.contextmanager
-def _style() -> Iterator[None]:
-    """Our settings and nobody else's, for the while."""
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        # A class name in a script that the font lacks shows boxes; no reason to stop or to warn.
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
-        yield
-
-
-def _styled(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    @functools.wraps(function)
-    def styled(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        with _style():
-            return function(*args, **kwargs)
-
-    return styled
-
-
-@_styled
-def to_png(figure: Figure, dpi: float = _DPI) -> bytes:
-    """The figure as a PNG file of `dpi` pixels an inch; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-@_styled
-def to_pixels(figure: Figure, dpi: float = 100) -> np.ndarray:
-    """The figure as uint8 (height, width, 3), at `dpi` pixels an inch."""
-    original = figure.dpi
-    figure.set_dpi(dpi)
-    try:
-        canvas = backend_agg.FigureCanvasAgg(figure)
-        canvas.draw()
-        return np.array(canvas.buffer_rgba())[:, :, :3]
-    finally:
-        figure.set_dpi(original)
-
-
-@_styled
+@drawing.styled
 def learning_curve(
     epochs: Sequence[float],
     loss: Sequence[float],
@@ -150,8 +47,8 @@ def learning_curve(
     figure = Figure(figsize=(5.2, 3.5), layout="constrained")
     axes = figure.add_subplot()
     few = "o" if len(epochs) < 3 else ""  # a line of one point is invisible
-    axes.plot(epochs, loss, "--" + few, color=_COLORS[1], label="training")
-    axes.plot(epochs, validation_loss, "-" + few, color=_COLORS[0], label="validation")
+    axes.plot(epochs, loss, "--" + few, color=drawing.COLORS[1], label="training")
+    axes.plot(epochs, validation_loss, "-" + few, color=drawing.COLORS[0], label="validation")
     best = float(validation_loss[list(epochs).index(best_epoch)])
     axes.plot(
         [best_epoch], [best], "o", color="black", markersize=6, markerfacecolor="white",
@@ -161,7 +58,7 @@ def learning_curve(
         name = "PCA" if pca_dim is None else f"PCA, {_count(pca_dim, 'component')}"
         axes.axhline(pca_mse, color="0.35", linestyle=":", label=f"{name}: {pca_mse:.4f}")
     axes.set_yscale("log")
-    _plain_log_ticks(axes.yaxis, axes.get_ylim())
+    drawing.plain_log_ticks(axes.yaxis, axes.get_ylim())
     axes.xaxis.set_major_locator(
         ticker.MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
     )
@@ -172,79 +69,7 @@ def learning_curve(
     return figure
 
 
-@_styled
-def reconstructions_over_epochs(
-    originals: np.ndarray,
-    snapshots: np.ndarray,
-    epochs: Sequence[int],
-    *,
-    column_labels: Sequence[str] | None = None,
-) -> Figure:
-    """How the reconstructions of the same images changed while training.
-
-    Args:
-        originals: (k, height, width, channels), float32 in [0, 1]; the top row.
-        snapshots: (s, k, height, width, channels), float32 in [0, 1]; a row each. Of more than 25,
-            25 evenly spaced ones are shown, the first and the last among them.
-        epochs: (s,), the epoch of each snapshot.
-        column_labels: (k,), printed above the columns.
-
-    Raises:
-        ValueError: if the shapes do not fit together.
-    """
-    originals, snapshots = np.asarray(originals), np.asarray(snapshots)
-    if snapshots.ndim != 5 or snapshots.shape[1:] != originals.shape or not len(snapshots):
-        raise ValueError(
-            "snapshots must be (s, k, height, width, channels) of originals "
-            f"(k, height, width, channels), received {snapshots.shape} and {originals.shape}"
-        )
-    if len(epochs) != len(snapshots):
-        raise ValueError(f"received {len(epochs)} epochs for {len(snapshots)} snapshots")
-    if column_labels is not None and len(column_labels) != len(originals):
-        raise ValueError(f"received {len(column_labels)} labels for {len(originals)} columns")
-    most = _MOST_ROWS - 1
-    shown = np.unique(np.linspace(0, len(epochs) - 1, min(most, len(epochs))).round().astype(int))
-    rows = np.concatenate([originals[None], snapshots[shown]])
-    names = ["original"] + [f"epoch {epochs[index]}" for index in shown]
-    sheet = _Sheet(left=names, right_inches=0.1)
-    sheet.add(rows, names, columns=column_labels, gap_below_first=True)
-    return sheet.draw()
-
-
-@_styled
-def restorations(blocks: Sequence[Restoration]) -> Figure:
-    """Corrupted, restored and original images, with the gain of each in dB.
-
-    Args:
-        blocks: one a kind of corruption; each is three rows under its title.
-
-    Raises:
-        ValueError: if there is no block, or the shapes of one do not fit together.
-    """
-    if not blocks:
-        raise ValueError("restorations needs at least one block, received none")
-    names = ["input", "restored", "original"]
-    sheet = _Sheet(left=names, right_inches=0.1)
-    for block in blocks:
-        rows = [np.asarray(part) for part in (block.corrupted, block.restored, block.originals)]
-        if not rows[0].shape == rows[1].shape == rows[2].shape:
-            raise ValueError(
-                f"{block.title}: corrupted, restored and originals must have one shape, received "
-                + ", ".join(str(part.shape) for part in rows)
-            )
-        if len(block.gains_db) != len(rows[0]):
-            raise ValueError(
-                f"{block.title}: received {len(block.gains_db)} gains for {len(rows[0])} images"
-            )
-        gains = [f"{gain:+.1f} dB".replace("-", "\N{MINUS SIGN}") for gain in block.gains_db]
-        sheet.add(
-            np.stack(rows), names, title=block.title, footer=gains, footer_name="gain",
-            holes=block.holes,
-        )  # fmt: skip
-    return sheet.draw()
-
-
-@_styled
+@drawing.styled
 def corruption_sweep(
     sigmas: Sequence[float],
     noise: Mapping[str, Sequence[float]],
@@ -274,7 +99,7 @@ def corruption_sweep(
             axes = grid[row, column]
             for name, label, line, color in (
                 (f"input_{key}", "corrupted input", "s--", "0.45"),
-                (key, "autoencoder's output", "o-", _COLORS[0]),
+                (key, "autoencoder's output", "o-", drawing.COLORS[0]),
             ):
                 if len(curves.get(name, ())) != len(strengths):
                     raise ValueError(
@@ -298,7 +123,7 @@ def corruption_sweep(
     return figure
 
 
-@_styled
+@drawing.styled
 def search_progress(
     searches: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, of: str = ""
 ) -> Figure:
@@ -323,7 +148,10 @@ def search_progress(
             raise ValueError(
                 f"{name!r} has {len(epochs)} epochs and {len(errors)} errors: give as many of each"
             )
-        color, line = _COLORS[index % len(_COLORS)], _LINES[index % len(_LINES)]
+        color, line = (
+            drawing.COLORS[index % len(drawing.COLORS)],
+            drawing.LINES[index % len(drawing.LINES)],
+        )
         axes.step(epochs, errors, where="post", color=color, linestyle=line)
         axes.plot(epochs[:1], errors[:1], "o", color=color, markersize=3)
         label = f"{name}: {errors[-1]:.4f} after {epochs[-1]:,.0f} epochs"
@@ -332,7 +160,7 @@ def search_progress(
         )
     axes.set_xlim(0, farthest * 1.05)
     axes.set_yscale("log")
-    _plain_log_ticks(axes.yaxis, axes.get_ylim())
+    drawing.plain_log_ticks(axes.yaxis, axes.get_ylim())
     axes.set_xlabel("epochs trained, all trials")
     axes.set_ylabel("best validation error so far (MSE)" + (f",\n{of}" if of else ""))
     axes.grid(True)
@@ -340,7 +168,7 @@ def search_progress(
     return figure
 
 
-@_styled
+@drawing.styled
 def error_over_code_size(
     trials: Mapping[float, Sequence[float]],
     pca: Mapping[float, float],
@@ -365,7 +193,7 @@ def error_over_code_size(
     for size in sizes:
         axes.plot([size] * len(trials[size]), trials[size], ".", color="0.6", zorder=1)
     best = [min(trials[size]) for size in sizes]
-    axes.plot(sizes, best, "o-", color=_COLORS[0], label="autoencoder, best trial")
+    axes.plot(sizes, best, "o-", color=drawing.COLORS[0], label="autoencoder, best trial")
     axes.plot(sorted(pca), [pca[size] for size in sorted(pca)], "s:", color="0.35", label="PCA")
     if bars:
         means = [bars[size][0] for size in sorted(bars)]
@@ -377,7 +205,7 @@ def error_over_code_size(
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axes.set_yscale("log")
-    _plain_log_ticks(axes.yaxis, axes.get_ylim())
+    drawing.plain_log_ticks(axes.yaxis, axes.get_ylim())
     axes.set_xlabel("code size")
     axes.set_ylabel("validation error (MSE)")
     axes.grid(True)
@@ -385,7 +213,7 @@ def error_over_code_size(
     return figure
 
 
-@_styled
+@drawing.styled
 def encoded_space(
     principal: np.ndarray,
     explained: Sequence[float],
@@ -435,35 +263,7 @@ def encoded_space(
     return figure
 
 
-@_styled
-def sampled_images(rows: Sequence[SampleRow]) -> Figure:
-    """Images made in several ways, a row each, with the numbers that each way is judged by.
-
-    Args:
-        rows: top to bottom. A row with fewer images than another leaves its right end empty.
-
-    Raises:
-        ValueError: if there is no row, or the image sizes differ.
-    """
-    if not rows:
-        raise ValueError("sampled_images needs at least one row, received none")
-    shapes = {np.shape(row.images)[1:] for row in rows}
-    if len(shapes) != 1:
-        raise ValueError(f"all rows must have one image shape, received {sorted(shapes)}")
-    most = max(len(row.images) for row in rows)
-    stack = np.ones((len(rows), most, *shapes.pop()), np.float32)
-    for index, row in enumerate(rows):
-        stack[index, : len(row.images)] = row.images
-    table = {
-        name: _aligned([row.numbers.get(name, math.nan) for row in rows])
-        for name in dict.fromkeys(name for row in rows for name in row.numbers)
-    }
-    sheet = _Sheet(left=[row.name for row in rows], table=table)
-    sheet.add(stack, [row.name for row in rows])
-    return sheet.draw()
-
-
-@_styled
+@drawing.styled
 def adversarial_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     """How the two networks of a GAN fared over the epochs.
 
@@ -491,16 +291,22 @@ def adversarial_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     for axes, label, columns in drawn:
         for index, (name, called) in enumerate(columns.items()):
             axes.plot(
-                epochs, history[name], color=_COLORS[index], linestyle=_LINES[index], label=called,
+                epochs,
+                history[name],
+                color=drawing.COLORS[index],
+                linestyle=drawing.LINES[index],
                 marker="o" if len(epochs) == 1 else None,
-            )  # fmt: skip
+                label=called,
+            )
         axes.set_ylabel(label)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=2)
     panels[1].set_ylim(0.0, 1.02)
     if len(measured):
-        panels[2].plot(epochs[measured], distances[measured], "o-", color=_COLORS[0], markersize=3)
+        panels[2].plot(
+            epochs[measured], distances[measured], "o-", color=drawing.COLORS[0], markersize=3
+        )
         panels[2].set_yscale("log")
-        _plain_log_ticks(panels[2].yaxis, panels[2].get_ylim())
+        drawing.plain_log_ticks(panels[2].yaxis, panels[2].get_ylim())
         panels[2].set_ylabel("distance to real images")
         last = measured[-1]
         panels[2].annotate(
@@ -513,7 +319,7 @@ def adversarial_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
-@_styled
+@drawing.styled
 def code_marginals(codes: np.ndarray, samples: Mapping[str, np.ndarray]) -> Figure:
     """Where codes drawn in several ways lie, beside the codes of the training images.
 
@@ -529,8 +335,10 @@ def code_marginals(codes: np.ndarray, samples: Mapping[str, np.ndarray]) -> Figu
         ValueError: if there are no samples or too many, or the shapes do not fit together.
     """
     codes = _thin(np.asarray(codes, float))
-    if not 1 <= len(samples) <= len(_COLORS):
-        raise ValueError(f"samples must be 1 to {len(_COLORS)} sets, received {len(samples)}")
+    if not 1 <= len(samples) <= len(drawing.COLORS):
+        raise ValueError(
+            f"samples must be 1 to {len(drawing.COLORS)} sets, received {len(samples)}"
+        )
     drawn = {name: _thin(np.asarray(values, float)) for name, values in samples.items()}
     for name, values in drawn.items():
         if codes.ndim != 2 or len(codes) < 3 or values.ndim != 2 or not len(values):
@@ -562,14 +370,16 @@ def code_marginals(codes: np.ndarray, samples: Mapping[str, np.ndarray]) -> Figu
         axes = grid.flat[index]
         points = (values - mean) @ plane
         axes.scatter(*training.T, s=3, color="0.72", linewidths=0)
-        axes.scatter(*points.T, s=2, color=_COLORS[index], linewidths=0)
+        axes.scatter(*points.T, s=2, color=drawing.COLORS[index], linewidths=0)
         axes.set_title(_plain(name))
     for index in range(len(samples), grid.size):
         grid.flat[index].set_visible(False)
         grid.flat[index - columns].tick_params(labelbottom=True)  # it is the lowest now
-    upper.supxlabel("principal component 1 of the training codes / code units", fontsize=_FONT_SIZE)
-    upper.supylabel("component 2 / code units", fontsize=_FONT_SIZE)
-    upper.suptitle("training codes (grey) and drawn codes (colour)", fontsize=_FONT_SIZE + 1)
+    upper.supxlabel(
+        "principal component 1 of the training codes / code units", fontsize=drawing.FONT_SIZE
+    )
+    upper.supylabel("component 2 / code units", fontsize=drawing.FONT_SIZE)
+    upper.suptitle("training codes (grey) and drawn codes (colour)", fontsize=drawing.FONT_SIZE + 1)
 
     distances = {name: _nearest(values, codes) for name, values in drawn.items()}
     own = _nearest(codes, codes, skip_self=True)
@@ -582,190 +392,20 @@ def code_marginals(codes: np.ndarray, samples: Mapping[str, np.ndarray]) -> Figu
     )  # fmt: skip
     for index, (name, values) in enumerate(distances.items()):
         axes.hist(
-            values, bins, weights=np.full(len(values), 100.0 / len(values)), histtype="step",
-            color=_COLORS[index], linestyle=_LINES[index], linewidth=1.3, label=_plain(name),
-        )  # fmt: skip
+            values,
+            bins,
+            weights=np.full(len(values), 100.0 / len(values)),
+            histtype="step",
+            color=drawing.COLORS[index],
+            linestyle=drawing.LINES[index],
+            linewidth=1.3,
+            label=_plain(name),
+        )
     axes.set_xlim(0.0, most or 1.0)
     axes.set_xlabel("distance to the nearest training code / code units")
     axes.set_ylabel("codes / % in each bin")
     lower.legend(loc="outside upper center", ncols=2 if len(samples) <= 3 else 3)
     return figure
-
-
-class _Sheet:
-    """Rows of images with names at their left, laid out in whole pixels at `_DPI`."""
-
-    def __init__(
-        self,
-        left: Sequence[str],
-        *,
-        right_inches: float = 0.1,
-        table: Mapping[str, Sequence[str]] | None = None,
-    ) -> None:
-        self._left = max(_text_inches(text) for text in [*left, "gain"]) + 0.2
-        self._table = dict(table or {})
-        self._widths = [
-            max(_text_inches(text) for text in [name, *values]) + 0.18
-            for name, values in self._table.items()
-        ]
-        self._right = right_inches + sum(self._widths)
-        self._blocks: list[dict[str, Any]] = []
-
-    def add(
-        self,
-        rows: np.ndarray,
-        names: Sequence[str],
-        *,
-        title: str | None = None,
-        columns: Sequence[str] | None = None,
-        footer: Sequence[str] | None = None,
-        footer_name: str = "",
-        holes: np.ndarray | None = None,
-        gap_below_first: bool = False,
-    ) -> None:
-        """Adds a block of rows, (rows, columns, height, width, channels) in [0, 1]."""
-        if rows.ndim != 5 or rows.shape[-1] not in (1, 3) or not rows.size:
-            raise ValueError(
-                "images must be (k, height, width, channels) with 1 or 3 channels, received "
-                f"{rows.shape[1:]}"
-            )
-        height, width = rows.shape[2:4]
-        scale = max(1, round(_CELL_INCHES * _DPI / max(height, width)))
-        texts = [*(columns or []), *(footer or [])]
-        widest = max((_text_inches(text, _FONT_SIZE - 1) for text in texts), default=0.0)
-        needed = math.ceil((widest + 0.08) * _DPI / scale)  # image pixels, of the widest text
-        self._blocks.append(
-            {
-                "rows": rows, "names": names, "title": title, "columns": columns,
-                "footer": footer, "footer_name": footer_name, "holes": holes,
-                "scale": scale,
-                "gap": max(1, math.ceil(4 / scale)),  # about four pixels, in image pixels
-                # Columns move apart where a text needs more room than its image.
-                "gap_x": max(math.ceil(4 / scale), needed - width),
-                "gap_first": math.ceil(12 / scale) if gap_below_first else 0,
-            }
-        )  # fmt: skip
-
-    def draw(self) -> Figure:
-        """The figure with all blocks, one below the other."""
-        places = []
-        top, widest = 0.08, 0.0
-        for block in self._blocks:
-            montage = _montage(block["rows"], block["gap"], block["gap_x"], block["gap_first"])
-            size = np.array(montage.shape[:2]) * block["scale"] / _DPI  # inches
-            top += 0.27 if block["title"] is not None else 0.0
-            top += 0.2 if block["columns"] is not None or self._table else 0.0
-            places.append((montage, size, top))
-            top += size[0] + (0.22 if block["footer"] is not None else 0.0) + 0.1
-            widest = max(widest, size[1])
-        titles = [_text_inches(block["title"] or "", weight="bold") for block in self._blocks]
-        width = self._left + max(widest + self._right, max(titles) + 0.1)
-        width, height = (math.ceil(side * _DPI) / _DPI for side in (width, top))
-        figure = Figure(figsize=(width, height))
-        for block, (montage, size, start) in zip(self._blocks, places, strict=True):
-            box = (
-                round(self._left * _DPI) / (width * _DPI),
-                1.0 - round((start + size[0]) * _DPI) / (height * _DPI),
-                size[1] / width,
-                size[0] / height,
-            )
-            self._draw_block(figure.add_axes(box), block, montage)
-        return figure
-
-    def _draw_block(self, axes: Any, block: Mapping[str, Any], montage: np.ndarray) -> None:
-        axes.imshow(montage, interpolation="nearest", vmin=0.0, vmax=1.0, aspect="auto")
-        axes.set_axis_off()
-        num_rows, num_columns, height, width = block["rows"].shape[:4]
-        tops = [_offset(row, height, block["gap"], block["gap_first"]) for row in range(num_rows)]
-        lefts = [_offset(column, width, block["gap_x"]) for column in range(num_columns)]
-        middles = [left + (width - 1) / 2 for left in lefts]
-        points: dict[str, Any] = {
-            "textcoords": "offset points", "annotation_clip": False, "parse_math": False,
-        }  # fmt: skip
-        for name, row_top in zip(block["names"], tops, strict=True):
-            axes.annotate(
-                name, (-0.5, row_top + (height - 1) / 2), (-6, 0), ha="right", va="center", **points
-            )
-        if block["title"] is not None:
-            axes.annotate(
-                block["title"], (-0.5, -0.5), (0, 5), ha="left", va="bottom", weight="bold",
-                **points,
-            )  # fmt: skip
-        small = _FONT_SIZE - 1
-        for text, middle in zip(block["columns"] or [], middles, strict=False):
-            axes.annotate(
-                text, (middle, -0.5), (0, 3), ha="center", va="bottom", fontsize=small, **points
-            )
-        bottom = len(montage) - 0.5
-        if block["footer"] is not None:
-            axes.annotate(
-                block["footer_name"], (-0.5, bottom), (-6, -3), ha="right", va="top", **points
-            )
-        for text, middle in zip(block["footer"] or [], middles, strict=False):
-            axes.annotate(
-                text, (middle, bottom), (0, -3), ha="center", va="top", fontsize=small, **points
-            )
-        right = montage.shape[1] - 0.5
-        offset = 0.0
-        for (name, values), inches in zip(self._table.items(), self._widths, strict=True):
-            offset += inches * 72
-            axes.annotate(name, (right, -0.5), (offset, 3), ha="right", va="bottom", **points)
-            for text, row_top in zip(values, tops, strict=True):
-                axes.annotate(
-                    text, (right, row_top + (height - 1) / 2), (offset, 0), ha="right",
-                    va="center", **points,
-                )  # fmt: skip
-        if block["holes"] is not None:
-            for mask, left in zip(np.asarray(block["holes"]), lefts, strict=True):
-                _outline(axes, mask[..., 0] == 0, left, tops[0])
-
-
-def _outline(axes: Any, hole: np.ndarray, left: int, top: int) -> None:
-    """A thin frame around the hole, (height, width) bool, of the image at (left, top)."""
-    rows, columns = np.flatnonzero(hole.any(axis=1)), np.flatnonzero(hole.any(axis=0))
-    if len(rows):
-        axes.add_patch(
-            patches.Rectangle(
-                (left + columns[0] - 0.5, top + rows[0] - 0.5),
-                columns[-1] - columns[0] + 1,
-                rows[-1] - rows[0] + 1,
-                fill=False,
-                edgecolor="#E69F00",  # seen on black, on white, and in grey
-                linewidth=0.9,
-            )
-        )
-
-
-def _offset(index: int, side: int, gap: int, gap_first: int = 0) -> int:
-    """Where the image of this index begins, in image pixels."""
-    return index * (side + gap) + (gap_first if index else 0)
-
-
-def _montage(rows: np.ndarray, gap: int, gap_x: int, gap_first: int) -> np.ndarray:
-    """One picture, float (height, width, 3), of images set apart by white gaps."""
-    num_rows, num_columns, height, width = rows.shape[:4]
-    picture = np.ones(
-        (
-            _offset(num_rows - 1, height, gap, gap_first) + height,
-            _offset(num_columns - 1, width, gap_x) + width,
-            3,
-        )
-    )
-    for row in range(num_rows):
-        for column in range(num_columns):
-            top = _offset(row, height, gap, gap_first)
-            left = _offset(column, width, gap_x)
-            picture[top : top + height, left : left + width] = rows[row, column]
-    return np.clip(picture, 0.0, 1.0)
-
-
-def _text_inches(text: str, size: float = _FONT_SIZE, weight: str = "normal") -> float:
-    """Width of a line of text."""
-    if not text.strip():
-        return 0.0
-    font = font_manager.FontProperties(weight=weight)
-    path = textpath.TextPath((0, 0), text.replace("$", "S"), size=size, prop=font)
-    return path.get_extents().width / 72
 
 
 def _plain(text: str) -> str:
@@ -775,23 +415,6 @@ def _plain(text: str) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _aligned(values: Sequence[float]) -> list[str]:
-    """Numbers with as many decimals as their column needs; a dash for NaN."""
-    finite = [abs(value) for value in values if math.isfinite(value)]
-    decimals = 1 if max(finite, default=0.0) >= 100.0 else 2
-    return ["\N{EN DASH}" if math.isnan(value) else f"{value:.{decimals}f}" for value in values]
-
-
-def _plain_log_ticks(axis: Any, limits: tuple[float, float]) -> None:
-    """Ticks such as 0.005 that are neither too many nor too few for the limits."""
-    decades = math.log10(limits[1] / limits[0])
-    steps = (1.0, 2.0, 5.0) if decades > 0.7 else tuple(1.0 + 0.5 * step for step in range(18))
-    steps = (1.0,) if decades > 2.5 else steps
-    axis.set_major_locator(ticker.LogLocator(subs=steps))
-    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(ticker.NullLocator())
 
 
 def _scatter(
@@ -804,7 +427,7 @@ def _scatter(
     axes.set_xticks([])
     axes.set_yticks([])
     if labels is None:
-        axes.scatter(*points.T, s=size, color=_COLORS[0], alpha=0.6, linewidths=0)
+        axes.scatter(*points.T, s=size, color=drawing.COLORS[0], alpha=0.6, linewidths=0)
         return
     classes = np.unique(labels)
     many = max(len(classes), int(classes.max()) + 1)
@@ -819,7 +442,7 @@ def _scatter(
     span = np.where(high > low, high - low, 1.0)
     medians = np.array([np.median(points[labels == label], axis=0) for label in classes])
     names = [str(label) if class_names is None else class_names[label] for label in classes]
-    font = _FONT_SIZE + (1.0 if len(classes) <= 10 else -1.0 if len(classes) <= 30 else -3.0)
+    font = drawing.FONT_SIZE + (1.0 if len(classes) <= 10 else -1.0 if len(classes) <= 30 else -3.0)
     places = _apart((medians - low) / span, names, font)
     for name, place, color in zip(names, places, colors, strict=True):
         axes.text(
@@ -834,7 +457,9 @@ def _apart(places: np.ndarray, names: Sequence[str], font: float) -> np.ndarray:
     places = places.copy()
     panel = np.array([3.3, 3.0])  # inches, about
     half = (
-        np.array([[_text_inches(name, font, "bold") + 0.06, font / 72 + 0.02] for name in names])
+        np.array(
+            [[drawing.text_inches(name, font, "bold") + 0.06, font / 72 + 0.02] for name in names]
+        )
         / 2
     )
     half = half / panel

@@ -16,12 +16,14 @@ from kerasunsup import (
     config,
     corruption,
     data,
+    drawing,
     figures,
     images,
     judge,
     latent,
     metrics,
     runs,
+    sheets,
     training,
 )
 
@@ -42,10 +44,10 @@ class Bench:
     tensorboard: board.Board
     test_images: np.ndarray  # float32 (num_test, height, width, channels)
 
-    def show(self, name: str, figure: figures.Figure, text: str) -> None:
+    def show(self, name: str, figure: drawing.Figure, text: str) -> None:
         """Puts one figure into the run folder and into TensorBoard."""
-        self.run.write_figure(name, figures.to_png(figure))
-        self.tensorboard.figure(name, figures.to_pixels(figure), text=text)
+        self.run.write_figure(name, drawing.to_png(figure))
+        self.tensorboard.figure(name, drawing.to_pixels(figure), text=text)
 
     def apply(self, inputs: np.ndarray) -> np.ndarray:
         """The model's output for a batch of any size, float32."""
@@ -140,7 +142,7 @@ def reconstruction(bench: Bench, fitted: training.Fitted) -> dict[str, float]:
 def draw_snapshots(bench: Bench, snapshots: callbacks.Snapshots) -> None:
     """The reconstruction of one image of each class while training (the study's figure 2)."""
     indices = example_indices(bench.splits)
-    figure = figures.reconstructions_over_epochs(
+    figure = sheets.reconstructions_over_epochs(
         bench.test_images[indices],
         np.stack(snapshots.outputs),
         snapshots.epochs,
@@ -174,7 +176,7 @@ def restoration(bench: Bench) -> dict[str, float]:
     blocks = [_block(bench, "noise", sigma), _block(bench, "crop", hole)]
     bench.show(
         "restorations",
-        figures.restorations(blocks),
+        sheets.restorations(blocks),
         "Corrupted test images, the model's answer, the original; gain of PSNR in dB.",
     )
     return numbers
@@ -214,7 +216,7 @@ def _restored(bench: Bench, kind: str, strength: float) -> dict[str, float]:
     return dict(zip(_RESTORED, values, strict=True))
 
 
-def _block(bench: Bench, kind: str, strength: float) -> figures.Restoration:
+def _block(bench: Bench, kind: str, strength: float) -> sheets.Restoration:
     originals = bench.test_images[example_indices(bench.splits)]
     corrupted = _corrupted(bench, kind, strength, originals)
     restored = bench.apply(corrupted)
@@ -223,11 +225,11 @@ def _block(bench: Bench, kind: str, strength: float) -> figures.Restoration:
     )
     if kind == "noise":
         title = f"Gaussian noise, standard deviation {strength:g}"
-        return figures.Restoration(title, corrupted, restored, originals, gains)
+        return sheets.Restoration(title, corrupted, restored, originals, gains)
     seed = np.array([bench.settings.seed, round(strength * 1000)], np.int32)
     mask = corruption.hole_mask(originals, int(strength), seed).numpy()
     title = f"hole of {strength:g} x {strength:g} pixels (outlined)"
-    return figures.Restoration(title, corrupted, restored, originals, gains, mask)
+    return sheets.Restoration(title, corrupted, restored, originals, gains, mask)
 
 
 def encoded_space(bench: Bench) -> dict[str, float]:
@@ -301,12 +303,12 @@ def sampling(bench: Bench) -> dict[str, float]:
     for name, shown_name, pictures, shown in sets:
         found = network.compare(pictures, reference_features)
         numbers |= {f"{name}/{key}": value for key, value in found.items()}
-        rows.append(figures.SampleRow(shown_name, shown[:_SHOWN], judge.columns(found)))
+        rows.append(sheets.SampleRow(shown_name, shown[:_SHOWN], judge.columns(found)))
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
     bench.show(
         "samples",
-        figures.sampled_images(rows),
+        sheets.sampled_images(rows),
         "Images decoded from drawn codes; distance to real images, score, precision, recall.",
     )
     bench.show(

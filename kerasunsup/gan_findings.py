@@ -15,12 +15,14 @@ from kerasunsup import (
     callbacks,
     config,
     data,
+    drawing,
     figures,
     gan_model,
     images,
     judge,
     metrics,
     runs,
+    sheets,
     training,
 )
 
@@ -171,10 +173,10 @@ class Bench:
     judge: judge.Judge
     tensorboard: board.Board
 
-    def show(self, name: str, figure: figures.Figure, text: str) -> None:
+    def show(self, name: str, figure: drawing.Figure, text: str) -> None:
         """Puts one figure into the run folder and into TensorBoard."""
-        self.run.write_figure(name, figures.to_png(figure))
-        self.tensorboard.figure(name, figures.to_pixels(figure), text=text)
+        self.run.write_figure(name, drawing.to_png(figure))
+        self.tensorboard.figure(name, drawing.to_pixels(figure), text=text)
 
 
 def report(
@@ -213,12 +215,12 @@ def report(
 def draw_history(bench: Bench, fitted: training.Fitted, samples: callbacks.Snapshots) -> None:
     """Samples of one fixed noise over the epochs (the study's figures 6 and 7), and the curves."""
     rows = [
-        figures.SampleRow(f"epoch {epoch}", output, {})
+        sheets.SampleRow(f"epoch {epoch}", output, {})
         for epoch, output in zip(samples.epochs, samples.outputs, strict=True)
     ]
     text = "Samples of the same noise after some epochs."
     for name, shown in (("samples_first_epochs", rows[:4]), ("samples_last_epochs", rows[-4:])):
-        bench.show(name, figures.sampled_images(shown), text)
+        bench.show(name, sheets.sampled_images(shown), text)
     bench.show(
         "adversarial_curves",
         figures.adversarial_curves(fitted.history),
@@ -254,9 +256,9 @@ def comparisons(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
         numbers["judge/accuracy"] = bench.judge.test_accuracy
     bench.show(
         "comparison",
-        figures.sampled_images(
+        sheets.sampled_images(
             [
-                figures.SampleRow(name, shown[:SHOWN], judge.columns(found))
+                sheets.SampleRow(name, shown[:SHOWN], judge.columns(found))
                 for name, (shown, found) in rows.items()
             ]
         ),
@@ -290,12 +292,12 @@ def copies(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
     closest = np.argsort(distances)[:SHOWN]
     bench.show(
         "nearest_training_images",
-        figures.sampled_images(
+        sheets.sampled_images(
             [
-                figures.SampleRow("samples", samples[:SHOWN], {}),
-                figures.SampleRow("nearest in training", train[positions[:SHOWN]], {}),
-                figures.SampleRow("closest samples", samples[closest], {}),
-                figures.SampleRow("nearest in training", train[positions[closest]], {}),
+                sheets.SampleRow("samples", samples[:SHOWN], {}),
+                sheets.SampleRow("nearest in training", train[positions[:SHOWN]], {}),
+                sheets.SampleRow("closest samples", samples[closest], {}),
+                sheets.SampleRow("nearest in training", train[positions[closest]], {}),
             ]
         ),
         "Samples and the training images nearest to them in pixels; then the closest pairs.",
@@ -310,12 +312,12 @@ def draw_walks(bench: Bench) -> None:
     """Samples on the way from one noise to another."""
     ends = noise(bench.settings, 2 * _WALKS)
     rows = [
-        figures.SampleRow(
+        sheets.SampleRow(
             f"walk {number}", generate(bench.gan.averaged_generator, walk(*pair, _WALK_STEPS)), {}
         )
         for number, pair in enumerate(zip(ends[::2], ends[1::2], strict=True), start=1)
     ]
-    bench.show("noise_walks", figures.sampled_images(rows), "From one noise to another.")
+    bench.show("noise_walks", sheets.sampled_images(rows), "From one noise to another.")
 
 
 def walk(first: np.ndarray, second: np.ndarray, steps: int) -> np.ndarray:

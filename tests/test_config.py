@@ -434,7 +434,7 @@ def test_command_answers_a_wrong_argument_with_status_2(
 def test_help_and_wrong_arguments_answer_without_tensorflow(tmp_path):
     program = """
 import contextlib, sys
-from kerasunsup import __main__, ae, figures, images, runs
+from kerasunsup import __main__, ae, figures, gan, images, runs, sheets
 statuses = []
 for arguments in (["--help"], ["--epochs", "many"], ["--epochs", "0"], ["--config", "missing"]):
     try:

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.backends import backend_agg
 from PIL import Image
 
-from kerasunsup import figures
+from kerasunsup import drawing, figures, sheets
 
 RANDOM = np.random.default_rng(0)
 LONG_NAMES = ["T-shirt/top", "an ankle boot that has a long name", "$5", "x_1", "Ω", "6", "7"]
@@ -25,7 +25,7 @@ def _curve(num_epochs=30, **options):
 
 
 def _reconstructions(num_images=10, side=28, channels=1, num_snapshots=4, **options):
-    return figures.reconstructions_over_epochs(
+    return sheets.reconstructions_over_epochs(
         _images(num_images, side, side, channels),
         _images(num_snapshots, num_images, side, side, channels),
         list(range(2, 2 * num_snapshots + 2, 2)),
@@ -38,7 +38,7 @@ def _restoration(num_images=5, side=28, channels=1, holes=True, title="hole of 8
     mask = np.ones((num_images, side, side, 1), np.float32)
     mask[:, :3, 2:5] = 0.0
     gains = np.linspace(-12.3, 9.0, num_images)
-    return figures.Restoration(title, images * mask, images, images, gains, mask if holes else None)
+    return sheets.Restoration(title, images * mask, images, images, gains, mask if holes else None)
 
 
 def _sweep(size=5):
@@ -61,7 +61,7 @@ def _space(num_codes=200, num_classes=10, names=None, labelled=True, dim=2):
 def _rows(channels=1, num_images=12, side=28):
     names = ["real images", "random integers", "a mixture of 100 Gaussians"]
     return [
-        figures.SampleRow(
+        sheets.SampleRow(
             name,
             _images(num_images - index, side, side, channels),
             {"distance": 1438.2 / (index + 1), "score": 9.8, "recall": float("nan")},
@@ -100,10 +100,8 @@ FIGURES = {
     "reconstructions_long_labels": lambda: _reconstructions(7, column_labels=LONG_NAMES),
     "reconstructions_colour": lambda: _reconstructions(12, 128, 3),
     "reconstructions_one": lambda: _reconstructions(1, 8, 3, 1),
-    "restorations": lambda: figures.restorations([_restoration(), _restoration(holes=False)]),
-    "restorations_one_colour": lambda: figures.restorations(
-        [_restoration(1, 8, 3, title="x" * 60)]
-    ),
+    "restorations": lambda: sheets.restorations([_restoration(), _restoration(holes=False)]),
+    "restorations_one_colour": lambda: sheets.restorations([_restoration(1, 8, 3, title="x" * 60)]),
     "sweep": _sweep,
     "space": lambda: _space(names=[str(i) for i in range(10)]),
     "space_long_names": lambda: _space(num_classes=7, names=LONG_NAMES),
@@ -112,8 +110,8 @@ FIGURES = {
     "space_many_classes": lambda: _space(num_classes=45),
     "space_fifteen_classes": lambda: _space(num_classes=15),
     "space_one_dimension": lambda: _space(dim=1),
-    "samples": lambda: figures.sampled_images(_rows()),
-    "samples_colour": lambda: figures.sampled_images(_rows(3, 16, 32)),
+    "samples": lambda: sheets.sampled_images(_rows()),
+    "samples_colour": lambda: sheets.sampled_images(_rows(3, 16, 32)),
     "marginals": _marginals,
     "marginals_one_dimension": lambda: _marginals(dim=1, num_samples=1),
     "marginals_five": lambda: _marginals(num_samples=5),
@@ -124,7 +122,7 @@ FIGURES = {
 @pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
 def test_nothing_lies_outside_the_canvas_and_the_png_decodes(make):
     figure = make()
-    picture = Image.open(io.BytesIO(figures.to_png(figure, dpi=80)))
+    picture = Image.open(io.BytesIO(drawing.to_png(figure, dpi=80)))
     assert picture.format == "PNG"
     width, height = figure.get_size_inches()
     assert picture.size == pytest.approx((width * 80, height * 80), abs=1)
@@ -139,17 +137,17 @@ def test_nothing_lies_outside_the_canvas_and_the_png_decodes(make):
 
 def test_pixels_are_those_of_the_size_asked_for_and_the_figure_stays_as_it_was():
     figure = _curve()
-    before = figures.to_png(figure)
-    pixels = figures.to_pixels(figure, dpi=50)
+    before = drawing.to_png(figure)
+    pixels = drawing.to_pixels(figure, dpi=50)
     assert pixels.shape == (175, 260, 3)
     assert pixels.dtype == np.uint8
     assert (pixels[0, 0] == 255).all()
-    assert figures.to_png(figure) == before
+    assert drawing.to_png(figure) == before
 
 
 def test_nothing_global_is_changed_and_pyplot_and_tensorflow_stay_out():
     before = dict(matplotlib.rcParams)
-    figures.to_png(_sweep())
+    drawing.to_png(_sweep())
     assert dict(matplotlib.rcParams) == before
     code = (
         "import sys; from kerasunsup import figures; "
@@ -162,9 +160,9 @@ def test_nothing_global_is_changed_and_pyplot_and_tensorflow_stay_out():
 
 
 def test_a_users_own_settings_do_not_matter():
-    expected = figures.to_png(_curve())
+    expected = drawing.to_png(_curve())
     with matplotlib.rc_context({"font.size": 30, "savefig.bbox": "tight", "axes.grid": True}):
-        assert figures.to_png(_curve()) == expected
+        assert drawing.to_png(_curve()) == expected
 
 
 def _texts(figure):
@@ -174,8 +172,8 @@ def _texts(figure):
 def test_image_pixels_arrive_unblurred_in_whole_multiples():
     originals = np.zeros((2, 28, 28, 1), np.float32)
     originals[:, ::2] = 1.0
-    pixels = figures.to_pixels(
-        figures.reconstructions_over_epochs(originals, originals[None], [2]), dpi=150
+    pixels = drawing.to_pixels(
+        sheets.reconstructions_over_epochs(originals, originals[None], [2]), dpi=150
     )
     stripes = pixels[:, -60, 0]  # a column through the last image
     runs = np.diff(np.flatnonzero(np.diff(stripes.astype(int)) != 0))
@@ -191,7 +189,7 @@ def test_many_snapshots_are_thinned_with_the_first_and_last_kept():
 
 
 def test_gains_are_printed_and_holes_outlined():
-    figure = figures.restorations([_restoration(3), _restoration(3, holes=False)])
+    figure = sheets.restorations([_restoration(3), _restoration(3, holes=False)])
     texts = _texts(figure)
     assert texts.count("+9.0 dB") == 2
     assert texts.count("\N{MINUS SIGN}12.3 dB") == 2
@@ -207,7 +205,7 @@ def test_psnr_of_uncorrupted_input_is_left_out_of_the_sweep():
 
 
 def test_the_table_of_samples_aligns_decimals_and_shows_a_dash_for_nan():
-    texts = _texts(figures.sampled_images(_rows()))
+    texts = _texts(sheets.sampled_images(_rows()))
     assert {"distance", "score", "recall", "1438.2", "719.1", "9.80"} <= set(texts)
     assert texts.count("\N{EN DASH}") == 3
 
@@ -242,28 +240,28 @@ def test_class_names_do_not_cover_each_other():
         (lambda: _reconstructions(3, 8, 2), "channels"),
         (lambda: _reconstructions(3, column_labels=["a"]), "labels"),
         (
-            lambda: figures.reconstructions_over_epochs(
+            lambda: sheets.reconstructions_over_epochs(
                 _images(2, 8, 8, 1), _images(2, 8, 8, 1), [1, 2]
             ),
             "snapshots",
         ),
         (
-            lambda: figures.reconstructions_over_epochs(
+            lambda: sheets.reconstructions_over_epochs(
                 _images(2, 8, 8, 1), _images(1, 2, 8, 8, 1), [1, 2]
             ),
             "2 epochs",
         ),
-        (lambda: figures.restorations([]), "at least one"),
+        (lambda: sheets.restorations([]), "at least one"),
         (
-            lambda: figures.restorations(
-                [figures.Restoration("a", *[_images(2, 8, 8, 1)] * 3, np.zeros(3))]
+            lambda: sheets.restorations(
+                [sheets.Restoration("a", *[_images(2, 8, 8, 1)] * 3, np.zeros(3))]
             ),
             "3 gains",
         ),
         (
-            lambda: figures.restorations(
+            lambda: sheets.restorations(
                 [
-                    figures.Restoration(
+                    sheets.Restoration(
                         "a", _images(1, 8, 8, 1), *[_images(2, 8, 8, 1)] * 2, np.zeros(2)
                     )
                 ]
@@ -282,8 +280,8 @@ def test_class_names_do_not_cover_each_other():
             ),
             "labels",
         ),
-        (lambda: figures.sampled_images([]), "at least one"),
-        (lambda: figures.sampled_images([*_rows(1), *_rows(3)]), "one image shape"),
+        (lambda: sheets.sampled_images([]), "at least one"),
+        (lambda: sheets.sampled_images([*_rows(1), *_rows(3)]), "one image shape"),
         (lambda: _marginals(num_samples=7), "1 to 6"),
         (lambda: figures.code_marginals(np.zeros((5, 2)), {"a": np.zeros((5, 3))}), "dimensions"),
         (lambda: figures.code_marginals(np.zeros((1, 2)), {"a": np.zeros((5, 2))}), "rows or more"),
@@ -315,7 +313,7 @@ def test_error_over_code_size_shows_the_best_of_each_size_beside_pca():
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     assert lines["autoencoder, best trial"].get_ydata().tolist() == [0.008, 0.005]
     assert lines["PCA"].get_xdata().tolist() == [16, 32, 64]
-    assert len(figures.to_png(figure)) > 1000
+    assert len(drawing.to_png(figure)) > 1000
     with pytest.raises(ValueError, match="at least one trial"):
         figures.error_over_code_size({}, {})
 

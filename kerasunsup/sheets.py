@@ -1,0 +1,322 @@
+"""Rows of images with their names and numbers beside them, as `matplotlib.figure.Figure`.
+
+Images are float32 (..., height, width, channels) in [0, 1] with one or three channels; values
+outside are clipped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import patches
+from matplotlib.figure import Figure
+
+from kerasunsup import drawing
+
+_CELL_INCHES = 0.56  # side of one image, about
+_MOST_ROWS = 26  # of reconstructions; more make a picture taller than a page can show
+
+
+@dataclasses.dataclass(frozen=True)
+class Restoration:
+    """One block of `restorations`: the same images corrupted, restored and as they were."""
+
+    title: str
+    corrupted: np.ndarray  # (k, height, width, channels), float32 in [0, 1]
+    restored: np.ndarray  # the same shape
+    originals: np.ndarray  # the same shape
+    gains_db: np.ndarray  # (k,), PSNR of the restored less that of the corrupted, in dB
+    holes: np.ndarray | None = None  # (k, height, width, 1), 0 in the hole; outlined
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleRow:
+    """One row of `sampled_images`: images made in one way, and the numbers of that way."""
+
+    name: str
+    images: np.ndarray  # (k, height, width, channels), float32 in [0, 1]
+    numbers: Mapping[str, float]  # column header -> value; NaN or a missing one shows a dash
+
+
+@drawing.styled
+def reconstructions_over_epochs(
+    originals: np.ndarray,
+    snapshots: np.ndarray,
+    epochs: Sequence[int],
+    *,
+    column_labels: Sequence[str] | None = None,
+) -> Figure:
+    """How the reconstructions of the same images changed while training.
+
+    Args:
+        originals: (k, height, width, channels), float32 in [0, 1]; the top row.
+        snapshots: (s, k, height, width, channels), float32 in [0, 1]; a row each. Of more than 25,
+            25 evenly spaced ones are shown, the first and the last among them.
+        epochs: (s,), the epoch of each snapshot.
+        column_labels: (k,), printed above the columns.
+
+    Raises:
+        ValueError: if the shapes do not fit together.
+    """
+    originals, snapshots = np.asarray(originals), np.asarray(snapshots)
+    if snapshots.ndim != 5 or snapshots.shape[1:] != originals.shape or not len(snapshots):
+        raise ValueError(
+            "snapshots must be (s, k, height, width, channels) of originals "
+            f"(k, height, width, channels), received {snapshots.shape} and {originals.shape}"
+        )
+    if len(epochs) != len(snapshots):
+        raise ValueError(f"received {len(epochs)} epochs for {len(snapshots)} snapshots")
+    if column_labels is not None and len(column_labels) != len(originals):
+        raise ValueError(f"received {len(column_labels)} labels for {len(originals)} columns")
+    most = _MOST_ROWS - 1
+    shown = np.unique(np.linspace(0, len(epochs) - 1, min(most, len(epochs))).round().astype(int))
+    rows = np.concatenate([originals[None], snapshots[shown]])
+    names = ["original"] + [f"epoch {epochs[index]}" for index in shown]
+    sheet = _Sheet(left=names, right_inches=0.1)
+    sheet.add(rows, names, columns=column_labels, gap_below_first=True)
+    return sheet.draw()
+
+
+@drawing.styled
+def restorations(blocks: Sequence[Restoration]) -> Figure:
+    """Corrupted, restored and original images, with the gain of each in dB.
+
+    Args:
+        blocks: one a kind of corruption; each is three rows under its title.
+
+    Raises:
+        ValueError: if there is no block, or the shapes of one do not fit together.
+    """
+    if not blocks:
+        raise ValueError("restorations needs at least one block, received none")
+    names = ["input", "restored", "original"]
+    sheet = _Sheet(left=names, right_inches=0.1)
+    for block in blocks:
+        rows = [np.asarray(part) for part in (block.corrupted, block.restored, block.originals)]
+        if not rows[0].shape == rows[1].shape == rows[2].shape:
+            raise ValueError(
+                f"{block.title}: corrupted, restored and originals must have one shape, received "
+                + ", ".join(str(part.shape) for part in rows)
+            )
+        if len(block.gains_db) != len(rows[0]):
+            raise ValueError(
+                f"{block.title}: received {len(block.gains_db)} gains for {len(rows[0])} images"
+            )
+        gains = [f"{gain:+.1f} dB".replace("-", "\N{MINUS SIGN}") for gain in block.gains_db]
+        sheet.add(
+            np.stack(rows), names, title=block.title, footer=gains, footer_name="gain",
+            holes=block.holes,
+        )  # fmt: skip
+    return sheet.draw()
+
+
+@drawing.styled
+def sampled_images(rows: Sequence[SampleRow]) -> Figure:
+    """Images made in several ways, a row each, with the numbers that each way is judged by.
+
+    Args:
+        rows: top to bottom. A row with fewer images than another leaves its right end empty.
+
+    Raises:
+        ValueError: if there is no row, or the image sizes differ.
+    """
+    if not rows:
+        raise ValueError("sampled_images needs at least one row, received none")
+    shapes = {np.shape(row.images)[1:] for row in rows}
+    if len(shapes) != 1:
+        raise ValueError(f"all rows must have one image shape, received {sorted(shapes)}")
+    most = max(len(row.images) for row in rows)
+    stack = np.ones((len(rows), most, *shapes.pop()), np.float32)
+    for index, row in enumerate(rows):
+        stack[index, : len(row.images)] = row.images
+    table = {
+        name: _aligned([row.numbers.get(name, math.nan) for row in rows])
+        for name in dict.fromkeys(name for row in rows for name in row.numbers)
+    }
+    sheet = _Sheet(left=[row.name for row in rows], table=table)
+    sheet.add(stack, [row.name for row in rows])
+    return sheet.draw()
+
+
+class _Sheet:
+    """Rows of images with names at their left, laid out in whole pixels at `drawing.DPI`."""
+
+    def __init__(
+        self,
+        left: Sequence[str],
+        *,
+        right_inches: float = 0.1,
+        table: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self._left = max(drawing.text_inches(text) for text in [*left, "gain"]) + 0.2
+        self._table = dict(table or {})
+        self._widths = [
+            max(drawing.text_inches(text) for text in [name, *values]) + 0.18
+            for name, values in self._table.items()
+        ]
+        self._right = right_inches + sum(self._widths)
+        self._blocks: list[dict[str, Any]] = []
+
+    def add(
+        self,
+        rows: np.ndarray,
+        names: Sequence[str],
+        *,
+        title: str | None = None,
+        columns: Sequence[str] | None = None,
+        footer: Sequence[str] | None = None,
+        footer_name: str = "",
+        holes: np.ndarray | None = None,
+        gap_below_first: bool = False,
+    ) -> None:
+        """Adds a block of rows, (rows, columns, height, width, channels) in [0, 1]."""
+        if rows.ndim != 5 or rows.shape[-1] not in (1, 3) or not rows.size:
+            raise ValueError(
+                "images must be (k, height, width, channels) with 1 or 3 channels, received "
+                f"{rows.shape[1:]}"
+            )
+        height, width = rows.shape[2:4]
+        scale = max(1, round(_CELL_INCHES * drawing.DPI / max(height, width)))
+        texts = [*(columns or []), *(footer or [])]
+        widest = max(
+            (drawing.text_inches(text, drawing.FONT_SIZE - 1) for text in texts), default=0.0
+        )
+        needed = math.ceil(
+            (widest + 0.08) * drawing.DPI / scale
+        )  # image pixels, of the widest text
+        self._blocks.append(
+            {
+                "rows": rows, "names": names, "title": title, "columns": columns,
+                "footer": footer, "footer_name": footer_name, "holes": holes,
+                "scale": scale,
+                "gap": max(1, math.ceil(4 / scale)),  # about four pixels, in image pixels
+                # Columns move apart where a text needs more room than its image.
+                "gap_x": max(math.ceil(4 / scale), needed - width),
+                "gap_first": math.ceil(12 / scale) if gap_below_first else 0,
+            }
+        )  # fmt: skip
+
+    def draw(self) -> Figure:
+        """The figure with all blocks, one below the other."""
+        places = []
+        top, widest = 0.08, 0.0
+        for block in self._blocks:
+            montage = _montage(block["rows"], block["gap"], block["gap_x"], block["gap_first"])
+            size = np.array(montage.shape[:2]) * block["scale"] / drawing.DPI  # inches
+            top += 0.27 if block["title"] is not None else 0.0
+            top += 0.2 if block["columns"] is not None or self._table else 0.0
+            places.append((montage, size, top))
+            top += size[0] + (0.22 if block["footer"] is not None else 0.0) + 0.1
+            widest = max(widest, size[1])
+        titles = [
+            drawing.text_inches(block["title"] or "", weight="bold") for block in self._blocks
+        ]
+        width = self._left + max(widest + self._right, max(titles) + 0.1)
+        width, height = (math.ceil(side * drawing.DPI) / drawing.DPI for side in (width, top))
+        figure = Figure(figsize=(width, height))
+        for block, (montage, size, start) in zip(self._blocks, places, strict=True):
+            box = (
+                round(self._left * drawing.DPI) / (width * drawing.DPI),
+                1.0 - round((start + size[0]) * drawing.DPI) / (height * drawing.DPI),
+                size[1] / width,
+                size[0] / height,
+            )
+            self._draw_block(figure.add_axes(box), block, montage)
+        return figure
+
+    def _draw_block(self, axes: Any, block: Mapping[str, Any], montage: np.ndarray) -> None:
+        axes.imshow(montage, interpolation="nearest", vmin=0.0, vmax=1.0, aspect="auto")
+        axes.set_axis_off()
+        num_rows, num_columns, height, width = block["rows"].shape[:4]
+        tops = [_offset(row, height, block["gap"], block["gap_first"]) for row in range(num_rows)]
+        lefts = [_offset(column, width, block["gap_x"]) for column in range(num_columns)]
+        middles = [left + (width - 1) / 2 for left in lefts]
+        points: dict[str, Any] = {
+            "textcoords": "offset points", "annotation_clip": False, "parse_math": False,
+        }  # fmt: skip
+        for name, row_top in zip(block["names"], tops, strict=True):
+            axes.annotate(
+                name, (-0.5, row_top + (height - 1) / 2), (-6, 0), ha="right", va="center", **points
+            )
+        if block["title"] is not None:
+            axes.annotate(
+                block["title"], (-0.5, -0.5), (0, 5), ha="left", va="bottom", weight="bold",
+                **points,
+            )  # fmt: skip
+        small = drawing.FONT_SIZE - 1
+        for text, middle in zip(block["columns"] or [], middles, strict=False):
+            axes.annotate(
+                text, (middle, -0.5), (0, 3), ha="center", va="bottom", fontsize=small, **points
+            )
+        bottom = len(montage) - 0.5
+        if block["footer"] is not None:
+            axes.annotate(
+                block["footer_name"], (-0.5, bottom), (-6, -3), ha="right", va="top", **points
+            )
+        for text, middle in zip(block["footer"] or [], middles, strict=False):
+            axes.annotate(
+                text, (middle, bottom), (0, -3), ha="center", va="top", fontsize=small, **points
+            )
+        right = montage.shape[1] - 0.5
+        offset = 0.0
+        for (name, values), inches in zip(self._table.items(), self._widths, strict=True):
+            offset += inches * 72
+            axes.annotate(name, (right, -0.5), (offset, 3), ha="right", va="bottom", **points)
+            for text, row_top in zip(values, tops, strict=True):
+                axes.annotate(
+                    text, (right, row_top + (height - 1) / 2), (offset, 0), ha="right",
+                    va="center", **points,
+                )  # fmt: skip
+        if block["holes"] is not None:
+            for mask, left in zip(np.asarray(block["holes"]), lefts, strict=True):
+                _outline(axes, mask[..., 0] == 0, left, tops[0])
+
+
+def _outline(axes: Any, hole: np.ndarray, left: int, top: int) -> None:
+    """A thin frame around the hole, (height, width) bool, of the image at (left, top)."""
+    rows, columns = np.flatnonzero(hole.any(axis=1)), np.flatnonzero(hole.any(axis=0))
+    if len(rows):
+        axes.add_patch(
+            patches.Rectangle(
+                (left + columns[0] - 0.5, top + rows[0] - 0.5),
+                columns[-1] - columns[0] + 1,
+                rows[-1] - rows[0] + 1,
+                fill=False,
+                edgecolor="#E69F00",  # seen on black, on white, and in grey
+                linewidth=0.9,
+            )
+        )
+
+
+def _offset(index: int, side: int, gap: int, gap_first: int = 0) -> int:
+    """Where the image of this index begins, in image pixels."""
+    return index * (side + gap) + (gap_first if index else 0)
+
+
+def _montage(rows: np.ndarray, gap: int, gap_x: int, gap_first: int) -> np.ndarray:
+    """One picture, float (height, width, 3), of images set apart by white gaps."""
+    num_rows, num_columns, height, width = rows.shape[:4]
+    picture = np.ones(
+        (
+            _offset(num_rows - 1, height, gap, gap_first) + height,
+            _offset(num_columns - 1, width, gap_x) + width,
+            3,
+        )
+    )
+    for row in range(num_rows):
+        for column in range(num_columns):
+            top = _offset(row, height, gap, gap_first)
+            left = _offset(column, width, gap_x)
+            picture[top : top + height, left : left + width] = rows[row, column]
+    return np.clip(picture, 0.0, 1.0)
+
+
+def _aligned(values: Sequence[float]) -> list[str]:
+    """Numbers with as many decimals as their column needs; a dash for NaN."""
+    finite = [abs(value) for value in values if math.isfinite(value)]
+    decimals = 1 if max(finite, default=0.0) >= 100.0 else 2
+    return ["\N{EN DASH}" if math.isnan(value) else f"{value:.{decimals}f}" for value in values]
