@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from kerasunsup import ae, command_line, config, data, gan, images, runs
+from kerasunsup import ae, command_line, config, data, gan, images, judge, runs
 
 # Small enough for a test, and still every step of the real thing.
 SMALL = [
@@ -34,6 +34,14 @@ def finished(tmp_path_factory) -> Path:
     logs = tmp_path_factory.mktemp("logs")
     assert gan.main(["--quick", "--logs", str(logs), "--name", "first"]) == 0
     return logs / "gan" / "first"
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory) -> Path:
+    """A folder of runs in which the judge of the small data is trained already."""
+    folder = tmp_path_factory.mktemp("small")
+    judge.of_data(data.load(config.GANConfig(limit=600, test_limit=200)), folder / "judge")
+    return folder
 
 
 def test_a_run_leaves_what_the_interface_promises(finished):
@@ -60,10 +68,10 @@ def test_numbers_have_the_promised_names_and_their_twins(finished):
     assert numbers["nearest/distance_ratio"] > 0
 
 
-def test_history_has_a_row_an_epoch_and_numbers_where_they_were_measured(tmp_path, capsys):
-    arguments = ["--epochs", "3", "--logs", str(tmp_path), "--name", "three", *SMALL]
+def test_history_has_a_row_an_epoch_and_numbers_where_they_were_measured(logs, capsys):
+    arguments = ["--epochs", "3", "--logs", str(logs), "--name", "three", *SMALL]
     assert gan.main(arguments) == 0
-    lines = (tmp_path / "gan" / "three" / "history.csv").read_text().splitlines()
+    lines = (logs / "gan" / "three" / "history.csv").read_text().splitlines()
     header = lines[0].split(",")
     assert len(lines) == 4
     assert {"generator_loss", "discriminator_loss", "real_accuracy", "fid", "spread"} <= set(header)
@@ -171,9 +179,9 @@ def test_a_preset_gives_way_to_flags_and_is_no_setting():
         (["--resume", "--name", "other"], ["no gan run"]),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, words):
+def test_bad_input_is_one_line_and_status_2(logs, capsys, arguments, words):
     try:
-        status = gan.main([*SMALL, "--logs", str(tmp_path), *arguments])
+        status = gan.main([*SMALL, "--logs", str(logs), *arguments])
     except SystemExit as error:  # argparse's own
         status = error.code
     assert status == 2
@@ -218,14 +226,14 @@ def arrays_of(run: Path) -> dict[str, np.ndarray]:
     }
 
 
-def test_killed_at_two_moments_a_run_ends_bit_identical(tmp_path):
+def test_killed_at_two_moments_a_run_ends_bit_identical(logs):
     settings = ["--epochs", "5", "--deterministic", *SMALL]
     straight = subprocess.run(
-        command(tmp_path, "--name", "straight", *settings), capture_output=True, text=True,
+        command(logs, "--name", "straight", *settings), capture_output=True, text=True,
         timeout=400,
     )  # fmt: skip
     assert straight.returncode == 0, straight.stderr
-    run = tmp_path / "gan" / "killed"
+    run = logs / "gan" / "killed"
     history = run / "history.csv"
 
     def epochs_done() -> int:
@@ -237,7 +245,7 @@ def test_killed_at_two_moments_a_run_ends_bit_identical(tmp_path):
         lambda: epochs_done() >= 3,
     ):
         process = subprocess.Popen(
-            command(tmp_path, *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command(logs, *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 200
         while process.poll() is None and not moment():
@@ -247,26 +255,24 @@ def test_killed_at_two_moments_a_run_ends_bit_identical(tmp_path):
         process.wait()
         assert not (run / "metrics.json").exists()
         arguments = ["--name", "killed", "--resume"]
-    last = subprocess.run(
-        command(tmp_path, *arguments), capture_output=True, text=True, timeout=400
-    )
+    last = subprocess.run(command(logs, *arguments), capture_output=True, text=True, timeout=400)
     assert last.returncode == 0, last.stderr
-    expected, found = arrays_of(tmp_path / "gan" / "straight"), arrays_of(run)
+    expected, found = arrays_of(logs / "gan" / "straight"), arrays_of(run)
     assert set(found) == set(expected)
     assert {"measurements/best", "samples/outputs", "history/fid"} <= set(found)
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
     numbers, others = (
-        json.loads((tmp_path / "gan" / name / "metrics.json").read_text())
+        json.loads((logs / "gan" / name / "metrics.json").read_text())
         for name in ("straight", "killed")
     )
     del numbers["training_seconds"], others["training_seconds"]
     assert numbers == others
 
 
-def test_ctrl_c_saves_and_prints_the_line_that_goes_on(tmp_path):
+def test_ctrl_c_saves_and_prints_the_line_that_goes_on(logs):
     process = subprocess.Popen(
-        command(tmp_path, "--name", "stopped", "--epochs", "1000", *SMALL),
+        command(logs, "--name", "stopped", "--epochs", "1000", *SMALL),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
@@ -277,10 +283,10 @@ def test_ctrl_c_saves_and_prints_the_line_that_goes_on(tmp_path):
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert error.count("\n") == 1, error
-    assert f"python -m kerasunsup.gan --resume --name stopped --logs {tmp_path}" in error
+    assert f"python -m kerasunsup.gan --resume --name stopped --logs {logs}" in error
 
 
-def test_two_devices_reach_the_end(tmp_path):
+def test_two_devices_reach_the_end(logs):
     script = """
 import sys
 import tensorflow as tf
@@ -291,29 +297,29 @@ sys.exit(gan.main(sys.argv[1:]))
 """
     result = subprocess.run(
         [
-            sys.executable, "-c", script, "--logs", str(tmp_path), "--name", "two",
+            sys.executable, "-c", script, "--logs", str(logs), "--name", "two",
             "--strategy", "mirrored", "--epochs", "2", *SMALL,
         ],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-2000:]
-    numbers = json.loads((tmp_path / "gan" / "two" / "metrics.json").read_text())
+    numbers = json.loads((logs / "gan" / "two" / "metrics.json").read_text())
     assert np.isfinite(numbers["kid"])
-    state = arrays_of(tmp_path / "gan" / "two")
+    state = arrays_of(logs / "gan" / "two")
     assert (state["history/discriminator_loss"] < 3.0).all()  # a mean, not a sum over replicas
 
 
-def test_the_data_that_trains_is_the_splits_training_part(monkeypatch, tmp_path):
+def test_the_data_that_trains_is_the_splits_training_part(monkeypatch, logs):
     seen = []
     fit = keras.Model.fit
 
-    def watched(self, batches, **options):
+    def watched(self, batches, *others, **options):
         if self.name == "gan":
             seen.extend(np.concatenate([np.array(batch) for batch in batches]))
-        return fit(self, batches, **options)
+        return fit(self, batches, *others, **options)
 
     monkeypatch.setattr(keras.Model, "fit", watched)
-    assert gan.main(["--epochs", "1", "--logs", str(tmp_path), *SMALL]) == 0
+    assert gan.main(["--epochs", "1", "--logs", str(logs), *SMALL]) == 0
     settings = config.GANConfig(limit=600, test_limit=200)
     train = data.load(settings).train.array()
     assert len(seen) == 600 // 64 * 64
