@@ -144,7 +144,7 @@ def test_search_tables_are_the_records():
     assert {trial["last_epoch"] for trial in front} == {20}
     assert row("validation error after 20 epochs") == [f"{t['validation_mse']:.5f}" for t in front]
     assert row("PCA of that size") == [f"{found['reference'][size]:.5f}" for size in sizes]
-    for start, kind in (("Hyperband", "hyperband"), ("random", "random")):
+    for start, kind in (("Hyperband", "hyperband"), ("random", "random"), ("grid", "grid")):
         other = record(kind)
         assert other["fingerprint"]["data"] == found["fingerprint"]["data"]
         ended = [t for t in other["trials"] if t["settings"]["latent_dim"] == 32 and t["score"]]
