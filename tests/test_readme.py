@@ -174,3 +174,15 @@ def test_search_cost_table_is_the_measurement():
 def test_speed_table_is_the_measurement():
     for name, measured in SPEED.items():
         assert row(name) == [f"{measured['images_per_second']:,.0f}", f"{measured['ratio']:.2f}"]
+
+
+def test_speed_of_the_adversarial_step_is_the_measurement():
+    path = ROOT / "docs" / "adversarial_speed.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    ours, guide = rows["kerasunsup"], rows["Keras's guide"]
+    expected = (
+        f"{ours['images_per_second']:,.0f} images/s, {ours['ratio']:.2f} times PyTorch's best mode "
+        f"and {ours['ratio'] / guide['ratio']:.2f} times the step of Keras's guide; "
+        f"bfloat16 has {rows['kerasunsup, bfloat16']['ratio'] / ours['ratio']:.2f} of its speed"
+    )
+    assert expected in " ".join(README.split())
