@@ -17,8 +17,8 @@ from keras import ops
 # scalars, mean over the batch.
 AdversarialLoss = Callable[[Any, Any], tuple[Any, Any]]
 
-_STATISTICS_BATCHES = 50
-_STATISTICS_BATCH_SIZE = 200
+_STATISTICS_BATCHES = 20
+_STATISTICS_BATCH_SIZE = 500
 
 
 @keras.saving.register_keras_serializable(package="kerasunsup")
