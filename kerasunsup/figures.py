@@ -59,9 +59,7 @@ def learning_curve(
         axes.axhline(pca_mse, color="0.35", linestyle=":", label=f"{name}: {pca_mse:.4f}")
     axes.set_yscale("log")
     drawing.plain_log_ticks(axes.yaxis, axes.get_ylim())
-    axes.xaxis.set_major_locator(
-        ticker.MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
-    )
+    _whole_epochs(axes.xaxis)
     axes.set_xlabel("epoch")
     axes.set_ylabel("mean squared error per pixel")
     axes.grid(True, which="major")
@@ -306,6 +304,9 @@ def adversarial_curves(history: Mapping[str, Sequence[float]]) -> Figure:
             epochs[measured], distances[measured], "o-", color=drawing.COLORS[0], markersize=3
         )
         panels[2].set_yscale("log")
+        low, high = panels[2].get_ylim()
+        middle = math.sqrt(low * high)  # a distance that hardly moves shows as a level line
+        panels[2].set_ylim(min(low, middle / 1.5), max(high, middle * 1.5))
         drawing.plain_log_ticks(panels[2].yaxis, panels[2].get_ylim())
         panels[2].set_ylabel("distance to real images")
         last = measured[-1]
@@ -314,6 +315,7 @@ def adversarial_curves(history: Mapping[str, Sequence[float]]) -> Figure:
             textcoords="offset points", ha="right",
         )  # fmt: skip
     panels[-1].set_xlabel("epoch")
+    _whole_epochs(panels[-1].xaxis)
     for axes in panels:
         axes.grid(True)
     return figure
@@ -406,6 +408,11 @@ def code_marginals(codes: np.ndarray, samples: Mapping[str, np.ndarray]) -> Figu
     axes.set_ylabel("codes / % in each bin")
     lower.legend(loc="outside upper center", ncols=2 if len(samples) <= 3 else 3)
     return figure
+
+
+def _whole_epochs(axis: Any) -> None:
+    """Ticks at whole numbers only."""
+    axis.set_major_locator(ticker.MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
 def _plain(text: str) -> str:

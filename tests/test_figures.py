@@ -327,5 +327,13 @@ def test_adversarial_curves_show_distances_where_they_were_measured():
     np.testing.assert_array_equal(line.get_xdata(), [5, 10, 15, 20])
     assert [text.get_text() for text in panels[2].texts] == ["5"]
     assert len(_adversarial(measured=False).axes) == 2
+    history = {name: [1.0, 1.0] for name in (
+        "generator_loss", "discriminator_loss", "real_accuracy", "generated_accuracy",
+    )}  # fmt: skip
+    level = figures.adversarial_curves(history | {"epoch": [1, 2], "fid": [190.461, 190.458]})
+    low, high = level.axes[2].get_ylim()
+    assert high / low > 2  # no axis of six digits for a distance that hardly moves
+    short = _adversarial(2).axes[-1]
+    assert all(tick == int(tick) for tick in short.get_xticks())
     with pytest.raises(ValueError, match="at least one epoch"):
         figures.adversarial_curves({"epoch": []})
