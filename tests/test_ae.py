@@ -12,6 +12,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import processes
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
@@ -221,15 +222,6 @@ def command(logs: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "kerasunsup.ae", "--logs", str(logs), *arguments]
 
 
-def arrays_of(run: Path) -> dict[str, np.ndarray]:
-    """The final state, without the clock's numbers."""
-    return {
-        name: value
-        for name, value in runs.read_arrays(run / "checkpoints" / "state.npz").items()
-        if name not in ("history/seconds", "history/images_per_second")
-    }
-
-
 def kill_when(process: subprocess.Popen, happened) -> bool:
     """Kills the process, as nothing can prevent, once `happened()`; False if it ended before."""
     deadline = time.monotonic() + 120
@@ -283,7 +275,7 @@ def test_killed_at_several_moments_a_run_ends_bit_identical(tmp_path):
         command(tmp_path, *arguments), capture_output=True, text=True, timeout=300
     )
     assert last.returncode == 0, last.stderr
-    expected, found = arrays_of(tmp_path / "ae" / "straight"), arrays_of(run)
+    expected, found = processes.arrays_of(tmp_path / "ae" / "straight"), processes.arrays_of(run)
     assert set(found) == set(expected)
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
@@ -315,24 +307,11 @@ def test_ctrl_c_saves_and_prints_the_line_that_goes_on(tmp_path):
 
 
 def test_two_devices_train_as_one_does(tmp_path):
-    script = """
-import sys
-import tensorflow as tf
-processor = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
-assert len(tf.config.list_logical_devices("CPU")) == 2
-from kerasunsup import ae
-sys.exit(ae.main(sys.argv[1:]))
-"""
     for strategy in ("none", "mirrored"):
-        result = subprocess.run(
-            [
-                sys.executable, "-c", script, "--logs", str(tmp_path), "--name", strategy,
-                "--strategy", strategy, "--epochs", "3", "--batch-size", "64", *SMALL,
-            ],
-            capture_output=True, text=True, timeout=300,
+        processes.on_two_devices(
+            "ae", "--logs", str(tmp_path), "--name", strategy, "--strategy", strategy,
+            "--epochs", "3", "--batch-size", "64", *SMALL,
         )  # fmt: skip
-        assert result.returncode == 0, result.stderr
-    one, two = (arrays_of(tmp_path / "ae" / name) for name in ("none", "mirrored"))
+    one, two = (processes.arrays_of(tmp_path / "ae" / name) for name in ("none", "mirrored"))
     for name in ("history/loss", "history/val_loss"):
         np.testing.assert_allclose(two[name], one[name], rtol=2e-3)

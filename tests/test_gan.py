@@ -11,10 +11,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import processes
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from kerasunsup import ae, command_line, config, data, gan, images, judge, runs
+from kerasunsup import ae, command_line, config, data, gan, images, judge
 
 # Small enough for a test, and still every step of the real thing.
 SMALL = [
@@ -217,15 +218,6 @@ def command(logs: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "kerasunsup.gan", "--logs", str(logs), *arguments]
 
 
-def arrays_of(run: Path) -> dict[str, np.ndarray]:
-    """The final state, without the clock's numbers."""
-    return {
-        name: value
-        for name, value in runs.read_arrays(run / "checkpoints" / "state.npz").items()
-        if name not in ("history/seconds", "history/images_per_second")
-    }
-
-
 def test_killed_at_two_moments_a_run_ends_bit_identical(logs):
     settings = ["--epochs", "5", "--deterministic", *SMALL]
     straight = subprocess.run(
@@ -257,7 +249,7 @@ def test_killed_at_two_moments_a_run_ends_bit_identical(logs):
         arguments = ["--name", "killed", "--resume"]
     last = subprocess.run(command(logs, *arguments), capture_output=True, text=True, timeout=400)
     assert last.returncode == 0, last.stderr
-    expected, found = arrays_of(logs / "gan" / "straight"), arrays_of(run)
+    expected, found = processes.arrays_of(logs / "gan" / "straight"), processes.arrays_of(run)
     assert set(found) == set(expected)
     assert {"measurements/best", "samples/outputs", "history/fid"} <= set(found)
     for name, value in expected.items():
@@ -287,25 +279,13 @@ def test_ctrl_c_saves_and_prints_the_line_that_goes_on(logs):
 
 
 def test_two_devices_reach_the_end(logs):
-    script = """
-import sys
-import tensorflow as tf
-processor = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
-from kerasunsup import gan
-sys.exit(gan.main(sys.argv[1:]))
-"""
-    result = subprocess.run(
-        [
-            sys.executable, "-c", script, "--logs", str(logs), "--name", "two",
-            "--strategy", "mirrored", "--epochs", "2", *SMALL,
-        ],
-        capture_output=True, text=True, timeout=300,
+    processes.on_two_devices(
+        "gan", "--logs", str(logs), "--name", "two", "--strategy", "mirrored", "--epochs", "2",
+        *SMALL,
     )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-2000:]
     numbers = json.loads((logs / "gan" / "two" / "metrics.json").read_text())
     assert np.isfinite(numbers["kid"])
-    state = arrays_of(logs / "gan" / "two")
+    state = processes.arrays_of(logs / "gan" / "two")
     assert (state["history/discriminator_loss"] < 3.0).all()  # a mean, not a sum over replicas
 
 

@@ -1,0 +1,39 @@
+"""Runs that tests start as processes of their own, as a user would."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from kerasunsup import runs
+
+_TWO_DEVICES = """
+import importlib
+import sys
+import tensorflow as tf
+processor = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+assert len(tf.config.list_logical_devices("CPU")) == 2
+sys.exit(importlib.import_module("kerasunsup." + sys.argv[1]).main(sys.argv[2:]))
+"""
+
+
+def on_two_devices(experiment: str, *arguments: str) -> None:
+    """Runs a command on a machine that is split into two logical processors."""
+    result = subprocess.run(
+        [sys.executable, "-c", _TWO_DEVICES, experiment, *arguments],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+def arrays_of(run: Path) -> dict[str, np.ndarray]:
+    """The final state of a run, without the clock's numbers."""
+    return {
+        name: value
+        for name, value in runs.read_arrays(run / "checkpoints" / "state.npz").items()
+        if name not in ("history/seconds", "history/images_per_second")
+    }
