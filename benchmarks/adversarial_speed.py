@@ -34,7 +34,13 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
     precision = str(changes.pop("precision", "float32"))
     fused = bool(changes.pop("fused", True))
     averaging = float(str(changes.pop("averaging", 0.0)))
-    settings = config.GANConfig(precision=precision, noise_dim=NOISE_DIM, averaging=averaging)
+    settings = config.GANConfig(
+        precision=precision,
+        noise_dim=NOISE_DIM,
+        base_filters=64,
+        hidden_units=0,
+        averaging=averaging,
+    )
     pixels = np.round(images * 255).astype(np.uint8)
     image_set = data.ImageSet(stores.MemoryStore(pixels))
     with training.machine(settings):
@@ -64,8 +70,9 @@ def keras_guide(images: np.ndarray) -> Epoch:
 
     from kerasunsup import networks
 
-    generator = networks.generator((28, 28, 1), noise_dim=NOISE_DIM)
-    discriminator = networks.discriminator((28, 28, 1))
+    shape: dict = {"base_filters": 64, "hidden_units": 0}
+    generator = networks.generator((28, 28, 1), noise_dim=NOISE_DIM, **shape)
+    discriminator = networks.discriminator((28, 28, 1), **shape)
     entropy = keras.losses.BinaryCrossentropy(from_logits=True)
 
     class GuideGAN(keras.Model):

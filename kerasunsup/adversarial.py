@@ -35,6 +35,7 @@ def build(settings: config.GANConfig, image_shape: tuple[int, int, int]) -> gan_
     is_distributed = training.is_distributed()
     shape: dict[str, Any] = {
         "base_filters": settings.base_filters,
+        "hidden_units": settings.hidden_units,
         "synchronized": is_distributed,
     }
     gan = gan_model.GAN(
@@ -43,7 +44,6 @@ def build(settings: config.GANConfig, image_shape: tuple[int, int, int]) -> gan_
             image_shape,
             noise=settings.discriminator_noise,
             dropout=settings.dropout,
-            spectral=settings.spectral_normalization,
             **shape,
         ),
         adversarial_loss=gan_model.LOSSES[settings.loss],

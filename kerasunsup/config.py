@@ -125,15 +125,26 @@ class GANConfig(TrainingConfig):
 
     epochs: int = _setting(100, "train for N epochs", least=1)
     learning_rate: float = _setting(0.0005, "Adam's step size, of both networks", above=0.0)
+    schedule: str = _setting(
+        "cosine",
+        "learning rate over --epochs; cosine: falls to 1 % along half a cosine wave",
+        choices=("constant", "cosine"),
+    )
     patience: int = _setting(
         0,
         "measurements (see --measure-every) without a lower distance before stopping; 0 turns it"
         " off",
         least=0,
     )
-    noise_dim: int = _setting(64, "values of the generator's noise", least=1, most=4096)
+    noise_dim: int = _setting(32, "values of the generator's noise", least=1, most=4096)
     base_filters: int = _setting(
-        64, "filters at half the image's side; each further stage has twice as many", least=1
+        32, "filters at half the image's side; each further stage has twice as many", least=1
+    )
+    hidden_units: int = _setting(
+        256,
+        "units of a dense layer behind the generator's noise and before the discriminator's logit;"
+        " 0 leaves both out",
+        least=0,
     )
     loss: str = _setting(
         "non_saturating",
@@ -167,9 +178,6 @@ class GANConfig(TrainingConfig):
     )
     dropout: float = _setting(
         0.0, "share of the discriminator's features that is dropped", least=0.0, most=0.9
-    )
-    spectral_normalization: bool = _setting(
-        False, "divide the discriminator's kernels by their largest singular value"
     )
     measure_every: int = _setting(
         5, "epochs between two measurements of samples beside real images", least=1

@@ -22,7 +22,7 @@ last weights.
 
 _QUICK = {
     "epochs": 2, "limit": 1000, "test_limit": 300, "num_samples": 300, "base_filters": 8,
-    "measure_every": 1,
+    "hidden_units": 32, "measure_every": 1,
 }  # fmt: skip
 
 _PRESETS = {

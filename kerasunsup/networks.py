@@ -135,18 +135,22 @@ def generator(
     image_shape: Sequence[int],
     *,
     noise_dim: int,
-    base_filters: int = 64,
+    base_filters: int = 32,
+    hidden_units: int = 256,
     synchronized: bool = False,
 ) -> keras.Model:
-    """Noise to images: a dense layer, then transposed convolutions, each doubling the side.
+    """Noise to images: dense layers, then transposed convolutions, each doubling the side.
 
     Batch normalization and ReLU behind every layer but the last, as in DCGAN (Radford et al.
     2016, arXiv:1511.06434). The last layer's range is [-1, 1], scaled to [0, 1] at the border.
+    Unlike DCGAN's, the noise passes a hidden layer first, so that what is far apart in the image
+    can depend on each other.
 
     Args:
         image_shape: (height, width, channels) of the images that come out, sides 16 to 64.
         noise_dim: values of the noise, independent standard normals.
         base_filters: of the feature maps at half the image's side; twice as many at a quarter.
+        hidden_units: of the dense layer between noise and feature maps; 0 leaves it out.
         synchronized: take batch statistics over all replicas of a `tf.distribute` strategy.
 
     Returns:
@@ -165,8 +169,11 @@ def generator(
 
     inputs = keras.Input((noise_dim,), name="noise")
     height, width, channels = shapes[-1]
+    x = inputs
     # No biases before a batch normalization: it subtracts them.
-    x = layers.Dense(height * width * channels, use_bias=False, name="to_feature_maps")(inputs)
+    if hidden_units:
+        x = normalized(layers.Dense(hidden_units, use_bias=False, name="hidden")(x), "hidden")
+    x = layers.Dense(height * width * channels, use_bias=False, name="to_feature_maps")(x)
     x = normalized(layers.Reshape(shapes[-1], name="feature_maps")(x), "0")
     for stage in range(len(shapes) - 2, -1, -1):
         target_height, target_width, channels = shapes[stage]
@@ -193,24 +200,25 @@ def generator(
 def discriminator(
     image_shape: Sequence[int],
     *,
-    base_filters: int = 64,
+    base_filters: int = 32,
+    hidden_units: int = 256,
     noise: float = 0.0,
     dropout: float = 0.0,
-    spectral: bool = False,
     synchronized: bool = False,
 ) -> keras.Model:
     """Images to one logit, above 0 for real: strided convolutions, each halving the side.
 
-    Batch normalization in every stage but the first, leaky ReLU of 0.2, as in DCGAN.
+    Batch normalization in every stage but the first, leaky ReLU of 0.2, as in DCGAN. DCGAN's logit
+    is linear in the last feature maps: it adds up what the parts of an image look like, and knows
+    nothing of how they go together. The hidden layer does.
 
     Args:
         image_shape: (height, width, channels), sides 16 to 64.
         base_filters: of the first convolution; each further stage has twice as many.
+        hidden_units: of the dense layer between feature maps and logit; 0 leaves it out.
         noise: standard deviation of Gaussian noise on every image while training, real or
             generated, on the scale [-1, 1] (Sonderby et al. 2017, arXiv:1610.04490, section 3.2).
         dropout: share of each stage's outputs that is dropped while training.
-        spectral: divide every kernel by its largest singular value (Miyato et al. 2018,
-            arXiv:1802.05957).
         synchronized: take batch statistics over all replicas of a `tf.distribute` strategy.
 
     Returns:
@@ -220,8 +228,13 @@ def discriminator(
         ValueError: if a side is not 16 to 64.
     """
 
-    def bounded(layer: Any) -> Any:
-        return layers.SpectralNormalization(layer, name=layer.name) if spectral else layer
+    def activated(x: Any, name: str, *, is_normalized: bool = True) -> Any:
+        if is_normalized:
+            x = layers.BatchNormalization(
+                momentum=0.9, synchronized=synchronized, name=f"normalization_{name}"
+            )(x)
+        x = layers.LeakyReLU(negative_slope=0.2, name=f"leaky_relu_{name}")(x)
+        return layers.Dropout(dropout, name=f"dropout_{name}")(x) if dropout else x
 
     inputs = keras.Input(tuple(image_shape), name="images")
     x = layers.Rescaling(2.0, offset=-1.0, name="scaled")(inputs)
@@ -231,16 +244,12 @@ def discriminator(
         convolution = layers.Conv2D(
             num_filters, 4, strides=2, padding="same", use_bias=stage == 1, name=f"conv_{stage}"
         )
-        x = bounded(convolution)(x)
-        if stage > 1:
-            x = layers.BatchNormalization(
-                momentum=0.9, synchronized=synchronized, name=f"normalization_{stage}"
-            )(x)
-        x = layers.LeakyReLU(negative_slope=0.2, name=f"leaky_relu_{stage}")(x)
-        if dropout:
-            x = layers.Dropout(dropout, name=f"dropout_{stage}")(x)
+        x = activated(convolution(x), str(stage), is_normalized=stage > 1)
     x = layers.Flatten(name="flatten")(x)
-    logits = bounded(layers.Dense(1, dtype="float32", name="logits"))(x)
+    if hidden_units:
+        hidden = layers.Dense(hidden_units, use_bias=False, name="hidden")
+        x = activated(hidden(x), "hidden")
+    logits = layers.Dense(1, dtype="float32", name="logits")(x)
     return keras.Model(inputs, logits, name="discriminator")
 
 
