@@ -26,6 +26,7 @@ VARIATIONS: dict[str, list[str]] = {
     "1024 hidden units": ["--hidden-units", "1024"],
     "constant learning rate": ["--schedule", "constant"],
     "noise of 64 values": ["--noise-dim", "64"],
+    "noise of 16 values": ["--noise-dim", "16"],
     "label smoothing 0.1": ["--label-smoothing", "0.1"],
     "gradient penalty 0.1": ["--gradient-penalty", "0.1"],
     "noise 0.2": ["--discriminator-noise", "0.2"],

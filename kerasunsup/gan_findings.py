@@ -94,7 +94,7 @@ class Measurements(keras.callbacks.Callback):
                 f"epoch {epoch + 1}: the discriminator tells real and generated images apart in "
                 f"{logs['real_accuracy']:.1%} and {logs['generated_accuracy']:.1%} of all cases, "
                 "and the generator learns little from it: try --label-smoothing 0.1, "
-                "--gradient-penalty 1 or a smaller --learning-rate",
+                "--gradient-penalty 0.1 or a smaller --learning-rate",
             )
         if (epoch + 1) % self._settings.measure_every and epoch + 1 != self._settings.epochs:
             return
@@ -118,7 +118,7 @@ class Measurements(keras.callbacks.Callback):
             self._say(
                 "collapsed",
                 f"epoch {epoch + 1}: the generator has lost variety ({what}): try "
-                "--gradient-penalty 1, a smaller --learning-rate or a larger --batch-size",
+                "--gradient-penalty 0.1, a smaller --learning-rate or a larger --batch-size",
             )
 
     def _wait(self, found: Mapping[str, float]) -> None:

@@ -17,6 +17,7 @@ from keras import ops
 # scalars, mean over the batch.
 AdversarialLoss = Callable[[Any, Any], tuple[Any, Any]]
 
+_PENALTY_EVERY = 8  # steps
 _STATISTICS_BATCHES = 20
 _STATISTICS_BATCH_SIZE = 500
 
@@ -196,7 +197,8 @@ class GAN(keras.Model):
         noise = self._noise(tf.shape(images)[0])
         with tf.GradientTape(persistent=True) as tape:
             generated = self.generator(noise, training=True)
-            real_logits, penalty = self._judge_real(images)
+            real_logits = self.discriminator(images, training=True)
+            penalty = self._penalty(images)
             generated_logits = self.discriminator(generated, training=True)
             generator_loss, discriminator_loss = self.adversarial_loss(
                 real_logits, generated_logits
@@ -228,17 +230,20 @@ class GAN(keras.Model):
             seed = tf.random.experimental.stateless_fold_in(seed, context.replica_id_in_sync_group)
         return tf.random.stateless_normal((num_images, self.noise_dim), seed)
 
-    def _judge_real(self, images: Any) -> tuple[Any, Any]:
-        """(logits of real images, their weighted gradient penalty)."""
+    def _penalty(self, images: Any) -> Any:
+        """The weighted gradient penalty of the discriminator's steps that pay it, else 0."""
         if not self.gradient_penalty:
-            return self.discriminator(images, training=True), 0.0
-        with tf.GradientTape() as tape:
-            tape.watch(images)
-            logits = self.discriminator(images, training=True)
-            total = ops.sum(logits)
-        gradients = tape.gradient(total, images)
-        squares = ops.sum(ops.square(gradients), axis=(1, 2, 3))
-        return logits, 0.5 * self.gradient_penalty * ops.mean(squares)
+            return 0.0
+
+        def squared_gradients() -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                total = ops.sum(self.discriminator(images, training=True))
+            squares = ops.sum(ops.square(tape.gradient(total, images)), axis=(1, 2, 3))
+            return 0.5 * self.gradient_penalty * _PENALTY_EVERY * ops.mean(squares)
+
+        is_due = tf.equal(tf.cast(self.optimizer.iterations, tf.int32) % _PENALTY_EVERY, 0)
+        return tf.cond(is_due, squared_gradients, lambda: 0.0)
 
     def _update(
         self, optimizer: keras.Optimizer, network: keras.Model, tape: tf.GradientTape, loss: Any

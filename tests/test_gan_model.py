@@ -118,7 +118,7 @@ def test_a_step_equals_the_plain_one(loss, smoothing, penalty):
         return (
             tf.reduce_mean(entropy(tf.fill(real_logits.shape, target), real_logits))
             + tf.reduce_mean(entropy(tf.zeros_like(generated_logits), generated_logits))
-            + penalty / 2 * tf.reduce_sum(slope**2) / len(images)
+            + 8 * penalty / 2 * tf.reduce_sum(slope**2) / len(images)
         )
 
     def generator_loss():
@@ -139,6 +139,18 @@ def test_a_step_equals_the_plain_one(loss, smoothing, penalty):
     for network, values in zip((gan.generator, gan.discriminator), expected, strict=True):
         for found, value in zip(weights(network), values, strict=True):
             np.testing.assert_allclose(found, value, rtol=1e-3, atol=2e-6)
+
+
+def test_the_penalty_is_paid_in_every_eighth_step():
+    ended = {}
+    for penalty in (0.0, 5.0):
+        gan = build(discriminator_optimizer=keras.optimizers.SGD(0.05), gradient_penalty=penalty)
+        for step in (7, 8):
+            gan.optimizer.iterations.assign(step)
+            gan.train_on_batch(real(8))
+            ended[penalty, step] = weights(gan.discriminator)
+    assert same(ended[0.0, 7], ended[5.0, 7])
+    assert not same(ended[0.0, 8], ended[5.0, 8])
 
 
 def test_neither_networks_update_touches_the_other():
