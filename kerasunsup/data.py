@@ -303,28 +303,74 @@ def training_batches(
         Elements of `prepare`, else (images, images): input and target, float32 (batch, height,
         width, channels) in [0, 1].
     """
-    num_images = len(image_set)
-    batch_size = min(batch_size, num_images)
     num_steps = steps_per_epoch(image_set, batch_size)
 
     @tf.autograph.experimental.do_not_convert
     def batches_of_epoch(_: tf.Tensor) -> tf.data.Dataset:
-        key = tf.stack([tf.constant(seed, tf.int32), tf.cast(epoch, tf.int32)])
-        order = tf.random.experimental.stateless_shuffle(tf.range(num_images), seed=key)
-        order = tf.cast(order[: num_steps * batch_size], tf.int64)
-        seeds = tf.random.stateless_uniform(
-            (num_steps, 2),
-            seed=tf.random.experimental.stateless_fold_in(key, 1),  # apart from the order's
-            minval=None, maxval=None, dtype=tf.int32,
-        )  # fmt: skip
-        return tf.data.Dataset.from_tensor_slices(
-            (tf.reshape(order, (num_steps, batch_size)), seeds)
-        )
+        return _epoch_order(image_set, batch_size, seed, epoch)
 
     # Made inside a map, the order is computed when an iteration begins and not before.
     batches = tf.data.Dataset.range(1).flat_map(batches_of_epoch)
     batches = batches.apply(tf.data.experimental.assert_cardinality(num_steps))
     return _elements(batches, image_set, prepare)
+
+
+def labelled_batches(
+    image_set: ImageSet,
+    labels: np.ndarray,
+    batch_size: int,
+    *,
+    seed: int,
+    num_steps: int,
+) -> tf.data.Dataset:
+    """The batches of a training that is counted in steps, each image with its label.
+
+    The orders are those of `training_batches`, epoch after epoch from 0. A few labelled images
+    make short epochs, and one pass over many of those costs no more than one over a long one.
+
+    Args:
+        image_set: to draw from.
+        labels: int64 (num_images,), one an image of the set.
+        batch_size: images a batch; all of them where there are fewer.
+        seed: 0 to 2**31 - 1.
+        num_steps: batches in all.
+
+    Returns:
+        Elements (images float32 (batch, height, width, channels) in [0, 1], labels int64 (batch,)).
+    """
+    epochs = -(-num_steps // steps_per_epoch(image_set, batch_size))
+    with tf.init_scope(), tf.device("CPU"):
+        targets = tf.constant(labels, tf.int64)
+
+    @tf.autograph.experimental.do_not_convert
+    def batches_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        return _epoch_order(image_set, batch_size, seed, epoch)
+
+    @tf.autograph.experimental.do_not_convert
+    def element(indices: tf.Tensor, _: tf.Tensor) -> Any:
+        return image_set.gather(indices), tf.gather(targets, indices)
+
+    batches = tf.data.Dataset.range(epochs).flat_map(batches_of_epoch).take(num_steps)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(num_steps))
+    return _mapped(batches, element)
+
+
+def _epoch_order(
+    image_set: ImageSet, batch_size: int, seed: int, epoch: int | tf.Variable | tf.Tensor
+) -> tf.data.Dataset:
+    """(positions int64 (batch,), seed int32 (2,)) of each full batch of one epoch."""
+    num_images = len(image_set)
+    batch_size = min(batch_size, num_images)
+    num_steps = steps_per_epoch(image_set, batch_size)
+    key = tf.stack([tf.constant(seed, tf.int32), tf.cast(epoch, tf.int32)])
+    order = tf.random.experimental.stateless_shuffle(tf.range(num_images), seed=key)
+    order = tf.cast(order[: num_steps * batch_size], tf.int64)
+    seeds = tf.random.stateless_uniform(
+        (num_steps, 2),
+        seed=tf.random.experimental.stateless_fold_in(key, 1),  # apart from the order's
+        minval=None, maxval=None, dtype=tf.int32,
+    )  # fmt: skip
+    return tf.data.Dataset.from_tensor_slices((tf.reshape(order, (num_steps, batch_size)), seeds))
 
 
 def evaluation_batches(
@@ -357,13 +403,18 @@ def evaluation_batches(
 def _elements(
     batches: tf.data.Dataset, image_set: ImageSet, prepare: Prepare | None
 ) -> tf.data.Dataset:
-    """(indices, seed) -> what the model gets, two batches at a time, in order, ahead of need."""
+    """(indices, seed) -> what the model gets."""
 
     @tf.autograph.experimental.do_not_convert
     def element(indices: tf.Tensor, seed: tf.Tensor) -> Any:
         gathered = image_set.gather(indices)
         return (gathered, gathered) if prepare is None else prepare(gathered, seed)
 
+    return _mapped(batches, element)
+
+
+def _mapped(batches: tf.data.Dataset, element: Callable[..., Any]) -> tf.data.Dataset:
+    """What `element` makes of each batch, two at a time, in order, ahead of need."""
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False  # its thread costs more than these maps do

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import data, export, metrics, networks, runs
+from kerasunsup import classification, data, export, metrics, networks, runs
 
 _EPOCHS = 4
 _LEAST_STEPS = 80  # of few images more epochs are needed
@@ -126,7 +126,7 @@ def classifier_of(splits: data.Splits, folder: Path) -> Judge:
         ValueError: if there are no labels.
     """
     labels = splits.labels
-    classes = _classes(splits)
+    classes = classes_of(splits)
     if labels is None or len(classes) < 2:
         raise ValueError("a classifier needs labels of two classes or more")
     # The test images tell data sets apart; what a seed draws from the rest for validation does not,
@@ -153,7 +153,7 @@ def classifier_of(splits: data.Splits, folder: Path) -> Judge:
     targets = np.searchsorted(classes, labels.train[chosen])
     model.fit(splits.train.array(chosen), targets, batch_size=_BATCH, epochs=epochs, verbose=0)
     logits = model.predict(splits.test.array(), batch_size=500, verbose=0)
-    accuracy = metrics.accuracy(labels.test, classes[logits.argmax(axis=1)])
+    accuracy = classification.accuracy(labels.test, classes[logits.argmax(axis=1)])
     export.write_keras(place / "classifier.keras", model)
     # The numbers come last: they say that the classifier is whole.
     runs.write_json(place / "metrics.json", {"data": splits.name, "test/accuracy": accuracy})
@@ -205,7 +205,7 @@ def _training(splits: data.Splits) -> tuple[np.ndarray, int, int]:
     return chosen, epochs, epochs * steps_per_epoch
 
 
-def _classes(splits: data.Splits) -> np.ndarray:
+def classes_of(splits: data.Splits) -> np.ndarray:
     """The label that each column of the classifier stands for, int64 (num_classes,), ascending."""
     if splits.class_names:
         return np.arange(len(splits.class_names))

@@ -5,6 +5,7 @@ Vectors and codes are arrays (num_vectors, dim), one a row. Everything random fo
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Iterator
 
@@ -164,29 +165,53 @@ def sample_gaussian(codes: np.ndarray, num_samples: int, seed: int) -> np.ndarra
     return (mean + normal @ factor.T).astype(np.float32)
 
 
-def sample_mixture(
-    codes: np.ndarray, num_samples: int, seed: int, num_components: int
-) -> np.ndarray:
-    """Codes drawn from a mixture of Gaussians with full covariances, in random order.
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """Gaussians with full covariances, fitted to codes.
+
+    Attributes:
+        gaussians: in units of the codes' spread.
+        mean: of the codes, float64 (latent_dim,).
+        scale: their spread, one number.
+    """
+
+    gaussians: mixture.GaussianMixture
+    mean: np.ndarray
+    scale: float
+
+    @property
+    def means(self) -> np.ndarray:
+        """Of the Gaussians, float64 (num_components, latent_dim)."""
+        return self.mean + self.scale * self.gaussians.means_
+
+    def responsibilities(self, codes: np.ndarray) -> np.ndarray:
+        """How likely each Gaussian made each code, float64 (num_codes, num_components)."""
+        return self.gaussians.predict_proba((codes - self.mean) / self.scale)
+
+    def sample(self, num_samples: int, seed: int) -> np.ndarray:
+        """Codes drawn from it, in random order, float32 (num_samples, latent_dim)."""
+        drawn, _ = self.gaussians.sample(num_samples)  # sorted by component
+        drawn = np.random.default_rng(seed).permutation(drawn)
+        return (self.mean + self.scale * drawn).astype(np.float32)
+
+
+def fit_mixture(codes: np.ndarray, num_components: int, seed: int) -> Mixture:
+    """A mixture of Gaussians with full covariances.
 
     Fitted by expectation-maximization on at most 20,000 codes, from k-means. Each variance is
     raised by a thousandth of the codes' mean variance, so that a component with few codes stays
     a Gaussian.
 
     Args:
-        codes: (num_codes, latent_dim), of the training images.
-        num_samples: >= 1.
-        seed: >= 0.
+        codes: (num_codes, latent_dim).
         num_components: >= 1; lowered so that 20 codes a component are there.
-
-    Returns:
-        (num_samples, latent_dim), float32.
+        seed: >= 0.
 
     Raises:
-        ValueError: if there are fewer than two codes, one is not finite, or num_samples or
-            num_components is below 1.
+        ValueError: if there are fewer than two codes, one is not finite, or num_components is
+            below 1.
     """
-    codes = _check(codes, "codes", num_samples=num_samples)
+    codes = _check(codes, "codes")
     if num_components < 1:
         raise ValueError(f"num_components must be at least 1, received {num_components}")
     codes = _subset(codes, _MIXTURE_ROWS, seed).astype(np.float64)
@@ -207,9 +232,29 @@ def sample_mixture(
         # than the tolerance; and codes that are all alike give fewer clusters than components.
         warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
         gaussians.fit((codes - mean) / scale)
-    drawn, _ = gaussians.sample(num_samples)  # sorted by component
-    drawn = np.random.default_rng(seed).permutation(drawn)
-    return (mean + scale * drawn).astype(np.float32)
+    return Mixture(gaussians, mean, scale)
+
+
+def sample_mixture(
+    codes: np.ndarray, num_samples: int, seed: int, num_components: int
+) -> np.ndarray:
+    """Codes drawn from the mixture of Gaussians that `fit_mixture` fits.
+
+    Args:
+        codes: (num_codes, latent_dim), of the training images.
+        num_samples: >= 1.
+        seed: >= 0.
+        num_components: >= 1; lowered so that 20 codes a component are there.
+
+    Returns:
+        (num_samples, latent_dim), float32, in random order.
+
+    Raises:
+        ValueError: if there are fewer than two codes, one is not finite, or num_samples or
+            num_components is below 1.
+    """
+    _check(codes, "codes", num_samples=num_samples)
+    return fit_mixture(codes, num_components, seed).sample(num_samples, seed)
 
 
 def _check(vectors: np.ndarray, name: str, *, least: int = 2, num_samples: int = 1) -> np.ndarray:

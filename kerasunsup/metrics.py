@@ -295,28 +295,6 @@ def class_shares(probabilities: np.ndarray) -> np.ndarray:
     return counts / len(rows)
 
 
-def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Share of the predictions that equal their label, in [0, 1].
-
-    Args:
-        labels: (num_images,), integers.
-        predictions: (num_images,), integers: classes, no probabilities.
-
-    Returns:
-        The mean over images.
-
-    Raises:
-        ValueError: if the shapes differ, are not one-dimensional, or there are no images.
-    """
-    labels, predictions = np.asarray(labels), np.asarray(predictions)
-    if labels.shape != predictions.shape or labels.ndim != 1 or not len(labels):
-        raise ValueError(
-            "labels and predictions must be one class an image, received the shapes "
-            f"{labels.shape} and {predictions.shape}"
-        )
-    return float(np.mean(labels == predictions))
-
-
 def _check_pairs(images: np.ndarray, reference: np.ndarray) -> None:
     if images.shape != reference.shape or images.ndim != 4 or not images.size:
         raise ValueError(

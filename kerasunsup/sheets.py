@@ -19,6 +19,8 @@ from kerasunsup import drawing
 
 _CELL_INCHES = 0.56  # side of one image, about
 _MOST_ROWS = 26  # of reconstructions; more make a picture taller than a page can show
+_MISTAKES_A_ROW = 10
+_PAGE_INCHES = 7.2  # width that mistakes may take
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +96,7 @@ def restorations(blocks: Sequence[Restoration]) -> Figure:
     if not blocks:
         raise ValueError("restorations needs at least one block, received none")
     names = ["input", "restored", "original"]
-    sheet = _Sheet(left=names, right_inches=0.1)
+    sheet = _Sheet(left=[*names, "gain"])
     for block in blocks:
         rows = [np.asarray(part) for part in (block.corrupted, block.restored, block.originals)]
         if not rows[0].shape == rows[1].shape == rows[2].shape:
@@ -142,6 +144,42 @@ def sampled_images(rows: Sequence[SampleRow]) -> Figure:
     return sheet.draw()
 
 
+@drawing.styled
+def mistakes(pictures: np.ndarray, above: Sequence[str], below: Sequence[str]) -> Figure:
+    """Images that a classifier got wrong, ten a row, fewer where the texts are long.
+
+    Args:
+        pictures: (k, height, width, channels), float32 in [0, 1].
+        above: (k,), such as "4 as 9".
+        below: (k,), such as "99.8 %".
+
+    Raises:
+        ValueError: if there is no image, or not one text above and below each.
+    """
+    pictures = np.asarray(pictures)
+    if not len(pictures) or not len(pictures) == len(above) == len(below):
+        raise ValueError(
+            f"mistakes needs a text above and below each image, received {len(above)} and "
+            f"{len(below)} for {len(pictures)} images"
+        )
+    widest = max(drawing.text_inches(text, drawing.FONT_SIZE - 1) for text in [*above, *below])
+    most = int(_PAGE_INCHES / (max(_CELL_INCHES, widest + 0.08) + 0.04))
+    columns = min(max(1, most), _MISTAKES_A_ROW, len(pictures))
+    # The outer texts may be wider than their images.
+    side_inches = 0.1 + max(0.0, (widest - _CELL_INCHES) / 2)
+    sheet = _Sheet(left=[""], left_inches=side_inches, right_inches=side_inches)
+    for start in range(0, len(pictures), columns):
+        chosen = slice(start, start + columns)
+        row = np.ones((columns, *pictures.shape[1:]), np.float32)
+        row[: len(pictures[chosen])] = pictures[chosen]
+        blank = [""] * (columns - len(pictures[chosen]))
+        sheet.add(
+            row[np.newaxis], [""], columns=[*above[chosen], *blank],
+            footer=[*below[chosen], *blank], column_inches=widest,
+        )  # fmt: skip
+    return sheet.draw()
+
+
 class _Sheet:
     """Rows of images with names at their left, laid out in whole pixels at `drawing.DPI`."""
 
@@ -149,10 +187,11 @@ class _Sheet:
         self,
         left: Sequence[str],
         *,
+        left_inches: float = 0.2,
         right_inches: float = 0.1,
         table: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        self._left = max(drawing.text_inches(text) for text in [*left, "gain"]) + 0.2
+        self._left = max(drawing.text_inches(text) for text in left) + left_inches
         self._table = dict(table or {})
         self._widths = [
             max(drawing.text_inches(text) for text in [name, *values]) + 0.18
@@ -172,8 +211,12 @@ class _Sheet:
         footer_name: str = "",
         holes: np.ndarray | None = None,
         gap_below_first: bool = False,
+        column_inches: float = 0.0,
     ) -> None:
-        """Adds a block of rows, (rows, columns, height, width, channels) in [0, 1]."""
+        """Adds a block of rows, (rows, columns, height, width, channels) in [0, 1].
+
+        Columns have room for texts of `column_inches` or of the block's own, if those are wider.
+        """
         if rows.ndim != 5 or rows.shape[-1] not in (1, 3) or not rows.size:
             raise ValueError(
                 "images must be (k, height, width, channels) with 1 or 3 channels, received "
@@ -183,7 +226,7 @@ class _Sheet:
         scale = max(1, round(_CELL_INCHES * drawing.DPI / max(height, width)))
         texts = [*(columns or []), *(footer or [])]
         widest = max(
-            (drawing.text_inches(text, drawing.FONT_SIZE - 1) for text in texts), default=0.0
+            [column_inches, *(drawing.text_inches(text, drawing.FONT_SIZE - 1) for text in texts)]
         )
         needed = math.ceil(
             (widest + 0.08) * drawing.DPI / scale

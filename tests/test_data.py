@@ -746,6 +746,49 @@ def test_fewer_images_than_a_batch_make_one_batch():
     assert [sorted(batch) for batch in batches] == [list(range(5))]
 
 
+def labelled(num_images: int, batch_size: int, num_steps: int, *, seed: int = 3):
+    """The batches of numbered images whose labels are a known function of the number."""
+    labels = (np.arange(num_images) * 7) % 10
+    return data.labelled_batches(
+        image_set(num_images), labels, batch_size, seed=seed, num_steps=num_steps
+    )
+
+
+def test_labelled_batches_are_the_training_batches_epoch_by_epoch():
+    expected = [
+        batch
+        for epoch in range(3)
+        for batch in orders(data.training_batches(image_set(50), 16, seed=3, epoch=epoch))
+    ]
+    assert len(expected) == 9
+    assert orders(labelled(50, 16, 9)) == expected
+    assert orders(labelled(50, 16, 9, seed=4)) != expected
+    batches = labelled(50, 16, 9)
+    assert orders(batches) == orders(batches)  # a second pass begins at epoch 0 again
+
+
+def test_each_label_goes_with_its_image():
+    for inputs, targets in labelled(50, 16, 6):
+        numbers = images.to_uint8(inputs.numpy())[:, 0, 0, 0].astype(np.int64)
+        assert np.array_equal(targets, (numbers * 7) % 10)
+        assert (inputs.dtype, targets.dtype) == (tf.float32, tf.int64)
+
+
+@pytest.mark.parametrize("num_steps", [1, 3, 4, 7, 200])
+def test_labelled_batches_are_as_many_as_asked_for(num_steps):
+    batches = labelled(50, 16, num_steps)
+    assert int(batches.cardinality()) == num_steps
+    assert [len(batch) for batch in orders(batches)] == [16] * num_steps
+    assert batches.element_spec[0].shape.as_list() == [16, 8, 8, 1]
+    assert batches.element_spec[1].shape.as_list() == [16]
+
+
+def test_fewer_labelled_images_than_a_batch_are_a_batch_in_new_orders():
+    batches = orders(labelled(5, 16, 12))
+    assert [sorted(batch) for batch in batches] == [list(range(5))] * 12
+    assert len({tuple(batch) for batch in batches}) > 6
+
+
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_batches_have_static_shapes_and_exact_values(on_disk, monkeypatch):
     pixels = np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)

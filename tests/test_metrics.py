@@ -240,9 +240,3 @@ def test_logits_are_refused_as_probabilities(function):
         function(np.array([[2.0, -1.0], [0.3, 0.7]]))
     with pytest.raises(ValueError, match="num_classes"):
         function(np.array([0.3, 0.7]))
-
-
-def test_accuracy_is_the_share_of_equal_classes():
-    assert metrics.accuracy(np.array([0, 1, 2, 3]), np.array([0, 1, 2, 0])) == 0.75
-    with pytest.raises(ValueError, match="one class an image"):
-        metrics.accuracy(np.array([0, 1]), np.eye(2))

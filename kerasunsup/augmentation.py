@@ -1,0 +1,71 @@
+"""Views of an image that show the same thing: small affine deformations, pure functions.
+
+Like `corruption`, everything runs inside `tf.function` and `tf.data`; the images of one batch are
+deformed independently of each other, and the same seed deforms them alike.
+"""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+_GENERATOR = "philox"  # as in `corruption`: one meaning of a seed on every device
+
+# The largest deformation of strength 1.
+_DEGREES = 20.0
+_SCALE = 0.15
+_SHEAR = 0.3
+_SHIFT = 0.1  # of a side
+
+
+def deform(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
+    """Each image turned, scaled, sheared and shifted at random, all at once, about its middle.
+
+    Args:
+        images: (batch, height, width, channels), float32 in [0, 1].
+        strength: 0 changes nothing; 1 turns by up to 20 degrees, scales by 15 %, shears by 0.3 of
+            the height and shifts by a tenth of each side. Each is drawn uniformly.
+        seed: (2,), integers.
+
+    Returns:
+        float32 of the images' shape, in [0, 1]. What comes in from outside repeats the edge.
+
+    Raises:
+        ValueError: if the images have no four dimensions, no known height and width, or the
+            strength is negative.
+    """
+    images = tf.convert_to_tensor(images, tf.float32)
+    if images.shape.rank != 4 or None in images.shape[1:3]:
+        raise ValueError(
+            "images must be (batch, height, width, channels) with a known height and width, "
+            f"received the shape {images.shape}"
+        )
+    if not strength >= 0.0:
+        raise ValueError(f"strength must be at least 0, received {strength}")
+    if strength == 0.0:
+        return images
+    height, width = images.shape[1:3]
+    number = tf.shape(images)[0]
+    drawn = tf.random.stateless_uniform((6, number), seed, -strength, strength, alg=_GENERATOR)
+    angle = drawn[0] * math.radians(_DEGREES)
+    across, down = 1.0 + _SCALE * drawn[1], 1.0 + _SCALE * drawn[2]
+    shear = _SHEAR * drawn[3]
+    cosine, sine = tf.cos(angle), tf.sin(angle)
+    # Output position -> input position: a turn, then shear and scale, about the middle.
+    a, b = across * cosine, shear * cosine - down * sine
+    c, d = across * sine, shear * sine + down * cosine
+    x, y = (width - 1) / 2.0, (height - 1) / 2.0
+    x_offset = x - a * x - b * y + _SHIFT * width * drawn[4]
+    y_offset = y - c * x - d * y + _SHIFT * height * drawn[5]
+    zeros = tf.zeros_like(a)
+    transforms = tf.stack([a, b, x_offset, c, d, y_offset, zeros, zeros], axis=1)
+    deformed = tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=transforms,
+        output_shape=[height, width],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+    )
+    return tf.ensure_shape(deformed, images.shape)

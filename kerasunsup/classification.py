@@ -1,0 +1,157 @@
+"""Numbers of classifiers, from arrays: confusion, calibration, whether a gain is more than luck.
+
+Classes are integers from 0, probabilities (num_images, num_classes), everything else is named.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy import stats
+from sklearn import metrics
+
+
+def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Share of the predictions that equal their label, in [0, 1].
+
+    Args:
+        labels: (num_images,), integers.
+        predictions: (num_images,), integers: classes, no probabilities.
+
+    Returns:
+        The mean over images.
+
+    Raises:
+        ValueError: if the shapes differ, are not one-dimensional, or there are no images.
+    """
+    labels, predictions = _pair(labels, predictions)
+    return float(np.mean(labels == predictions))
+
+
+def confusion(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts of each pair: int64 (num_classes, num_classes), rows are labels, columns predictions.
+
+    Args:
+        labels: (num_images,), integers in [0, num_classes).
+        predictions: (num_images,), integers in [0, num_classes).
+        num_classes: how many there are, those that do not occur too.
+
+    Raises:
+        ValueError: if the shapes differ or a class is out of range.
+    """
+    labels, predictions = _pair(labels, predictions)
+    smallest = min(labels.min(), predictions.min())
+    largest = max(labels.max(), predictions.max())
+    if smallest < 0 or largest >= num_classes:
+        raise ValueError(
+            f"classes must be 0 to {num_classes - 1}, received {smallest} to {largest}"
+        )
+    return metrics.confusion_matrix(labels, predictions, labels=np.arange(num_classes))
+
+
+@dataclasses.dataclass(frozen=True)
+class Reliability:
+    """How often a classifier is right when it says how sure it is; a value a bin.
+
+    Attributes:
+        confidence: mean of the highest probability, NaN in an empty bin.
+        accuracy: share of right predictions, NaN in an empty bin.
+        count: images.
+        expected_calibration_error: mean of |accuracy - confidence| over bins, weighted by count.
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    count: np.ndarray
+    expected_calibration_error: float
+
+
+def reliability(confidence: np.ndarray, is_right: np.ndarray, num_bins: int = 15) -> Reliability:
+    """The reliability curve and the expected calibration error, over bins of equal width.
+
+    Args:
+        confidence: (num_images,), the highest probability of each, in [0, 1].
+        is_right: (num_images,), whether the prediction was right.
+        num_bins: of [0, 1], the lower edge excluded.
+
+    Raises:
+        ValueError: if the shapes differ, there are no images, or a confidence is out of [0, 1].
+
+    Source:
+        Guo et al., 2017, arXiv:1706.04599, eq. 3, 15 bins as there.
+    """
+    confidence, is_right = _pair(confidence, is_right)
+    if not (confidence.min() >= 0.0 and confidence.max() <= 1.0 + 1e-6):
+        raise ValueError(
+            f"confidence must be in [0, 1], received {confidence.min():.4g} to "
+            f"{confidence.max():.4g}: pass logits through a softmax first"
+        )
+    bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
+    count = np.bincount(bins, minlength=num_bins)
+    with np.errstate(invalid="ignore"):
+        mean_confidence = np.bincount(bins, confidence, num_bins) / count
+        mean_accuracy = np.bincount(bins, is_right.astype(np.float64), num_bins) / count
+    gaps = np.nan_to_num(np.abs(mean_accuracy - mean_confidence))
+    error = float(np.sum(gaps * count) / count.sum())
+    return Reliability(mean_confidence, mean_accuracy, count, error)
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """The mean difference of pairs and how sure it is.
+
+    Attributes:
+        mean: of first minus second.
+        low: lower end of the 95 % confidence interval of the mean.
+        high: its upper end.
+        p_value: of a difference at least as large if there were none (two-sided paired t-test).
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the interval leaves 0 out: more than the luck of the seed, at 5 %."""
+        return self.low > 0.0 or self.high < 0.0
+
+
+def paired_difference(first: np.ndarray, second: np.ndarray) -> Difference:
+    """Compares two methods on the same seeds.
+
+    Args:
+        first: (num_seeds,), two seeds at least.
+        second: (num_seeds,), the same seeds in the same order.
+
+    Returns:
+        The difference; where every pair differs by the same, its interval is a point.
+
+    Raises:
+        ValueError: if the shapes differ or there are fewer than two pairs.
+    """
+    first, second = _pair(np.asarray(first, np.float64), np.asarray(second, np.float64))
+    if len(first) < 2:
+        raise ValueError(f"a comparison needs two seeds at least, received {len(first)}")
+    differences = first - second
+    mean = float(differences.mean())
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    if error <= 1e-12 * max(1.0, abs(mean)):  # scipy divides by it
+        return Difference(mean, mean, mean, float(mean == 0.0))
+    degrees = len(differences) - 1
+    reach = float(stats.t.ppf(0.975, degrees)) * error
+    p_value = float(2.0 * stats.t.sf(abs(mean) / error, degrees))
+    return Difference(mean, mean - reach, mean + reach, p_value)
+
+
+def _pair(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    first, second = np.asarray(first), np.asarray(second)
+    if first.shape != second.shape or first.ndim != 1 or not len(first):
+        raise ValueError(
+            "both must be one value an image (or seed), received the shapes "
+            f"{first.shape} and {second.shape}"
+        )
+    return first, second
