@@ -11,6 +11,7 @@ import kerasunsup
 _COMMANDS = {
     "ae": "train the autoencoder, look at it, export it; search its settings",
     "gan": "train the GAN, measure its samples, export it",
+    "supervised": "compare what an encoder is worth with few labels and with all",
 }
 
 

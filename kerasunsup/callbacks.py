@@ -368,3 +368,48 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Tally:
+    """How far many trainings of unequal length are: a bar, or a line each without a terminal.
+
+    Args:
+        work: of each training that is still to come, in any one unit.
+        is_terminal: whether a bar can be drawn.
+    """
+
+    def __init__(self, work: Sequence[float], is_terminal: bool) -> None:
+        self._work, self._done = list(work), 0
+        self._began = time.perf_counter()
+        self._bar = (
+            tqdm.tqdm(
+                total=len(self._work),
+                bar_format="{desc} {bar} {n_fmt}/{total_fmt} {elapsed}{postfix}",
+                dynamic_ncols=True,
+            )
+            if is_terminal and self._work
+            else None
+        )
+
+    def begin(self, name: str) -> None:
+        """Names the training that begins."""
+        if self._bar is not None:
+            self._bar.set_description_str(name)
+
+    def end(self, text: str) -> None:
+        """Counts one as done and shows how it went, and the time left by the work so far."""
+        self._done += 1
+        elapsed = time.perf_counter() - self._began
+        done = sum(self._work[: self._done])
+        left = clock(elapsed / done * sum(self._work[self._done :])) if done else "?"
+        if self._bar is not None:
+            self._bar.update()
+            self._bar.set_postfix_str(f"{text}, about {left} left")
+        else:
+            print(f"{self._done}/{len(self._work)} {text}, about {left} left", flush=True)
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -186,6 +186,63 @@ class GANConfig(TrainingConfig):
 
 
 @dataclasses.dataclass(frozen=True)
+class SupervisedConfig(TrainingConfig):
+    """The comparison's settings: an encoder that never saw a label, given labels, and its rivals.
+
+    Adam's step size is the same for all arms.
+    """
+
+    epochs: int = _setting(8, "times that all labelled images are seen", least=1)
+    learning_rate: float = _setting(0.001, "Adam's step size, of all arms", above=0.0)
+    schedule: str = _setting(
+        "cosine",
+        "learning rate over a training; cosine: falls to 1 % along half a cosine wave",
+        choices=("constant", "cosine"),
+    )
+    patience: int = _setting(
+        0, "measured points without a lower validation loss before an arm stops; 0 turns it off",
+        least=0,
+    )  # fmt: skip
+    encoder: str | None = _setting(
+        None,
+        "an autoencoder run (its name or folder) or its model.keras; without one the usual encoder"
+        " is trained once, and used again",
+        metavar="RUN",
+    )
+    encoder_epochs: int = _setting(20, "epochs of the usual encoder", least=1)
+    labels: tuple[int, ...] = _setting(
+        (10, 100, 1000, 10_000, 0),
+        "numbers of labels that arms are trained with; 0 is all",
+        least=0,
+    )
+    repetitions: int = _setting(
+        3, "subsets and initial weights that each arm is trained with", least=2, most=100
+    )
+    arms: tuple[str, ...] = _setting(
+        (
+            "frozen", "finetuned", "scratch", "convolutional", "pseudo_labels",
+            "pseudo_labels_scratch", "linear_probe", "neighbors", "mixture", "graph",
+        ),
+        "the ways that are compared",
+        choices=(
+            "frozen", "finetuned", "scratch", "convolutional", "pseudo_labels",
+            "pseudo_labels_scratch", "linear_probe", "neighbors", "mixture", "graph",
+        ),
+    )  # fmt: skip
+    steps: int = _setting(600, "the least steps of a training, however few the labels", least=1)
+    pseudo_label_steps: int = _setting(
+        1500, "steps of the two arms that learn from unlabelled images too", least=1
+    )
+    unlabelled_batch_size: int = _setting(256, "unlabelled images in such a step", least=1)
+    deformation: float = _setting(
+        1.0,
+        "strength of the turns, shears and shifts that must not change a class; 0 turns them off",
+        least=0.0,
+        most=5.0,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class SearchConfig(_Checked):
     """What a search for settings can be told; no setting of a training, so in no `config.json`.
 

@@ -188,13 +188,13 @@ def _restored(run: runs.Run, parts: Mapping[str, callbacks.Stateful]) -> dict[st
     return {name: column.tolist() for name, column in stored["history"].items()}
 
 
-def how_to_resume(run: runs.Run, epochs_done: int) -> str:
+def how_to_resume(run: runs.Run, done: int, unit: str = "epochs") -> str:
     """The line that tells a user how a stopped run goes on."""
     logs = run.folder.parent.parent
     arguments = ["--resume", "--name", run.name]
     if str(logs) != "logs":
         arguments += ["--logs", str(logs)]
     return (
-        f"stopped, {epochs_done} epochs are saved; go on with: "
+        f"stopped, {done} {unit} are saved; go on with: "
         f"python -m kerasunsup.{run.experiment} {shlex.join(arguments)}"
     )

@@ -15,16 +15,17 @@ FLOORS = (
     {"config", "drawing", "images", "quiet", "stores"},  # plain Python and NumPy, PIL, matplotlib
     # one tool or concern each
     {"command_line", "runs", "corruption", "networks", "optimizers", "metrics", "figures"}
-    | {"gan_model", "sheets"},
+    | {"gan_model", "sheets", "score_figures", "augmentation", "classification"},
     # one source, target or tool each, on top of a run's folder
-    {"arrays", "folders", "catalogue", "latent", "board", "export", "oracles", "record"},
-    {"data", "callbacks"},  # what a training is fed with and surrounded by
+    {"arrays", "folders", "catalogue", "latent", "board", "export", "oracles", "record"}
+    | {"pseudo_labels"},
+    {"data", "callbacks", "probes"},  # what a training is fed with and surrounded by
     {"judge", "training", "trials"},  # what trains
-    {"findings", "gan_findings", "search"},  # what a trained model is worth; many trainings
-    {"cluster"},  # one search on several machines
+    {"findings", "gan_findings", "search", "arms"},  # what a trained model is worth; many trainings
+    {"cluster", "supervised_findings"},  # one search on several machines; what many trainings show
     {"autoencoder", "adversarial"},  # an experiment, from its settings to its export
-    {"ae_search"},  # what is searched in it
-    {"ae", "gan"},  # its command line
+    {"ae_search", "comparison"},  # what is searched in it; what is made of it
+    {"ae", "gan", "supervised"},  # its command line
     {"__main__"},  # the list of commands
 )
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
@@ -32,9 +33,9 @@ FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in 
 # Who may import a tool; all others are free.
 OWNERS = {
     "argparse": {"command_line"},
-    "matplotlib": {"drawing", "figures", "sheets"},
+    "matplotlib": {"drawing", "figures", "score_figures", "sheets"},
     "tensorflow_datasets": {"catalogue"},
-    "sklearn": {"latent", "metrics"},
+    "sklearn": {"latent", "classification", "probes"},
     "PIL": {"images"},
     "tensorboard": {"board"},
     "tqdm": {"callbacks", "folders"},
@@ -44,7 +45,7 @@ OWNERS = {
 # These answer before TensorFlow is loaded.
 LIGHT = {
     "__init__", "__main__", "ae", "command_line", "config", "drawing", "figures", "gan", "images",
-    "quiet", "runs", "sheets", "stores",
+    "quiet", "runs", "score_figures", "sheets", "stores", "supervised",
 }  # fmt: skip
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

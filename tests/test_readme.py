@@ -36,7 +36,7 @@ def test_the_two_commands_come_first():
 
 @pytest.mark.parametrize(
     "line",
-    sorted(set(re.findall(r"python -m kerasunsup\.(?:ae|gan)(?: [^`\n]*)?", README))),
+    sorted(set(re.findall(r"python -m kerasunsup\.(?:ae|gan|supervised)(?: [^`\n]*)?", README))),
 )
 def test_every_command_line_is_understood(line, tmp_path):
     experiment, *arguments = shlex.split(line)[2:]
@@ -59,6 +59,10 @@ def parse(experiment: str, arguments: list[str]) -> config.Command:
     if experiment.endswith("gan"):
         return command_line.parse(
             "gan", config.GANConfig, description="", quick={}, presets=gan._PRESETS, argv=arguments
+        )
+    if experiment.endswith("supervised"):
+        return command_line.parse(
+            "supervised", config.SupervisedConfig, description="", quick={}, argv=arguments
         )
     return command_line.parse(
         "ae", config.AutoencoderConfig, description="", quick={}, search={}, argv=arguments

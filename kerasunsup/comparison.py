@@ -1,0 +1,313 @@
+"""The comparison of classifiers: what is an encoder worth that never saw a label?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasunsup import (
+    arms,
+    autoencoder,
+    board,
+    callbacks,
+    config,
+    data,
+    export,
+    judge,
+    runs,
+    supervised_findings,
+    training,
+)
+
+# The usual encoder differs from the study's own as what a search finds best does.
+_ENCODER: dict[str, Any] = {"schedule": "cosine", "hidden_units": 256, "patience": 0}
+
+# Work of one step of each arm, in steps of the same network trained plainly; only for time left.
+_STEP_WORK = {"frozen": 0.3, "convolutional": 8.0, "pseudo_labels": 5.0}
+_PROBE_WORK = {"linear_probe": 300.0, "neighbors": 100.0, "mixture": 1500.0, "graph": 8000.0}
+
+
+def run(command: config.Command) -> dict[str, float]:
+    """Trains every arm, compares, and exports the best, or goes on with it.
+
+    Args:
+        command: the parsed command line.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        config.InputError: for everything that a user can mend.
+        config.Interrupted: on Ctrl-C.
+    """
+    settings: config.SupervisedConfig = command.config
+    splits = data.load(settings)
+    check(splits)
+    sizes = sizes_of(settings, splits)
+    encoder = encoder_of(command, splits)
+    with runs.opened(command) as run, training.machine(settings):
+        classes = judge.classes_of(splits)
+        workshop = arms.Workshop(splits, classes, encoder, settings)
+        cells = plan(settings, sizes)
+        try:
+            outcomes = train(workshop, cells, settings, splits, run)
+            with board.Board(run.folder) as tensorboard:
+                bench = supervised_findings.Bench(
+                    splits, classes, settings, sizes, run, tensorboard
+                )
+                return finish(bench, workshop, outcomes)
+        except KeyboardInterrupt:
+            done = sum(_file(run, cell).exists() for cell in cells)
+            raise config.Interrupted(training.how_to_resume(run, done, "trainings")) from None
+
+
+def check(splits: data.Splits) -> None:
+    """Refuses data that no classifier can be trained on, before anything is written.
+
+    Raises:
+        config.InputError: if there are no labels, or of one class only.
+    """
+    if not judge.has_classes(splits):
+        raise config.InputError(
+            f"--data {splits.name} has no labels of two classes or more: sort the images into one "
+            "sub-folder a class, or give a .npz with labels"
+        )
+
+
+def sizes_of(settings: config.SupervisedConfig, splits: data.Splits) -> list[int]:
+    """The numbers of labels that this data allows, ascending, 0 (all) last.
+
+    Raises:
+        config.InputError: if none is left.
+    """
+    least, most = len(judge.classes_of(splits)), len(splits.train)
+    asked = sorted({size for size in settings.labels if size}) + [0] * (0 in settings.labels)
+    fitting = [size for size in asked if size == 0 or least <= size < most]
+    if not fitting:
+        raise config.InputError(
+            f"--labels {' '.join(map(str, settings.labels))}: {splits.name} has {most:,} training "
+            f"images of {least} classes; give numbers from {least} to {most - 1}, or 0 for all"
+        )
+    left_out = [f"{size:,}" for size in asked if size not in fitting]
+    if left_out:
+        print(
+            f"{', '.join(left_out)} labels are left out: {splits.name} has {most:,} training "
+            f"images of {least} classes",
+            flush=True,
+        )
+    return fitting
+
+
+def encoder_of(command: config.Command, splits: data.Splits) -> keras.Model:
+    """The encoder that never saw a label: the one that was named, else the usual one.
+
+    Raises:
+        config.InputError: if there is no such run, it is not finished, or is for other images.
+    """
+    settings: config.SupervisedConfig = command.config
+    if settings.encoder is None:
+        path = _usual_encoder(command, splits)
+    else:
+        named = Path(settings.encoder).expanduser()
+        in_logs = command.logs / "ae" / settings.encoder
+        path = next((place for place in (named, in_logs) if place.exists()), named)
+        if path.is_dir():
+            path = path / "model.keras"
+        if not path.is_file():
+            raise config.InputError(
+                f"--encoder {settings.encoder}: there is no finished autoencoder run in {named} or "
+                f"{in_logs}; train one with python -m kerasunsup.ae"
+            )
+    try:
+        encoder = keras.models.load_model(path, compile=False).get_layer("encoder")
+    except Exception as error:  # zipfile, h5py, json and Keras each raise their own
+        raise config.InputError(
+            f"--encoder {path} cannot be used ({type(error).__name__}): give an autoencoder run or "
+            "its model.keras"
+        ) from error
+    if tuple(encoder.input_shape[1:]) != tuple(splits.image_shape):
+        theirs, ours = (
+            " x ".join(map(str, shape)) for shape in (encoder.input_shape[1:], splits.image_shape)
+        )
+        raise config.InputError(
+            f"--encoder {path}: it was trained on images of {theirs}, --data {splits.name} has "
+            f"{ours}: choose another or give --image-size"
+        )
+    print(f"encoder: {path}", flush=True)
+    return encoder
+
+
+def _usual_encoder(command: config.Command, splits: data.Splits) -> Path:
+    """`model.keras` of the run that every comparison on the same data shares."""
+    settings: config.SupervisedConfig = command.config
+    name = f"encoder-{splits.fingerprint}-{settings.encoder_epochs}"
+    folder = command.logs / "ae" / name
+    if (folder / "metrics.json").exists():
+        return folder / "model.keras"
+    print(
+        f"training the usual encoder of {splits.name}, without labels (once, kept in {folder})",
+        flush=True,
+    )
+    shared: dict[str, Any] = {
+        field: getattr(settings, field)
+        for field in (
+            "data", "image_size", "limit", "test_limit", "seed", "precision", "strategy",
+            "deterministic",
+        )
+    }  # fmt: skip
+    number = min(10_000, max(100, len(splits.test)))
+    autoencoder.run(
+        config.Command(
+            "ae",
+            config.AutoencoderConfig(
+                epochs=settings.encoder_epochs, num_samples=number, **shared, **_ENCODER
+            ),
+            command.logs,
+            name,
+            (folder / "config.json").exists(),
+            command.arguments,
+        )
+    )
+    return folder / "model.keras"
+
+
+def plan(settings: config.SupervisedConfig, sizes: list[int]) -> list[arms.Cell]:
+    """Every training, in the order that they are made: one whole table after another.
+
+    Learning from the unlabelled rest needs one: with all labels that arm is another's.
+    """
+    return [
+        arms.Cell(arm, size, repetition)
+        for repetition in range(settings.repetitions)
+        for size in sizes
+        for arm in settings.arms
+        if size or arm not in arms.PSEUDO_LABELLED + ("mixture", "graph")
+    ]
+
+
+def work(cell: arms.Cell, settings: config.SupervisedConfig, num_images: int) -> float:
+    """About how long a training is, in plain steps."""
+    if cell.arm in _PROBE_WORK:
+        return _PROBE_WORK[cell.arm]
+    if cell.arm in arms.PSEUDO_LABELLED:
+        return settings.pseudo_label_steps * _STEP_WORK["pseudo_labels"]
+    labels = cell.num_labels or num_images
+    steps = max(settings.steps, settings.epochs * labels // min(settings.batch_size, labels))
+    return steps * _STEP_WORK.get(cell.arm, 1.0)
+
+
+def train(
+    workshop: arms.Workshop,
+    cells: list[arms.Cell],
+    settings: config.SupervisedConfig,
+    splits: data.Splits,
+    run: runs.Run,
+) -> dict[arms.Cell, arms.Outcome]:
+    """Every cell's outcome; those that the run holds already are read."""
+    outcomes = {cell: _read(run, cell) for cell in cells if _file(run, cell).exists()}
+    missing = [cell for cell in cells if cell not in outcomes]
+    print(
+        f"{splits.name}: {len(splits.train):,} training, {len(splits.validation):,} validation and "
+        f"{len(splits.test):,} test images; {len(cells)} trainings, {len(missing)} to come; run "
+        f"{run.folder}",
+        flush=True,
+    )
+    tally = callbacks.Tally(
+        [work(cell, settings, len(splits.train)) for cell in missing], runs.is_terminal()
+    )
+    try:
+        for cell in missing:
+            labels = f"{cell.num_labels:,}" if cell.num_labels else "all"
+            name = f"{arms.NAMES[cell.arm]}, {labels} labels"
+            tally.begin(name)
+            outcomes[cell] = workshop.run(cell)
+            runs.write_arrays(_file(run, cell), outcomes[cell].to_arrays())
+            _enter(run, cell, outcomes[cell], settings)
+            tally.end(f"{name}: {outcomes[cell].accuracy:.2%}")
+    finally:
+        tally.close()
+    return {cell: outcomes[cell] for cell in cells}
+
+
+def _file(run: runs.Run, cell: arms.Cell) -> Path:
+    return run.folder / "checkpoints" / f"{cell.name}.npz"
+
+
+def _read(run: runs.Run, cell: arms.Cell) -> arms.Outcome:
+    path = _file(run, cell)
+    try:
+        return arms.Outcome.from_arrays(runs.read_arrays(path))
+    except KeyError as error:
+        raise config.InputError(
+            f"{path} is damaged ({error} is missing): remove it, then --resume"
+        ) from error
+
+
+def _enter(
+    run: runs.Run, cell: arms.Cell, outcome: arms.Outcome, settings: config.SupervisedConfig
+) -> None:
+    """Enters a cell into TensorBoard's HParams tab."""
+    board.write_trial(
+        run.folder / "arms" / cell.name,
+        {
+            "arm": cell.arm,
+            "labels": str(cell.num_labels or "all"),
+            "seed": settings.seed + cell.repetition,
+        },
+        {"test/accuracy": outcome.accuracy, "test/loss": outcome.loss},
+        {"val_loss": outcome.curve["loss"].tolist()} if outcome.curve else {},
+    )
+
+
+def finish(
+    bench: supervised_findings.Bench,
+    workshop: arms.Workshop,
+    outcomes: dict[arms.Cell, arms.Outcome],
+) -> dict[str, float]:
+    """What a comparison leaves behind: the best classifier first, then numbers and figures."""
+    run, splits = bench.run, bench.splits
+    if any(cell.arm in arms.TRAINED for cell in outcomes):
+        best = supervised_findings.best_cell(outcomes, bench.sizes)
+        print(f"exporting: {arms.NAMES[best.arm]}", flush=True)
+        model = workshop.classifier(best)
+        export.write_keras(run.folder / "model.keras", model)
+        export.write_saved_model(
+            run.folder / "export",
+            {"classify": (model, "images", "probabilities")},
+            {"classify": splits.test.array(np.arange(min(4, len(splits.test))))},
+        )
+    numbers = supervised_findings.report(bench, outcomes)
+    run.write_metrics(numbers)
+    _write_history(run, outcomes)
+    tensorboard, table = bench.tensorboard, board.markdown_table
+    tensorboard.hyperparameters(config.to_json(bench.settings), headline(numbers))
+    tensorboard.text("settings", table(config.to_json(bench.settings), ("setting", "value")))
+    tensorboard.text("numbers", table(numbers, ("number", "value")))
+    print(supervised_findings.summary(bench, numbers), flush=True)
+    print(f"\nfigures, model.keras and export/ are in {run.folder}", flush=True)
+    return numbers
+
+
+def _write_history(run: runs.Run, outcomes: dict[arms.Cell, arms.Outcome]) -> None:
+    """`history.csv`: a row a measured point of a training."""
+    columns: dict[str, list] = {
+        name: []
+        for name in ("arm", "labels", "repetition", "images", "seconds", "accuracy", "loss")
+    }
+    for cell, outcome in outcomes.items():
+        for point in range(len(outcome.curve.get("images", ()))):
+            columns["arm"].append(cell.arm)
+            columns["labels"].append(cell.num_labels or "all")
+            columns["repetition"].append(cell.repetition)
+            for name in ("images", "seconds", "accuracy", "loss"):
+                columns[name].append(outcome.curve[name][point])
+    run.write_history(columns)
+
+
+def headline(numbers: dict[str, float]) -> dict[str, float]:
+    """The few numbers that runs are compared by."""
+    names = ("test/accuracy", "labels_100/finetuned_accuracy", "labels_100/scratch_accuracy")
+    return {name: numbers[name] for name in names if name in numbers}

@@ -1,0 +1,45 @@
+"""From unsupervised to supervised: `python -m kerasunsup.supervised`.
+
+See the README's table for the time and the numbers to expect, and `--quick` for a smoke run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from kerasunsup import command_line, config, quiet
+
+_DESCRIPTION = """\
+Gives an encoder that was trained without labels a new layer, trains it with few labels and with
+all, and compares: encoder frozen, fine-tuned, the same network from scratch, a convolutional
+classifier, and ways of using the unlabelled rest. Leaves a table with its spread over seeds,
+figures, TensorBoard logs and the best classifier as SavedModel in LOGS/supervised/RUN.
+"""
+
+_QUICK = {
+    "epochs": 1, "limit": 1000, "test_limit": 300, "encoder_epochs": 2, "repetitions": 2,
+    "labels": (10, 100), "steps": 20, "pseudo_label_steps": 20, "unlabelled_batch_size": 64,
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status: 0, 2 (wrong use) or 130 (Ctrl-C)."""
+    with command_line.exit_status("supervised") as status:
+        command = command_line.parse(
+            "supervised",
+            config.SupervisedConfig,
+            description=_DESCRIPTION,
+            quick=_QUICK,
+            argv=argv,
+        )
+        # TensorFlow takes seconds to load: only now that the arguments are known to be right.
+        quiet.import_tensorflow()
+        from kerasunsup import comparison
+
+        comparison.run(command)
+    return status.code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

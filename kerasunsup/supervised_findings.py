@@ -1,0 +1,247 @@
+"""What the comparison of classifiers found: its numbers and figures, each from arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kerasunsup import (
+    arms,
+    board,
+    classification,
+    config,
+    data,
+    drawing,
+    runs,
+    score_figures,
+    sheets,
+)
+
+_MISTAKES = 30
+
+# (name in metrics.json, first, second): is first better than second, over the same seeds?
+_QUESTIONS = (
+    ("finetuned_minus_scratch", "finetuned", "scratch"),
+    ("frozen_minus_scratch", "frozen", "scratch"),
+    ("pseudo_labels_minus_finetuned", "pseudo_labels", "finetuned"),
+    ("pseudo_labels_minus_their_scratch", "pseudo_labels", "pseudo_labels_scratch"),
+)
+
+_SCRATCH = [arms.NAMES[arm] for arm in arms.FROM_SCRATCH]
+
+Outcomes = Mapping[arms.Cell, arms.Outcome]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """A finished comparison with its data, and where its pictures go."""
+
+    splits: data.Splits
+    classes: np.ndarray  # the label that each class from 0 stands for
+    settings: config.SupervisedConfig
+    sizes: Sequence[int]  # numbers of labels, 0 for all
+    run: runs.Run
+    tensorboard: board.Board
+
+    def show(self, name: str, figure: drawing.Figure, text: str) -> None:
+        """Puts one figure into the run folder and into TensorBoard."""
+        self.run.write_figure(name, drawing.to_png(figure))
+        self.tensorboard.figure(name, drawing.to_pixels(figure), text=text)
+
+    @property
+    def class_names(self) -> list[str]:
+        """One a class from 0."""
+        names = self.splits.class_names
+        return [str(label) if names is None else names[label] for label in self.classes]
+
+    @property
+    def test_labels(self) -> np.ndarray:
+        """Classes from 0 of the test images, int64."""
+        labels = self.splits.labels
+        if labels is None:
+            raise ValueError("there are no labels")
+        return np.searchsorted(self.classes, labels.test)
+
+
+def size_name(num_labels: int) -> str:
+    """As in `metrics.json`: `labels_100`, `labels_all`."""
+    return f"labels_{num_labels or 'all'}"
+
+
+def of(outcomes: Outcomes, arm: str, num_labels: int) -> list[arms.Outcome]:
+    """Of one arm at one number of labels, by repetition; empty where it was not trained."""
+    found = [
+        cell for cell in outcomes if cell.arm == arm and cell.num_labels == num_labels
+    ]  # fmt: skip
+    return [outcomes[cell] for cell in sorted(found, key=lambda cell: cell.repetition)]
+
+
+def best_cell(outcomes: Outcomes, sizes: Sequence[int]) -> arms.Cell:
+    """The trained arm with the highest mean validation accuracy at the most labels.
+
+    Of its repetitions the first: which one is best is luck.
+    """
+    trained = [
+        (arm, found)
+        for arm in arms.TRAINED
+        if (found := of(outcomes, arm, sizes[-1]))
+    ]  # fmt: skip
+    if not trained:  # only probes were asked for
+        raise ValueError("no arm was trained")
+    arm, _ = max(
+        trained, key=lambda pair: np.mean([outcome.validation_accuracy for outcome in pair[1]])
+    )
+    return arms.Cell(arm, sizes[-1], 0)
+
+
+def report(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
+    """All numbers of a comparison; draws and writes its figures on the way.
+
+    Returns:
+        Flat, names are paths, as `metrics.json` holds them.
+    """
+    numbers = accuracies(bench, outcomes) | differences(bench, outcomes)
+    draw_label_efficiency(bench, outcomes)
+    draw_learning_speed(bench, outcomes)
+    shown = [arm for arm in bench.settings.arms if arm in arms.TRAINED]
+    if shown:
+        numbers |= one_classifier(bench, outcomes, best_cell(outcomes, bench.sizes))
+        numbers |= calibration(bench, outcomes, shown)
+    numbers["training_seconds"] = sum(outcome.seconds for outcome in outcomes.values())
+    return numbers
+
+
+def accuracies(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
+    """Mean and standard deviation over repetitions of the test accuracy, of every arm and size."""
+    numbers: dict[str, float] = {}
+    for size in bench.sizes:
+        for arm in bench.settings.arms:
+            values = [outcome.accuracy for outcome in of(outcomes, arm, size)]
+            if values:
+                name = f"{size_name(size)}/{arm}_accuracy"
+                numbers[name] = float(np.mean(values))
+                numbers[f"{name}_std"] = float(np.std(values, ddof=1)) if values[1:] else math.nan
+    return numbers
+
+
+def differences(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
+    """Paired over repetitions: mean difference of accuracy and its 95 % interval."""
+    numbers: dict[str, float] = {}
+    for size in bench.sizes:
+        for name, first, second in _QUESTIONS:
+            pair = [[o.accuracy for o in of(outcomes, arm, size)] for arm in (first, second)]
+            if min(map(len, pair)) < 2:
+                continue
+            found = classification.paired_difference(*map(np.array, pair))
+            numbers[f"{size_name(size)}/{name}"] = found.mean
+            numbers[f"{size_name(size)}/{name}_low"] = found.low
+            numbers[f"{size_name(size)}/{name}_high"] = found.high
+    return numbers
+
+
+def draw_label_efficiency(bench: Bench, outcomes: Outcomes) -> None:
+    """Test error over the number of labels, every arm."""
+    errors: dict[str, tuple[list[float], list[float]]] = {}
+    for arm in bench.settings.arms:
+        means, deviations = [], []
+        for size in bench.sizes:
+            values = [1.0 - outcome.accuracy for outcome in of(outcomes, arm, size)]
+            means.append(float(np.mean(values)) if values else math.nan)
+            deviations.append(float(np.std(values, ddof=1)) if values[1:] else math.nan)
+        errors[arms.NAMES[arm]] = (means, deviations)
+    counts = [size or len(bench.splits.train) for size in bench.sizes]
+    figure = score_figures.label_efficiency(
+        counts, errors, scratch=_SCRATCH, last_is_all=bench.sizes[-1] == 0
+    )
+    bench.show("label_efficiency", figure, "Test error over the number of labels.")
+
+
+def draw_learning_speed(bench: Bench, outcomes: Outcomes) -> None:
+    """Validation accuracy and loss from the first batches on, at the most labels."""
+    curves = {}
+    for arm in bench.settings.arms:
+        found = [o.curve for o in of(outcomes, arm, bench.sizes[-1]) if o.curve]
+        if found:
+            points = min(len(curve["images"]) for curve in found)  # patience may end one early
+            stacked = {
+                key: np.stack([curve[key][:points] for curve in found])
+                for key in ("seconds", "accuracy", "loss")
+            }
+            curves[arms.NAMES[arm]] = {"images": found[0]["images"][:points], **stacked}
+    if curves:
+        figure = score_figures.learning_speed(curves, scratch=_SCRATCH)
+        bench.show("learning_speed", figure, "Validation accuracy and loss while training.")
+
+
+def one_classifier(bench: Bench, outcomes: Outcomes, cell: arms.Cell) -> dict[str, float]:
+    """The best arm's confusion matrix (the study's figure 5), accuracy per class and mistakes."""
+    outcome, labels = outcomes[cell], bench.test_labels
+    counts = classification.confusion(labels, outcome.predictions, len(bench.classes))
+    names = bench.class_names
+    bench.show(
+        "confusion",
+        score_figures.confusion_heatmap(counts, names),
+        f"{arms.NAMES[cell.arm]}: labels in rows, predictions in columns.",
+    )
+    wrong = np.flatnonzero(outcome.predictions != labels)
+    surest = wrong[np.argsort(-outcome.confidence[wrong], kind="stable")][:_MISTAKES]
+    if len(surest):
+        figure = sheets.mistakes(
+            bench.splits.test.array(surest),
+            [f"{names[labels[i]]} as {names[outcome.predictions[i]]}" for i in surest],
+            [f"{100 * outcome.confidence[i]:.1f} %" for i in surest],
+        )
+        bench.show("mistakes", figure, "The surest mistakes on test images: label as prediction.")
+    numbers = {"test/accuracy": outcome.accuracy, "test/loss": outcome.loss}
+    for name, row, hits in zip(names, counts, np.diag(counts), strict=True):
+        if row.sum():
+            numbers[f"test/accuracy_{name}"] = float(hits / row.sum())
+    return numbers
+
+
+def calibration(bench: Bench, outcomes: Outcomes, shown: Sequence[str]) -> dict[str, float]:
+    """Whether trained arms are as right as they are sure, at the most labels, all repetitions."""
+    numbers, curves = {}, {}
+    for arm in shown:
+        found = of(outcomes, arm, bench.sizes[-1])
+        if not found:
+            continue
+        curves[arms.NAMES[arm]] = classification.reliability(
+            np.concatenate([outcome.confidence for outcome in found]),
+            np.concatenate([outcome.predictions == bench.test_labels for outcome in found]),
+        )
+        error = curves[arms.NAMES[arm]].expected_calibration_error
+        numbers[f"{size_name(bench.sizes[-1])}/{arm}_calibration_error"] = error
+    figure = score_figures.reliability_curve(curves, scratch=_SCRATCH)
+    bench.show("reliability", figure, "How often classifiers are right over how sure they are.")
+    return numbers
+
+
+def summary(bench: Bench, numbers: Mapping[str, Any]) -> str:
+    """The table that the end of a comparison prints: accuracy in %, mean and deviation."""
+    width = max(len(arms.NAMES[arm]) for arm in bench.settings.arms)
+    header = "".join(f"{f'{size:,}' if size else 'all':>14}" for size in bench.sizes)
+    lines = ["", f"  {'test accuracy, %, by labels':<{width}}{header}"]
+    for arm in bench.settings.arms:
+        cells = []
+        for size in bench.sizes:
+            name = f"{size_name(size)}/{arm}_accuracy"
+            mean, deviation = numbers.get(name), numbers.get(f"{name}_std", math.nan)
+            cells.append("-" if mean is None else f"{100 * mean:.2f} ± {100 * deviation:.2f}")
+        lines.append(f"  {arms.NAMES[arm]:<{width}}" + "".join(f"{cell:>14}" for cell in cells))
+    for size in bench.sizes:
+        for name, first, second in _QUESTIONS:
+            key = f"{size_name(size)}/{name}"
+            if key in numbers:
+                low, high = numbers[f"{key}_low"], numbers[f"{key}_high"]
+                verdict = "more than luck" if low > 0 or high < 0 else "may be luck"
+                lines.append(
+                    f"  {f'{size:,}' if size else 'all'} labels: {arms.NAMES[first]} less "
+                    f"{arms.NAMES[second]}: {100 * numbers[key]:+.2f} points "
+                    f"[{100 * low:+.2f}, {100 * high:+.2f}], {verdict}"
+                )
+    return "\n".join(lines)

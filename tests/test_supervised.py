@@ -1,0 +1,236 @@
+"""The command `supervised`, from the command line to everything that it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing import event_accumulator
+
+from kerasunsup import ae, arms, images, runs, supervised, supervised_findings
+
+FIGURES = {"confusion", "label_efficiency", "learning_speed", "mistakes", "reliability"}
+
+SMALL = [
+    "--limit", "600", "--test-limit", "200", "--steps", "4", "--epochs", "1",
+    "--pseudo-label-steps", "2", "--unlabelled-batch-size", "32", "--repetitions", "2",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> Path:
+    """A finished autoencoder run on the small data."""
+    logs = tmp_path_factory.mktemp("encoder")
+    arguments = [*SMALL[:4], "--epochs", "1", "--num-samples", "100", "--num-codes", "50"]
+    assert ae.main([*arguments, "--logs", str(logs), "--name", "e"]) == 0
+    return logs / "ae" / "e"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The folder of a quick run, started as a user would: it trains its own encoder."""
+    logs = tmp_path_factory.mktemp("logs")
+    assert supervised.main(["--quick", "--logs", str(logs), "--name", "first"]) == 0
+    return logs / "supervised" / "first"
+
+
+def numbers_of(run: Path) -> dict[str, float]:
+    return json.loads((run / "metrics.json").read_text())
+
+
+def test_a_run_leaves_what_the_interface_promises(finished):
+    assert {path.name for path in finished.iterdir()} >= {
+        "config.json", "environment.json", "history.csv", "metrics.json", "figures",
+        "checkpoints", "model.keras", "export", "report", "arms",
+    }  # fmt: skip
+    assert {path.stem for path in (finished / "figures").glob("*.png")} == FIGURES
+    for path in (finished / "figures").glob("*.png"):
+        assert min(images.decode(path).shape[:2]) > 150, path
+    assert not list(finished.rglob("*.part*"))
+
+
+def test_numbers_have_the_promised_names(finished):
+    numbers = numbers_of(finished)
+    assert "test/accuracy" in numbers
+    for labels in (10, 100):
+        for arm in arms.NAMES:
+            assert f"labels_{labels}/{arm}_accuracy" in numbers
+            assert f"labels_{labels}/{arm}_accuracy_std" in numbers
+        assert f"labels_{labels}/finetuned_minus_scratch_low" in numbers
+    assert numbers["labels_100/scratch_accuracy"] > 0.15  # more than a guess
+
+
+def test_means_and_deviations_are_those_of_the_cells(finished):
+    numbers = numbers_of(finished)
+    for arm in ("scratch", "graph"):
+        values = [
+            float(runs.read_arrays(finished / "checkpoints" / f"{arm}-100-{i}.npz")["accuracy"])
+            for i in range(2)
+        ]
+        assert numbers[f"labels_100/{arm}_accuracy"] == pytest.approx(np.mean(values))
+        assert numbers[f"labels_100/{arm}_accuracy_std"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_the_usual_encoder_is_trained_once_without_labels(finished, capsys):
+    logs = finished.parent.parent
+    (encoder,) = (logs / "ae").iterdir()
+    assert encoder.name.startswith("encoder-")
+    again = ["--quick", "--logs", str(logs), "--name", "again", "--arms", "frozen", "neighbors"]
+    assert supervised.main(again) == 0
+    output = capsys.readouterr().out
+    assert f"encoder: {encoder / 'model.keras'}" in output
+    assert "training the usual encoder" not in output
+    for arm in ("frozen", "neighbors"):  # an arm does not depend on which others there are
+        name = f"labels_100/{arm}_accuracy"
+        assert numbers_of(logs / "supervised" / "again")[name] == numbers_of(finished)[name]
+
+
+def test_the_saved_model_runs_without_the_package(finished):
+    script = """
+import sys
+sys.modules["kerasunsup"] = None
+import numpy as np, tensorflow as tf, keras
+model = tf.saved_model.load(sys.argv[1] + "/export")
+images = np.random.default_rng(0).random((3, 28, 28, 1)).astype(np.float32)
+found = model.signatures["classify"](images=tf.constant(images))["probabilities"].numpy()
+default = model.signatures["serving_default"](images=tf.constant(images))["probabilities"]
+assert found.shape == (3, 10) and found.dtype == np.float32
+np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-5)
+np.testing.assert_array_equal(found, default.numpy())
+loaded = keras.models.load_model(sys.argv[1] + "/model.keras")
+np.testing.assert_allclose(loaded.predict(images, verbose=0), found, atol=1e-5)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(finished)], capture_output=True, text=True, timeout=200
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_exported_classifier_is_the_one_that_was_measured(finished):
+    from kerasunsup import config, data
+
+    settings = config.SupervisedConfig(
+        **config.read(config.SupervisedConfig, finished / "config.json")
+    )
+    splits = data.load(settings)
+    model = keras.models.load_model(finished / "model.keras")
+    predictions = model.predict(splits.test.array(), verbose=0).argmax(axis=1)
+    accuracy = float(np.mean(predictions == splits.labels.test))
+    assert accuracy == pytest.approx(numbers_of(finished)["test/accuracy"])
+
+
+def test_tensorboard_holds_every_cell_figures_and_settings(finished):
+    cell = event_accumulator.EventAccumulator(str(finished / "arms" / "scratch-100-0"))
+    cell.Reload()
+    assert any("session_start" in tag for tag in cell.PluginTagToContent("hparams"))
+    report = event_accumulator.EventAccumulator(str(finished / "report"))
+    report.Reload()
+    tags = report.Tags()
+    found = {*tags["scalars"], *tags["tensors"]}
+    assert (FIGURES | {"settings", "numbers", "test/accuracy"}) <= found
+
+
+def test_a_run_goes_on_with_what_is_missing_to_the_same_numbers(finished, capsys):
+    before = numbers_of(finished)
+    (finished / "metrics.json").unlink()
+    missing = [finished / "checkpoints" / f"{arm}-10-1.npz" for arm in ("finetuned", "graph")]
+    for path in missing:
+        path.unlink()
+    logs = str(finished.parent.parent)
+    assert supervised.main(["--resume", "--logs", logs, "--name", "first"]) == 0
+    assert "2 to come" in capsys.readouterr().out
+    after = numbers_of(finished)
+    del before["training_seconds"], after["training_seconds"]
+    assert after == pytest.approx(before, nan_ok=True, abs=1e-6)
+
+
+def test_ctrl_c_saves_and_prints_the_line_that_goes_on(encoder, tmp_path):
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "kerasunsup.supervised", *SMALL, "--encoder", str(encoder),
+            "--logs", str(tmp_path), "--name", "stopped", "--labels", "100", "--steps", "100000",
+            "--arms", "neighbors", "scratch",
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("1/4 "):
+            break
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.count("\n") == 1, error
+    assert "stopped, 1 trainings are saved" in error
+    assert f"python -m kerasunsup.supervised --resume --name stopped --logs {tmp_path}" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data", "no/such/folder"], ["no/such/folder"]),
+        (["--encoder", "none"], ["--encoder none", "no finished autoencoder run"]),
+        (["--encoder", __file__], ["--encoder", "cannot be used"]),
+        (["--labels", "5"], ["--labels 5", "600", "10 to 599"]),
+        (["--arms", "svm"], ["--arms", "frozen"]),
+        (["--repetitions", "1"], ["--repetitions must be at least 2"]),
+        (["--image-size", "20"], ["28 x 28 x 1", "20 x 20 x 1", "--image-size"]),
+        (["--resume", "--name", "other"], ["no supervised run"]),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(encoder, tmp_path, capsys, arguments, words):
+    try:
+        status = supervised.main(
+            [*SMALL, "--logs", str(tmp_path), "--encoder", str(encoder), *arguments]
+        )
+    except SystemExit as error:  # argparse's own
+        status = error.code
+    assert status == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    assert error.startswith("kerasunsup supervised: ")
+    for word in words:
+        assert word in error
+    assert not (tmp_path / "supervised").exists()
+
+
+def test_data_without_labels_is_refused_with_what_to_do(tmp_path, capsys):
+    np.savez(tmp_path / "x.npz", images=np.zeros((50, 16, 16), np.uint8))
+    assert supervised.main(["--data", str(tmp_path / "x.npz"), "--logs", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "has no labels" in error
+    assert "one sub-folder a class" in error
+
+
+def test_a_damaged_cell_is_named(finished, capsys):
+    path = finished / "checkpoints" / "scratch-10-0.npz"
+    content = path.read_bytes()
+    path.write_bytes(content[:100])
+    try:
+        logs = str(finished.parent.parent)
+        assert supervised.main(["--resume", "--logs", logs, "--name", "first"]) == 2
+        assert str(path) in capsys.readouterr().err
+    finally:
+        path.write_bytes(content)
+
+
+def test_the_best_arm_is_chosen_by_validation_and_not_by_test():
+    def outcome(validation, test):
+        return arms.Outcome(
+            np.zeros(1, np.int64), np.ones(1, np.float32), test, 0.0, validation, {}, 0.0
+        )
+
+    outcomes = {
+        arms.Cell("scratch", 0, 0): outcome(0.5, 0.9),
+        arms.Cell("finetuned", 0, 0): outcome(0.6, 0.1),
+        arms.Cell("finetuned", 0, 1): outcome(0.7, 0.9),
+        arms.Cell("graph", 100, 0): outcome(1.0, 1.0),
+    }
+    assert supervised_findings.best_cell(outcomes, [100, 0]) == arms.Cell("finetuned", 0, 0)
