@@ -180,6 +180,24 @@ def test_speed_table_is_the_measurement():
         assert row(name) == [f"{measured['images_per_second']:,.0f}", f"{measured['ratio']:.2f}"]
 
 
+def test_gan_table_is_the_reference_run():
+    path = ROOT / "docs" / "gan_reference.json"
+    numbers = json.loads(path.read_text(encoding="utf-8"))["runs"]["reference"]
+    names = {
+        "classifier_score": ".2f", "precision": ".2f", "recall": ".2f",
+        "smallest_class_share": ".3f", "fid": ".2f", "kid": ".3f",
+    }  # fmt: skip
+    for start, prefix in (
+        ("real training images, against test images", "real/"),
+        ("the GAN, 100 epochs", ""),
+        ("its last weights, statistics settled", "last_weights/"),
+        ("its last weights as trained", "running_statistics/"),
+    ):
+        assert row(start) == [f"{numbers[prefix + name]:{form}}" for name, form in names.items()]
+    assert numbers["epochs"] == 100
+    assert f"ratio of medians {numbers['nearest/distance_ratio']:.2f}" in README
+
+
 def test_speed_of_the_adversarial_step_is_the_measurement():
     path = ROOT / "docs" / "adversarial_speed.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
