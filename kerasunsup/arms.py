@@ -221,12 +221,15 @@ class Workshop:
         seed = self._settings.seed + cell.repetition
         chosen = balanced_subset(self._train_labels, cell.num_labels, seed)
         trainer, _ = self._train(cell.arm, chosen, seed)
+        # Not the trainer's own, which the next cell changes and whose optimizer a file would name.
+        network = self._network(cell.arm)
+        network.set_weights(trainer.network.get_weights())
         inputs = keras.Input(self._splits.image_shape, name="images")
         x = inputs
         if cell.arm == "frozen":
-            x = keras.layers.Reshape(trainer.network.input_shape[1:])(self._encoder(inputs))
+            x = keras.layers.Reshape(network.input_shape[1:])(self._encoder(inputs))
         softmax = keras.layers.Softmax(dtype="float32", name="probabilities")
-        return keras.Model(inputs, softmax(trainer.network(x)), name="classifier")
+        return keras.Model(inputs, softmax(network(x)), name="classifier")
 
     def _train(
         self, arm: str, chosen: np.ndarray, seed: int, *, num_steps: int | None = None

@@ -168,8 +168,9 @@ def graph_spread(
 
     Links weigh exp(-d^2 / (s t)), d the distance, s and t those from either end to its seventh
     neighbour, and a tenth of it where only one of the two has the other among its nearest.
-    scikit-learn's `LabelSpreading` keeps links in one direction and weighs all alike: with ten
-    labels of MNIST it is right in 50 % where this is in 87 %.
+    scikit-learn's `LabelSpreading` weighs all links alike, one-sided ones too: with one draw of ten
+    labels of MNIST it was right in 50 % of the validation images where this was in 91 %. 55,000
+    codes take 12 s of one core.
 
     Args:
         codes: (num_labelled, dim), float32.
