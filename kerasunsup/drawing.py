@@ -11,7 +11,7 @@ import functools
 import io
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
@@ -110,3 +110,9 @@ def plain_log_ticks(axis: Any, limits: tuple[float, float]) -> None:
     axis.set_major_locator(ticker.LogLocator(subs=steps))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(ticker.NullLocator())
+
+
+def without_math(texts: Sequence[Any]) -> None:
+    """A dollar sign in a name starts no formula."""
+    for text in texts:
+        text.set_parse_math(False)

@@ -15,7 +15,14 @@ FLOORS = (
     {"config", "drawing", "images", "quiet", "stores"},  # plain Python and NumPy, PIL, matplotlib
     # one tool or concern each
     {"command_line", "runs", "corruption", "networks", "optimizers", "metrics", "figures"}
-    | {"gan_model", "sheets", "score_figures", "augmentation", "classification"},
+    | {
+        "gan_model",
+        "sheets",
+        "score_figures",
+        "confusion_figures",
+        "augmentation",
+        "classification",
+    },
     # one source, target or tool each, on top of a run's folder
     {"arrays", "folders", "catalogue", "latent", "board", "export", "oracles", "record"}
     | {"pseudo_labels"},
@@ -33,7 +40,7 @@ FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in 
 # Who may import a tool; all others are free.
 OWNERS = {
     "argparse": {"command_line"},
-    "matplotlib": {"drawing", "figures", "score_figures", "sheets"},
+    "matplotlib": {"confusion_figures", "drawing", "figures", "score_figures", "sheets"},
     "tensorflow_datasets": {"catalogue"},
     "sklearn": {"latent", "classification", "probes"},
     "PIL": {"images"},
@@ -44,8 +51,8 @@ OWNERS = {
 
 # These answer before TensorFlow is loaded.
 LIGHT = {
-    "__init__", "__main__", "ae", "command_line", "config", "drawing", "figures", "gan", "images",
-    "quiet", "runs", "score_figures", "sheets", "stores", "supervised",
+    "__init__", "__main__", "ae", "command_line", "config", "confusion_figures", "drawing",
+    "figures", "gan", "images", "quiet", "runs", "score_figures", "sheets", "stores", "supervised",
 }  # fmt: skip
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.backends import backend_agg
 from PIL import Image
 
-from kerasunsup import drawing, score_figures, sheets
+from kerasunsup import confusion_figures, drawing, score_figures, sheets
 
 RANDOM = np.random.default_rng(0)
 LONG_NAMES = ["T-shirt/top", "an ankle boot that has a name longer than wide", "$5 and $6", "Ω"]
@@ -102,11 +102,11 @@ FIGURES = {
     "speed_all_right": lambda: _speed(best=1.1),
     "speed_one_point": lambda: _speed(num_points=1),
     "speed_one_point_zero": lambda: _speed(num_points=1, zero=False, num_seeds=1),
-    "confusion": lambda: score_figures.confusion_heatmap(_counts()),
-    "confusion_long_names": lambda: score_figures.confusion_heatmap(_counts(4), LONG_NAMES),
-    "confusion_one": lambda: score_figures.confusion_heatmap(_counts(1)),
-    "confusion_thirty": lambda: score_figures.confusion_heatmap(_counts(30), ["name"] * 30),
-    "confusion_hundred": lambda: score_figures.confusion_heatmap(_counts(100)),
+    "confusion": lambda: confusion_figures.confusion_heatmap(_counts()),
+    "confusion_long_names": lambda: confusion_figures.confusion_heatmap(_counts(4), LONG_NAMES),
+    "confusion_one": lambda: confusion_figures.confusion_heatmap(_counts(1)),
+    "confusion_thirty": lambda: confusion_figures.confusion_heatmap(_counts(30), ["name"] * 30),
+    "confusion_hundred": lambda: confusion_figures.confusion_heatmap(_counts(100)),
     "reliability": lambda: score_figures.reliability_curve({"a": _reliability()}),
     "reliability_six": lambda: score_figures.reliability_curve(
         {f"arm {i} of $6": _reliability(i + 4) for i in range(6)}, scratch=["arm 0 of $6"]
@@ -307,7 +307,7 @@ def test_seeds_without_a_measurement_are_left_out_of_the_mean():
 
 def test_the_confusion_matrix_shows_counts_shares_totals_and_accuracies():
     counts = np.array([[1098, 2, 0], [0, 50, 50], [0, 0, 0]])
-    axes = score_figures.confusion_heatmap(counts, ["zero", "one", "none"]).axes[0]
+    axes = confusion_figures.confusion_heatmap(counts, ["zero", "one", "none"]).axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("prediction", "label")
     texts = _texts(axes)
     assert [text for text in texts if text in ("1,098", "2", "50")] == ["1,098", "2", "50", "50"]
@@ -323,7 +323,7 @@ def test_the_confusion_matrix_shows_counts_shares_totals_and_accuracies():
 
 
 def test_a_confusion_of_two_in_a_thousand_can_be_seen():
-    figure = score_figures.confusion_heatmap(_counts(10, 998, 2))
+    figure = confusion_figures.confusion_heatmap(_counts(10, 998, 2))
     image = figure.axes[0].images[0]
     empty, rare, right = (np.array(image.to_rgba(rate)[:3]).mean() for rate in (0.0, 0.002, 0.998))
     assert empty == pytest.approx(1.0)
@@ -333,14 +333,14 @@ def test_a_confusion_of_two_in_a_thousand_can_be_seen():
 
 def test_no_number_is_rounded_to_perfect_or_to_nothing():
     counts = np.array([[99_999, 1], [0, 7]])
-    texts = _texts(score_figures.confusion_heatmap(counts).axes[0])
+    texts = _texts(confusion_figures.confusion_heatmap(counts).axes[0])
     assert {"99.999 %", "0.001 %", "100 %"} <= set(texts)
     assert "0.0 %" not in texts
 
 
 def test_many_classes_lose_shares_then_counts_then_names():
     def shown(num_classes):
-        axes = score_figures.confusion_heatmap(_counts(num_classes), None).axes[0]
+        axes = confusion_figures.confusion_heatmap(_counts(num_classes), None).axes[0]
         texts = _texts(axes)
         names = [text for text in axes.get_xticklabels() if text.get_text()]
         return texts.count("2"), texts.count("0.2 %"), len(names)
@@ -352,7 +352,7 @@ def test_many_classes_lose_shares_then_counts_then_names():
 
 def test_numbers_and_names_of_the_confusion_matrix_do_not_cover_each_other():
     for counts, names in ((_counts(10, 5923, 60), None), (_counts(4), LONG_NAMES)):
-        figure = score_figures.confusion_heatmap(counts, names)
+        figure = confusion_figures.confusion_heatmap(counts, names)
         axes = figure.axes[0]
         texts = [*axes.texts, *axes.get_xticklabels(), *axes.get_yticklabels()]
         texts += [axes.xaxis.label, axes.yaxis.label]
@@ -426,11 +426,11 @@ def _with(key, value):
         (lambda: score_figures.learning_speed(_with("loss", np.ones(3))), "seeds, points"),
         (lambda: score_figures.learning_speed(_with("images", -np.ones(3))), "0 or more"),
         (lambda: score_figures.learning_speed(_with("accuracy", np.full((2, 3), 99))), "shares"),
-        (lambda: score_figures.confusion_heatmap(np.ones((2, 2))), "integers"),
-        (lambda: score_figures.confusion_heatmap(np.ones((2, 3), int)), "classes, classes"),
-        (lambda: score_figures.confusion_heatmap(np.zeros((2, 2), int)), "at least one image"),
-        (lambda: score_figures.confusion_heatmap(np.array([[1, -1], [0, 1]])), "0 or more"),
-        (lambda: score_figures.confusion_heatmap(_counts(3), ["a"]), "1 class_names for 3"),
+        (lambda: confusion_figures.confusion_heatmap(np.ones((2, 2))), "integers"),
+        (lambda: confusion_figures.confusion_heatmap(np.ones((2, 3), int)), "classes, classes"),
+        (lambda: confusion_figures.confusion_heatmap(np.zeros((2, 2), int)), "at least one image"),
+        (lambda: confusion_figures.confusion_heatmap(np.array([[1, -1], [0, 1]])), "0 or more"),
+        (lambda: confusion_figures.confusion_heatmap(_counts(3), ["a"]), "1 class_names for 3"),
         (lambda: score_figures.reliability_curve({}), "received none"),
         (
             lambda: score_figures.reliability_curve(
