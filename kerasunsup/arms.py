@@ -53,6 +53,7 @@ NAMES = {
 FROM_SCRATCH = ("scratch", "convolutional", "pseudo_labels_scratch")
 TRAINED = ("frozen", "finetuned", *FROM_SCRATCH, "pseudo_labels")  # by steps; the rest are probes
 PSEUDO_LABELLED = ("pseudo_labels", "pseudo_labels_scratch")
+SEMI_SUPERVISED = (*PSEUDO_LABELLED, "mixture", "graph")  # learn from unlabelled images too
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Outcome:
         curve: `images` (seen), `seconds` (of training alone), `accuracy`, `loss` (of validation
             images), a value a measured point; empty where nothing is trained in steps.
         seconds: all in.
+        weights: of the trained network, where they were to be kept, else none.
     """
 
     predictions: np.ndarray
@@ -97,15 +99,17 @@ class Outcome:
     validation_accuracy: float
     curve: dict[str, np.ndarray]
     seconds: float
+    weights: tuple[np.ndarray, ...] = ()
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Named arrays, for a file."""
         plain = {
             field.name: np.asarray(getattr(self, field.name))
             for field in dataclasses.fields(self)
-            if field.name != "curve"
+            if field.name not in ("curve", "weights")
         }
-        return plain | {f"curve/{name}": values for name, values in self.curve.items()}
+        curve = {f"curve/{name}": values for name, values in self.curve.items()}
+        return plain | curve | {f"weights/{i:04}": array for i, array in enumerate(self.weights)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Outcome:
@@ -117,12 +121,13 @@ class Outcome:
         plain: dict[str, Any] = {
             field.name: arrays[field.name]
             for field in dataclasses.fields(cls)
-            if field.name != "curve"
+            if field.name not in ("curve", "weights")
         }
         for name in ("accuracy", "loss", "validation_accuracy", "seconds"):
             plain[name] = float(plain[name])
         curve = {key[6:]: values for key, values in arrays.items() if key.startswith("curve/")}
-        return cls(**plain, curve=curve)
+        weights = tuple(arrays[key] for key in sorted(arrays) if key.startswith("weights/"))
+        return cls(**plain, curve=curve, weights=weights)
 
 
 def balanced_subset(labels: np.ndarray, number: int, seed: int) -> np.ndarray:
@@ -190,13 +195,21 @@ class Workshop:
         self._warm: set[tuple[str, int]] = set()  # (arm, images a step) that is compiled
         self._codes: dict[str, np.ndarray] = {}
 
-    def run(self, cell: Cell) -> Outcome:
-        """Trains one cell."""
+    def run(self, cell: Cell, *, keeps_weights: bool = False) -> Outcome:
+        """Trains one cell.
+
+        Args:
+            cell: which.
+            keeps_weights: whether the outcome gets those of the trained network, if there is one.
+        """
         began = time.perf_counter()
         seed = self._settings.seed + cell.repetition
         chosen = balanced_subset(self._train_labels, cell.num_labels, seed)
+        weights: tuple[np.ndarray, ...] = ()
         if cell.arm in TRAINED:
             trainer, curve = self._train(cell.arm, chosen, seed)
+            if keeps_weights:
+                weights = tuple(trainer.network.get_weights())
             test = trainer.probabilities(self._inputs(cell.arm, "test"))
             validation = trainer.probabilities(self._inputs(cell.arm, "validation"))
         else:
@@ -214,19 +227,16 @@ class Workshop:
             ),
             curve=curve,
             seconds=time.perf_counter() - began,
+            weights=weights,
         )
 
-    def classifier(self, cell: Cell) -> keras.Model:
-        """Trains a cell of `TRAINED` and returns images -> probabilities (batch, num_classes)."""
-        seed = self._settings.seed + cell.repetition
-        chosen = balanced_subset(self._train_labels, cell.num_labels, seed)
-        trainer, _ = self._train(cell.arm, chosen, seed)
-        # Not the trainer's own, which the next cell changes and whose optimizer a file would name.
-        network = self._network(cell.arm)
-        network.set_weights(trainer.network.get_weights())
+    def classifier(self, arm: str, outcome: Outcome) -> keras.Model:
+        """Images -> probabilities (batch, num_classes), by the weights that an outcome kept."""
+        network = self._network(arm)
+        network.set_weights(list(outcome.weights))
         inputs = keras.Input(self._splits.image_shape, name="images")
         x = inputs
-        if cell.arm == "frozen":
+        if arm == "frozen":
             x = keras.layers.Reshape(network.input_shape[1:])(self._encoder(inputs))
         softmax = keras.layers.Softmax(dtype="float32", name="probabilities")
         return keras.Model(inputs, softmax(network(x)), name="classifier")

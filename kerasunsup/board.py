@@ -13,8 +13,8 @@ import tensorflow as tf
 from tensorboard.plugins import projector
 from tensorboard.plugins.hparams import api as hparams
 
+from kerasunsup import drawing, runs
 from kerasunsup import images as images_module
-from kerasunsup import runs
 
 MOST_SPRITE_SIDE = 8192  # pixels; browsers refuse larger textures
 
@@ -34,6 +34,11 @@ class Board:
         """Shows a picture, uint8 (height, width, 3), in the Images tab."""
         with self._writer.as_default():
             tf.summary.image(name, picture[np.newaxis], step=step, description=text)
+
+    def show(self, name: str, figure: drawing.Figure, text: str) -> None:
+        """Writes a figure to `figures/<name>.png` and shows it in the Images tab."""
+        runs.write_bytes(self.folder / "figures" / f"{name}.png", drawing.to_png(figure))
+        self.figure(name, drawing.to_pixels(figure), text=text)
 
     def text(self, name: str, markdown: str, *, step: int = 0) -> None:
         """Shows a text in the Text tab."""

@@ -47,14 +47,16 @@ def run(command: config.Command) -> dict[str, float]:
     splits = data.load(settings)
     check(splits)
     sizes = sizes_of(settings, splits)
-    encoder = encoder_of(command, splits)
-    with runs.opened(command) as run, training.machine(settings):
-        classes = judge.classes_of(splits)
-        workshop = arms.Workshop(splits, classes, encoder, settings)
-        cells = plan(settings, sizes)
+    cells = plan(settings, sizes)
+    named = None if settings.encoder is None else named_encoder(command, splits)
+    with runs.opened(command) as run:
         try:
-            outcomes = train(workshop, cells, settings, splits, run)
-            with board.Board(run.folder) as tensorboard:
+            encoder = usual_encoder(command, splits) if named is None else named
+            with training.machine(settings), board.Board(run.folder) as tensorboard:
+                classes = judge.classes_of(splits)
+                workshop = arms.Workshop(splits, classes, encoder, settings)
+                exported = supervised_findings.trained_size(cells, sizes)
+                outcomes = train(workshop, cells, exported, settings, splits, run)
                 bench = supervised_findings.Bench(
                     splits, classes, settings, sizes, run, tensorboard
                 )
@@ -101,28 +103,25 @@ def sizes_of(settings: config.SupervisedConfig, splits: data.Splits) -> list[int
     return fitting
 
 
-def encoder_of(command: config.Command, splits: data.Splits) -> keras.Model:
-    """The encoder that never saw a label: the one that was named, else the usual one.
+def named_encoder(command: config.Command, splits: data.Splits) -> keras.Model:
+    """The encoder of the run or file that `--encoder` names.
 
     Raises:
         config.InputError: if there is no such run, it is not finished, or is for other images.
     """
-    settings: config.SupervisedConfig = command.config
-    if settings.encoder is None:
-        path = _usual_encoder(command, splits)
-    else:
-        named = Path(settings.encoder).expanduser()
-        in_logs = command.logs / "ae" / settings.encoder
-        path = next((place for place in (named, in_logs) if place.exists()), named)
-        if path.is_dir():
-            path = path / "model.keras"
-        if not path.is_file():
-            raise config.InputError(
-                f"--encoder {settings.encoder}: there is no finished autoencoder run in {named} or "
-                f"{in_logs}; train one with python -m kerasunsup.ae"
-            )
+    name = command.config.encoder
+    path, in_logs = Path(name).expanduser(), command.logs / "ae" / name
+    if not path.exists() and in_logs.exists():
+        path = in_logs
+    if path.is_dir():
+        path = path / "model.keras"
+    if not path.is_file():
+        raise config.InputError(
+            f"--encoder {name}: there is no finished autoencoder run in {Path(name)} or {in_logs}; "
+            "train one with python -m kerasunsup.ae"
+        )
     try:
-        encoder = keras.models.load_model(path, compile=False).get_layer("encoder")
+        encoder = _loaded(path)
     except Exception as error:  # zipfile, h5py, json and Keras each raise their own
         raise config.InputError(
             f"--encoder {path} cannot be used ({type(error).__name__}): give an autoencoder run or "
@@ -136,17 +135,22 @@ def encoder_of(command: config.Command, splits: data.Splits) -> keras.Model:
             f"--encoder {path}: it was trained on images of {theirs}, --data {splits.name} has "
             f"{ours}: choose another or give --image-size"
         )
+    return encoder
+
+
+def _loaded(path: Path) -> keras.Model:
+    encoder = keras.models.load_model(path, compile=False).get_layer("encoder")
     print(f"encoder: {path}", flush=True)
     return encoder
 
 
-def _usual_encoder(command: config.Command, splits: data.Splits) -> Path:
-    """`model.keras` of the run that every comparison on the same data shares."""
+def usual_encoder(command: config.Command, splits: data.Splits) -> keras.Model:
+    """That of the run which every comparison on the same data shares, trained where it is not."""
     settings: config.SupervisedConfig = command.config
     name = f"encoder-{splits.fingerprint}-{settings.encoder_epochs}"
     folder = command.logs / "ae" / name
     if (folder / "metrics.json").exists():
-        return folder / "model.keras"
+        return _loaded(folder / "model.keras")
     print(
         f"training the usual encoder of {splits.name}, without labels (once, kept in {folder})",
         flush=True,
@@ -171,21 +175,30 @@ def _usual_encoder(command: config.Command, splits: data.Splits) -> Path:
             command.arguments,
         )
     )
-    return folder / "model.keras"
+    return _loaded(folder / "model.keras")
 
 
 def plan(settings: config.SupervisedConfig, sizes: list[int]) -> list[arms.Cell]:
     """Every training, in the order that they are made: one whole table after another.
 
-    Learning from the unlabelled rest needs one: with all labels that arm is another's.
+    Arms that use the unlabelled rest are left out where there is none.
+
+    Raises:
+        config.InputError: if no training is left.
     """
-    return [
+    cells = [
         arms.Cell(arm, size, repetition)
         for repetition in range(settings.repetitions)
         for size in sizes
         for arm in settings.arms
-        if size or arm not in arms.PSEUDO_LABELLED + ("mixture", "graph")
+        if size or arm not in arms.SEMI_SUPERVISED
     ]
+    if not cells:
+        raise config.InputError(
+            f"--arms {' '.join(settings.arms)} need images without labels, and --labels 0 leaves "
+            "none: give fewer labels"
+        )
+    return cells
 
 
 def work(cell: arms.Cell, settings: config.SupervisedConfig, num_images: int) -> float:
@@ -202,11 +215,15 @@ def work(cell: arms.Cell, settings: config.SupervisedConfig, num_images: int) ->
 def train(
     workshop: arms.Workshop,
     cells: list[arms.Cell],
+    exported: int | None,
     settings: config.SupervisedConfig,
     splits: data.Splits,
     run: runs.Run,
 ) -> dict[arms.Cell, arms.Outcome]:
-    """Every cell's outcome; those that the run holds already are read."""
+    """Every cell's outcome; those that the run holds already are read.
+
+    One of those at `exported` labels may leave as a model: they keep their weights.
+    """
     outcomes = {cell: _read(run, cell) for cell in cells if _file(run, cell).exists()}
     missing = [cell for cell in cells if cell not in outcomes]
     print(
@@ -223,7 +240,8 @@ def train(
             labels = f"{cell.num_labels:,}" if cell.num_labels else "all"
             name = f"{arms.NAMES[cell.arm]}, {labels} labels"
             tally.begin(name)
-            outcomes[cell] = workshop.run(cell)
+            keeps = cell.repetition == 0 and cell.num_labels == exported
+            outcomes[cell] = workshop.run(cell, keeps_weights=keeps)
             runs.write_arrays(_file(run, cell), outcomes[cell].to_arrays())
             _enter(run, cell, outcomes[cell], settings)
             tally.end(f"{name}: {outcomes[cell].accuracy:.2%}")
@@ -269,10 +287,11 @@ def finish(
 ) -> dict[str, float]:
     """What a comparison leaves behind: the best classifier first, then numbers and figures."""
     run, splits = bench.run, bench.splits
-    if any(cell.arm in arms.TRAINED for cell in outcomes):
-        best = supervised_findings.best_cell(outcomes, bench.sizes)
+    exported = supervised_findings.trained_size(outcomes, bench.sizes)
+    if exported is not None:
+        best = supervised_findings.best_cell(outcomes, exported)
         print(f"exporting: {arms.NAMES[best.arm]}", flush=True)
-        model = workshop.classifier(best)
+        model = workshop.classifier(best.arm, outcomes[best])
         export.write_keras(run.folder / "model.keras", model)
         export.write_saved_model(
             run.folder / "export",

@@ -185,6 +185,12 @@ class GANConfig(TrainingConfig):
     num_samples: int = _setting(10_000, "samples that the generator is judged by", least=100)
 
 
+_ARMS = (
+    "frozen", "finetuned", "scratch", "convolutional", "pseudo_labels", "pseudo_labels_scratch",
+    "linear_probe", "neighbors", "mixture", "graph",
+)  # fmt: skip
+
+
 @dataclasses.dataclass(frozen=True)
 class SupervisedConfig(TrainingConfig):
     """The comparison's settings: an encoder that never saw a label, given labels, and its rivals.
@@ -218,17 +224,7 @@ class SupervisedConfig(TrainingConfig):
     repetitions: int = _setting(
         3, "subsets and initial weights that each arm is trained with", least=2, most=100
     )
-    arms: tuple[str, ...] = _setting(
-        (
-            "frozen", "finetuned", "scratch", "convolutional", "pseudo_labels",
-            "pseudo_labels_scratch", "linear_probe", "neighbors", "mixture", "graph",
-        ),
-        "the ways that are compared",
-        choices=(
-            "frozen", "finetuned", "scratch", "convolutional", "pseudo_labels",
-            "pseudo_labels_scratch", "linear_probe", "neighbors", "mixture", "graph",
-        ),
-    )  # fmt: skip
+    arms: tuple[str, ...] = _setting(_ARMS, "the ways that are compared", choices=_ARMS)
     steps: int = _setting(600, "the least steps of a training, however few the labels", least=1)
     pseudo_label_steps: int = _setting(
         1500, "steps of the two arms that learn from unlabelled images too", least=1

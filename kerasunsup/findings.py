@@ -16,7 +16,6 @@ from kerasunsup import (
     config,
     corruption,
     data,
-    drawing,
     figures,
     images,
     judge,
@@ -43,11 +42,6 @@ class Bench:
     run: runs.Run
     tensorboard: board.Board
     test_images: np.ndarray  # float32 (num_test, height, width, channels)
-
-    def show(self, name: str, figure: drawing.Figure, text: str) -> None:
-        """Puts one figure into the run folder and into TensorBoard."""
-        self.run.write_figure(name, drawing.to_png(figure))
-        self.tensorboard.figure(name, drawing.to_pixels(figure), text=text)
 
     def apply(self, inputs: np.ndarray) -> np.ndarray:
         """The model's output for a batch of any size, float32."""
@@ -130,7 +124,9 @@ def reconstruction(bench: Bench, fitted: training.Fitted) -> dict[str, float]:
         pca_mse=pca,
         pca_dim=bench.settings.latent_dim,
     )
-    bench.show("learning_curve", figure, "Mean squared error an epoch; PCA of the same size.")
+    bench.tensorboard.show(
+        "learning_curve", figure, "Mean squared error an epoch; PCA of the same size."
+    )
     return {
         "test/mse": metrics.mse(outputs, bench.test_images),
         "test/psnr_db": metrics.psnr_db(outputs, bench.test_images),
@@ -148,7 +144,9 @@ def draw_snapshots(bench: Bench, snapshots: callbacks.Snapshots) -> None:
         snapshots.epochs,
         column_labels=class_labels(bench.splits, indices),
     )
-    bench.show("reconstructions", figure, "Test images and what the model made of them.")
+    bench.tensorboard.show(
+        "reconstructions", figure, "Test images and what the model made of them."
+    )
 
 
 def restoration(bench: Bench) -> dict[str, float]:
@@ -166,7 +164,7 @@ def restoration(bench: Bench) -> dict[str, float]:
         kind: {name: [found[name] for found in rows] for name in rows[0]}
         for kind, rows in swept.items()
     }
-    bench.show(
+    bench.tensorboard.show(
         "corruption_sweep",
         figures.corruption_sweep(_SIGMAS, columns["noise"], holes, columns["crop"]),
         "PSNR and SSIM of the corrupted input and of the output, mean over the test images.",
@@ -174,7 +172,7 @@ def restoration(bench: Bench) -> dict[str, float]:
     sigma = bench.settings.noise or 0.4
     hole = bench.settings.crop or min(8, side - 1)
     blocks = [_block(bench, "noise", sigma), _block(bench, "crop", hole)]
-    bench.show(
+    bench.tensorboard.show(
         "restorations",
         sheets.restorations(blocks),
         "Corrupted test images, the model's answer, the original; gain of PSNR in dB.",
@@ -245,7 +243,7 @@ def encoded_space(bench: Bench) -> dict[str, float]:
         labels,
         bench.splits.class_names,
     )
-    bench.show("encoded_space", figure, f"{len(codes)} codes of test images, by class.")
+    bench.tensorboard.show("encoded_space", figure, f"{len(codes)} codes of test images, by class.")
     bench.tensorboard.projector(
         codes, bench.test_images[chosen], class_labels(bench.splits, chosen)
     )
@@ -306,12 +304,12 @@ def sampling(bench: Bench) -> dict[str, float]:
         rows.append(sheets.SampleRow(shown_name, shown[:_SHOWN], judge.columns(found)))
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
-    bench.show(
+    bench.tensorboard.show(
         "samples",
         sheets.sampled_images(rows),
         "Images decoded from drawn codes; distance to real images, score, precision, recall.",
     )
-    bench.show(
+    bench.tensorboard.show(
         "drawn_codes",
         figures.code_marginals(codes, drawn),
         "Where drawn codes lie, beside the codes of training images.",

@@ -15,7 +15,6 @@ from kerasunsup import (
     callbacks,
     config,
     data,
-    drawing,
     figures,
     gan_model,
     images,
@@ -173,11 +172,6 @@ class Bench:
     judge: judge.Judge
     tensorboard: board.Board
 
-    def show(self, name: str, figure: drawing.Figure, text: str) -> None:
-        """Puts one figure into the run folder and into TensorBoard."""
-        self.run.write_figure(name, drawing.to_png(figure))
-        self.tensorboard.figure(name, drawing.to_pixels(figure), text=text)
-
 
 def report(
     gan: gan_model.GAN,
@@ -220,8 +214,8 @@ def draw_history(bench: Bench, fitted: training.Fitted, samples: callbacks.Snaps
     ]
     text = "Samples of the same noise after some epochs."
     for name, shown in (("samples_first_epochs", rows[:4]), ("samples_last_epochs", rows[-4:])):
-        bench.show(name, sheets.sampled_images(shown), text)
-    bench.show(
+        bench.tensorboard.show(name, sheets.sampled_images(shown), text)
+    bench.tensorboard.show(
         "adversarial_curves",
         figures.adversarial_curves(fitted.history),
         "Losses, shares that the discriminator gets right, distance to training images.",
@@ -254,7 +248,7 @@ def comparisons(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
     numbers |= _class_shares(bench, pictures)
     if bench.judge.test_accuracy is not None:
         numbers["judge/accuracy"] = bench.judge.test_accuracy
-    bench.show(
+    bench.tensorboard.show(
         "comparison",
         sheets.sampled_images(
             [
@@ -290,7 +284,7 @@ def copies(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
     positions, distances = metrics.nearest(samples.reshape(len(samples), -1), flat)
     _, usual = metrics.nearest(tests.reshape(len(tests), -1), flat)
     closest = np.argsort(distances)[:SHOWN]
-    bench.show(
+    bench.tensorboard.show(
         "nearest_training_images",
         sheets.sampled_images(
             [
@@ -317,7 +311,7 @@ def draw_walks(bench: Bench) -> None:
         )
         for number, pair in enumerate(zip(ends[::2], ends[1::2], strict=True), start=1)
     ]
-    bench.show("noise_walks", sheets.sampled_images(rows), "From one noise to another.")
+    bench.tensorboard.show("noise_walks", sheets.sampled_images(rows), "From one noise to another.")
 
 
 def walk(first: np.ndarray, second: np.ndarray, steps: int) -> np.ndarray:

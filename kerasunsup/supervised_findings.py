@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from kerasunsup import (
     board,
     classification,
     config,
+    confusion_figures,
     data,
-    drawing,
     runs,
     score_figures,
     sheets,
@@ -47,11 +47,6 @@ class Bench:
     run: runs.Run
     tensorboard: board.Board
 
-    def show(self, name: str, figure: drawing.Figure, text: str) -> None:
-        """Puts one figure into the run folder and into TensorBoard."""
-        self.run.write_figure(name, drawing.to_png(figure))
-        self.tensorboard.figure(name, drawing.to_pixels(figure), text=text)
-
     @property
     def class_names(self) -> list[str]:
         """One a class from 0."""
@@ -80,22 +75,23 @@ def of(outcomes: Outcomes, arm: str, num_labels: int) -> list[arms.Outcome]:
     return [outcomes[cell] for cell in sorted(found, key=lambda cell: cell.repetition)]
 
 
-def best_cell(outcomes: Outcomes, sizes: Sequence[int]) -> arms.Cell:
-    """The trained arm with the highest mean validation accuracy at the most labels.
+def trained_size(cells: Iterable[arms.Cell], sizes: Sequence[int]) -> int | None:
+    """The most labels that an arm is trained with in steps; None where there are only probes."""
+    trained = {cell.num_labels for cell in cells if cell.arm in arms.TRAINED}
+    return next((size for size in reversed(sizes) if size in trained), None)
+
+
+def best_cell(outcomes: Outcomes, size: int) -> arms.Cell:
+    """The trained arm with the highest mean validation accuracy at this number of labels.
 
     Of its repetitions the first: which one is best is luck.
     """
-    trained = [
-        (arm, found)
+    accuracy = {
+        arm: np.mean([outcome.validation_accuracy for outcome in found])
         for arm in arms.TRAINED
-        if (found := of(outcomes, arm, sizes[-1]))
-    ]  # fmt: skip
-    if not trained:  # only probes were asked for
-        raise ValueError("no arm was trained")
-    arm, _ = max(
-        trained, key=lambda pair: np.mean([outcome.validation_accuracy for outcome in pair[1]])
-    )
-    return arms.Cell(arm, sizes[-1], 0)
+        if (found := of(outcomes, arm, size))
+    }
+    return arms.Cell(max(accuracy, key=accuracy.__getitem__), size, 0)
 
 
 def report(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
@@ -106,11 +102,11 @@ def report(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
     """
     numbers = accuracies(bench, outcomes) | differences(bench, outcomes)
     draw_label_efficiency(bench, outcomes)
-    draw_learning_speed(bench, outcomes)
-    shown = [arm for arm in bench.settings.arms if arm in arms.TRAINED]
-    if shown:
-        numbers |= one_classifier(bench, outcomes, best_cell(outcomes, bench.sizes))
-        numbers |= calibration(bench, outcomes, shown)
+    size = trained_size(outcomes, bench.sizes)
+    if size is not None:
+        draw_learning_speed(bench, outcomes, size)
+        numbers |= one_classifier(bench, outcomes, best_cell(outcomes, size))
+        numbers |= calibration(bench, outcomes, size)
     numbers["training_seconds"] = sum(outcome.seconds for outcome in outcomes.values())
     return numbers
 
@@ -157,14 +153,14 @@ def draw_label_efficiency(bench: Bench, outcomes: Outcomes) -> None:
     figure = score_figures.label_efficiency(
         counts, errors, scratch=_SCRATCH, last_is_all=bench.sizes[-1] == 0
     )
-    bench.show("label_efficiency", figure, "Test error over the number of labels.")
+    bench.tensorboard.show("label_efficiency", figure, "Test error over the number of labels.")
 
 
-def draw_learning_speed(bench: Bench, outcomes: Outcomes) -> None:
-    """Validation accuracy and loss from the first batches on, at the most labels."""
+def draw_learning_speed(bench: Bench, outcomes: Outcomes, size: int) -> None:
+    """Validation accuracy and loss from the first batches on, at one number of labels."""
     curves = {}
     for arm in bench.settings.arms:
-        found = [o.curve for o in of(outcomes, arm, bench.sizes[-1]) if o.curve]
+        found = [o.curve for o in of(outcomes, arm, size) if o.curve]
         if found:
             points = min(len(curve["images"]) for curve in found)  # patience may end one early
             stacked = {
@@ -172,9 +168,8 @@ def draw_learning_speed(bench: Bench, outcomes: Outcomes) -> None:
                 for key in ("seconds", "accuracy", "loss")
             }
             curves[arms.NAMES[arm]] = {"images": found[0]["images"][:points], **stacked}
-    if curves:
-        figure = score_figures.learning_speed(curves, scratch=_SCRATCH)
-        bench.show("learning_speed", figure, "Validation accuracy and loss while training.")
+    figure = score_figures.learning_speed(curves, scratch=_SCRATCH)
+    bench.tensorboard.show("learning_speed", figure, "Validation accuracy and loss while training.")
 
 
 def one_classifier(bench: Bench, outcomes: Outcomes, cell: arms.Cell) -> dict[str, float]:
@@ -182,9 +177,9 @@ def one_classifier(bench: Bench, outcomes: Outcomes, cell: arms.Cell) -> dict[st
     outcome, labels = outcomes[cell], bench.test_labels
     counts = classification.confusion(labels, outcome.predictions, len(bench.classes))
     names = bench.class_names
-    bench.show(
+    bench.tensorboard.show(
         "confusion",
-        score_figures.confusion_heatmap(counts, names),
+        confusion_figures.confusion_heatmap(counts, names),
         f"{arms.NAMES[cell.arm]}: labels in rows, predictions in columns.",
     )
     wrong = np.flatnonzero(outcome.predictions != labels)
@@ -195,7 +190,9 @@ def one_classifier(bench: Bench, outcomes: Outcomes, cell: arms.Cell) -> dict[st
             [f"{names[labels[i]]} as {names[outcome.predictions[i]]}" for i in surest],
             [f"{100 * outcome.confidence[i]:.1f} %" for i in surest],
         )
-        bench.show("mistakes", figure, "The surest mistakes on test images: label as prediction.")
+        bench.tensorboard.show(
+            "mistakes", figure, "The surest mistakes on test images: label as prediction."
+        )
     numbers = {"test/accuracy": outcome.accuracy, "test/loss": outcome.loss}
     for name, row, hits in zip(names, counts, np.diag(counts), strict=True):
         if row.sum():
@@ -203,21 +200,24 @@ def one_classifier(bench: Bench, outcomes: Outcomes, cell: arms.Cell) -> dict[st
     return numbers
 
 
-def calibration(bench: Bench, outcomes: Outcomes, shown: Sequence[str]) -> dict[str, float]:
-    """Whether trained arms are as right as they are sure, at the most labels, all repetitions."""
+def calibration(bench: Bench, outcomes: Outcomes, size: int) -> dict[str, float]:
+    """Whether trained arms are as right as they are sure, all repetitions together."""
     numbers, curves = {}, {}
-    for arm in shown:
-        found = of(outcomes, arm, bench.sizes[-1])
+    for arm in bench.settings.arms:
+        found = of(outcomes, arm, size) if arm in arms.TRAINED else []
         if not found:
             continue
-        curves[arms.NAMES[arm]] = classification.reliability(
+        reliability = classification.reliability(
             np.concatenate([outcome.confidence for outcome in found]),
             np.concatenate([outcome.predictions == bench.test_labels for outcome in found]),
         )
-        error = curves[arms.NAMES[arm]].expected_calibration_error
-        numbers[f"{size_name(bench.sizes[-1])}/{arm}_calibration_error"] = error
+        curves[arms.NAMES[arm]] = reliability
+        name = f"{size_name(size)}/{arm}_calibration_error"
+        numbers[name] = reliability.expected_calibration_error
     figure = score_figures.reliability_curve(curves, scratch=_SCRATCH)
-    bench.show("reliability", figure, "How often classifiers are right over how sure they are.")
+    bench.tensorboard.show(
+        "reliability", figure, "How often classifiers are right over how sure they are."
+    )
     return numbers
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import keras
 import numpy as np
+import processes
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
@@ -139,7 +139,7 @@ def test_tensorboard_holds_every_cell_figures_and_settings(finished):
 def test_a_run_goes_on_with_what_is_missing_to_the_same_numbers(finished, capsys):
     before = numbers_of(finished)
     (finished / "metrics.json").unlink()
-    missing = [finished / "checkpoints" / f"{arm}-10-1.npz" for arm in ("finetuned", "graph")]
+    missing = [finished / "checkpoints" / f"{arm}-10-1.npz" for arm in ("neighbors", "graph")]
     for path in missing:
         path.unlink()
     logs = str(finished.parent.parent)
@@ -151,22 +151,12 @@ def test_a_run_goes_on_with_what_is_missing_to_the_same_numbers(finished, capsys
 
 
 def test_ctrl_c_saves_and_prints_the_line_that_goes_on(encoder, tmp_path):
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "kerasunsup.supervised", *SMALL, "--encoder", str(encoder),
-            "--logs", str(tmp_path), "--name", "stopped", "--labels", "100", "--steps", "100000",
-            "--arms", "neighbors", "scratch",
-        ],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("1/4 "):
-            break
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert error.count("\n") == 1, error
+    command = [
+        sys.executable, "-m", "kerasunsup.supervised", *SMALL, "--encoder", str(encoder),
+        "--logs", str(tmp_path), "--name", "stopped", "--labels", "100", "--steps", "100000",
+        "--arms", "neighbors", "scratch",
+    ]  # fmt: skip
+    error = processes.interrupted(command, "1/4 ")
     assert "stopped, 1 trainings are saved" in error
     assert f"python -m kerasunsup.supervised --resume --name stopped --logs {tmp_path}" in error
 
@@ -178,6 +168,7 @@ def test_ctrl_c_saves_and_prints_the_line_that_goes_on(encoder, tmp_path):
         (["--encoder", "none"], ["--encoder none", "no finished autoencoder run"]),
         (["--encoder", __file__], ["--encoder", "cannot be used"]),
         (["--labels", "5"], ["--labels 5", "600", "10 to 599"]),
+        (["--arms", "graph", "--labels", "0"], ["--arms graph", "--labels 0"]),
         (["--arms", "svm"], ["--arms", "frozen"]),
         (["--repetitions", "1"], ["--repetitions must be at least 2"]),
         (["--image-size", "20"], ["28 x 28 x 1", "20 x 20 x 1", "--image-size"]),
@@ -233,4 +224,16 @@ def test_the_best_arm_is_chosen_by_validation_and_not_by_test():
         arms.Cell("finetuned", 0, 1): outcome(0.7, 0.9),
         arms.Cell("graph", 100, 0): outcome(1.0, 1.0),
     }
-    assert supervised_findings.best_cell(outcomes, [100, 0]) == arms.Cell("finetuned", 0, 0)
+    assert supervised_findings.trained_size(outcomes, [100, 0]) == 0
+    assert supervised_findings.best_cell(outcomes, 0) == arms.Cell("finetuned", 0, 0)
+    assert supervised_findings.trained_size([arms.Cell("graph", 100, 0)], [100, 0]) is None
+    few = [arms.Cell("pseudo_labels", 100, 0), arms.Cell("neighbors", 0, 0)]
+    assert supervised_findings.trained_size(few, [100, 0]) == 100
+
+
+def test_only_probes_leave_a_table_and_no_classifier(encoder, tmp_path):
+    arguments = [*SMALL, "--encoder", str(encoder), "--arms", "neighbors", "--labels", "20", "0"]
+    assert supervised.main([*arguments, "--logs", str(tmp_path), "--name", "p"]) == 0
+    run = tmp_path / "supervised" / "p"
+    assert {"labels_20/neighbors_accuracy", "labels_all/neighbors_accuracy"} <= set(numbers_of(run))
+    assert not (run / "export").exists()
