@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +30,31 @@ def on_two_devices(experiment: str, *arguments: str) -> None:
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
+
+
+def interrupted(command: list[str], until: str) -> str:
+    """Runs a command until it prints a line that begins so, then presses Ctrl-C.
+
+    Returns:
+        What it wrote on stderr: one line, after which it ended with status 130.
+    """
+    # A shell that starts the tests in the background lets its children ignore Ctrl-C.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed
+    ) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith(until):
+                    break
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert error.count("\n") == 1, error
+    return error
 
 
 def arrays_of(run: Path) -> dict[str, np.ndarray]:

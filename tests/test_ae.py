@@ -289,18 +289,8 @@ def test_killed_at_several_moments_a_run_ends_bit_identical(tmp_path):
 
 
 def test_ctrl_c_saves_and_prints_the_line_that_goes_on(tmp_path):
-    process = subprocess.Popen(
-        command(tmp_path, "--name", "stopped", "--epochs", "1000", *SMALL),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch 3/"):
-            break
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert error.count("\n") == 1, error
+    arguments = ["--name", "stopped", "--epochs", "1000", *SMALL]
+    error = processes.interrupted(command(tmp_path, *arguments), "epoch 3/")
     assert f"python -m kerasunsup.ae --resume --name stopped --logs {tmp_path}" in error
     state = runs.read_arrays(tmp_path / "ae" / "stopped" / "checkpoints" / "state.npz")
     assert len(state["history/epoch"]) >= 3

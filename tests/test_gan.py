@@ -263,18 +263,8 @@ def test_killed_at_two_moments_a_run_ends_bit_identical(logs):
 
 
 def test_ctrl_c_saves_and_prints_the_line_that_goes_on(logs):
-    process = subprocess.Popen(
-        command(logs, "--name", "stopped", "--epochs", "1000", *SMALL),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch 2/"):
-            break
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert error.count("\n") == 1, error
+    arguments = ["--name", "stopped", "--epochs", "1000", *SMALL]
+    error = processes.interrupted(command(logs, *arguments), "epoch 2/")
     assert f"python -m kerasunsup.gan --resume --name stopped --logs {logs}" in error
 
 

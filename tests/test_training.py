@@ -220,3 +220,25 @@ def test_progress_draws_a_bar_on_a_terminal(tmp_path, capsys, monkeypatch):
     assert "validation 0." in drawn.err
     assert "100%" in drawn.err
     assert drawn.out == ""
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_tally_says_what_was_done_and_estimates_the_rest_by_its_work(
+    capsys, monkeypatch, is_terminal
+):
+    now = iter([0.0, 10.0, 40.0])
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(now))
+    tally = callbacks.Tally([1.0, 2.0], is_terminal)
+    for name in ("first", "second"):
+        tally.begin(name)
+        tally.end(f"{name}: 90 %")
+    tally.close()
+    output = capsys.readouterr()
+    if is_terminal:
+        assert "2/2" in output.err
+        assert "second: 90 %, about 0:00 left" in output.err
+    else:
+        assert output.out.splitlines() == [
+            "1/2 first: 90 %, about 0:20 left",
+            "2/2 second: 90 %, about 0:00 left",
+        ]
