@@ -151,13 +151,12 @@ def test_patience_counts_measurements_without_a_lower_distance(measured, monkeyp
 
 def test_copies_are_found(tmp_path):
     parts = splits()
-    bench = gan_findings.Bench(
-        None, parts, SETTINGS, types.SimpleNamespace(write_figure=lambda *_: None), None,
-        types.SimpleNamespace(figure=lambda *_, **__: None),
-    )  # fmt: skip
-    copied = gan_findings.copies(bench, parts.train.array(range(50)))
+    with board.Board(tmp_path) as tensorboard:
+        bench = gan_findings.Bench(None, parts, SETTINGS, None, None, tensorboard)
+        copied = gan_findings.copies(bench, parts.train.array(range(50)))
+        fresh = gan_findings.copies(bench, parts.validation.array())
     assert copied == {"nearest/distance_ratio": 0.0, "nearest/closer_share": 1.0}
-    fresh = gan_findings.copies(bench, parts.validation.array())
+    assert (tmp_path / "figures" / "nearest_training_images.png").is_file()
     assert fresh["nearest/distance_ratio"] == pytest.approx(1.0, abs=0.1)
     assert fresh["nearest/closer_share"] <= 0.1
 

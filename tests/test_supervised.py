@@ -13,7 +13,7 @@ import processes
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from kerasunsup import ae, arms, images, runs, supervised, supervised_findings
+from kerasunsup import arms, images, runs, supervised, supervised_findings
 
 FIGURES = {"confusion", "label_efficiency", "learning_speed", "mistakes", "reliability"}
 
@@ -24,20 +24,18 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory) -> Path:
-    """A finished autoencoder run on the small data."""
-    logs = tmp_path_factory.mktemp("encoder")
-    arguments = [*SMALL[:4], "--epochs", "1", "--num-samples", "100", "--num-codes", "50"]
-    assert ae.main([*arguments, "--logs", str(logs), "--name", "e"]) == 0
-    return logs / "ae" / "e"
-
-
-@pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """The folder of a quick run, started as a user would: it trains its own encoder."""
     logs = tmp_path_factory.mktemp("logs")
     assert supervised.main(["--quick", "--logs", str(logs), "--name", "first"]) == 0
     return logs / "supervised" / "first"
+
+
+@pytest.fixture(scope="module")
+def encoder(finished) -> Path:
+    """A finished autoencoder run: the one that the quick run trained."""
+    (run,) = (finished.parent.parent / "ae").iterdir()
+    return run
 
 
 def numbers_of(run: Path) -> dict[str, float]:
@@ -77,9 +75,8 @@ def test_means_and_deviations_are_those_of_the_cells(finished):
         assert numbers[f"labels_100/{arm}_accuracy_std"] == pytest.approx(np.std(values, ddof=1))
 
 
-def test_the_usual_encoder_is_trained_once_without_labels(finished, capsys):
+def test_the_usual_encoder_is_trained_once_without_labels(finished, encoder, capsys):
     logs = finished.parent.parent
-    (encoder,) = (logs / "ae").iterdir()
     assert encoder.name.startswith("encoder-")
     again = ["--quick", "--logs", str(logs), "--name", "again", "--arms", "frozen", "neighbors"]
     assert supervised.main(again) == 0
