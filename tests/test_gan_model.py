@@ -216,12 +216,12 @@ def test_accuracies_are_the_shares_told_right():
 def test_the_averaged_generator_holds_the_average_and_settled_statistics():
     gan = build()
     average = None
-    for batch in batches():
+    for step, batch in enumerate(batches()):
         gan.train_on_batch(batch)
         now = weights(gan.generator)
-        # Keras's average begins with the weights after the first step.
+        decay = min(0.9, step / (9 + step))
         average = now if average is None else [
-            0.9 * old + 0.1 * new for old, new in zip(average, now, strict=True)
+            decay * old + (1 - decay) * new for old, new in zip(average, now, strict=True)
         ]  # fmt: skip
     averaged = gan.refresh_averaged_generator()
     assert averaged is gan.averaged_generator

@@ -86,7 +86,7 @@ def test_no_decay_leaves_a_weight_without_gradient_alone():
 
 def test_plain_adam_can_be_asked_for():
     plain = optimizers.adam(RATE, weight_decay=DECAY, fused=False)
-    assert type(plain) is keras.optimizers.Adam
+    assert type(plain) is optimizers.AveragingAdam
     assert plain.weight_decay == DECAY
     assert float(plain.learning_rate) == pytest.approx(RATE)
     assert type(optimizers.adam(RATE)) is optimizers.FusedAdam
@@ -109,23 +109,40 @@ def test_training_goes_on_identically_from_restored_variables():
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
 
 
-def test_averages_are_kept_beside_the_weights_and_do_not_change_them():
-    averaged = model_with(optimizers.adam(RATE, beta_1=0.5, averaging=0.9))
+@pytest.mark.parametrize("fused", [True, False])
+def test_averages_are_kept_beside_the_weights_and_do_not_change_them(fused):
+    averaged = model_with(optimizers.adam(RATE, beta_1=0.5, averaging=0.3, fused=fused))
     plain = model_with(keras.optimizers.Adam(RATE, beta_1=0.5))
-    keras_own = model_with(keras.optimizers.Adam(RATE, beta_1=0.5, use_ema=True, ema_momentum=0.9))
     batch = [part[:8] for part in data()]
-    for _ in range(5):
-        for model in (averaged, plain, keras_own):
+    expected = None
+    for step in range(8):
+        for model in (averaged, plain):
             model.train_on_batch(*batch)
+        decay = min(0.3, step / (9 + step))  # 0.3 from step 4 on
+        now = averaged.get_weights()
+        expected = now if expected is None else [
+            decay * old + (1 - decay) * new for old, new in zip(expected, now, strict=True)
+        ]  # fmt: skip
     assert_same(averaged, plain, 1e-6)
-    averages = [
-        [np.array(v) for v in model.optimizer._model_variables_moving_average]
-        for model in (averaged, keras_own)
-    ]
-    for ours, theirs, weight in zip(*averages, averaged.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-6)
-        assert np.abs(ours - weight).max() > 1e-4
+    averages = averaged.optimizer._model_variables_moving_average
+    for average, value, weight in zip(averages, expected, averaged.get_weights(), strict=True):
+        np.testing.assert_allclose(np.array(average), value, atol=1e-6)
+        assert np.abs(np.array(average) - weight).max() > 1e-4
     assert not optimizers.adam(RATE).use_ema
+
+
+def test_the_average_forgets_the_first_weights_soon():
+    model = model_with(optimizers.adam(RATE, averaging=0.999))
+    batch = [part[:8] for part in data()]
+    model.train_on_batch(*batch)
+    for average in model.optimizer._model_variables_moving_average:
+        average.assign(1000.0 + average)  # what is left of this is what is left of the first
+    for _ in range(60):
+        model.train_on_batch(*batch)
+    for average, weight in zip(
+        model.optimizer._model_variables_moving_average, model.get_weights(), strict=True
+    ):
+        assert np.abs(np.array(average) - weight).max() < 1.0  # Keras's own keeps 940
 
 
 def test_a_fused_optimizer_can_be_saved_and_loaded(tmp_path):
