@@ -194,6 +194,7 @@ class Workshop:
         self._trainers: dict[str, Trainer] = {}
         self._warm: set[tuple[str, int]] = set()  # (arm, images a step) that is compiled
         self._codes: dict[str, np.ndarray] = {}
+        self._structures: dict[str, probes.MixtureOfCodes | probes.GraphOfCodes] = {}
 
     def run(self, cell: Cell, *, keeps_weights: bool = False) -> Outcome:
         """Trains one cell.
@@ -324,16 +325,18 @@ class Workshop:
 
     def _probe(self, arm: str, chosen: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities of test and of validation images."""
-        codes = {split: self._codes_of(split) for split in ("train", "test", "validation")}
-        rest = np.setdiff1d(np.arange(len(codes["train"])), chosen)
-        found = probes.PROBES[arm](
-            codes["train"][chosen],
-            self._train_labels[chosen],
-            np.concatenate([codes["test"], codes["validation"]]),
-            self._num_classes,
-            unlabelled=codes["train"][rest],
-            seed=seed,
-        )
+        codes = self._codes_of("train")
+        queries = np.concatenate([self._codes_of("test"), self._codes_of("validation")])
+        labels, num_classes = self._train_labels[chosen], self._num_classes
+        if arm in probes.STRUCTURES and 1 < len(codes) <= probes.MOST_CODES:
+            if arm not in self._structures:  # the codes are the same in every cell
+                self._structures[arm] = probes.STRUCTURES[arm](codes, self._settings.seed)
+            found = self._structures[arm].spread(chosen, labels, queries, num_classes)
+        else:
+            rest = codes[np.setdiff1d(np.arange(len(codes)), chosen)]
+            found = probes.PROBES[arm](
+                codes[chosen], labels, queries, num_classes, unlabelled=rest, seed=seed
+            )
         return found[: len(self._test)], found[len(self._test) :]
 
     def _inputs(self, arm: str, split: str) -> np.ndarray:

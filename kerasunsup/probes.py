@@ -139,17 +139,9 @@ def mixture(
     everything = _together(codes, unlabelled, _MIXTURE_ROWS, seed)
     if len(everything) == 1:
         return nearest(codes, labels, queries, num_classes)
-    fitted = latent.fit_mixture(everything, _COMPONENTS, seed)
-    # Many products of thin matrices, as in `latent`.
-    with threadpoolctl.threadpool_limits(1, user_api="blas"):
-        shares = fitted.responsibilities(everything)
-        of_labelled = fitted.responsibilities(codes)
-        of_queries = fitted.responsibilities(queries)
-    overlaps = shares.T @ shares
-    np.fill_diagonal(overlaps, 0.0)
-    given = of_labelled.T @ _one_hot(labels, num_classes)
-    classes = _spread(sparse.csr_array(overlaps), given, _BETWEEN_COMPONENTS)
-    return of_queries @ _filled(classes, fitted.means, codes, labels)
+    return MixtureOfCodes(everything, seed).spread(
+        np.arange(len(codes)), labels, queries, num_classes
+    )
 
 
 def graph_spread(
@@ -193,18 +185,70 @@ def graph_spread(
     """
     codes, labels, queries = _checked(codes, labels, queries, num_classes)
     everything = _together(codes, unlabelled, _GRAPH_ROWS, seed)
-    number = min(_NEIGHBORS, len(everything) - 1)
-    if not number:
+    if len(everything) == 1:
         return nearest(codes, labels, queries, num_classes)
-    scaler = preprocessing.StandardScaler().fit(everything)
-    points = scaler.transform(everything)
-    index = neighbors.NearestNeighbors(n_neighbors=number, algorithm="brute").fit(points)
-    given = np.zeros((len(everything), num_classes))
-    given[np.arange(len(codes)), labels] = 1.0
-    classes = _spread(_links(*index.kneighbors()), given, _BETWEEN_CODES)  # of all, without itself
-    classes = _filled(classes, everything, codes, labels)
-    near = index.kneighbors(scaler.transform(queries), return_distance=False)
-    return classes[near].mean(axis=1)
+    return GraphOfCodes(everything, seed).spread(
+        np.arange(len(codes)), labels, queries, num_classes
+    )
+
+
+class MixtureOfCodes:
+    """The Gaussians of `mixture`, which any labels of the same codes can spread over.
+
+    Args:
+        codes: (num_codes, dim), two or more, float32; labelled and not.
+        seed: >= 0, of the fit.
+    """
+
+    def __init__(self, codes: np.ndarray, seed: int) -> None:
+        self._codes = codes
+        self._fitted = latent.fit_mixture(codes, _COMPONENTS, seed)
+        shares = self._responsibilities(codes)
+        self._overlaps = shares.T @ shares
+        np.fill_diagonal(self._overlaps, 0.0)
+
+    def spread(
+        self, labelled: np.ndarray, labels: np.ndarray, queries: np.ndarray, num_classes: int
+    ) -> np.ndarray:
+        """Float64 (num_queries, num_classes), as `mixture`; `labelled` are positions of codes."""
+        codes = self._codes[labelled]
+        given = self._responsibilities(codes).T @ _one_hot(labels, num_classes)
+        classes = _spread(sparse.csr_array(self._overlaps), given, _BETWEEN_COMPONENTS)
+        filled = _filled(classes, self._fitted.means, codes, labels)
+        return self._responsibilities(queries) @ filled
+
+    def _responsibilities(self, codes: np.ndarray) -> np.ndarray:
+        # Many products of thin matrices, as in `latent`.
+        with threadpoolctl.threadpool_limits(1, user_api="blas"):
+            return self._fitted.responsibilities(codes)
+
+
+class GraphOfCodes:
+    """The graph of `graph_spread`, along which any labels of the same codes can spread.
+
+    Args:
+        codes: (num_codes, dim), two or more, float32; labelled and not.
+        seed: not used: nothing is random.
+    """
+
+    def __init__(self, codes: np.ndarray, seed: int) -> None:
+        self._codes = codes
+        self._scaler = preprocessing.StandardScaler().fit(codes)
+        number = min(_NEIGHBORS, len(codes) - 1)
+        self._index = neighbors.NearestNeighbors(n_neighbors=number, algorithm="brute")
+        self._index.fit(self._scaler.transform(codes))
+        self._links = _links(*self._index.kneighbors())  # of all, each without itself
+
+    def spread(
+        self, labelled: np.ndarray, labels: np.ndarray, queries: np.ndarray, num_classes: int
+    ) -> np.ndarray:
+        """Float64 (num_queries, num_classes), as `graph_spread`; `labelled` are positions."""
+        given = np.zeros((len(self._codes), num_classes))
+        given[labelled, labels] = 1.0
+        classes = _spread(self._links, given, _BETWEEN_CODES)
+        classes = _filled(classes, self._codes, self._codes[labelled], labels)
+        near = self._index.kneighbors(self._scaler.transform(queries), return_distance=False)
+        return classes[near].mean(axis=1)
 
 
 PROBES: Mapping[str, Probe] = {
@@ -213,6 +257,12 @@ PROBES: Mapping[str, Probe] = {
     "mixture": mixture,
     "graph": graph_spread,
 }
+# What the probes that use the rest find in it, by itself worth keeping for other labels.
+STRUCTURES: Mapping[str, type[MixtureOfCodes | GraphOfCodes]] = {
+    "mixture": MixtureOfCodes,
+    "graph": GraphOfCodes,
+}
+MOST_CODES = _GRAPH_ROWS  # in a structure; of more, `mixture` and `graph_spread` draw some
 
 
 def _links(distances: np.ndarray, positions: np.ndarray) -> sparse.csr_array:

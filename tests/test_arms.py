@@ -163,3 +163,19 @@ def test_an_outcome_comes_back_from_its_arrays(workshop):
     assert set(back.curve) == {"images", "seconds", "accuracy", "loss"}
     with pytest.raises(KeyError):
         arms.Outcome.from_arrays({})
+
+
+@pytest.mark.parametrize("arm", ["mixture", "graph"])
+def test_what_unlabelled_codes_hold_is_found_once_for_all_cells(encoder, monkeypatch, arm):
+    made = []
+    structure = arms.probes.STRUCTURES[arm]
+    monkeypatch.setitem(
+        arms.probes.STRUCTURES, arm, lambda *given: made.append(arm) or structure(*given)
+    )
+    shop = arms.Workshop(SPLITS, CLASSES, encoder, SETTINGS)
+    found = [shop.run(arms.Cell(arm, size, 0)) for size in (10, 40)]
+    assert made == [arm]
+    monkeypatch.setattr(arms.probes, "MOST_CODES", 100)  # too many to hold: some are drawn
+    drawn = arms.Workshop(SPLITS, CLASSES, encoder, SETTINGS).run(arms.Cell(arm, 40, 0))
+    assert made == [arm]
+    assert drawn.accuracy == pytest.approx(found[1].accuracy, abs=0.1)

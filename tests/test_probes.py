@@ -280,3 +280,16 @@ def test_of_many_codes_some_are_drawn_and_all_labelled_ones_kept(name, monkeypat
     np.testing.assert_array_equal(seen[0][:30], codes[:30])
     assert len(np.unique(seen[0], axis=0)) == 100
     assert not np.array_equal(seen[0], seen[1])
+
+
+@WITH_THE_REST
+def test_a_kept_structure_spreads_any_labels_as_a_new_one_does(name):
+    codes, labels = _blobs(spread=2.0)
+    kept = probes.STRUCTURES[name](codes[:300], seed=3)
+    for num_labels in (20, 5, 300):
+        found = kept.spread(np.arange(num_labels), labels[:num_labels], codes[300:], 3)
+        plain = probes.PROBES[name](
+            codes[:num_labels], labels[:num_labels], codes[300:], 3,
+            unlabelled=codes[num_labels:300], seed=3,
+        )  # fmt: skip
+        np.testing.assert_allclose(found, plain, atol=1e-12)
