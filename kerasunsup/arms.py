@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasunsup import (
+    augmentation,
     classification,
     config,
     data,
@@ -45,15 +46,22 @@ NAMES = {
     "convolutional": "convolutional, from scratch",
     "pseudo_labels": "encoder, pseudo-labels",
     "pseudo_labels_scratch": "pseudo-labels from scratch",
+    "graph_labels": "encoder, labels of the graph",
     "linear_probe": "linear probe on codes",
     "neighbors": "nearest neighbor on codes",
     "mixture": "mixture of codes",
     "graph": "graph of codes",
 }
 FROM_SCRATCH = ("scratch", "convolutional", "pseudo_labels_scratch")
-TRAINED = ("frozen", "finetuned", *FROM_SCRATCH, "pseudo_labels")  # by steps; the rest are probes
+# By steps; the rest are probes.
+TRAINED = ("frozen", "finetuned", *FROM_SCRATCH, "pseudo_labels", "graph_labels")
 PSEUDO_LABELLED = ("pseudo_labels", "pseudo_labels_scratch")
-SEMI_SUPERVISED = (*PSEUDO_LABELLED, "mixture", "graph")  # learn from unlabelled images too
+SEMI_SUPERVISED = (
+    *PSEUDO_LABELLED,
+    "graph_labels",
+    "mixture",
+    "graph",
+)  # learn from unlabelled images too
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,6 +294,8 @@ class Workshop:
             )
             size = min(_LABELLED_BATCH, len(chosen)) + settings.unlabelled_batch_size
             return tf.data.Dataset.zip(labelled, unlabelled), size, steps
+        if arm == "graph_labels":
+            return self._graph_batches(chosen, seed, num_steps)
         size = min(settings.batch_size, len(chosen))
         steps = num_steps or max(settings.steps, settings.epochs * len(chosen) // size)
         source = images
@@ -296,6 +306,28 @@ class Workshop:
             source.subset(chosen), labels, size, seed=seed, num_steps=steps
         )
         return batches, size, steps
+
+    def _graph_batches(
+        self, chosen: np.ndarray, seed: int, num_steps: int | None
+    ) -> tuple[tf.data.Dataset, int, int]:
+        """As `_batches`: all images, deformed, with what their codes' graph makes of the labels."""
+        settings, images = self._settings, self._splits.train
+        steps, size = num_steps or settings.graph_steps, min(settings.batch_size, len(images))
+        labels = self._spread("graph", chosen, seed).argmax(axis=1)
+        labels[chosen] = self._train_labels[chosen]
+        batches = data.labelled_batches(images, labels, size, seed=seed, num_steps=steps)
+        return (
+            batches.enumerate().map(
+                lambda step, batch: (
+                    augmentation.deform(batch[0], settings.deformation, tf.stack([seed, step])),
+                    batch[1],
+                ),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            ),
+            size,
+            steps,
+        )
 
     def _new_trainer(self, arm: str) -> Trainer:
         return Trainer(
@@ -325,19 +357,31 @@ class Workshop:
 
     def _probe(self, arm: str, chosen: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities of test and of validation images."""
-        codes = self._codes_of("train")
         queries = np.concatenate([self._codes_of("test"), self._codes_of("validation")])
-        labels, num_classes = self._train_labels[chosen], self._num_classes
-        if arm in probes.STRUCTURES and 1 < len(codes) <= probes.MOST_CODES:
-            if arm not in self._structures:  # the codes are the same in every cell
-                self._structures[arm] = probes.STRUCTURES[arm](codes, self._settings.seed)
-            found = self._structures[arm].spread(chosen, labels, queries, num_classes)
-        else:
-            rest = codes[np.setdiff1d(np.arange(len(codes)), chosen)]
-            found = probes.PROBES[arm](
-                codes[chosen], labels, queries, num_classes, unlabelled=rest, seed=seed
-            )
+        found = self._spread(arm, chosen, seed, queries)
         return found[: len(self._test)], found[len(self._test) :]
+
+    def _spread(
+        self, arm: str, chosen: np.ndarray, seed: int, queries: np.ndarray | None = None
+    ) -> np.ndarray:
+        """A probe's probabilities of some codes, without any of the training codes themselves."""
+        codes = self._codes_of("train")
+        labels, num_classes = self._train_labels[chosen], self._num_classes
+        if arm not in probes.STRUCTURES or not 1 < len(codes) <= probes.MOST_CODES:
+            return probes.PROBES[arm](
+                codes[chosen],
+                labels,
+                codes if queries is None else queries,
+                num_classes,
+                unlabelled=codes[np.setdiff1d(np.arange(len(codes)), chosen)],
+                seed=seed,
+            )
+        if arm not in self._structures:  # the codes are the same in every cell
+            self._structures[arm] = probes.STRUCTURES[arm](codes, self._settings.seed)
+        structure = self._structures[arm]
+        if queries is None and isinstance(structure, probes.GraphOfCodes):
+            return structure.classes(chosen, labels, num_classes)
+        return structure.spread(chosen, labels, codes if queries is None else queries, num_classes)
 
     def _inputs(self, arm: str, split: str) -> np.ndarray:
         """What an arm's network is given: images, or the codes of a frozen encoder."""

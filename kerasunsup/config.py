@@ -185,9 +185,11 @@ class GANConfig(TrainingConfig):
     num_samples: int = _setting(10_000, "samples that the generator is judged by", least=100)
 
 
+# Learning from one's own answers takes about as many seconds as all the others together.
+_ARMS_ASKED_FOR = ("pseudo_labels", "pseudo_labels_scratch")
 _ARMS = (
-    "frozen", "finetuned", "scratch", "convolutional", "pseudo_labels", "pseudo_labels_scratch",
-    "linear_probe", "neighbors", "mixture", "graph",
+    "frozen", "finetuned", "scratch", "convolutional", "graph_labels", "linear_probe", "neighbors",
+    "mixture", "graph",
 )  # fmt: skip
 
 
@@ -198,7 +200,7 @@ class SupervisedConfig(TrainingConfig):
     Adam's step size is the same for all arms.
     """
 
-    epochs: int = _setting(8, "times that all labelled images are seen", least=1)
+    epochs: int = _setting(3, "times that all labelled images are seen", least=1)
     learning_rate: float = _setting(0.001, "Adam's step size, of all arms", above=0.0)
     schedule: str = _setting(
         "cosine",
@@ -224,11 +226,17 @@ class SupervisedConfig(TrainingConfig):
     repetitions: int = _setting(
         3, "subsets and initial weights that each arm is trained with", least=2, most=100
     )
-    arms: tuple[str, ...] = _setting(_ARMS, "the ways that are compared", choices=_ARMS)
-    steps: int = _setting(600, "the least steps of a training, however few the labels", least=1)
+    arms: tuple[str, ...] = _setting(
+        _ARMS, "the ways that are compared", choices=_ARMS + _ARMS_ASKED_FOR
+    )
+    steps: int = _setting(300, "the least steps of a training, however few the labels", least=1)
     pseudo_label_steps: int = _setting(
         1500, "steps of the two arms that learn from unlabelled images too", least=1
     )
+    graph_steps: int = _setting(
+        800, "steps of the arm that learns the labels which the codes' graph gives all images",
+        least=1,
+    )  # fmt: skip
     unlabelled_batch_size: int = _setting(256, "unlabelled images in such a step", least=1)
     deformation: float = _setting(
         1.0,

@@ -243,12 +243,15 @@ class GraphOfCodes:
         self, labelled: np.ndarray, labels: np.ndarray, queries: np.ndarray, num_classes: int
     ) -> np.ndarray:
         """Float64 (num_queries, num_classes), as `graph_spread`; `labelled` are positions."""
+        near = self._index.kneighbors(self._scaler.transform(queries), return_distance=False)
+        return self.classes(labelled, labels, num_classes)[near].mean(axis=1)
+
+    def classes(self, labelled: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+        """Float64 (num_codes, num_classes), of the graph's own codes; rows sum to 1."""
         given = np.zeros((len(self._codes), num_classes))
         given[labelled, labels] = 1.0
-        classes = _spread(self._links, given, _BETWEEN_CODES)
-        classes = _filled(classes, self._codes, self._codes[labelled], labels)
-        near = self._index.kneighbors(self._scaler.transform(queries), return_distance=False)
-        return classes[near].mean(axis=1)
+        found = _spread(self._links, given, _BETWEEN_CODES)
+        return _filled(found, self._codes, self._codes[labelled], labels)
 
 
 PROBES: Mapping[str, Probe] = {

@@ -19,7 +19,8 @@ figures, TensorBoard logs and the best classifier as SavedModel in LOGS/supervis
 
 _QUICK = {
     "epochs": 1, "limit": 1000, "test_limit": 300, "encoder_epochs": 2, "repetitions": 2,
-    "labels": (10, 100), "steps": 20, "pseudo_label_steps": 20, "unlabelled_batch_size": 64,
+    "labels": (10, 100), "steps": 20, "pseudo_label_steps": 20, "graph_steps": 20,
+    "unlabelled_batch_size": 64,
 }  # fmt: skip
 
 

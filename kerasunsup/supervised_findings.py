@@ -28,6 +28,8 @@ _QUESTIONS = (
     ("finetuned_minus_scratch", "finetuned", "scratch"),
     ("frozen_minus_scratch", "frozen", "scratch"),
     ("pseudo_labels_minus_finetuned", "pseudo_labels", "finetuned"),
+    ("graph_labels_minus_finetuned", "graph_labels", "finetuned"),
+    ("graph_labels_minus_graph", "graph_labels", "graph"),
     ("pseudo_labels_minus_their_scratch", "pseudo_labels", "pseudo_labels_scratch"),
 )
 

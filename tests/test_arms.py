@@ -34,7 +34,13 @@ def splits() -> data.Splits:
 
 SPLITS = splits()
 SETTINGS = config.SupervisedConfig(
-    epochs=1, steps=8, pseudo_label_steps=3, unlabelled_batch_size=16, batch_size=32, seed=5
+    epochs=1,
+    steps=8,
+    pseudo_label_steps=3,
+    graph_steps=9,
+    unlabelled_batch_size=16,
+    batch_size=32,
+    seed=5,
 )
 
 
@@ -85,8 +91,11 @@ def test_every_arm_gives_an_answer_for_every_image(workshop, arm):
     assert outcome.accuracy == right.mean()
     assert np.isfinite(outcome.loss)
     if arm in arms.TRAINED:
-        steps = 3 if arm in arms.PSEUDO_LABELLED else 8
-        size = 20 + 16 if arm in arms.PSEUDO_LABELLED else 20
+        size, steps = {
+            "pseudo_labels": (20 + 16, 3),
+            "pseudo_labels_scratch": (20 + 16, 3),
+            "graph_labels": (32, 9),
+        }.get(arm, (20, 8))
         assert outcome.curve["images"].tolist() == [
             size * step for step in (0, *sorted(arms.measured_steps(steps)))
         ]
