@@ -37,7 +37,7 @@ SETTINGS = config.SupervisedConfig(
     epochs=1,
     steps=8,
     pseudo_label_steps=3,
-    graph_steps=9,
+    graph_steps=40,
     unlabelled_batch_size=16,
     batch_size=32,
     seed=5,
@@ -94,7 +94,7 @@ def test_every_arm_gives_an_answer_for_every_image(workshop, arm):
         size, steps = {
             "pseudo_labels": (20 + 16, 3),
             "pseudo_labels_scratch": (20 + 16, 3),
-            "graph_labels": (32, 9),
+            "graph_labels": (32, 40),
         }.get(arm, (20, 8))
         assert outcome.curve["images"].tolist() == [
             size * step for step in (0, *sorted(arms.measured_steps(steps)))
