@@ -114,11 +114,12 @@ def _corrupt(
     return corrupted, images
 
 
-def run(command: config.Command) -> dict[str, float]:
+def run(command: config.Command, *, brief: bool = False) -> dict[str, float]:
     """Trains, reports and exports one run, or goes on with it.
 
     Args:
         command: the parsed command line.
+        brief: leave out restored images, the encoded space and new samples.
 
     Returns:
         What `metrics.json` holds.
@@ -153,7 +154,7 @@ def run(command: config.Command) -> dict[str, float]:
         plain = build(settings, splits.image_shape)
         plain.set_weights(model.get_weights())
         try:
-            return finish(plain, splits, settings, run, fitted, snapshots)
+            return finish(plain, splits, settings, run, fitted, snapshots, brief=brief)
         except KeyboardInterrupt:
             done = len(fitted.history["epoch"])
             raise config.Interrupted(training.how_to_resume(run, done)) from None
@@ -184,6 +185,8 @@ def finish(
     run: runs.Run,
     fitted: training.Fitted,
     snapshots: callbacks.Snapshots,
+    *,
+    brief: bool,
 ) -> dict[str, float]:
     """What a trained model leaves behind: model files first, then numbers and figures."""
     encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
@@ -199,7 +202,9 @@ def finish(
         {"reconstruct": images, "encode": images, "decode": np.asarray(encoder(images))},
     )
     with board.Board(run.folder) as tensorboard:
-        numbers = findings.report(model, splits, settings, run, tensorboard, fitted, snapshots)
+        numbers = findings.report(
+            model, splits, settings, run, tensorboard, fitted, snapshots, brief=brief
+        )
         run.write_metrics(numbers)
         tensorboard.hyperparameters(config.to_json(settings), headline(numbers))
         tensorboard.graph(model)

@@ -162,18 +162,16 @@ def usual_encoder(command: config.Command, splits: data.Splits) -> keras.Model:
             "deterministic",
         )
     }  # fmt: skip
-    number = min(2000, max(100, len(splits.test)))  # its samples are not what it is trained for
     autoencoder.run(
         config.Command(
             "ae",
-            config.AutoencoderConfig(
-                epochs=settings.encoder_epochs, num_samples=number, **shared, **_ENCODER
-            ),
+            config.AutoencoderConfig(epochs=settings.encoder_epochs, **shared, **_ENCODER),
             command.logs,
             name,
             (folder / "config.json").exists(),
             command.arguments,
-        )
+        ),
+        brief=True,
     )
     return _loaded(folder / "model.keras")
 

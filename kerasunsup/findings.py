@@ -60,8 +60,13 @@ def report(
     tensorboard: board.Board,
     fitted: training.Fitted,
     snapshots: callbacks.Snapshots,
+    *,
+    brief: bool = False,
 ) -> dict[str, float]:
     """All numbers of a trained autoencoder; draws and writes its figures on the way.
+
+    Where it is to be `brief`, only those of training and of the test error, without the minutes
+    that restored images, the encoded space and new samples take.
 
     Returns:
         Flat, names are paths, as `metrics.json` holds them.
@@ -76,6 +81,8 @@ def report(
     print("measuring the test error", flush=True)
     numbers |= reconstruction(bench, fitted)
     draw_snapshots(bench, snapshots)
+    if brief:
+        return numbers
     print("restoring images with noise and holes", flush=True)
     numbers |= restoration(bench)
     print("drawing the encoded space", flush=True)

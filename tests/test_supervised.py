@@ -13,21 +13,23 @@ import processes
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from kerasunsup import arms, images, runs, supervised, supervised_findings
+from kerasunsup import arms, config, images, runs, supervised, supervised_findings
 
 FIGURES = {"confusion", "label_efficiency", "learning_speed", "mistakes", "reliability"}
 
 SMALL = [
     "--limit", "600", "--test-limit", "200", "--steps", "4", "--epochs", "1",
     "--pseudo-label-steps", "2", "--unlabelled-batch-size", "32", "--repetitions", "2",
+    "--graph-steps", "4",
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """The folder of a quick run, started as a user would: it trains its own encoder."""
+    """The folder of a quick run of every arm, which trains its own encoder."""
     logs = tmp_path_factory.mktemp("logs")
-    assert supervised.main(["--quick", "--logs", str(logs), "--name", "first"]) == 0
+    arguments = ["--quick", "--logs", str(logs), "--name", "first", "--arms", *arms.NAMES]
+    assert supervised.main(arguments) == 0
     return logs / "supervised" / "first"
 
 
@@ -64,6 +66,10 @@ def test_numbers_have_the_promised_names(finished):
     assert numbers["labels_100/scratch_accuracy"] > 0.15  # more than a guess
 
 
+def test_arms_that_learn_from_their_own_answers_are_asked_for_by_name():
+    assert {*arms.NAMES} - {*config.SupervisedConfig().arms} == {*arms.PSEUDO_LABELLED}
+
+
 def test_means_and_deviations_are_those_of_the_cells(finished):
     numbers = numbers_of(finished)
     for arm in ("scratch", "graph"):
@@ -78,6 +84,8 @@ def test_means_and_deviations_are_those_of_the_cells(finished):
 def test_the_usual_encoder_is_trained_once_without_labels(finished, encoder, capsys):
     logs = finished.parent.parent
     assert encoder.name.startswith("encoder-")
+    assert "test/mse" in numbers_of(encoder)
+    assert not any("fid" in name for name in numbers_of(encoder))  # nothing asks for its samples
     again = ["--quick", "--logs", str(logs), "--name", "again", "--arms", "frozen", "neighbors"]
     assert supervised.main(again) == 0
     output = capsys.readouterr().out
