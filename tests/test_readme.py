@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kerasunsup import command_line, config, gan
+from kerasunsup import arms, command_line, config, gan
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -208,3 +208,25 @@ def test_speed_of_the_adversarial_step_is_the_measurement():
         f"bfloat16 has {rows['kerasunsup, bfloat16']['ratio'] / ours['ratio']:.2f} of its speed"
     )
     assert expected in " ".join(README.split())
+
+
+def test_supervised_table_and_its_sentences_are_the_reference_run():
+    numbers = json.loads((ROOT / "docs" / "supervised_reference.json").read_text(encoding="utf-8"))
+    numbers = numbers["runs"]["reference"]
+    sizes = ("10", "100", "1000", "10000", "all")
+    for arm in config.SupervisedConfig().arms:
+        expected = []
+        for size in sizes:
+            name = f"labels_{size}/{arm}_accuracy"
+            digits = 2 if size == "all" else 1
+            expected.append(
+                f"{100 * numbers[name]:.{digits}f} ± {100 * numbers[f'{name}_std']:.{digits}f}"
+                if name in numbers else ""
+            )  # fmt: skip
+        assert row(arms.NAMES[arm]) == expected
+    for size in sizes[1:]:
+        mean = numbers[f"labels_{size}/finetuned_minus_scratch"]
+        assert f"{100 * mean:+.2f}" in README
+    for end in ("low", "high"):
+        assert f"{100 * numbers[f'labels_all/finetuned_minus_scratch_{end}']:+.2f}" in README
+    assert numbers["labels_100/graph_accuracy"] >= 0.96
