@@ -302,7 +302,8 @@ def finish(
     run.write_metrics(numbers)
     _write_history(run, outcomes)
     tensorboard, table = bench.tensorboard, board.markdown_table
-    tensorboard.hyperparameters(config.to_json(bench.settings), headline(numbers))
+    # Its settings are no trial's: among the cells' arm, labels and seed they would hide these.
+    tensorboard.scalars(headline(numbers))
     tensorboard.text("settings", table(config.to_json(bench.settings), ("setting", "value")))
     tensorboard.text("numbers", table(numbers, ("number", "value")))
     print(supervised_findings.summary(bench, numbers), flush=True)

@@ -138,6 +138,8 @@ def test_tensorboard_holds_every_cell_figures_and_settings(finished):
     report.Reload()
     tags = report.Tags()
     found = {*tags["scalars"], *tags["tensors"]}
+    # A run's own settings would hide the cells' arm, labels and seed in the HParams tab.
+    assert "_hparams_/experiment" not in found
     assert (FIGURES | {"settings", "numbers", "test/accuracy"}) <= found
 
 
