@@ -56,12 +56,8 @@ FROM_SCRATCH = ("scratch", "convolutional", "pseudo_labels_scratch")
 # By steps; the rest are probes.
 TRAINED = ("frozen", "finetuned", *FROM_SCRATCH, "pseudo_labels", "graph_labels")
 PSEUDO_LABELLED = ("pseudo_labels", "pseudo_labels_scratch")
-SEMI_SUPERVISED = (
-    *PSEUDO_LABELLED,
-    "graph_labels",
-    "mixture",
-    "graph",
-)  # learn from unlabelled images too
+# Learn from unlabelled images too.
+SEMI_SUPERVISED = (*PSEUDO_LABELLED, "graph_labels", "mixture", "graph")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -313,7 +309,7 @@ class Workshop:
         """As `_batches`: all images, deformed, with what their codes' graph makes of the labels."""
         settings, images = self._settings, self._splits.train
         steps, size = num_steps or settings.graph_steps, min(settings.batch_size, len(images))
-        labels = self._spread("graph", chosen, seed).argmax(axis=1)
+        labels = self._answers("graph", chosen, seed).argmax(axis=1)
         labels[chosen] = self._train_labels[chosen]
         batches = data.labelled_batches(images, labels, size, seed=seed, num_steps=steps)
         return (
@@ -358,13 +354,13 @@ class Workshop:
     def _probe(self, arm: str, chosen: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities of test and of validation images."""
         queries = np.concatenate([self._codes_of("test"), self._codes_of("validation")])
-        found = self._spread(arm, chosen, seed, queries)
+        found = self._answers(arm, chosen, seed, queries)
         return found[: len(self._test)], found[len(self._test) :]
 
-    def _spread(
+    def _answers(
         self, arm: str, chosen: np.ndarray, seed: int, queries: np.ndarray | None = None
     ) -> np.ndarray:
-        """A probe's probabilities of some codes, without any of the training codes themselves."""
+        """A probe's probabilities of some codes; where none are given, of the training codes."""
         codes = self._codes_of("train")
         labels, num_classes = self._train_labels[chosen], self._num_classes
         if arm not in probes.STRUCTURES or not 1 < len(codes) <= probes.MOST_CODES:

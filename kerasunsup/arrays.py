@@ -56,8 +56,8 @@ def read_npz(path: Path, image_size: int | None) -> stores.Source:
             labels = [
                 _npz_labels(archive, key, path) if key in names else None for key in label_keys
             ]
-    # zipfile's: NotImplementedError for an unknown compression, RuntimeError for an encrypted file.
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    # RuntimeError is zipfile's, for an encrypted file and for a compression that it does not know.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise config.InputError(
             f"--data {path} is damaged or no .npz file ({error}): write it anew with numpy.savez"
         ) from error
