@@ -22,6 +22,7 @@ from pathlib import Path
 # Name -> what is changed.
 VARIATIONS: dict[str, list[str]] = {
     "as it is": [],
+    "no categories": ["--categories", "0"],
     "no hidden layers": ["--hidden-units", "0"],
     "1024 hidden units": ["--hidden-units", "1024"],
     "constant learning rate": ["--schedule", "constant"],

@@ -39,7 +39,12 @@ def build(settings: config.GANConfig, image_shape: tuple[int, int, int]) -> gan_
         "synchronized": is_distributed,
     }
     gan = gan_model.GAN(
-        networks.generator(image_shape, noise_dim=settings.noise_dim, **shape),
+        networks.generator(
+            image_shape,
+            noise_dim=settings.noise_dim,
+            categories=settings.categories_used,
+            **shape,
+        ),
         networks.discriminator(
             image_shape,
             noise=settings.discriminator_noise,

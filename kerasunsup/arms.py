@@ -36,6 +36,8 @@ _LABELLED_BATCH = 64  # beside the unlabelled ones
 _EVALUATED = 500  # images at a time
 _LEAST_PROBABILITY = 1e-7  # in a logarithm
 _HOLE = 0.3  # of the smaller side
+# Of the convolutional arm, which costs most: see `networks.classifier` for what was measured.
+_FILTERS = (16, 32, 128)
 _RATE_EVERY = 10  # steps
 
 # Name -> what it is called in pictures and tables.
@@ -337,7 +339,9 @@ class Workshop:
         """The arm's network, new weights drawn where it has any: inputs -> logits."""
         shape = self._splits.image_shape
         if arm == "convolutional":
-            return networks.classifier(shape, self._num_classes)
+            return networks.classifier(
+                shape, self._num_classes, filters=_FILTERS, is_pooled_first=True
+            )
         # Zeros: an encoder's codes are large, and random weights on them begin surely wrong.
         new_layer = keras.layers.Dense(
             self._num_classes, kernel_initializer="zeros", dtype="float32", name="logits"

@@ -77,6 +77,18 @@ class Board:
             hparams.hparams(plain, trial_id=self.folder.name)
         self.scalars(metrics)
 
+    def trials(
+        self, domains: Mapping[str, Sequence[Any] | tuple[float, float]], metrics: Sequence[str]
+    ) -> None:
+        """Tells the HParams tab what trials in sub-folders choose from and are judged by.
+
+        Args:
+            domains: as in `write_domains`.
+            metrics: tags of scalars, each a column.
+        """
+        with self._writer.as_default():
+            _describe_trials(domains, metrics)
+
     def projector(
         self,
         codes: np.ndarray,
@@ -149,6 +161,14 @@ def write_domains(
         metrics: names as in `write_trial`.
     """
     shutil.rmtree(folder, ignore_errors=True)
+    with tf.summary.create_file_writer(str(folder)).as_default() as writer:
+        _describe_trials(domains, metrics)
+        writer.close()
+
+
+def _describe_trials(
+    domains: Mapping[str, Sequence[Any] | tuple[float, float]], metrics: Sequence[str]
+) -> None:
     parameters = [
         hparams.HParam(
             name,
@@ -158,12 +178,10 @@ def write_domains(
         )
         for name, domain in domains.items()
     ]
-    with tf.summary.create_file_writer(str(folder)).as_default() as writer:
-        hparams.hparams_config(
-            hparams=parameters,
-            metrics=[hparams.Metric(name, display_name=name) for name in metrics],
-        )
-        writer.close()
+    hparams.hparams_config(
+        hparams=parameters,
+        metrics=[hparams.Metric(name, display_name=name) for name in metrics],
+    )
 
 
 def write_trial(
@@ -192,3 +210,32 @@ def write_trial(
             for epoch, value in enumerate(history.get(column, [])):
                 tf.summary.scalar("epoch_loss", value, step=epoch)
             writer.close()
+
+
+def write_part(
+    folder: Path,
+    part: str,
+    settings: Mapping[str, Any],
+    curves: Mapping[str, tuple[Sequence[int], Sequence[float]]],
+) -> None:
+    """Enters a trial into the HParams tab, with what one of its parts gave beside the others.
+
+    The parts share one run: of more than 40 runs TensorBoard shows no picture until one is ticked.
+
+    Args:
+        folder: of the trial.
+        part: its name; what an earlier attempt left of it is removed.
+        settings: of the trial, the same in each part; int, float, bool or str.
+        curves: tag -> (steps, values), as many of each; what is not finite is left out.
+    """
+    ending = f".{part}.v2"
+    for earlier in folder.glob(f"events.*{ending}"):
+        earlier.unlink()
+    writer = tf.summary.create_file_writer(str(folder), filename_suffix=ending)
+    with writer.as_default():
+        hparams.hparams(dict(settings), trial_id=folder.name)
+        for tag, (steps, values) in curves.items():
+            for step, value in zip(steps, values, strict=True):
+                if math.isfinite(value):
+                    tf.summary.scalar(tag, value, step=step)
+    writer.close()

@@ -128,6 +128,52 @@ def parse(
     return config.Command(experiment, settings, logs, name, False, arguments, search_config)
 
 
+def parse_application(
+    *, description: str, verbs: Mapping[str, str], argv: Sequence[str] | None = None
+) -> config.Application:
+    """The command line of `apply`: a verb, a model, images, and the settings of that verb.
+
+    Args:
+        description: what `--help` says first.
+        verbs: each verb, and what it does.
+        argv: the arguments; None takes the process's own.
+
+    Raises:
+        config.InputError: if a value is wrong.
+        SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
+    """
+    arguments = tuple(sys.argv[1:] if argv is None else argv)
+    shape: dict[str, Any] = {
+        "allow_abbrev": False,
+        "argument_default": argparse.SUPPRESS,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
+    parser = _Parser(prog="kerasunsup apply", description=description, **shape)
+    parsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    types_of_fields = typing.get_type_hints(config.ApplyConfig)
+    for verb, text in verbs.items():
+        verb_parser = parsers.add_parser(verb, help=text, description=text, **shape)
+        verb_parser.add_argument(
+            "model", metavar="MODEL", help="a run's folder, its export/, or a .keras file"
+        )
+        if verb != "generate":
+            verb_parser.add_argument(
+                "images",
+                metavar="IMAGES",
+                help="a folder of images (sub-folders too), one image file, a .npz, a folder of IDX"
+                " files, or a data name such as mnist",
+            )
+        verb_parser.add_argument(
+            "--output", metavar="DIR", required=True, help="where all that is made goes"
+        )
+        for field in config.settings_of(verb):
+            _add_flag(verb_parser, field, types_of_fields[field.name])
+    given = vars(parser.parse_args(arguments))
+    verb, model, output = given.pop("verb"), Path(given.pop("model")), Path(given.pop("output"))
+    images = given.pop("images", None)
+    return config.Application(verb, model, images, output, config.ApplyConfig(**given), arguments)
+
+
 def _is_less(value: Any, current: Any) -> bool:
     return current is None or value < current
 

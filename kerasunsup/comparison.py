@@ -26,7 +26,7 @@ from kerasunsup import (
 _ENCODER: dict[str, Any] = {"schedule": "cosine", "hidden_units": 256, "patience": 0}
 
 # Work of one step of each arm, in steps of the same network trained plainly; only for time left.
-_STEP_WORK = {"frozen": 0.1, "convolutional": 5.0, "pseudo_labels": 4.0, "graph_labels": 1.5}
+_STEP_WORK = {"frozen": 0.1, "convolutional": 2.0, "pseudo_labels": 4.0, "graph_labels": 1.5}
 _PROBE_WORK = {"linear_probe": 50.0, "neighbors": 50.0, "mixture": 200.0, "graph": 300.0}
 
 
@@ -56,6 +56,13 @@ def run(command: config.Command) -> dict[str, float]:
                 classes = judge.classes_of(splits)
                 workshop = arms.Workshop(splits, classes, encoder, settings)
                 exported = supervised_findings.trained_size(cells, sizes)
+                tensorboard.trials(
+                    {
+                        "arm": list(dict.fromkeys(cell.arm for cell in cells)),
+                        "seed": [str(settings.seed + i) for i in range(settings.repetitions)],
+                    },
+                    [_test_tag(size) for size in sizes],
+                )
                 outcomes = train(workshop, cells, exported, settings, splits, run)
                 bench = supervised_findings.Bench(
                     splits, classes, settings, sizes, run, tensorboard
@@ -225,6 +232,8 @@ def train(
     One of those at `exported` labels may leave as a model: they keep their weights.
     """
     outcomes = {cell: _read(run, cell) for cell in cells if _file(run, cell).exists()}
+    for cell, outcome in outcomes.items():  # a kill may have come between the file and this
+        _enter(run, cell, outcome, settings)
     missing = [cell for cell in cells if cell not in outcomes]
     print(
         f"{splits.name}: {len(splits.train):,} training, {len(splits.validation):,} validation and "
@@ -267,17 +276,28 @@ def _read(run: runs.Run, cell: arms.Cell) -> arms.Outcome:
 def _enter(
     run: runs.Run, cell: arms.Cell, outcome: arms.Outcome, settings: config.SupervisedConfig
 ) -> None:
-    """Enters a cell into TensorBoard's HParams tab."""
-    board.write_trial(
-        run.folder / "arms" / cell.name,
-        {
-            "arm": cell.arm,
-            "labels": str(cell.num_labels or "all"),
-            "seed": settings.seed + cell.repetition,
-        },
-        {"test/accuracy": outcome.accuracy, "test/loss": outcome.loss},
-        {"val_loss": outcome.curve["loss"].tolist()} if outcome.curve else {},
+    """Shows a cell in TensorBoard: its curves over the images seen, and a place in the HParams tab.
+
+    An arm and seed share one run and one line of the table, a column a number of labels: so the
+    tags say the number.
+    """
+    seed, size = settings.seed + cell.repetition, supervised_findings.size_name(cell.num_labels)
+    images = [round(seen) for seen in outcome.curve.get("images", ())]
+    curves = {
+        f"{size}/validation_{name}": (images, outcome.curve[name].tolist())
+        for name in ("accuracy", "loss")
+        if outcome.curve
+    }
+    board.write_part(
+        run.folder / "arms" / f"{cell.arm}-{seed}",
+        size,
+        {"arm": cell.arm, "seed": str(seed)},  # the tab would show a number as 0.0000
+        curves | {_test_tag(cell.num_labels): (images[-1:] or [0], [outcome.accuracy])},
     )
+
+
+def _test_tag(num_labels: int) -> str:
+    return f"{supervised_findings.size_name(num_labels)}/test_accuracy"
 
 
 def finish(
@@ -302,7 +322,7 @@ def finish(
     run.write_metrics(numbers)
     _write_history(run, outcomes)
     tensorboard, table = bench.tensorboard, board.markdown_table
-    # Its settings are no trial's: among the cells' arm, labels and seed they would hide these.
+    # Its settings are no trial's: beside the cells' arm and seed they would hide these.
     tensorboard.scalars(headline(numbers))
     tensorboard.text("settings", table(config.to_json(bench.settings), ("setting", "value")))
     tensorboard.text("numbers", table(numbers, ("number", "value")))

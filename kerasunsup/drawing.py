@@ -105,8 +105,13 @@ def text_inches(text: str, size: float = FONT_SIZE, weight: str = "normal") -> f
 def plain_log_ticks(axis: Any, limits: tuple[float, float]) -> None:
     """Ticks such as 0.005 that are neither too many nor too few for the limits."""
     decades = math.log10(limits[1] / limits[0])
-    steps = (1.0, 2.0, 5.0) if decades > 0.7 else tuple(1.0 + 0.5 * step for step in range(18))
-    steps = (1.0,) if decades > 2.5 else steps
+    steps = tuple(1.0 + 0.5 * step for step in range(18))
+    if decades > 0.35:  # 0.9, 0.95 and 1 would lie on each other
+        steps = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+    if decades > 0.7:
+        steps = (1.0, 2.0, 5.0)
+    if decades > 2.5:
+        steps = (1.0,)
     axis.set_major_locator(ticker.LogLocator(subs=steps))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(ticker.NullLocator())

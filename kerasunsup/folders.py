@@ -43,7 +43,7 @@ def read(folder: Path, image_size: int | None, memory_limit: int) -> stores.Sour
     first: tuple[str, tuple[int, int]] | None = None
     decode = functools.partial(_decode_files, folder, image_size)
     chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
-    with contextlib.closing(_in_parallel(decode, chunks)) as decoded:
+    with contextlib.closing(in_parallel(decode, chunks)) as decoded:
         for index, outcome in enumerate(_with_progress(decoded, len(files))):
             if isinstance(outcome, str):
                 unreadable.append(f"{files[index]} ({outcome})")
@@ -144,10 +144,15 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 
-def _in_parallel(
+def in_parallel(
     function: Callable[[Item], list[Outcome]], items: Iterable[Item]
 ) -> Generator[Outcome, None, None]:
-    """What the function makes of every item, in order, a few items ahead and no more."""
+    """What the function makes of every item, in order, a few items ahead and no more.
+
+    Args:
+        function: item -> a list; called by several threads at once.
+        items: taken as they are needed.
+    """
     num_threads = min(8, len(os.sched_getaffinity(0)))
     waiting: collections.deque[concurrent.futures.Future[list[Outcome]]] = collections.deque()
     pool = concurrent.futures.ThreadPoolExecutor(num_threads)

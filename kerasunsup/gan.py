@@ -30,6 +30,7 @@ _PRESETS = {
         "loss": "minimax",
         "schedule": "constant",
         "averaging": 0.0,
+        "categories": 0,
         "label_smoothing": 0.0,
         "gradient_penalty": 0.0,
     }

@@ -29,6 +29,7 @@ SHOWN = 12  # samples a row in the pictures, always of the same noise
 _SHEET = 100
 _WALK_STEPS = 12
 _WALKS = 6
+_MOST_CATEGORIES = 16  # in a picture
 _NEAREST_SAMPLES = 2000
 _COMPARED = 500  # samples whose distances to each other show a collapse
 
@@ -303,8 +304,10 @@ def copies(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
 
 
 def draw_walks(bench: Bench) -> None:
-    """Samples on the way from one noise to another."""
+    """Samples on the way from one noise to another of the same category, and of all categories."""
+    categories = bench.settings.categories_used
     ends = noise(bench.settings, 2 * _WALKS)
+    ends[1::2, :categories] = ends[::2, :categories]  # from one to another there is no way
     rows = [
         sheets.SampleRow(
             f"walk {number}", generate(bench.gan.averaged_generator, walk(*pair, _WALK_STEPS)), {}
@@ -312,6 +315,21 @@ def draw_walks(bench: Bench) -> None:
         for number, pair in enumerate(zip(ends[::2], ends[1::2], strict=True), start=1)
     ]
     bench.tensorboard.show("noise_walks", sheets.sampled_images(rows), "From one noise to another.")
+    if categories < 2:
+        return
+    # A column a category: the largest of the first values moves from place to place.
+    start = noise(bench.settings, _WALKS)
+    rows = []
+    for number, values in enumerate(start, start=1):
+        moved = np.repeat(values[np.newaxis], min(categories, _MOST_CATEGORIES), axis=0)
+        largest = int(values[:categories].argmax())
+        for place, row in enumerate(moved):
+            row[[place, largest]] = row[[largest, place]]
+        samples = generate(bench.gan.averaged_generator, moved)
+        rows.append(sheets.SampleRow(f"noise {number}", samples, {}))
+    bench.tensorboard.show(
+        "categories", sheets.sampled_images(rows), "A column a category, a row a noise."
+    )
 
 
 def walk(first: np.ndarray, second: np.ndarray, steps: int) -> np.ndarray:

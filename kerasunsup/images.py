@@ -9,12 +9,14 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 PIXEL_LIMIT = 64_000_000  # of one image file; a larger one is refused before it is unpacked
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif"})
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF"}
+SUFFIXES = frozenset(_FORMATS)
 
 # Pillow warns between 89 and 179 megapixels; both are refused here, by name and in one line.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -198,11 +200,33 @@ def encode_png(picture: np.ndarray) -> bytes:
     Raises:
         ValueError: if it is of another shape or dtype.
     """
+    return _encode(picture, "PNG")
+
+
+def encode(picture: np.ndarray, suffix: str) -> bytes:
+    """An image file of a picture in the format of a file name's suffix.
+
+    JPEG (quality 95) and GIF (256 colours) keep less than the picture has; PNG and BMP keep all.
+
+    Args:
+        picture: uint8 (height, width, 1|3).
+        suffix: one of `SUFFIXES`, in any case.
+
+    Raises:
+        ValueError: if the picture is of another shape or dtype, or the suffix is another.
+    """
+    kind = _FORMATS.get(suffix.lower())
+    if kind is None:
+        raise ValueError(f"images end in {', '.join(_FORMATS)}, received {suffix!r}")
+    return _encode(picture, kind, **({"quality": 95} if kind == "JPEG" else {}))
+
+
+def _encode(picture: np.ndarray, kind: str, **options: Any) -> bytes:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] not in (1, 3):
         raise ValueError(
             f"a picture is uint8 (h, w, 1 or 3), received {picture.dtype} {picture.shape}"
         )
     buffer = io.BytesIO()
     content = picture[..., 0] if picture.shape[-1] == 1 else picture
-    Image.fromarray(np.ascontiguousarray(content)).save(buffer, "PNG")
+    Image.fromarray(np.ascontiguousarray(content)).save(buffer, kind, **options)
     return buffer.getvalue()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
-from sklearn import decomposition, exceptions, manifold, mixture
+from sklearn import decomposition, exceptions, manifold, mixture, neighbors
 
 _EXACT_DIM = 2000  # up to here the covariance's eigenvectors are the fastest way
 _MOST_ROWS = 10_000  # beyond it, as many rows,
@@ -188,8 +188,14 @@ class Mixture:
         """How likely each Gaussian made each code, float64 (num_codes, num_components)."""
         return self.gaussians.predict_proba((codes - self.mean) / self.scale)
 
+    def log_likelihoods(self, codes: np.ndarray) -> np.ndarray:
+        """Logarithm of the density at each code, in units of the codes' spread; (num_codes,)."""
+        with threadpoolctl.threadpool_limits(1, user_api="blas"):
+            return self.gaussians.score_samples((codes - self.mean) / self.scale)
+
     def sample(self, num_samples: int, seed: int) -> np.ndarray:
         """Codes drawn from it, in random order, float32 (num_samples, latent_dim)."""
+        self.gaussians.set_params(random_state=seed)
         drawn, _ = self.gaussians.sample(num_samples)  # sorted by component
         drawn = np.random.default_rng(seed).permutation(drawn)
         return (self.mean + self.scale * drawn).astype(np.float32)
@@ -255,6 +261,23 @@ def sample_mixture(
     """
     _check(codes, "codes", num_samples=num_samples)
     return fit_mixture(codes, num_components, seed).sample(num_samples, seed)
+
+
+def nearest(
+    codes: np.ndarray, queries: np.ndarray | None, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The codes nearest to each query, nearest first.
+
+    Args:
+        codes: (num_codes, latent_dim).
+        queries: (num_queries, latent_dim); None asks for each code's nearest others.
+        number: how many, at most num_codes (one less without queries).
+
+    Returns:
+        Euclidean distances and int64 positions of codes, (num_queries, number) both.
+    """
+    index = neighbors.NearestNeighbors(n_neighbors=number, algorithm="brute").fit(codes)
+    return index.kneighbors(queries)
 
 
 def _check(vectors: np.ndarray, name: str, *, least: int = 2, num_samples: int = 1) -> np.ndarray:

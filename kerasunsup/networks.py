@@ -11,6 +11,9 @@ from typing import Any
 import keras
 from keras import layers
 
+# Of a category beside the noise's own spread of 1: 3 was tried and no other.
+_CATEGORY_SCALE = 3.0
+
 
 def encoder(
     image_shape: Sequence[int],
@@ -137,6 +140,7 @@ def generator(
     noise_dim: int,
     base_filters: int = 32,
     hidden_units: int = 256,
+    categories: int = 0,
     synchronized: bool = False,
 ) -> keras.Model:
     """Noise to images: dense layers, then transposed convolutions, each doubling the side.
@@ -146,19 +150,30 @@ def generator(
     Unlike DCGAN's, the noise passes a hidden layer first, so that what is far apart in the image
     can depend on each other.
 
+    Images of several kinds lie apart, and a continuous function of the noise must put something
+    between them. So the noise can choose: which of its first values is the largest is given to the
+    first layer as a category. On MNIST after 100 epochs (seed 0, without labels) 10 categories
+    take the classifier score from 9.28 to 9.81 and the Frechet distance from 2.25 to 1.48. The
+    idea is that of Gurumurthy et al. 2017 (DeLiGAN, arXiv:1706.02071) and Khayatkhoei et al. 2018
+    (arXiv:1806.00880): a disconnected start for disconnected images.
+
     Args:
         image_shape: (height, width, channels) of the images that come out, sides 16 to 64.
         noise_dim: values of the noise, independent standard normals.
         base_filters: of the feature maps at half the image's side; twice as many at a quarter.
         hidden_units: of the dense layer between noise and feature maps; 0 leaves it out.
+        categories: that the noise chooses from by the largest of its first so many values; below 2
+            it does not choose.
         synchronized: take batch statistics over all replicas of a `tf.distribute` strategy.
 
     Returns:
         noise (batch, noise_dim) -> images (batch, height, width, channels) in [0, 1].
 
     Raises:
-        ValueError: if a side is not 16 to 64.
+        ValueError: if a side is not 16 to 64, or there are more categories than noise values.
     """
+    if categories > noise_dim:
+        raise ValueError(f"{categories} categories need as many noise values, received {noise_dim}")
     shapes = stage_shapes(image_shape, adversarial_filters(image_shape, base_filters))
 
     def normalized(x: Any, name: str) -> Any:
@@ -170,6 +185,9 @@ def generator(
     inputs = keras.Input((noise_dim,), name="noise")
     height, width, channels = shapes[-1]
     x = inputs
+    if categories > 1:
+        chosen = keras.ops.one_hot(keras.ops.argmax(inputs[:, :categories], axis=-1), categories)
+        x = layers.Concatenate(name="category_and_noise")([_CATEGORY_SCALE * chosen, inputs])
     # No biases before a batch normalization: it subtracts them.
     if hidden_units:
         x = normalized(layers.Dense(hidden_units, use_bias=False, name="hidden")(x), "hidden")
@@ -278,29 +296,45 @@ def autoencoder(encoder: keras.Model, decoder: keras.Model) -> keras.Model:
 
 
 def classifier(
-    image_shape: Sequence[int], num_classes: int, *, feature_dim: int = 128
+    image_shape: Sequence[int],
+    num_classes: int,
+    *,
+    filters: Sequence[int] = (32, 64, 128),
+    feature_dim: int = 128,
+    is_pooled_first: bool = False,
 ) -> keras.Model:
     """A small convolutional classifier with a named feature layer.
 
     On MNIST with all labels about 99.3 %. Its `features` layer is the space in which sets of
     images are compared.
 
+    Filters of 16, 32 and 128, pooled first, train a step of 128 images of 28 x 28 pixels in 24 ms
+    where the default takes 59 (medians of five rounds in one process); three epochs of all MNIST
+    gave 99.2 % (six trainings, 99.1 to 99.3 %), as they gave the default (three).
+
     Args:
         image_shape: (height, width, channels).
         num_classes: number of classes.
+        filters: of each convolution; the side is halved behind each.
         feature_dim: units of the layer before the last.
+        is_pooled_first: halve the side before the normalization and not behind the activation,
+            which leaves a quarter of the numbers to normalize.
 
     Returns:
         images (batch, height, width, channels) -> logits (batch, num_classes).
     """
     inputs = keras.Input(tuple(image_shape), name="images")
     x = inputs
-    for stage, num_filters in enumerate((32, 64, 128), start=1):
+    for stage, num_filters in enumerate(filters, start=1):
         x = layers.Conv2D(num_filters, 3, padding="same", use_bias=False, name=f"conv_{stage}")(x)
+        pooling = layers.MaxPooling2D(2, padding="same", name=f"pool_{stage}")
+        if is_pooled_first:
+            x = pooling(x)
         # 0.99, Keras's default, remembers the first weights: too long for a hundred steps.
         x = layers.BatchNormalization(momentum=0.9, name=f"norm_{stage}")(x)
         x = layers.Activation("relu", name=f"relu_{stage}")(x)
-        x = layers.MaxPooling2D(2, padding="same", name=f"pool_{stage}")(x)
+        if not is_pooled_first:
+            x = pooling(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(feature_dim, activation="relu", dtype="float32", name="features")(x)
     x = layers.Dropout(0.3, seed=0, name="dropout")(x)

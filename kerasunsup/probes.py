@@ -229,6 +229,9 @@ class GraphOfCodes:
     Args:
         codes: (num_codes, dim), two or more, float32; labelled and not.
         seed: not used: nothing is random.
+
+    Attributes:
+        links: symmetric weights in [0, 1], (num_codes, num_codes), zeros on the diagonal.
     """
 
     def __init__(self, codes: np.ndarray, seed: int) -> None:
@@ -237,7 +240,7 @@ class GraphOfCodes:
         number = min(_NEIGHBORS, len(codes) - 1)
         self._index = neighbors.NearestNeighbors(n_neighbors=number, algorithm="brute")
         self._index.fit(self._scaler.transform(codes))
-        self._links = _links(*self._index.kneighbors())  # of all, each without itself
+        self.links = _links(*self._index.kneighbors())  # of all, each without itself
 
     def spread(
         self, labelled: np.ndarray, labels: np.ndarray, queries: np.ndarray, num_classes: int
@@ -250,7 +253,7 @@ class GraphOfCodes:
         """Float64 (num_codes, num_classes), of the graph's own codes; rows sum to 1."""
         given = np.zeros((len(self._codes), num_classes))
         given[labelled, labels] = 1.0
-        found = _spread(self._links, given, _BETWEEN_CODES)
+        found = _spread(self.links, given, _BETWEEN_CODES)
         return _filled(found, self._codes, self._codes[labelled], labels)
 
 

@@ -19,8 +19,8 @@ from kerasunsup import drawing
 
 _CELL_INCHES = 0.56  # side of one image, about
 _MOST_ROWS = 26  # of reconstructions; more make a picture taller than a page can show
-_MISTAKES_A_ROW = 10
-_PAGE_INCHES = 7.2  # width that mistakes may take
+_CAPTIONED_A_ROW = 10
+_PAGE_INCHES = 7.2  # width that captioned images may take
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,8 +145,8 @@ def sampled_images(rows: Sequence[SampleRow]) -> Figure:
 
 
 @drawing.styled
-def mistakes(pictures: np.ndarray, above: Sequence[str], below: Sequence[str]) -> Figure:
-    """Images that a classifier got wrong, ten a row, fewer where the texts are long.
+def captioned_images(pictures: np.ndarray, above: Sequence[str], below: Sequence[str]) -> Figure:
+    """Images with a text above and below each, ten a row, fewer where the texts are long.
 
     Args:
         pictures: (k, height, width, channels), float32 in [0, 1].
@@ -159,12 +159,12 @@ def mistakes(pictures: np.ndarray, above: Sequence[str], below: Sequence[str]) -
     pictures = np.asarray(pictures)
     if not len(pictures) or not len(pictures) == len(above) == len(below):
         raise ValueError(
-            f"mistakes needs a text above and below each image, received {len(above)} and "
+            f"captioned images need a text above and below each image, received {len(above)} and "
             f"{len(below)} for {len(pictures)} images"
         )
     widest = max(drawing.text_inches(text, drawing.FONT_SIZE - 1) for text in [*above, *below])
     most = int(_PAGE_INCHES / (max(_CELL_INCHES, widest + 0.08) + 0.04))
-    columns = min(max(1, most), _MISTAKES_A_ROW, len(pictures))
+    columns = min(max(1, most), _CAPTIONED_A_ROW, len(pictures))
     # The outer texts may be wider than their images.
     side_inches = 0.1 + max(0.0, (widest - _CELL_INCHES) / 2)
     sheet = _Sheet(left=[""], left_inches=side_inches, right_inches=side_inches)

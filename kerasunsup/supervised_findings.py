@@ -187,7 +187,7 @@ def one_classifier(bench: Bench, outcomes: Outcomes, cell: arms.Cell) -> dict[st
     wrong = np.flatnonzero(outcome.predictions != labels)
     surest = wrong[np.argsort(-outcome.confidence[wrong], kind="stable")][:_MISTAKES]
     if len(surest):
-        figure = sheets.mistakes(
+        figure = sheets.captioned_images(
             bench.splits.test.array(surest),
             [f"{names[labels[i]]} as {names[outcome.predictions[i]]}" for i in surest],
             [f"{100 * outcome.confidence[i]:.1f} %" for i in surest],

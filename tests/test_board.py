@@ -110,6 +110,22 @@ def test_settings_are_entered_with_the_numbers_that_judge_them(report):
     assert [info.name.tag for info in experiment.metric_infos] == ["test/ssim"]
 
 
+def test_parts_of_a_trial_share_its_run_and_replace_only_themselves(tmp_path):
+    folder = tmp_path / "scratch-0"
+    nan = float("nan")
+    for part, values_ in (("few", [0.1]), ("many", [0.25, nan, 0.75]), ("few", [0.5])):
+        curves = {f"{part}/accuracy": (range(len(values_)), values_)}
+        board.write_part(folder, part, {"arm": "scratch", "seed": 0}, curves)
+    found = events(folder)
+    assert values(found, "few/accuracy") == [(0, np.float32(0.5))]
+    assert values(found, "many/accuracy") == [(0, np.float32(0.25)), (2, np.float32(0.75))]
+    start = hparams_of(found, "_hparams_/session_start_info").session_start_info
+    assert start.hparams["arm"].string_value == "scratch"
+    assert start.group_name == "scratch-0"
+    with pytest.raises(ValueError, match="shorter"):
+        board.write_part(folder, "few", {}, {"few/accuracy": ([0, 1], [0.5])})
+
+
 # ---------------------------------------------------------------------------------------- projector
 
 

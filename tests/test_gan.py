@@ -24,8 +24,8 @@ SMALL = [
 ]  # fmt: skip
 
 FIGURES = {
-    "samples_first_epochs", "samples_last_epochs", "adversarial_curves", "comparison", "samples",
-    "nearest_training_images", "noise_walks",
+    "samples_first_epochs", "samples_last_epochs", "adversarial_curves", "categories",
+    "comparison", "samples", "nearest_training_images", "noise_walks",
 }  # fmt: skip
 
 

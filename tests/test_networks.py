@@ -132,6 +132,38 @@ def test_classifier_gives_logits_and_has_a_feature_layer(shape):
     np.testing.assert_array_equal(logits, np.asarray(classifier(images)))  # no dropout outside fit
 
 
+def test_the_default_classifier_is_that_of_stored_judges():
+    layers = networks.classifier((28, 28, 1), 10).layers
+    kinds = ["conv", "norm", "relu", "pool"]
+    stages = [f"{kind}_{stage}" for stage in (1, 2, 3) for kind in kinds]
+    assert [layer.name for layer in layers[1:13]] == stages
+    convolutions = [layer.filters for layer in layers if isinstance(layer, keras.layers.Conv2D)]
+    assert convolutions == [32, 64, 128]
+
+
+def test_a_classifier_pooled_first_normalizes_a_quarter_of_the_numbers():
+    classifier = networks.classifier((28, 28, 1), 10, filters=(4, 6), is_pooled_first=True)
+    assert classifier.get_layer("conv_1").output.shape == (None, 28, 28, 4)
+    assert classifier.get_layer("norm_1").output.shape == (None, 14, 14, 4)
+    assert classifier.get_layer("relu_2").output.shape == (None, 7, 7, 6)
+    assert classifier.get_layer("flatten").output.shape == (None, 7 * 7 * 6)
+
+
+def test_the_largest_of_the_first_noise_values_chooses_the_category(tmp_path):
+    generator = networks.generator((16, 16, 1), noise_dim=5, base_filters=2, categories=3)
+    generator.save(tmp_path / "generator.keras")
+    for model in (generator, keras.models.load_model(tmp_path / "generator.keras")):
+        joined = keras.Model(model.input, model.get_layer("category_and_noise").output)
+        noise = np.array([[0.1, 0.9, 0.2, 5.0, 5.0], [-0.1, -0.9, -0.2, 0.0, 0.0]], np.float32)
+        expected = np.concatenate([[[0.0, 3.0, 0.0], [3.0, 0.0, 0.0]], noise], axis=1)
+        np.testing.assert_allclose(np.asarray(joined(noise)), expected)
+
+
+def test_more_categories_than_noise_values_are_refused():
+    with pytest.raises(ValueError, match="6 categories need as many noise values, received 5"):
+        networks.generator((16, 16, 1), noise_dim=5, categories=6)
+
+
 @pytest.mark.parametrize("filters", [(4,), (4, 8)])
 def test_a_saved_autoencoder_comes_back_with_its_parts(tmp_path, filters):
     _, _, autoencoder = build((9, 9, 3), filters=filters)

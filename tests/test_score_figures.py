@@ -84,7 +84,7 @@ def _reliability(num_bins=15, images=10_000):
 
 def _mistakes(number=13, text="4 as 9", channels=1):
     images = RANDOM.random((number, 28, 28, channels)).astype(np.float32)
-    return sheets.mistakes(images, [text] * number, ["99.8 %"] * number)
+    return sheets.captioned_images(images, [text] * number, ["99.8 %"] * number)
 
 
 FIGURES = {
@@ -400,7 +400,7 @@ def test_mistakes_have_their_texts_and_fit_a_page_in_columns_of_one_width():
     texts = [text for axes in figure.axes for text in _texts(axes)]
     assert (texts.count("4 as 9"), texts.count("99.8 %")) == (13, 13)
     texts = ["T-shirt/top as Ankle boot"] + ["a as b"] * 12
-    wide = sheets.mistakes(np.zeros((13, 28, 28, 1), np.float32), texts, texts)
+    wide = sheets.captioned_images(np.zeros((13, 28, 28, 1), np.float32), texts, texts)
     assert wide.get_size_inches()[0] < 7.5
     assert len({axes.get_position().width for axes in wide.axes}) == 1
     for axes in wide.axes:
@@ -438,8 +438,11 @@ def _with(key, value):
             ),
             "3, 2 and 3",
         ),
-        (lambda: sheets.mistakes(np.zeros((0, 8, 8, 1)), [], []), "0 images"),
-        (lambda: sheets.mistakes(np.zeros((2, 8, 8, 1)), ["a"], ["b", "c"]), "1 and 2 for 2"),
+        (lambda: sheets.captioned_images(np.zeros((0, 8, 8, 1)), [], []), "0 images"),
+        (
+            lambda: sheets.captioned_images(np.zeros((2, 8, 8, 1)), ["a"], ["b", "c"]),
+            "1 and 2 for 2",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(make, message):

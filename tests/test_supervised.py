@@ -11,7 +11,9 @@ import keras
 import numpy as np
 import processes
 import pytest
+import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from kerasunsup import arms, config, images, runs, supervised, supervised_findings
 
@@ -130,17 +132,50 @@ def test_the_exported_classifier_is_the_one_that_was_measured(finished):
     assert accuracy == pytest.approx(numbers_of(finished)["test/accuracy"])
 
 
-def test_tensorboard_holds_every_cell_figures_and_settings(finished):
-    cell = event_accumulator.EventAccumulator(str(finished / "arms" / "scratch-100-0"))
-    cell.Reload()
-    assert any("session_start" in tag for tag in cell.PluginTagToContent("hparams"))
-    report = event_accumulator.EventAccumulator(str(finished / "report"))
-    report.Reload()
-    tags = report.Tags()
-    found = {*tags["scalars"], *tags["tensors"]}
-    # A run's own settings would hide the cells' arm, labels and seed in the HParams tab.
-    assert "_hparams_/experiment" not in found
-    assert (FIGURES | {"settings", "numbers", "test/accuracy"}) <= found
+def tensorboard_of(folder: Path) -> event_accumulator.EventAccumulator:
+    return event_accumulator.EventAccumulator(str(folder)).Reload()
+
+
+def points_of(events: event_accumulator.EventAccumulator) -> dict[str, list[tuple[int, float]]]:
+    """(step, value) of every scalar, by tag."""
+    return {
+        tag: [(e.step, float(tf.make_ndarray(e.tensor_proto))) for e in events.Tensors(tag)]
+        for tag in events.Tags()["tensors"]
+        if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars"
+    }
+
+
+def test_tensorboard_holds_every_cell_in_one_run_an_arm_and_seed(finished):
+    runs_shown = {path.parent.relative_to(finished) for path in finished.rglob("events.*")}
+    seeds = {Path("arms") / f"{arm}-{seed}" for arm in arms.NAMES for seed in (0, 1)}
+    assert runs_shown == {Path("report"), *seeds}
+    for arm, seed, size in (("scratch", 1, 100), ("graph", 0, 10)):
+        cell = tensorboard_of(finished / "arms" / f"{arm}-{seed}")
+        assert any("session_start" in tag for tag in cell.PluginTagToContent("hparams"))
+        stored = runs.read_arrays(finished / "checkpoints" / f"{arm}-{size}-{seed}.npz")
+        points = points_of(cell)
+        ((step, accuracy),) = points[f"labels_{size}/test_accuracy"]
+        assert accuracy == pytest.approx(stored["accuracy"])
+        if arm in arms.TRAINED:
+            assert step == stored["curve/images"][-1]
+            for name in ("accuracy", "loss"):
+                curve = zip(stored["curve/images"], stored[f"curve/{name}"], strict=True)
+                assert points[f"labels_{size}/validation_{name}"] == [
+                    pytest.approx(point) for point in curve
+                ]
+        else:
+            assert not any("validation" in tag for tag in points)
+
+
+def test_tensorboard_holds_figures_and_the_columns_of_the_hparams_tab(finished):
+    report = tensorboard_of(finished / "report")
+    assert (FIGURES | {"settings", "numbers", "test/accuracy"}) <= set(report.Tags()["tensors"])
+    content = report.SummaryMetadata("_hparams_/experiment").plugin_data.content
+    experiment = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
+    assert [info.name for info in experiment.hparam_infos] == ["arm", "seed"]
+    assert [info.name.tag for info in experiment.metric_infos] == [
+        "labels_10/test_accuracy", "labels_100/test_accuracy",
+    ]  # fmt: skip
 
 
 def test_a_run_goes_on_with_what_is_missing_to_the_same_numbers(finished, capsys):
@@ -149,12 +184,18 @@ def test_a_run_goes_on_with_what_is_missing_to_the_same_numbers(finished, capsys
     missing = [finished / "checkpoints" / f"{arm}-10-1.npz" for arm in ("neighbors", "graph")]
     for path in missing:
         path.unlink()
+    shown = {arm: points_of(tensorboard_of(finished / "arms" / f"{arm}-1")) for arm in arms.NAMES}
+    # Killed between a cell's file and its curves: these are entered all the same.
+    (entered,) = (finished / "arms" / "scratch-1").glob("events.*.labels_100.*")
+    entered.unlink()
     logs = str(finished.parent.parent)
     assert supervised.main(["--resume", "--logs", logs, "--name", "first"]) == 0
     assert "2 to come" in capsys.readouterr().out
     after = numbers_of(finished)
     del before["training_seconds"], after["training_seconds"]
     assert after == pytest.approx(before, nan_ok=True, abs=1e-6)
+    for arm, points in shown.items():
+        assert points_of(tensorboard_of(finished / "arms" / f"{arm}-1")) == points
 
 
 def test_ctrl_c_saves_and_prints_the_line_that_goes_on(encoder, tmp_path):
