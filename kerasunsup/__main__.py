@@ -12,6 +12,7 @@ _COMMANDS = {
     "ae": "train the autoencoder, look at it, export it; search its settings",
     "gan": "train the GAN, measure its samples, export it",
     "supervised": "compare what an encoder is worth with few labels and with all",
+    "apply": "use what was trained on your own images",
 }
 
 

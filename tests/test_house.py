@@ -22,17 +22,20 @@ FLOORS = (
         "confusion_figures",
         "augmentation",
         "classification",
+        "tiles",
     },
     # one source, target or tool each, on top of a run's folder
     {"arrays", "folders", "catalogue", "latent", "board", "export", "oracles", "record"}
-    | {"pseudo_labels"},
-    {"data", "callbacks", "probes"},  # what a training is fed with and surrounded by
-    {"judge", "training", "trials"},  # what trains
-    {"findings", "gan_findings", "search", "arms"},  # what a trained model is worth; many trainings
+    | {"pseudo_labels", "outputs", "trained"},
+    {"data", "callbacks", "probes", "outliers"},  # what a training is fed with and surrounded by
+    {"judge", "training", "trials"}  # what trains
+    | {"streams", "grouping"},  # images to be looked at, and what they have in common
+    {"findings", "gan_findings", "search", "arms"}  # what a trained model is worth; many trainings
+    | {"descriptions", "restoration"},  # what a trained model makes of images
     {"cluster", "supervised_findings"},  # one search on several machines; what many trainings show
     {"autoencoder", "adversarial"},  # an experiment, from its settings to its export
-    {"ae_search", "comparison"},  # what is searched in it; what is made of it
-    {"ae", "gan", "supervised"},  # its command line
+    {"ae_search", "comparison", "application"},  # what is searched in it; what is made of it
+    {"ae", "gan", "supervised", "apply"},  # its command line
     {"__main__"},  # the list of commands
 )
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
@@ -42,16 +45,16 @@ OWNERS = {
     "argparse": {"command_line"},
     "matplotlib": {"confusion_figures", "drawing", "figures", "score_figures", "sheets"},
     "tensorflow_datasets": {"catalogue"},
-    "sklearn": {"latent", "classification", "probes"},
+    "sklearn": {"latent", "classification", "grouping", "probes"},
     "PIL": {"images"},
     "tensorboard": {"board"},
-    "tqdm": {"callbacks", "folders"},
+    "tqdm": {"callbacks", "folders", "outputs"},
     "keras_tuner": {"oracles"},
 }
 
 # These answer before TensorFlow is loaded.
 LIGHT = {
-    "__init__", "__main__", "ae", "command_line", "config", "confusion_figures", "drawing",
+    "__init__", "__main__", "ae", "apply", "command_line", "config", "confusion_figures", "drawing",
     "figures", "gan", "images", "quiet", "runs", "score_figures", "sheets", "stores", "supervised",
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kerasunsup import arms, command_line, config, gan
+from kerasunsup import apply, arms, command_line, config, gan
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,6 +53,25 @@ def test_every_command_line_is_understood(line, tmp_path):
         assert ended.value.code == 0
     else:
         assert parse(experiment, arguments).resume is resumes
+
+
+@pytest.mark.parametrize("line", re.findall(r"python -m kerasunsup\.apply [^`\n]*", README))
+def test_every_command_line_of_apply_is_understood(line):
+    parsed = command_line.parse_application(
+        description="", verbs=apply.VERBS, argv=shlex.split(line)[3:]
+    )
+    assert parsed.verb in line
+    assert parsed.output.name in line
+
+
+def test_clustering_table_is_what_was_measured():
+    rows = json.loads((ROOT / "docs" / "clustering.json").read_text(encoding="utf-8"))["rows"]
+    shown = [name for name in rows if f"| {name} |" in README]
+    assert len(shown) == 5
+    for name in shown:
+        assert row(name) == [f"{rows[name][key]:.3f}" for key in ("accuracy", "nmi", "ari")]
+    assert rows["the same, number of groups not given"]["groups"] == 8
+    assert rows["graph of codes, ten groups (apply cluster)"]["accuracy"] >= 0.9
 
 
 def parse(experiment: str, arguments: list[str]) -> config.Command:

@@ -1,0 +1,69 @@
+"""What each step of `apply cluster` gains: ten groups of MNIST's test images beside their labels.
+
+python benchmarks/clustering.py logs/ae/RUN --output docs/clustering.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from sklearn import cluster, mixture, preprocessing
+
+from kerasunsup import config, data, grouping, latent, trained
+
+_NUMBER = 10
+
+
+def k_means(vectors: np.ndarray) -> np.ndarray:
+    """The best of ten runs."""
+    return cluster.KMeans(_NUMBER, n_init=10, random_state=0).fit_predict(vectors)
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("model", type=Path, help="a finished autoencoder run on MNIST")
+    parser.add_argument("--output", type=Path, help="write the results as JSON")
+    arguments = parser.parse_args()
+    splits = data.load(config.AutoencoderConfig())
+    images, labels = splits.test.array(), splits.labels.test
+    pixels = images.reshape(len(images), -1)
+    codes = trained.open_model(arguments.model).function("encode")(images)
+    standard = preprocessing.StandardScaler().fit_transform(codes)
+    components = latent.principal_components(pixels, codes.shape[1], 0).transform(pixels)
+    gaussians = mixture.GaussianMixture(_NUMBER, n_init=3, reg_covar=1e-3, random_state=0)
+    steps: dict[str, Callable[[], np.ndarray]] = {
+        "k-means on pixels": lambda: k_means(pixels),
+        f"k-means on {codes.shape[1]} principal components": lambda: k_means(components),
+        "k-means on codes": lambda: k_means(codes),
+        "k-means on standardized codes": lambda: k_means(standard),
+        "mixture of Gaussians on codes": lambda: gaussians.fit_predict(standard),
+        "graph of codes, ten groups (apply cluster)": lambda: grouping.groups(codes, _NUMBER, 0),
+        "the same, number of groups not given": lambda: grouping.groups(codes, None, 0),
+    }
+    rows = {}
+    for name, method in steps.items():
+        began = time.perf_counter()
+        found = method()
+        numbers = grouping.agreement(found, labels)
+        numbers |= {"groups": int(found.max()) + 1, "seconds": time.perf_counter() - began}
+        rows[name] = {key: round(value, 4) for key, value in numbers.items()}
+        print(f"{name:44} " + "  ".join(f"{key} {value}" for key, value in rows[name].items()))
+    if arguments.output:
+        result = {
+            "command": "python benchmarks/clustering.py " + " ".join(sys.argv[1:]),
+            "processor": platform.processor() or platform.machine(),
+            "rows": rows,
+        }
+        arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""How odd an image is: its reconstruction error and how rare its code is, taken together."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from kerasunsup import latent
+
+_COMPONENTS = 10  # 50 do not better: see benchmarks/outliers.py
+
+
+@dataclasses.dataclass(frozen=True)
+class Detector:
+    """Scores images by what clean ones look like to an autoencoder.
+
+    Attributes:
+        mixture: Gaussians fitted to the clean images' codes.
+        error_mean: of the logarithm of the clean images' errors.
+        error_spread: its standard deviation.
+        rarity_mean: of the codes' negative log-likelihood.
+        rarity_spread: its standard deviation.
+    """
+
+    mixture: latent.Mixture
+    error_mean: float
+    error_spread: float
+    rarity_mean: float
+    rarity_spread: float
+
+    def scores(self, errors: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """How odd images are, float64 (num_images,); about 0 for clean ones, more is odder.
+
+        Args:
+            errors: (num_images,), mean squared error of each reconstruction.
+            codes: (num_images, latent_dim).
+
+        Returns:
+            The error's logarithm and the code's negative log-likelihood, each standardized by the
+            clean images, added up.
+        """
+        error = (_log(errors) - self.error_mean) / self.error_spread
+        rarity = (-self.mixture.log_likelihoods(codes) - self.rarity_mean) / self.rarity_spread
+        return error + rarity
+
+
+def fit(errors: np.ndarray, codes: np.ndarray, seed: int) -> Detector:
+    """A detector that takes these images for clean.
+
+    One class of MNIST against the rest, mean AUROC over the ten classes in %, after 30 epochs on
+    that class alone: the error 96.3, the code's rarity 98.0, both 98.1; the residual of 32
+    principal components 95.5 (in a first trial; `benchmarks/outliers.py` measures it).
+
+    Args:
+        errors: (num_images,), mean squared error of each reconstruction, >= 0.
+        codes: (num_images, latent_dim), two or more.
+        seed: >= 0.
+
+    Raises:
+        ValueError: if the sizes differ, there are fewer than two, or a value is not finite.
+    """
+    errors = np.asarray(errors, np.float64)
+    if errors.shape != codes.shape[:1] or not np.isfinite(errors).all():
+        raise ValueError(
+            f"errors must be one finite number a code ({len(codes)}), received {errors.shape}"
+        )
+    mixture = latent.fit_mixture(codes, _COMPONENTS, seed)
+    logs, rarity = _log(errors), -mixture.log_likelihoods(codes)
+    return Detector(mixture, *_moments(logs), *_moments(rarity))
+
+
+def threshold(errors: np.ndarray, codes: np.ndarray, share: float, seed: int) -> float:
+    """The score that so large a share of clean images passes.
+
+    Each half is scored by a detector of the other: an image scores too low where its own code was
+    fitted. With a share of 0.1 and codes of four normals, new clean images pass in 7 % of the cases
+    where 1,000 images are known, in 11 % with 200 and in 16 % (give or take 6) with 60.
+
+    Args:
+        errors: (num_images,), of clean images that the model was not trained on.
+        codes: (num_images, latent_dim), four or more.
+        share: in (0, 1).
+        seed: >= 0.
+    """
+    order = np.random.default_rng(seed).permutation(len(codes))
+    halves = order[::2], order[1::2]
+    scores = [
+        fit(errors[fitted], codes[fitted], seed).scores(errors[scored], codes[scored])
+        for fitted, scored in (halves, halves[::-1])
+    ]
+    return float(np.quantile(np.concatenate(scores), 1.0 - share))
+
+
+def _log(errors: np.ndarray) -> np.ndarray:
+    # A perfect reconstruction is as good as one to a millionth of the range.
+    return np.log(np.maximum(errors, 1e-12))
+
+
+def _moments(values: np.ndarray) -> tuple[float, float]:
+    return float(values.mean()), float(values.std()) or 1.0

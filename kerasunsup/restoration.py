@@ -1,0 +1,170 @@
+"""Images with noise or holes, restored by an autoencoder: same names, same sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from kerasunsup import config, images, outputs, streams, tiles, trained
+
+_SHOWN = 10  # images on the sheet
+
+
+def restore(
+    model: trained.Trained,
+    stream: streams.Stream,
+    output: outputs.Output,
+    settings: config.ApplyConfig,
+) -> tuple[dict[str, int], list[tuple[str, str]], list[np.ndarray]]:
+    """Writes every image as the model restores it; those that are there already are left alone.
+
+    Images larger than the model's are restored in overlapping tiles. With `--mask` only what is
+    white in the mask is replaced, and the model sees it black, as it was trained on holes.
+
+    Returns:
+        (numbers, (name, reason) of unreadable images, a few pairs of before and after).
+
+    Raises:
+        config.InputError: if an image or a mask does not fit.
+    """
+    shape = model.input_shape("reconstruct")
+    masks = _Masks(settings.mask, stream)
+    apply = model.function("reconstruct")
+    missing = [
+        position for position, name in enumerate(stream.names) if not output.path(name).exists()
+    ]
+    unreadable: list[tuple[str, str]] = []
+    pairs: list[np.ndarray] = []
+    done = 0
+    pictures = zip(missing, stream.read(missing), strict=True)
+    with outputs.Progress(len(missing), "image") as progress:
+        for group in _groups(pictures, settings.batch_size):
+            names, prepared = [], []
+            for position, picture in group:
+                name = stream.names[position]
+                if isinstance(picture, str):
+                    unreadable.append((name, picture))
+                    continue
+                names.append(name)
+                prepared.append(_prepared(name, picture, masks.of(name, picture), shape, settings))
+            for name, (before, after) in zip(
+                names, _restored(prepared, apply, shape, settings.batch_size), strict=True
+            ):
+                output.picture(name, images.to_uint8(after))
+                done += 1
+                if len(pairs) < _SHOWN and before.shape == shape:
+                    pairs.append(np.stack([before, after]))
+            progress.advance(len(group))
+    return {"restored": done, "there_already": len(stream) - len(missing)}, unreadable, pairs
+
+
+def _groups(
+    pictures: Iterator[tuple[int, np.ndarray | str]], batch_size: int
+) -> Iterator[list[tuple[int, np.ndarray | str]]]:
+    """Pictures together up to a batch, or up to 16 million pixels where they are large."""
+    group: list[tuple[int, np.ndarray | str]] = []
+    pixels = 0
+    for item in pictures:
+        group.append(item)
+        pixels += 0 if isinstance(item[1], str) else item[1].size
+        if len(group) == batch_size or pixels > 16_000_000:
+            yield group
+            group, pixels = [], 0
+    if group:
+        yield group
+
+
+class _Masks:
+    """Where holes are: one mask for all images, one an image, or none."""
+
+    def __init__(self, place: str | None, stream: streams.Stream) -> None:
+        self._folder: Path | None = None
+        self._mask: np.ndarray | None = None
+        if place is None:
+            return
+        path = Path(place).expanduser()
+        if path.is_dir():
+            missing = [name for name in stream.names if not (path / name).is_file()]
+            if missing:
+                raise config.InputError(
+                    f"--mask {place} lacks masks of {len(missing)} images, such as {missing[0]}: "
+                    "add them under the images' own names, or give one mask for all"
+                )
+            self._folder = path
+        else:
+            self._mask = _read_mask(path)
+
+    def of(self, name: str, picture: np.ndarray) -> np.ndarray | None:
+        """Bool (height, width, 1), True in the hole; None where there are no masks."""
+        mask = self._mask if self._folder is None else _read_mask(self._folder / name)
+        if mask is not None and mask.shape[:2] != picture.shape[:2]:
+            raise config.InputError(
+                f"{name} is {picture.shape[0]} x {picture.shape[1]} pixels and its mask "
+                f"{mask.shape[0]} x {mask.shape[1]}: give a mask of the image's size"
+            )
+        return mask
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise config.InputError(f"--mask {path} is not there: give a picture or a folder of them")
+    try:
+        return images.with_channels(images.decode(path), 1) > 127
+    except ValueError as error:
+        raise config.InputError(f"--mask {path} cannot be read ({error})") from error
+
+
+def _prepared(
+    name: str,
+    picture: np.ndarray,
+    mask: np.ndarray | None,
+    shape: tuple[int, ...],
+    settings: config.ApplyConfig,
+) -> tuple[np.ndarray, np.ndarray | None, int]:
+    """(image float32, mask, channels to be written)."""
+    try:
+        fitted = trained.to_channels(picture, shape[-1], grey=settings.grey)
+    except config.InputError as error:
+        raise config.InputError(f"{name} {error}") from None
+    if fitted.shape[0] < shape[0] or fitted.shape[1] < shape[1]:
+        raise config.InputError(
+            f"{name} is {fitted.shape[0]} x {fitted.shape[1]} pixels, smaller than the model's "
+            f"{shape[0]} x {shape[1]}: use a model that was trained on such images"
+        )
+    return images.to_unit(fitted), mask, min(picture.shape[-1], fitted.shape[-1])
+
+
+def _restored(
+    prepared: list[tuple[np.ndarray, np.ndarray | None, int]],
+    apply: trained.Function,
+    shape: tuple[int, ...],
+    batch_size: int,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(image, restored image) of each, all tiles of all images in full batches."""
+    layouts, cut = [], []
+    for image, mask, _ in prepared:
+        seen = image if mask is None else np.where(mask, np.float32(0.0), image)
+        layout = tiles.plan(image.shape[0], image.shape[1], shape[0], shape[1])
+        layouts.append(layout)
+        cut.append(tiles.cut(seen, layout))
+    if not cut:
+        return
+    everything = np.concatenate(cut)
+    made = np.concatenate(
+        [
+            apply(everything[start : start + batch_size])
+            for start in range(0, len(everything), batch_size)
+        ]
+    )
+    begin = 0
+    for (image, mask, channels), layout in zip(prepared, layouts, strict=True):
+        end = begin + len(layout.corners)
+        result = tiles.join(made[begin:end], layout)
+        begin = end
+        if mask is not None:
+            result = np.where(mask, result, image)
+        if channels < result.shape[-1]:  # a grey image stays grey
+            result = result.mean(axis=-1, keepdims=True)
+        yield image, result

@@ -1,0 +1,269 @@
+"""A trained model to be used: opened from a run's folder, its SavedModel or a `.keras` file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasunsup import config, images
+
+# What a model can do: name -> (input name, output name), as in the SavedModels of this package.
+_SIGNATURES = {
+    "reconstruct": ("images", "images"),
+    "encode": ("images", "codes"),
+    "decode": ("codes", "images"),
+    "generate": ("noise", "images"),
+    "discriminate": ("images", "logits"),
+    "classify": ("images", "probabilities"),
+}
+_WORKS_WITH = {
+    "reconstruct": "an autoencoder (kerasunsup ae)",
+    "encode": "an autoencoder (kerasunsup ae)",
+    "decode": "an autoencoder (kerasunsup ae)",
+    "generate": "a GAN (kerasunsup gan) or an autoencoder",
+}
+
+Function = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A model's functions, each from an array to an array, float32, any number of rows.
+
+    Attributes:
+        path: as the user gave it.
+        run: the folder of the run that it belongs to; None for a model that stands alone.
+        fingerprint: hex digest of the model's files.
+    """
+
+    path: Path
+    run: Path | None
+    fingerprint: str
+    _functions: Mapping[str, tuple[Function, tuple[int, ...]]]
+
+    def offers(self, name: str) -> bool:
+        """Whether the model has a function: `reconstruct`, `encode`, `decode`, `generate`..."""
+        return name in self._functions
+
+    def function(self, name: str) -> Function:
+        """One of the model's functions.
+
+        Raises:
+            config.InputError: if the model has no such function.
+        """
+        return self._get(name)[0]
+
+    def input_shape(self, name: str) -> tuple[int, ...]:
+        """What a function takes, without the batch: (height, width, channels), or (dim,).
+
+        Raises:
+            config.InputError: if the model has no such function.
+        """
+        return self._get(name)[1]
+
+    def _get(self, name: str) -> tuple[Function, tuple[int, ...]]:
+        if name not in self._functions:
+            raise config.InputError(
+                f"MODEL {self.path} can {' and '.join(sorted(self._functions))}, not {name}: give "
+                f"{_WORKS_WITH[name]}"
+            )
+        return self._functions[name]
+
+    def settings(self, config_type: type[config.TrainingConfig]) -> config.TrainingConfig | None:
+        """The settings of the run; None for a model that stands alone.
+
+        Raises:
+            config.InputError: if the file with the settings is damaged.
+        """
+        if self.run is None or not (self.run / "config.json").is_file():
+            return None
+        return config_type(**config.read(config_type, self.run / "config.json"))
+
+
+def open_model(path: Path) -> Trained:
+    """A trained model.
+
+    Args:
+        path: a run's folder, a SavedModel's folder such as its `export/`, or a `.keras` file.
+
+    Raises:
+        config.InputError: if there is no model, or it cannot be read or used.
+    """
+    path = path.expanduser()
+    if (path / "export" / "saved_model.pb").is_file():
+        return _open_saved_model(path, path / "export", path)
+    if (path / "saved_model.pb").is_file():
+        parent = path.resolve().parent
+        return _open_saved_model(path, path, parent if (parent / "config.json").exists() else None)
+    if path.suffix == ".keras" and path.is_file():
+        return _open_keras(path)
+    if (path / "config.json").is_file():
+        raise config.InputError(
+            f"MODEL {path} is a run without export/: it has not come to its end, go on with it by "
+            "--resume"
+        )
+    received = "a folder without a model" if path.is_dir() else "no model"
+    if not path.exists():
+        received = "not there"
+    raise config.InputError(
+        f"MODEL {path} is {received}: give a run's folder such as logs/ae/RUN, its export/, or a "
+        ".keras file"
+    )
+
+
+def _open_saved_model(path: Path, folder: Path, run: Path | None) -> Trained:
+    try:
+        digest = _digest(sorted(file for file in folder.rglob("*") if file.is_file()))
+        loaded = tf.saved_model.load(str(folder))
+        functions = {}
+        for name, (_, output) in _SIGNATURES.items():
+            if name in loaded.signatures:
+                signature = loaded.signatures[name]
+                (argument,) = signature.structured_input_signature[1]
+                shape = signature.structured_input_signature[1][argument].shape
+                functions[name] = (
+                    _from_signature(loaded, signature, argument, output),
+                    tuple(shape[1:]),
+                )
+    except Exception as error:  # TensorFlow raises nearly anything
+        raise _damaged(path, error) from error
+    if not functions:
+        raise config.InputError(
+            f"MODEL {path} has none of the signatures {', '.join(_SIGNATURES)}: give a model that "
+            "this package exported"
+        )
+    return Trained(path, run, digest, functions)
+
+
+def _from_signature(loaded: Any, signature: Any, argument: str, output: str) -> Function:
+    def function(values: np.ndarray, owner: Any = loaded) -> np.ndarray:
+        # The loaded object owns the variables, and the function owns it.
+        return signature(**{argument: tf.constant(values, tf.float32)})[output].numpy()
+
+    return function
+
+
+def _open_keras(path: Path) -> Trained:
+    try:
+        model = keras.models.load_model(path, compile=False)
+        digest = _digest([path])
+    except Exception as error:  # zipfile, json, h5py and Keras each raise their own
+        raise _damaged(path, error) from error
+    functions = {
+        name: (_from_model(part), tuple(part.input_shape[1:]))
+        for name, part in _parts(model).items()
+    }
+    if not functions:
+        shapes = f"{model.input_shape} -> {model.output_shape}"
+        raise config.InputError(
+            f"MODEL {path} maps {shapes}: neither an autoencoder nor a generator of images"
+        )
+    parent = path.resolve().parent
+    return Trained(path, parent if (parent / "config.json").exists() else None, digest, functions)
+
+
+def _parts(model: keras.Model) -> dict[str, keras.Model]:
+    """What a Keras model can do, told by its layers and its shapes."""
+    layers = {layer.name: layer for layer in model.layers if isinstance(layer, keras.Model)}
+    image_in, image_out = (
+        isinstance(shape, tuple) and len(shape) == 4
+        for shape in (model.input_shape, model.output_shape)
+    )
+    if image_in and image_out and model.input_shape == model.output_shape:
+        named = {"encode": layers.get("encoder"), "decode": layers.get("decoder")}
+        known = {name: part for name, part in named.items() if part is not None}
+        return {"reconstruct": model, **known}
+    if image_out and len(model.input_shape) == 2:
+        return {"decode" if model.name == "decoder" else "generate": model}
+    if image_in and len(model.output_shape) == 2 and model.name == "encoder":
+        return {"encode": model}
+    return {}
+
+
+def _from_model(model: keras.Model) -> Function:
+    specification = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+    traced = tf.function(
+        lambda values: tf.cast(model(values, training=False), tf.float32),
+        input_signature=[specification],
+        autograph=False,
+    )
+    return lambda values: traced(tf.constant(values, tf.float32)).numpy()
+
+
+def _digest(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _damaged(path: Path, error: Exception) -> config.InputError:
+    reason = " ".join(str(error).split())[:120]
+    return config.InputError(
+        f"MODEL {path} cannot be loaded ({type(error).__name__}: {reason}): it is damaged or made "
+        "by other software; export it anew"
+    )
+
+
+def to_shape(
+    picture: np.ndarray, shape: tuple[int, ...], *, resize: bool, grey: bool
+) -> np.ndarray:
+    """A picture in the shape that a model takes.
+
+    A grey picture becomes colour for a model of colour images, and one whose three channels agree
+    becomes grey; nothing is lost by either.
+
+    Args:
+        picture: uint8 (height, width, 1|3).
+        shape: (height, width, channels) of the model.
+        resize: whether another size may be resized.
+        grey: whether colour may be turned to grey.
+
+    Returns:
+        uint8 of that shape.
+
+    Raises:
+        config.InputError: if the picture does not fit and may not be changed; the text needs the
+            image's name before it.
+    """
+    picture = to_channels(picture, shape[-1], grey=grey)
+    if picture.shape[:2] != tuple(shape[:2]):
+        if not resize:
+            (height, width), (other_height, other_width) = picture.shape[:2], shape[:2]
+            raise config.InputError(
+                f"is {height} x {width} pixels, the model takes {other_height} x {other_width}: "
+                "add --resize, or use a model that was trained on such images"
+            )
+        picture = images.resize(picture, shape[0], shape[1])
+    return picture
+
+
+def to_channels(picture: np.ndarray, channels: int, *, grey: bool) -> np.ndarray:
+    """A picture with the channels that a model takes, as `to_shape` brings them.
+
+    Args:
+        picture: uint8 (height, width, 1|3).
+        channels: 1 or 3.
+        grey: whether colour may be turned to grey.
+
+    Raises:
+        config.InputError: if it is in colour and may not be changed.
+    """
+    if picture.shape[-1] == 1 or channels == 3:
+        return images.with_channels(picture, channels)
+    if (picture == picture[..., :1]).all():
+        return picture[..., :1]
+    if not grey:
+        raise config.InputError(
+            "is in colour, the model takes grey images: add --grey, or use a model that was "
+            "trained on colour"
+        )
+    return images.with_channels(picture, 1)

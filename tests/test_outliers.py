@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from kerasunsup import outliers
+
+
+def clean(number, seed):
+    generator = np.random.default_rng(seed)
+    codes = generator.standard_normal((number, 3)) * [1.0, 4.0, 0.1]
+    return np.exp(0.3 * generator.standard_normal(number)) * 0.01, codes
+
+
+def test_clean_images_score_about_0_whatever_the_units():
+    errors, codes = clean(2000, 0)
+    scores = outliers.fit(errors, codes, 0).scores(*clean(500, 1))
+    assert abs(scores.mean()) < 0.3
+    scaled = outliers.fit(1e-3 * errors, 50.0 * codes, 0)
+    other_errors, other_codes = clean(500, 1)
+    np.testing.assert_allclose(
+        scaled.scores(1e-3 * other_errors, 50.0 * other_codes), scores, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("what", ["error", "code"])
+def test_a_large_error_is_odd_and_so_is_a_rare_code(what):
+    detector = outliers.fit(*clean(2000, 0), 0)
+    errors, codes = clean(200, 1)
+    errors[:100] *= 10.0 if what == "error" else 1.0
+    codes[:100] += [0.0, 0.0, 2.0] if what == "code" else 0.0
+    is_odd = np.arange(200) < 100
+    assert metrics.roc_auc_score(is_odd, detector.scores(errors, codes)) > 0.99
+
+
+def test_so_many_new_clean_images_pass_the_threshold():
+    errors, codes = clean(2000, 0)
+    limit = outliers.threshold(errors, codes, 0.05, 0)
+    share = (outliers.fit(errors, codes, 0).scores(*clean(4000, 1)) > limit).mean()
+    assert 0.03 < share < 0.07
+
+
+def test_images_all_alike_are_no_obstacle():
+    detector = outliers.fit(np.zeros(50), np.ones((50, 2)), 0)
+    scores = detector.scores(np.array([0.0, 1.0]), np.ones((2, 2)))
+    assert np.isfinite(scores).all()
+    assert scores[1] > scores[0]
+
+
+def test_errors_and_codes_must_fit_together():
+    with pytest.raises(ValueError, match="one finite number a code"):
+        outliers.fit(np.zeros(3), np.zeros((4, 2)), 0)
+    with pytest.raises(ValueError, match="one finite number a code"):
+        outliers.fit(np.array([0.0, np.nan]), np.zeros((2, 2)), 0)
