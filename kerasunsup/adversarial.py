@@ -88,7 +88,7 @@ def run(command: config.Command) -> dict[str, float]:
     settings: config.GANConfig = command.config
     splits = data.load(settings)
     check(splits)
-    with runs.opened(command) as run:
+    with runs.opened(command, splits.fingerprint) as run:
         comparison = judge.of_data(splits, command.logs / "judge")
         with training.machine(settings), board.Board(run.folder) as tensorboard:
             gan = build(settings, splits.image_shape)

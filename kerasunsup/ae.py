@@ -29,17 +29,27 @@ _QUICK = {"epochs": 2, "limit": 1000, "test_limit": 300, "num_codes": 200, "num_
 _SEARCH = {"schedule": "cosine", "hidden_units": 256}
 
 
+def parse(argv: Sequence[str] | None = None) -> config.Command:
+    """The command line of this experiment.
+
+    Raises:
+        config.InputError: if a value is wrong.
+        SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
+    """
+    return command_line.parse(
+        "ae",
+        config.AutoencoderConfig,
+        description=_DESCRIPTION,
+        quick=_QUICK,
+        search=_SEARCH,
+        argv=argv,
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, 2 (wrong use) or 130 (Ctrl-C)."""
     with command_line.exit_status("ae") as status:
-        command = command_line.parse(
-            "ae",
-            config.AutoencoderConfig,
-            description=_DESCRIPTION,
-            quick=_QUICK,
-            search=_SEARCH,
-            argv=argv,
-        )
+        command = parse(argv)
         # TensorFlow takes seconds to load: only now that the arguments are known to be right.
         quiet.import_tensorflow()
         from kerasunsup import ae_search, autoencoder

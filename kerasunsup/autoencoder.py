@@ -131,7 +131,7 @@ def run(command: config.Command, *, brief: bool = False) -> dict[str, float]:
     settings: config.AutoencoderConfig = command.config
     splits = data.load(settings)
     check(settings, splits)
-    with runs.opened(command) as run:
+    with runs.opened(command, splits.fingerprint) as run:
         with training.machine(settings):
             model = build(settings, splits.image_shape)
             print(introduction(splits, model, run), flush=True)

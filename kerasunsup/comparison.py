@@ -49,7 +49,7 @@ def run(command: config.Command) -> dict[str, float]:
     sizes = sizes_of(settings, splits)
     cells = plan(settings, sizes)
     named = None if settings.encoder is None else named_encoder(command, splits)
-    with runs.opened(command) as run:
+    with runs.opened(command, splits.fingerprint) as run:
         try:
             encoder = usual_encoder(command, splits) if named is None else named
             with training.machine(settings), board.Board(run.folder) as tensorboard:

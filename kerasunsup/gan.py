@@ -37,17 +37,27 @@ _PRESETS = {
 }
 
 
+def parse(argv: Sequence[str] | None = None) -> config.Command:
+    """The command line of this experiment.
+
+    Raises:
+        config.InputError: if a value is wrong.
+        SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
+    """
+    return command_line.parse(
+        "gan",
+        config.GANConfig,
+        description=_DESCRIPTION,
+        quick=_QUICK,
+        presets=_PRESETS,
+        argv=argv,
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, 2 (wrong use) or 130 (Ctrl-C)."""
     with command_line.exit_status("gan") as status:
-        command = command_line.parse(
-            "gan",
-            config.GANConfig,
-            description=_DESCRIPTION,
-            quick=_QUICK,
-            presets=_PRESETS,
-            argv=argv,
-        )
+        command = parse(argv)
         # TensorFlow takes seconds to load: only now that the arguments are known to be right.
         quiet.import_tensorflow()
         from kerasunsup import adversarial

@@ -155,8 +155,12 @@ class Run:
         return self.folder / "checkpoints" / "state.npz"
 
     @classmethod
-    def create(cls, command: config.Command) -> Run:
+    def create(cls, command: config.Command, data: str | None = None) -> Run:
         """A new folder with the settings and the environment written into it.
+
+        Args:
+            command: the parsed command line.
+            data: fingerprint of the images, so that runs on others are not taken for the same.
 
         Raises:
             config.InputError: if the folder exists already.
@@ -176,7 +180,7 @@ class Run:
         run.folder.mkdir()
         try:
             run._take_lock()
-            write_json(run.folder / "environment.json", environment(command))
+            write_json(run.folder / "environment.json", environment(command) | {"data": data})
             write_json(run.folder / "config.json", config.to_json(command.config))
             run.folder = _named(run.folder, parent / name, is_chosen=command.name is not None)
         except BaseException:
@@ -268,9 +272,14 @@ def _named(temporary: Path, folder: Path, *, is_chosen: bool) -> Path:
 
 
 @contextlib.contextmanager
-def opened(command: config.Command) -> Iterator[Run]:
-    """The run of a command line, new or gone on with, closed at the end."""
-    run = Run.reopen(command) if command.resume else Run.create(command)
+def opened(command: config.Command, data: str | None = None) -> Iterator[Run]:
+    """The run of a command line, new or gone on with, closed at the end.
+
+    Args:
+        command: the parsed command line.
+        data: as in `Run.create`.
+    """
+    run = Run.reopen(command) if command.resume else Run.create(command, data)
     try:
         yield run
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kerasunsup import apply, arms, command_line, config, gan
+from kerasunsup import apply, arms, command_line, config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -75,17 +76,7 @@ def test_clustering_table_is_what_was_measured():
 
 
 def parse(experiment: str, arguments: list[str]) -> config.Command:
-    if experiment.endswith("gan"):
-        return command_line.parse(
-            "gan", config.GANConfig, description="", quick={}, presets=gan._PRESETS, argv=arguments
-        )
-    if experiment.endswith("supervised"):
-        return command_line.parse(
-            "supervised", config.SupervisedConfig, description="", quick={}, argv=arguments
-        )
-    return command_line.parse(
-        "ae", config.AutoencoderConfig, description="", quick={}, search={}, argv=arguments
-    )
+    return importlib.import_module(experiment).parse(arguments)
 
 
 def test_every_picture_is_there():
