@@ -14,16 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from sklearn import cluster, mixture, preprocessing
+from sklearn import mixture, preprocessing
 
 from kerasunsup import config, data, grouping, latent, trained
 
 _NUMBER = 10
-
-
-def k_means(vectors: np.ndarray) -> np.ndarray:
-    """The best of ten runs."""
-    return cluster.KMeans(_NUMBER, n_init=10, random_state=0).fit_predict(vectors)
 
 
 def main() -> None:
@@ -40,10 +35,12 @@ def main() -> None:
     components = latent.principal_components(pixels, codes.shape[1], 0).transform(pixels)
     gaussians = mixture.GaussianMixture(_NUMBER, n_init=3, reg_covar=1e-3, random_state=0)
     steps: dict[str, Callable[[], np.ndarray]] = {
-        "k-means on pixels": lambda: k_means(pixels),
-        f"k-means on {codes.shape[1]} principal components": lambda: k_means(components),
-        "k-means on codes": lambda: k_means(codes),
-        "k-means on standardized codes": lambda: k_means(standard),
+        "k-means on pixels": lambda: grouping.k_means(pixels, _NUMBER, 0),
+        f"k-means on {codes.shape[1]} principal components": lambda: grouping.k_means(
+            components, _NUMBER, 0
+        ),
+        "k-means on codes": lambda: grouping.k_means(codes, _NUMBER, 0),
+        "k-means on standardized codes": lambda: grouping.k_means(standard, _NUMBER, 0),
         "mixture of Gaussians on codes": lambda: gaussians.fit_predict(standard),
         "graph of codes, ten groups (apply cluster)": lambda: grouping.groups(codes, _NUMBER, 0),
         "the same, number of groups not given": lambda: grouping.groups(codes, None, 0),

@@ -12,7 +12,9 @@ _COMMANDS = {
     "ae": "train the autoencoder, look at it, export it; search its settings",
     "gan": "train the GAN, measure its samples, export it",
     "supervised": "compare what an encoder is worth with few labels and with all",
+    "novelty": "measure which score finds outliers, one class against the rest",
     "apply": "use what was trained on your own images",
+    "report": "run the whole study and write it on one page",
 }
 
 

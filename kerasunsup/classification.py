@@ -30,6 +30,27 @@ def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
     return float(np.mean(labels == predictions))
 
 
+def auroc(is_positive: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the receiver operating characteristic curve, in [0, 1].
+
+    Args:
+        is_positive: (num_images,), bool; both kinds occur.
+        scores: (num_images,), higher for positives.
+
+    Returns:
+        The probability that a positive has the higher score; a tie counts half.
+
+    Raises:
+        ValueError: if only one kind occurs, or a score is not finite.
+
+    Source:
+        Fawcett, 2006, "An introduction to ROC analysis", section 7.
+    """
+    if len(np.unique(is_positive)) != 2:
+        raise ValueError("is_positive must hold both kinds")
+    return float(metrics.roc_auc_score(is_positive, scores))
+
+
 def confusion(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
     """Counts of each pair: int64 (num_classes, num_classes), rows are labels, columns predictions.
 

@@ -174,6 +174,30 @@ def parse_application(
     return config.Application(verb, model, images, output, config.ApplyConfig(**given), arguments)
 
 
+def parse_report(*, description: str, argv: Sequence[str] | None = None) -> config.ReportConfig:
+    """The command line of `report`.
+
+    Args:
+        description: what `--help` says first.
+        argv: the arguments; None takes the process's own.
+
+    Raises:
+        config.InputError: if a value is wrong.
+        SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
+    """
+    parser = _Parser(
+        prog="kerasunsup report",
+        description=description,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    types_of_fields = typing.get_type_hints(config.ReportConfig)
+    for field in dataclasses.fields(config.ReportConfig):
+        _add_flag(parser, field, types_of_fields[field.name])
+    return config.ReportConfig(**vars(parser.parse_args(argv)))
+
+
 def _is_less(value: Any, current: Any) -> bool:
     return current is None or value < current
 

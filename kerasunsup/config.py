@@ -262,6 +262,23 @@ class SupervisedConfig(TrainingConfig):
 
 
 @dataclasses.dataclass(frozen=True)
+class NoveltyConfig(TrainingConfig):
+    """Settings of the comparison of outlier scores, one class against the rest."""
+
+    epochs: int = _setting(30, "train for at most N epochs on each class", least=1)
+    schedule: str = _setting(
+        "cosine",
+        "learning rate over --epochs; cosine: falls to 1 % along half a cosine wave",
+        choices=("constant", "cosine"),
+    )
+    classes: tuple[int, ...] | None = _setting(
+        None, "labels of the classes that are taken for clean, each in its turn (all)", least=0
+    )
+    latent_dim: int = _setting(32, "code size, and PCA's components", least=1, most=4096)
+    hidden_units: int = _setting(128, "units of the dense layer beside the code", least=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class ApplyConfig(_Checked):
     """What `apply` can be told; a verb knows the settings that name it, and those that name none.
 
@@ -342,6 +359,36 @@ class Application:
     output: Path
     config: ApplyConfig
     arguments: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportConfig(_Checked):
+    """What `report` can be told.
+
+    Raises:
+        InputError: if a value is of the wrong type, or two flags do not go together.
+    """
+
+    logs: str = _setting("logs", "where runs are, and go", metavar="DIR")
+    tuning: str = _setting("tuning", "where searches are, and go", metavar="DIR")
+    output: str = _setting(
+        "report.html", "the page; its numbers go beside it, as .json", metavar="FILE.html"
+    )
+    quick: bool = _setting(
+        False, "the whole page from small runs, within minutes, marked as such", switch=True
+    )
+    plan: bool = _setting(False, "show what stands and what is to come, and stop", switch=True)
+    page_only: bool = _setting(
+        False, "train nothing: the page from what stands, what is missing named", switch=True
+    )
+
+    def __post_init__(self) -> None:
+        """Checks each value, then what goes together."""
+        super().__post_init__()
+        if self.plan and self.page_only:
+            raise InputError("--plan writes nothing and --page-only writes the page: give one")
+        if Path(self.output).suffix not in (".html", ".htm"):
+            raise InputError(f"--output must end in .html, received {self.output}")
 
 
 @dataclasses.dataclass(frozen=True)

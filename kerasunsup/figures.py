@@ -213,6 +213,50 @@ def error_over_code_size(
 
 
 @drawing.styled
+def areas_under_curves(classes: Sequence[str], areas: Mapping[str, Sequence[float]]) -> Figure:
+    """Area under the ROC curve by class, a line a score, their means beside.
+
+    Args:
+        classes: names, one a column.
+        areas: name of a score -> one value in [0, 1] a class; the first is drawn in front.
+
+    Raises:
+        ValueError: if there are no classes or scores, or the lengths differ.
+    """
+    if not classes or not areas or any(len(values) != len(classes) for values in areas.values()):
+        raise ValueError(
+            f"areas needs one value for each of {len(classes)} classes, received "
+            f"{ {name: len(values) for name, values in areas.items()} }"
+        )
+    figure = Figure(figsize=(max(4.2, 2.0 + 0.38 * len(classes)), 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    places, mean_place = np.arange(len(classes)), len(classes) + 0.3
+    markers = "osD^vP"
+    for index, (name, values) in enumerate(areas.items()):
+        look: dict[str, Any] = {
+            "color": drawing.COLORS[index % len(drawing.COLORS)],
+            "marker": markers[index % len(markers)],
+            "zorder": len(areas) + 2 - index,
+        }
+        mean = float(np.mean(values))
+        percent = 100.0 * np.asarray(values)
+        axes.plot(
+            places, percent, linestyle=drawing.LINES[index % len(drawing.LINES)],
+            linewidth=1.0, label=f"{_plain(name)}: {100.0 * mean:.1f} %", **look,
+        )  # fmt: skip
+        axes.plot([mean_place], [100.0 * mean], linestyle="none", **look)
+    axes.axvline(len(classes) - 0.35, color="0.8", linewidth=0.8)
+    axes.set_xticks([*places, mean_place], [*(_plain(name) for name in classes), "mean"])
+    if max(map(len, classes)) > 3:
+        axes.tick_params(axis="x", labelrotation=45.0)
+    axes.set_xlabel("class that is taken for clean")
+    axes.set_ylabel("area under the ROC curve, %")
+    axes.grid(True, axis="y")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+@drawing.styled
 def encoded_space(
     principal: np.ndarray,
     explained: Sequence[float],

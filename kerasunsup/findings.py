@@ -17,6 +17,7 @@ from kerasunsup import (
     corruption,
     data,
     figures,
+    grouping,
     images,
     judge,
     latent,
@@ -29,6 +30,7 @@ from kerasunsup import (
 _SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _HOLES = (4, 6, 8, 10, 12, 14)  # pixels
 _SHOWN = 12  # images a row where they are drawn at random
+_GROUPED = 10_000  # test images that are sorted into groups, at most
 _FITTED_CODES = 50_000  # training codes that samplers and distances are fitted to, at most
 
 
@@ -86,7 +88,7 @@ def report(
     print("restoring images with noise and holes", flush=True)
     numbers |= restoration(bench)
     print("drawing the encoded space", flush=True)
-    numbers |= encoded_space(bench)
+    numbers |= encoded_space(bench) | groups(bench)
     print("drawing new samples", flush=True)
     numbers |= sampling(bench)
     return numbers
@@ -257,6 +259,32 @@ def encoded_space(bench: Bench) -> dict[str, float]:
     return {"codes/explained_by_two_components": float(components.explained_variance_ratio_.sum())}
 
 
+def groups(bench: Bench) -> dict[str, float]:
+    """How well groups of test images, made without labels, agree with their classes.
+
+    As many groups as classes: by k-means on pixels and on codes, and by the graph of codes that
+    `apply cluster` uses. Empty where there are no labels, or too few images for so many groups.
+    """
+    if bench.splits.labels is None:
+        return {}
+    labels = bench.splits.labels.test[:_GROUPED]
+    number, seed = len(np.unique(labels)), bench.settings.seed
+    if number < 2 or len(labels) < max(grouping.LEAST_CODES, 10 * number):
+        return {}
+    pictures = bench.test_images[: len(labels)]
+    codes = bench.part("encoder", pictures)
+    found = {
+        "pixels/kmeans": grouping.k_means(pictures.reshape(len(pictures), -1), number, seed),
+        "latent/kmeans": grouping.k_means(codes, number, seed),
+        "latent/graph": grouping.groups(codes, number, seed),
+    }
+    return {
+        f"{name}_{key}": value
+        for name, members in found.items()
+        for key, value in grouping.agreement(members, labels).items()
+    }
+
+
 Sampler = Callable[[np.ndarray, int, int], np.ndarray]
 
 # Name in metrics.json, name in the picture, (training codes, number, seed) -> codes.
@@ -354,6 +382,8 @@ _SUMMARY = {
     "test/ssim": "test SSIM",
     "noise_0.4/gain_db": "gain at noise of sigma 0.4, dB",
     "crop_8/gain_db": "gain at holes of 8 pixels, dB",
+    "latent/kmeans_accuracy": "groups by k-means on codes, accuracy",
+    "latent/graph_accuracy": "groups by the graph of codes, accuracy",
     "real/fid": "distance to test images: training images",
     "reconstructed/fid": "reconstructions",
     "integers/fid": "samples, random integers",

@@ -1,0 +1,283 @@
+"""The comparison of outlier scores: one class of labelled data against all others, class by class.
+
+The labels only make the task and judge the answer: each autoencoder sees images of one class.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasunsup import (
+    autoencoder,
+    board,
+    classification,
+    config,
+    data,
+    figures,
+    images,
+    judge,
+    latent,
+    outliers,
+    runs,
+    sheets,
+    training,
+)
+
+_MOST_IMAGES = 20_000  # of a class
+_NEIGHBORS = 5
+_BATCH = 500
+_SHOWN = 30
+
+# Name in metrics.json -> name in pictures; the first is what `apply outliers` sorts by.
+SCORES = {
+    "outliers": "error and density",
+    "error": "reconstruction error",
+    "density": "density of codes",
+    "neighbors": "distance to nearest codes",
+    "code_error": "error in the code space",
+    "pca": "residual of PCA",
+}
+
+
+def run(command: config.Command) -> dict[str, float]:
+    """Trains an autoencoder a class, scores all test images, or goes on with it.
+
+    Args:
+        command: the parsed command line.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        config.InputError: for everything that a user can mend.
+        config.Interrupted: on Ctrl-C.
+    """
+    settings: config.NoveltyConfig = command.config
+    splits = data.load(settings)
+    chosen = classes_of(settings, splits)
+    with runs.opened(command, splits.fingerprint) as run:
+        done = 0
+        try:
+            scores: dict[int, dict[str, np.ndarray]] = {}
+            seconds = 0.0
+            for label in chosen:
+                print(f"class {class_name(splits, label)}: {done + 1} of {len(chosen)}", flush=True)
+                encoder_run = trained(settings, splits, label, run)
+                seconds += encoder_run.read_metrics()["training_seconds"]
+                scores[label] = scores_of(encoder_run, settings, splits, label)
+                done += 1
+            with board.Board(run.folder) as tensorboard:
+                return finish(run, tensorboard, settings, splits, scores, seconds)
+        except KeyboardInterrupt:
+            raise config.Interrupted(training.how_to_resume(run, done, "classes")) from None
+
+
+def classes_of(settings: config.NoveltyConfig, splits: data.Splits) -> list[int]:
+    """The labels of the classes that are taken for clean, one after the other.
+
+    Raises:
+        config.InputError: if there are no labels of two classes, or one asked for is not there.
+    """
+    if not judge.has_classes(splits) or splits.labels is None:
+        raise config.InputError(
+            f"--data {splits.name} has no labels of two classes or more: sort the images into one "
+            "sub-folder a class, or give a .npz with labels"
+        )
+    found, counts = np.unique(splits.labels.train, return_counts=True)
+    known = found[counts >= data.LEAST_TRAINING].tolist()
+    asked = known if settings.classes is None else list(dict.fromkeys(settings.classes))
+    for label in asked:
+        if label not in known:
+            raise config.InputError(
+                f"--classes {label}: {splits.name} has {data.LEAST_TRAINING} training images or "
+                f"more of the classes {', '.join(map(str, known))}"
+            )
+    return asked
+
+
+def class_name(splits: data.Splits, label: int) -> str:
+    """What a class is called."""
+    return str(label) if splits.class_names is None else splits.class_names[label]
+
+
+def clean_images(splits: data.Splits, label: int) -> np.ndarray:
+    """The training images of a class, float32 (num_images, height, width, channels)."""
+    if splits.labels is None:
+        raise ValueError("there are no labels")
+    chosen = np.flatnonzero(splits.labels.train == label)[:_MOST_IMAGES]
+    return splits.train.subset(chosen).array()
+
+
+def trained(
+    settings: config.NoveltyConfig, splits: data.Splits, label: int, run: runs.Run
+) -> runs.Run:
+    """The autoencoder run of one class, trained where it is not; it belongs to this run."""
+    logs, name = run.folder / "classes", f"class-{label}"
+    folder = logs / "ae" / name
+    if (folder / "metrics.json").exists():
+        return runs.Run(folder)
+    path = run.folder / "checkpoints" / f"{name}.npz"
+    runs.write_arrays(path, {"images": images.to_uint8(clean_images(splits, label))})
+    shared: dict[str, Any] = {
+        field: getattr(settings, field)
+        for field in (
+            "epochs", "batch_size", "learning_rate", "schedule", "patience", "seed", "precision",
+            "strategy", "deterministic", "latent_dim", "hidden_units",
+        )
+    }  # fmt: skip
+    autoencoder.run(
+        config.Command(
+            "ae",
+            config.AutoencoderConfig(data=str(path), **shared),
+            logs,
+            name,
+            (folder / "config.json").exists(),
+            (),
+        ),
+        brief=True,
+    )
+    path.unlink()
+    return runs.Run(folder)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Described:
+    """What an autoencoder says of images.
+
+    Attributes:
+        codes: (num_images, latent_dim).
+        errors: (num_images,), mean squared error of each reconstruction.
+        changes: (num_images, latent_dim), the code less the code of the reconstruction.
+    """
+
+    codes: np.ndarray
+    errors: np.ndarray
+    changes: np.ndarray
+
+
+def _describe(model: keras.Model, pictures: np.ndarray) -> _Described:
+    encoder = model.get_layer("encoder")
+    codes = encoder.predict(pictures, batch_size=_BATCH, verbose=0)
+    made = model.predict(pictures, batch_size=_BATCH, verbose=0)
+    again = encoder.predict(made, batch_size=_BATCH, verbose=0)
+    return _Described(codes, np.square(made - pictures).mean(axis=(1, 2, 3)), codes - again)
+
+
+def scores_of(
+    encoder_run: runs.Run, settings: config.NoveltyConfig, splits: data.Splits, label: int
+) -> dict[str, np.ndarray]:
+    """How odd each test image is to a class, by every score: more is odder.
+
+    Returns:
+        A key of `SCORES` -> float64 (num_test,).
+    """
+    model = keras.models.load_model(encoder_run.folder / "model.keras", compile=False)
+    clean, tests = clean_images(splits, label), splits.test.array()
+    known, found = _describe(model, clean), _describe(model, tests)
+    seed = settings.seed
+    flat, test_flat = clean.reshape(len(clean), -1), tests.reshape(len(tests), -1)
+    components = latent.principal_components(flat, settings.latent_dim, seed)
+    projected = components.inverse_transform(components.transform(test_flat))
+    neighbors = min(_NEIGHBORS, len(known.codes) - 1)
+    detector = outliers.fit(known.errors, known.codes, seed)
+    return {
+        "outliers": detector.scores(found.errors, found.codes),
+        "error": found.errors.astype(np.float64),
+        "density": -detector.mixture.log_likelihoods(found.codes),
+        "neighbors": latent.nearest(known.codes, found.codes, neighbors)[0].mean(axis=1),
+        "code_error": _mahalanobis(known.changes, found.changes),
+        "pca": np.square(projected - test_flat).mean(axis=1),
+    }
+
+
+def _mahalanobis(clean: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Squared distance from the clean rows' mean, by their covariance."""
+    inverse = np.linalg.pinv(np.atleast_2d(np.cov(clean.T)))
+    away = values - clean.mean(axis=0)
+    return np.einsum("ij,jk,ik->i", away, inverse, away)
+
+
+def finish(
+    run: runs.Run,
+    tensorboard: board.Board,
+    settings: config.NoveltyConfig,
+    splits: data.Splits,
+    scores: dict[int, dict[str, np.ndarray]],
+    seconds: float,
+) -> dict[str, float]:
+    """Numbers and figures of all classes.
+
+    Returns:
+        `outliers/auroc_<class>`, `outliers/auroc_mean`, and the same of the other scores: the
+        probability that an image of another class is odder than one of the class.
+    """
+    if splits.labels is None:
+        raise ValueError("there are no labels")
+    labels = splits.labels.test
+    numbers: dict[str, float] = {"training_seconds": seconds}
+    areas: dict[str, list[float]] = {}
+    for name in SCORES:
+        areas[name] = [
+            classification.auroc(labels != label, found[name]) for label, found in scores.items()
+        ]
+        for label, area in zip(scores, areas[name], strict=True):
+            numbers[f"{name}/auroc_{class_name(splits, label)}"] = area
+        numbers[f"{name}/auroc_mean"] = float(np.mean(areas[name]))
+    names = [class_name(splits, label) for label in scores]
+    tensorboard.show(
+        "auroc",
+        figures.areas_under_curves(names, {SCORES[key]: areas[key] for key in SCORES}),
+        "How surely an image of another class is the odder one, by class and score.",
+    )
+    draw_overlooked(tensorboard, splits, scores)
+    run.write_metrics(numbers)
+    table = board.markdown_table
+    tensorboard.text("settings", table(config.to_json(settings), ("setting", "value")))
+    tensorboard.text("numbers", table(numbers, ("number", "value")))
+    tensorboard.scalars({name: v for name, v in numbers.items() if name.endswith("/auroc_mean")})
+    print(summary(numbers), flush=True)
+    print(f"\nfigures and an autoencoder a class are in {run.folder}", flush=True)
+    return numbers
+
+
+def draw_overlooked(
+    tensorboard: board.Board, splits: data.Splits, scores: dict[int, dict[str, np.ndarray]]
+) -> None:
+    """Images of other classes that look most like the class."""
+    if splits.labels is None:
+        raise ValueError("there are no labels")
+    labels = splits.labels.test
+    each = max(1, _SHOWN // len(scores))
+    shown: list[tuple[int, int, float]] = []
+    for label, found in scores.items():
+        others = np.flatnonzero(labels != label)
+        odd = found["outliers"]
+        for index in others[np.argsort(odd[others], kind="stable")][:each]:
+            within = float(np.mean(odd[labels == label] >= odd[index]))
+            shown.append((int(index), label, within))
+    shown = shown[:_SHOWN]
+    tensorboard.show(
+        "overlooked",
+        sheets.captioned_images(
+            splits.test.array(np.array([index for index, _, _ in shown])),
+            [
+                f"{class_name(splits, labels[index])} as {class_name(splits, label)}"
+                for index, label, _ in shown
+            ],
+            [f"{100 * within:.0f} % odder" for _, _, within in shown],
+        ),
+        "The least odd images of other classes; below, the share of the class that is odder still.",
+    )
+
+
+def summary(numbers: dict[str, float]) -> str:
+    """What the end of a run prints."""
+    width = max(map(len, SCORES.values()))
+    lines = ["", f"  {'area under the ROC curve, mean over classes':<{width}}"]
+    for name, text in SCORES.items():
+        lines.append(f"  {text:<{width}}  {100 * numbers[f'{name}/auroc_mean']:.2f} %")
+    return "\n".join(lines)
