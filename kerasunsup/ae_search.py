@@ -16,16 +16,14 @@ from kerasunsup import (
     config,
     data,
     drawing,
-    figures,
     latent,
-    record,
     runs,
     search,
+    search_figures,
     training,
 )
 
 _PCA_IMAGES = 20_000  # that its components are fitted to
-_TITLES = {"hyperband": "Hyperband", "grid": "grid, cross-validated", "random": "random"}
 _IRRELEVANT = ("snapshot_every", "num_codes", "num_samples")
 
 
@@ -125,7 +123,7 @@ def comparable(command: config.Command, found: dict[str, Any]) -> dict[str, dict
     """Kind -> record, of this search and of those beside it on the same data and settings."""
     folder = Path(command.search.tuning) / command.experiment
     records = {found["kind"]: found}
-    for kind in _TITLES:
+    for kind in search_figures.TITLES:
         path = folder / kind / "record.json"
         if kind == "hyperband" and not path.exists():
             path = folder / "record.json"  # its copy, which may have come with the package's source
@@ -137,7 +135,7 @@ def comparable(command: config.Command, found: dict[str, Any]) -> dict[str, dict
             )
             if same:
                 records[kind] = other
-    return {kind: records[kind] for kind in _TITLES if kind in records}
+    return {kind: records[kind] for kind in search_figures.TITLES if kind in records}
 
 
 def draw(command: config.Command, found: dict[str, Any]) -> list[Path]:
@@ -149,32 +147,14 @@ def draw(command: config.Command, found: dict[str, Any]) -> list[Path]:
     """
     folder = Path(command.search.tuning) / command.experiment
     size = command.config.latent_dim
-    curves = {}
-    for kind, finished in comparable(command, found).items():
-        epochs, _, errors = record.best_so_far(finished["trials"], latent_dim=size)
-        curves[_TITLES[kind]] = (epochs, errors)
-    pictures: dict[Path, drawing.Figure] = {}
-    if any(epochs for epochs, _ in curves.values()):
-        pictures[folder / "search_progress.png"] = figures.search_progress(
-            curves, of=f"code size {size}"
-        )
-    ended = record.finished(found["trials"])
-    errors_of: dict[float, list[float]] = {}
-    for result in ended:
-        errors_of.setdefault(result["settings"]["latent_dim"], []).append(result["validation_mse"])
-    best = record.front(ended, "latent_dim")
-    pictures[folder / found["kind"] / "code_size.png"] = figures.error_over_code_size(
-        errors_of,
-        {float(value): error for value, error in found["reference"].items()},
-        bars={
-            value: (result["validation_mse"], result["standard_error"])
-            for value, result in best.items()
-            if "standard_error" in result
-        },
-    )
+    pictures = {
+        folder / "search_progress.png": search_figures.progress(comparable(command, found), size),
+        folder / found["kind"] / "code_size.png": search_figures.code_size(found),
+    }
+    drawn = {path: figure for path, figure in pictures.items() if figure is not None}
     events = command.logs / f"{command.experiment}_search" / found["kind"]
     with board.Board(events) as tensorboard:
-        for path, figure in pictures.items():
+        for path, figure in drawn.items():
             runs.write_bytes(path, drawing.to_png(figure))
             tensorboard.figure(path.stem, drawing.to_pixels(figure))
-    return list(pictures)
+    return list(drawn)

@@ -12,7 +12,14 @@ PACKAGE = Path(kerasunsup.__file__).parent
 
 # Imports go strictly down.
 FLOORS = (
-    {"config", "drawing", "images", "quiet", "stores"},  # plain Python and NumPy, PIL, matplotlib
+    {
+        "config",
+        "drawing",
+        "images",
+        "page",
+        "quiet",
+        "stores",
+    },  # plain Python and NumPy, PIL, matplotlib
     # one tool or concern each
     {"command_line", "runs", "corruption", "networks", "optimizers", "metrics", "figures"}
     | {
@@ -32,10 +39,23 @@ FLOORS = (
     | {"streams", "grouping"},  # images to be looked at, and what they have in common
     {"findings", "gan_findings", "search", "arms"}  # what a trained model is worth; many trainings
     | {"descriptions", "restoration"},  # what a trained model makes of images
-    {"cluster", "supervised_findings"},  # one search on several machines; what many trainings show
+    {
+        "cluster",
+        "search_figures",
+        "supervised_findings",
+    },  # one search on several machines; what many trainings show
     {"autoencoder", "adversarial"},  # an experiment, from its settings to its export
-    {"ae_search", "comparison", "application"},  # what is searched in it; what is made of it
-    {"ae", "gan", "supervised", "apply"},  # its command line
+    {
+        "ae_search",
+        "comparison",
+        "application",
+        "one_class",
+    },  # what is searched in it; what is made of it
+    {"ae", "gan", "supervised", "novelty", "apply"},  # its command line
+    {"plan"},  # the study's steps, by their command lines
+    {"evidence"},  # what stands of them, as parts of a page
+    {"beyond", "study"},  # the two halves of the page
+    {"report"},  # all of it
     {"__main__"},  # the list of commands
 )
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
@@ -54,8 +74,9 @@ OWNERS = {
 
 # These answer before TensorFlow is loaded.
 LIGHT = {
-    "__init__", "__main__", "ae", "apply", "command_line", "config", "confusion_figures", "drawing",
-    "figures", "gan", "images", "quiet", "runs", "score_figures", "sheets", "stores", "supervised",
+    "__init__", "__main__", "ae", "apply", "beyond", "command_line", "config", "confusion_figures",
+    "drawing", "evidence", "figures", "gan", "images", "novelty", "page", "plan", "quiet", "record",
+    "report", "runs", "score_figures", "search_figures", "sheets", "stores", "study", "supervised",
 }  # fmt: skip
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -37,10 +37,8 @@ def test_unknown_command_is_refused_with_what_there_is(capsys, word):
     assert __main__.main([word, "--help"]) == 2
     output = capsys.readouterr()
     assert output.out == ""
-    assert (
-        output.err
-        == f"kerasunsup: unknown command {word!r}: use one of ae, gan, supervised, apply\n"
-    )
+    listed = "ae, gan, supervised, novelty, apply, report"
+    assert output.err == f"kerasunsup: unknown command {word!r}: use one of {listed}\n"
 
 
 def test_command_gets_its_arguments_and_gives_its_status(monkeypatch):

@@ -1,0 +1,105 @@
+"""What stands of the study, as parts of a page: every number with its run behind it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kerasunsup import page, plan
+
+NOTHING = page.Html('<span class="soft">missing</span>')
+
+
+class Evidence:
+    """The runs that a page speaks of, and which of their numbers it has shown.
+
+    Args:
+        states: of the steps, by key.
+        folder: where the page goes; links are relative to it.
+
+    Attributes:
+        shown: run folder (relative to the page) -> number's name -> number.
+        gaps: what the page lacks, a line each.
+    """
+
+    def __init__(self, states: Mapping[str, plan.State], folder: Path) -> None:
+        self.states, self._folder = states, folder
+        self.shown: dict[str, dict[str, float]] = {}
+        self.gaps: list[str] = []
+
+    def run(self, key: str) -> plan.Standing | None:
+        """The finished run of a step; None where there is none."""
+        return self.states[key].standing
+
+    def address(self, path: Path) -> str:
+        """A path as a link on the page."""
+        return Path(os.path.relpath(path.resolve(), self._folder.resolve())).as_posix()
+
+    def value(self, key: str, name: str) -> float | None:
+        """A number of a step's run; None where it is missing."""
+        found = self.run(key)
+        return None if found is None else found.number(name)
+
+    def values(self, key: str, *names: str) -> list[float] | None:
+        """Several numbers; None where one of them is missing."""
+        found = [self.value(key, name) for name in names]
+        return [value for value in found if value is not None] if None not in found else None
+
+    def cell(self, key: str, name: str, form: str = ".5f", *, scale: float = 1.0) -> page.Html:
+        """A number as a link to its run's folder; says so where it is missing."""
+        found, value = self.run(key), self.value(key, name)
+        if found is None or value is None:
+            return NOTHING
+        address = self.address(found.folder)
+        self.shown.setdefault(address, {})[name] = value
+        return page.link(f"{scale * value:{form}}", f"{address}/", f"{name} of {address}")
+
+    def spread_cell(self, key: str, name: str, form: str, *, scale: float = 1.0) -> page.Html:
+        """A mean and its standard deviation, as a link."""
+        if self.value(key, name) is None:
+            return page.Html("")  # not every way is tried at every size
+        parts = [self.cell(key, name, form, scale=scale)]
+        if self.value(key, f"{name}_std") is not None:
+            parts += [page.Html(" ± "), self.cell(key, f"{name}_std", form, scale=scale)]
+        return page.joined(parts)
+
+    def figure(self, key: str, name: str, description: str, caption: page.Text = "") -> page.Html:
+        """A picture that a run left, with its run named; a line where it is missing."""
+        step, found = self.states[key].step, self.run(key)
+        png = None if found is None else found.figure(name)
+        if found is None or png is None:
+            place = f"the {step.title} has not been run" if found is None else str(found.folder)
+            return self.missing(f"the picture “{description}” ({place})")
+        address = self.address(found.folder)
+        source = page.joined([" From ", page.link(address, f"{address}/"), "."])
+        try:
+            return page.figure(png, description, page.joined([caption or description, source]))
+        except ValueError:
+            return self.missing(f"{address}/figures/{name}.png, which is damaged")
+
+    def missing(self, what: str) -> page.Html:
+        """A line in the place of what is missing; the end of the page lists them all."""
+        self.gaps.append(what)
+        return page.banner(f"Missing here: {what}.")
+
+    def made_by(self, keys: Sequence[str], places: plan.Places) -> page.Html:
+        """The commands that made what a section shows."""
+        commands = [plan.command_of(self.states[key].step, places) for key in keys]
+        return page.paragraph(
+            "Made by", page.joined([page.code(text) for text in commands], ", "), soft=True
+        )
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """0.9876 -> 98.8 %."""
+    return f"{100.0 * value:.{digits}f} %"
+
+
+def minutes(seconds: float) -> str:
+    """A time that a person can grasp: 40 s, 6.3 min, 1 h 52 min."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"

@@ -1,0 +1,318 @@
+"""The steps of the whole study: which of their runs stand, and how the others are run.
+
+A run stands for a step when every setting of it is the step's; its name does not matter. Steps are
+started as a user would, each in a process of its own. Nothing here imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from kerasunsup import ae, config, gan, novelty, runs, supervised
+
+_MODULES: dict[str, ModuleType] = {
+    "ae": ae, "gan": gan, "supervised": supervised, "novelty": novelty,
+}  # fmt: skip
+_MOST_EPOCHS = {True: 3, False: 20}  # of a search's longest trial, by whether it is quick
+_RECORDS = (Path("ae") / "record.json", Path("ae") / "hyperband" / "record.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One part of the study.
+
+    Attributes:
+        key: its short name.
+        title: what it is called in the plan and on the page.
+        experiment: the command that does it.
+        arguments: of that command, without places and names.
+        minutes: about how long it takes on two processor cores that have nothing else to do.
+        quick_minutes: the same with `--quick`.
+    """
+
+    key: str
+    title: str
+    experiment: str
+    arguments: tuple[str, ...]
+    minutes: float
+    quick_minutes: float
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it leaves a search's record instead of a run."""
+        return "--tune" in self.arguments
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether it trains what the search found."""
+        return "--config" in self.arguments
+
+
+STEPS = (
+    Step("clean", "autoencoder", "ae", (), 6, 0.4),
+    Step("noise", "autoencoder that learns to remove noise", "ae", ("--noise", "0.4"), 6, 0.4),
+    Step("crop", "autoencoder that learns to fill holes", "ae", ("--crop", "8"), 6, 0.4),
+    Step("search", "search for settings", "ae", ("--tune", "--search-only"), 44, 0.6),
+    Step("tuned", "autoencoder with the settings found", "ae", ("--config",), 8, 0.4),
+    Step("supervised", "from unsupervised to supervised", "supervised", (), 15, 0.5),
+    Step("novelty", "outliers, one class against the rest", "novelty", (), 6, 0.5),
+    Step("gan", "GAN", "gan", (), 35, 0.4),
+    Step("gan_study", "GAN, the study's own game", "gan", ("--preset", "study"), 35, 0.4),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where things are, and which size of the study is meant."""
+
+    logs: Path
+    tuning: Path
+    quick: bool
+
+    @property
+    def searches(self) -> Path:
+        """Small searches have a folder of their own: they are no answer to the large question."""
+        return self.tuning / "quick" if self.quick else self.tuning
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """A finished run, or a finished search, read once.
+
+    Attributes:
+        folder: of the run, or of the search.
+        metrics: as in `metrics.json`; of a search the record.
+        settings: as in `config.json`; of a search those that all trials share.
+        environment: as in `environment.json`.
+        history: a column of `history.csv` -> its texts; empty where it is missing.
+    """
+
+    folder: Path
+    metrics: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    history: Mapping[str, list[str]]
+
+    def number(self, name: str) -> float | None:
+        """A number of the run; None where it has none of this name."""
+        value = self.metrics.get(name)
+        return float(value) if isinstance(value, int | float) else None
+
+    def column(self, name: str) -> list[float]:
+        """Numbers of the history, one an epoch; empty where there are none."""
+        with contextlib.suppress(ValueError):
+            return [float(value) for value in self.history.get(name, [])]
+        return []
+
+    def figure(self, name: str) -> bytes | None:
+        """A picture of the run as PNG; None where it is missing."""
+        try:
+            return (self.folder / "figures" / f"{name}.png").read_bytes()
+        except OSError:
+            return None
+
+
+@dataclasses.dataclass
+class State:
+    """How a step stands.
+
+    Attributes:
+        step: which.
+        standing: its finished run; None where there is none.
+        unfinished: the name of a run that can go on; None where there is none.
+        problems: what is wrong with runs that would have stood for it.
+    """
+
+    step: Step
+    standing: Standing | None = None
+    unfinished: str | None = None
+    problems: list[str] = dataclasses.field(default_factory=list)
+
+
+def arguments_of(step: Step, places: Places) -> list[str]:
+    """The command's arguments, without `--logs` and `--name`."""
+    arguments = list(step.arguments)
+    if step.is_tuned:
+        arguments.append(str(places.searches / "ae" / "best.json"))
+    if step.is_search and places.searches != Path("tuning"):
+        arguments += ["--tuning", str(places.searches)]
+    return [*arguments, "--quick"] if places.quick else arguments
+
+
+def command_of(step: Step, places: Places) -> str:
+    """The command as a user would type it."""
+    return " ".join(["python -m kerasunsup." + step.experiment, *arguments_of(step, places)])
+
+
+def wanted(step: Step, places: Places) -> dict[str, Any] | None:
+    """The step's settings as `config.json` would hold them; None while they are not known."""
+    if step.is_tuned and not (places.searches / "ae" / "best.json").is_file():
+        return None
+    command = _MODULES[step.experiment].parse(arguments_of(step, places))
+    return json.loads(json.dumps(config.to_json(command.config)))
+
+
+def state_of(step: Step, places: Places) -> State:
+    """Looks for the step's run: the newest finished one, else one that can go on.
+
+    Raises:
+        config.InputError: if the best settings that a search left cannot be used.
+    """
+    state = State(step)
+    settings = wanted(step, places)
+    if settings is None:
+        return state
+    if step.is_search:
+        _find_record(state, settings, places)
+        return state
+    started = ""
+    for folder in _folders(places.logs / step.experiment):
+        try:
+            stored = _read_object(folder / "config.json")
+        except config.InputError as error:
+            state.problems.append(str(error))
+            continue
+        if stored != settings:
+            continue
+        if not (folder / "metrics.json").exists():
+            state.unfinished = folder.name
+            continue
+        try:
+            found = _standing(folder, stored)
+        except config.InputError as error:
+            state.problems.append(str(error))
+            continue
+        if str(found.environment.get("started", "")) >= started:
+            started, state.standing = str(found.environment.get("started", "")), found
+    return state
+
+
+def _folders(place: Path) -> Iterator[Path]:
+    if place.is_dir():
+        yield from sorted(
+            folder for folder in place.iterdir()
+            if (folder / "config.json").exists() and not folder.name.startswith(".")
+        )  # fmt: skip
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        values = runs.read_json(path)
+    except OSError as error:
+        raise config.InputError(f"{path} cannot be read: {error.strerror}") from error
+    if not isinstance(values, dict):
+        raise config.InputError(f"{path} is damaged (no JSON object): remove it")
+    return values
+
+
+def _standing(folder: Path, settings: Mapping[str, Any]) -> Standing:
+    metrics = _read_object(folder / "metrics.json")
+    environment = _read_object(folder / "environment.json")
+    history: dict[str, list[str]] = {}
+    with contextlib.suppress(OSError, ValueError):
+        rows = list(csv.reader((folder / "history.csv").read_text(encoding="utf-8").splitlines()))
+        history = dict(zip(rows[0], map(list, zip(*rows[1:], strict=True)), strict=True))
+    return Standing(folder, metrics, settings, environment, history)
+
+
+def _find_record(state: State, settings: Mapping[str, Any], places: Places) -> None:
+    for path in (places.searches / name for name in _RECORDS):
+        if not path.exists():
+            continue
+        try:
+            found = _read_object(path)
+            fingerprint = found["fingerprint"]
+            stored = fingerprint["settings"]
+            differs = [key for key, value in stored.items() if settings.get(key) != value]
+            if fingerprint["max_epochs"] != _MOST_EPOCHS[places.quick]:
+                differs.append("max_epochs")
+            environment = found["environment"]
+        except (config.InputError, KeyError, TypeError, AttributeError) as error:
+            state.problems.append(
+                str(error)
+                if isinstance(error, config.InputError)
+                else f"{path} is damaged ({error!r}): remove it"
+            )
+            continue
+        if differs:
+            state.problems.append(
+                f"{path} is of a search with another {config.flag(differs[0])}: give --tuning DIR"
+            )
+            continue
+        state.standing = Standing(path.parent, found, stored, environment, {})
+        return
+
+
+def other_images(states: Mapping[str, State]) -> list[str]:
+    """The steps whose run recorded other images than most; runs of older versions record none."""
+    prints: dict[str, list[str]] = {}
+    for key, state in states.items():
+        if state.standing is None:
+            continue
+        of_search = state.standing.metrics.get("fingerprint") or {}
+        found = state.standing.environment.get("data") or of_search.get("data")
+        if found:
+            prints.setdefault(found, []).append(key)
+    usual = max(prints, key=lambda found: len(prints[found]), default=None)
+    return [key for found, keys in prints.items() if found != usual for key in keys]
+
+
+def perform(state: State, places: Places) -> None:
+    """Runs a step to its end, or goes on with it; what it prints is shown.
+
+    A step that fails leaves a line in `state.problems`; the others do not depend on it.
+
+    Raises:
+        config.Interrupted: on Ctrl-C; what is finished is kept.
+    """
+    step = state.step
+    arguments = ["--logs", str(places.logs)]
+    if state.unfinished is not None:
+        arguments += ["--resume", "--name", state.unfinished]
+    elif step.is_search:
+        arguments += arguments_of(step, places)
+    else:
+        if wanted(step, places) is None:
+            state.problems.append(f"{step.title}: there is no search's answer to be trained")
+            return
+        arguments += [*arguments_of(step, places), "--name", _free_name(step, places)]
+    status = _run([sys.executable, "-m", f"kerasunsup.{step.experiment}", *arguments])
+    if status == 130:
+        raise config.Interrupted("stopped; what is finished is kept, the same command goes on")
+    if status:
+        state.problems.append(
+            f"{command_of(step, places)} ended with status {status}; its last lines say why"
+        )
+
+
+def _free_name(step: Step, places: Places) -> str:
+    name = f"report-quick-{step.key}" if places.quick else f"report-{step.key}"
+    taken = places.logs / step.experiment
+    number = 1
+    while (taken / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return name if number == 1 else f"{name}-{number}"
+
+
+def _run(command: list[str]) -> int:
+    """The exit status of a process that gets Ctrl-C from us alone, once, and time to save."""
+    with subprocess.Popen(command, start_new_session=True) as process:  # noqa: S603
+        was_stopped = False
+        while True:
+            try:
+                status = process.wait()
+                return 130 if was_stopped else status
+            except KeyboardInterrupt:
+                if not was_stopped:
+                    was_stopped = True
+                    process.send_signal(signal.SIGINT)

@@ -1,0 +1,176 @@
+"""The whole study on one page: `python -m kerasunsup.report`.
+
+Runs what is missing, uses what stands, and writes `report.html` with its numbers beside it in
+`report.json`. The plan that it prints first says how long that takes; see `--quick` for minutes.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kerasunsup import beyond, command_line, config, evidence, page, plan, runs, study
+
+_DESCRIPTION = """\
+Runs every part of the study that does not stand under LOGS and TUNING yet, then writes one page
+with the study's tables and figures beside ours, and what goes beyond it. A stopped report goes on
+by the same command. The page needs no script and no other file.
+"""
+
+_TITLE = "Learning from images without labels: the study beside ours"
+_CONTENTS = (
+    ("autoencoder", "Autoencoder"),
+    ("supervised", "Supervised"),
+    ("gan", "GAN"),
+    ("space", "Encoded space"),
+    ("search", "Search"),
+    ("sweeps", "Noise and holes"),
+    ("labels", "Labels"),
+    ("outliers", "Outliers"),
+    ("clusters", "Groups"),
+    ("gan-numbers", "GAN in numbers"),
+    ("runs", "Runs"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status: 0, 2 (wrong use) or 130 (Ctrl-C).
+
+    1 where the page was written but a step of the plan has failed.
+    """
+    with command_line.exit_status("report") as status:
+        command = command_line.parse_report(description=_DESCRIPTION, argv=argv)
+        places = plan.Places(Path(command.logs), Path(command.tuning), command.quick)
+        output = Path(command.output)
+        if output.is_dir() or not output.resolve().parent.is_dir():
+            raise config.InputError(
+                f"--output {output} cannot be written: name a file in a folder that is there"
+            )
+        states = {step.key: plan.state_of(step, places) for step in plan.STEPS}
+        print(introduction(states, places), flush=True)
+        if command.plan:
+            return status.code
+        began = time.perf_counter()
+        ran = [] if command.page_only else perform(states, places)
+        numbers = write(states, places, output)
+        if ran:
+            print(f"\nran {len(ran)} of {len(states)} steps in {_since(began)}", flush=True)
+        print(f"{output} is written; its {numbers} numbers are in {_json_of(output)}", flush=True)
+        failed = [key for key in ran if states[key].standing is None]
+        if failed:
+            print(f"without: {', '.join(states[key].step.title for key in failed)}", flush=True)
+            return 1
+    return status.code
+
+
+def introduction(states: Mapping[str, plan.State], places: plan.Places) -> str:
+    """What stands, what is to come, and how long that takes."""
+    size = "small, marked as such" if places.quick else "full"
+    lines = [f"the study on mnist, {size} size; runs in {places.logs}"]
+    width = max(len(state.step.title) for state in states.values())
+    total = 0.0
+    for state in states.values():
+        step, found = state.step, state.standing
+        if found is not None:
+            lines.append(f"  {step.title:<{width}}  stands: {found.folder}")
+            continue
+        minutes = step.quick_minutes if places.quick else step.minutes
+        total += minutes
+        goes_on = f", goes on with {state.unfinished}" if state.unfinished else ""
+        about = evidence.minutes(60 * minutes)
+        lines.append(
+            f"  {step.title:<{width}}  to run, about {about}{goes_on}: "
+            f"{plan.command_of(step, places)}"
+        )
+        lines += [f"    left out: {problem}" for problem in state.problems]
+    if total:
+        lines.append(
+            f"about {evidence.minutes(60 * total)} to come, on two processor cores like those it"
+            " was measured on"
+        )
+    return "\n".join(lines)
+
+
+def perform(states: dict[str, plan.State], places: plan.Places) -> list[str]:
+    """Runs the steps that do not stand, in their order; what has failed is named on the page.
+
+    Returns:
+        The keys of the steps that were run.
+    """
+    ran: list[str] = []
+    for key, state in states.items():
+        # A search may have left new settings since the plan was made.
+        current = plan.state_of(state.step, places)
+        if current.standing is None:
+            title, number = state.step.title, len(ran) + 1
+            print(f"\n=== {title} ({number}): {plan.command_of(state.step, places)}", flush=True)
+            plan.perform(current, places)
+            ran.append(key)
+            problems = current.problems
+            current = plan.state_of(state.step, places)
+            if current.standing is None:
+                current.problems = list(dict.fromkeys([*problems, *current.problems]))
+        states[key] = current
+    return ran
+
+
+def write(states: Mapping[str, plan.State], places: plan.Places, output: Path) -> int:
+    """Writes the page and the numbers on it; returns how many these are."""
+    known = evidence.Evidence(states, output.resolve().parent)
+    parts = [
+        *opening(places),
+        *study.at_a_glance(known),
+        *study.autoencoder(known, places),
+        *study.supervised(known, places),
+        *study.gan(known, places),
+        *study.space(known, places),
+        *beyond.search(known, places),
+        *beyond.sweeps(known),
+        *beyond.labels(known),
+        *beyond.outliers(known, places),
+        *beyond.clusters(known, places),
+        *beyond.gan_numbers(known),
+        *beyond.sources(known, places),
+    ]
+    missing = beyond.problems(known)
+    contents = [*_CONTENTS, *([("missing", "Missing")] if missing else [])]
+    text = page.document(_TITLE, contents, [*parts, *missing])
+    numbers = {
+        address: dict(sorted(found.items())) for address, found in sorted(known.shown.items())
+    }
+    runs.write_json(_json_of(output), {"quick": places.quick, "numbers": numbers})
+    runs.write_bytes(output, text.encode())
+    return sum(map(len, numbers.values()))
+
+
+def opening(places: plan.Places) -> list[page.Html]:
+    """What the page is."""
+    parts = [
+        page.paragraph(
+            "A convolutional autoencoder and a GAN on MNIST, trained without labels, and what their"
+            " codes are worth when labels come. The tables and figures follow the study; beside"
+            " each stands ours. Every number leads to the folder of the run that it comes from."
+        )
+    ]
+    if places.quick:
+        parts.append(
+            page.banner(
+                "A quick page: few images and few epochs. It shows that everything runs; its"
+                " numbers are not results."
+            )
+        )
+    return parts
+
+
+def _json_of(output: Path) -> Path:
+    return output.with_suffix(".json")
+
+
+def _since(began: float) -> str:
+    return evidence.minutes(time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
