@@ -59,10 +59,16 @@ def search(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
         rows.append([title, *(page.link(text, f"{address}/") for text in texts)])
     parts.append(
         page.table(
-            ["search", "trials", "epochs", "time", f"validation error, code {_CODE_SIZE}", "of"],
+            [
+                "search",
+                "trials",
+                "epochs",
+                "time",
+                f"validation error, code {_CODE_SIZE}",
+                "at epoch",
+            ],
             rows,
-            caption="What each search spent, and the best it found after so many epochs of a"
-            " trial.",
+            caption="What each search spent, and the best that it found.",
         )
     )
     parts.append(page.paragraph(_who_won(records)))
@@ -281,7 +287,7 @@ def sources(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
                 page.link(address, f"{address}/"),
                 str(found.environment.get("seed", "")),
                 page.code(str(found.environment.get("git_commit") or "unknown")[:10]),
-                evidence.minutes(spent),
+                page.link(evidence.minutes(spent), f"{address}/"),
             ]
         )
         machines.setdefault(_machine(found.environment), []).append(state.step.title)

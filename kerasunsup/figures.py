@@ -228,7 +228,7 @@ def areas_under_curves(classes: Sequence[str], areas: Mapping[str, Sequence[floa
             f"areas needs one value for each of {len(classes)} classes, received "
             f"{ {name: len(values) for name, values in areas.items()} }"
         )
-    figure = Figure(figsize=(max(4.2, 2.0 + 0.38 * len(classes)), 3.8), layout="constrained")
+    figure = Figure(figsize=(max(5.2, 2.0 + 0.38 * len(classes)), 3.8), layout="constrained")
     axes = figure.add_subplot()
     places, mean_place = np.arange(len(classes)), len(classes) + 0.3
     markers = "osD^vP"

@@ -42,7 +42,7 @@ caption { text-align: left; padding-bottom: 0.35rem; }
 th, td { padding: 0.28rem 1.1rem 0.28rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 thead th { border-bottom: 1.5px solid var(--soft); font-weight: 600; vertical-align: bottom; }
-tbody th { font-weight: 400; }
+tbody th { font-weight: 400; min-width: 8.5rem; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 td a { color: inherit; border-bottom: 1px dotted var(--soft); }
 figure { margin: 1rem 0 1.6rem; }
@@ -57,7 +57,7 @@ details { margin: 0.5rem 0; }
   nav { display: none; }
   h2, h3 { break-after: avoid; }
   figure, tr { break-inside: avoid; }
-  figure img { max-height: 22cm; width: auto; }
+  figure img { max-height: 22cm; object-fit: contain; object-position: left; }
   .scroll { overflow: visible; }
   table { font-size: 8.5pt; }
   th, td { padding-right: 0.6rem; }

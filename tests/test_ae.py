@@ -16,7 +16,7 @@ import processes
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from kerasunsup import ae, command_line, config, data, images, runs
+from kerasunsup import ae, command_line, config, data, images, report, runs
 
 # Small enough for a test, and still every step of the real thing.
 SMALL = ["--limit", "600", "--test-limit", "200", "--num-codes", "60", "--num-samples", "200"]
@@ -144,6 +144,22 @@ print(
     differences = [float(word) for word in result.stdout.split()]
     assert len(differences) == 5
     assert max(differences) <= 1e-5
+
+
+def test_a_report_takes_the_run_for_its_step_and_shows_its_numbers(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    logs = str(finished.parent.parent)
+    assert report.main(["--quick", "--page-only", "--logs", logs]) == 0
+    page = (tmp_path / "report.html").read_text()
+    numbers = json.loads((finished / "metrics.json").read_text())
+    (shown,) = json.loads((tmp_path / "report.json").read_text())["numbers"].values()
+    assert len(shown) > 40
+    assert shown == {name: numbers[name] for name in shown}
+    for name in ("test/mse", "mixture_100/fid", "latent/graph_accuracy"):
+        assert name in shown
+    assert f"{numbers['test/mse']:.5f}" in page
+    assert page.count("data:image/png") == 8
+    assert "the GAN has not been run" in page
 
 
 def test_a_name_that_exists_is_refused_and_left_alone(finished, capsys):

@@ -90,7 +90,18 @@ def _adversarial(num_epochs=20, measured=True):
     return figures.adversarial_curves(history)
 
 
+def _areas(num_classes=10, **options):
+    names = [str(label) for label in range(num_classes)]
+    scores = ("error and density", "reconstruction error", "density of codes", "distance to codes")
+    scores += ("error in the code space", "residual of PCA")
+    areas = {name: RANDOM.random(num_classes) for name in scores}
+    return figures.areas_under_curves(names, areas, **options)
+
+
 FIGURES = {
+    "areas": _areas,
+    "areas_one_class": lambda: _areas(1),
+    "areas_long_names": lambda: figures.areas_under_curves(LONG_NAMES, {"$x": [0.5] * 7}),
     "adversarial": lambda: _adversarial(100),
     "adversarial_one_epoch": lambda: _adversarial(1, measured=False),
     "curve": lambda: _curve(pca_mse=0.0168, pca_dim=32),
@@ -337,3 +348,13 @@ def test_adversarial_curves_show_distances_where_they_were_measured():
     assert all(tick == int(tick) for tick in short.get_xticks())
     with pytest.raises(ValueError, match="at least one epoch"):
         figures.adversarial_curves({"epoch": []})
+
+
+def test_areas_are_drawn_in_percent_with_their_mean_and_must_fit_the_classes():
+    figure = figures.areas_under_curves(["a", "b"], {"first": [0.5, 1.0], "second": [0.25, 0.75]})
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["first: 75.0 %", "second: 50.0 %"]
+    lines = [line.get_ydata().tolist() for line in figure.axes[0].lines[:4]]
+    assert lines == [[50.0, 100.0], [75.0], [25.0, 75.0], [50.0]]
+    with pytest.raises(ValueError, match="one value for each of 2 classes"):
+        figures.areas_under_curves(["a", "b"], {"first": [0.5]})

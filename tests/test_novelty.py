@@ -1,0 +1,93 @@
+"""The command `novelty`: one class against the rest, from the command line to its figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from kerasunsup import classification, config, data, images, novelty, one_class, runs
+
+ARGUMENTS = ["--limit", "900", "--test-limit", "200", "--epochs", "1", "--latent-dim", "4"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A run of two classes."""
+    logs = tmp_path_factory.mktemp("logs")
+    arguments = [*ARGUMENTS, "--classes", "1", "0", "--logs", str(logs), "--name", "first"]
+    assert novelty.main(arguments) == 0
+    return logs / "novelty" / "first"
+
+
+def numbers_of(run: Path) -> dict[str, float]:
+    return json.loads((run / "metrics.json").read_text())
+
+
+def test_a_run_leaves_numbers_figures_and_an_autoencoder_a_class(finished):
+    numbers = numbers_of(finished)
+    for score in one_class.SCORES:
+        areas = [numbers[f"{score}/auroc_{label}"] for label in (0, 1)]
+        assert numbers[f"{score}/auroc_mean"] == pytest.approx(np.mean(areas))
+        assert all(0.0 <= area <= 1.0 for area in areas)
+    assert {path.stem for path in (finished / "figures").glob("*.png")} == {"auroc", "overlooked"}
+    for label in (0, 1):
+        assert (finished / "classes" / "ae" / f"class-{label}" / "export").is_dir()
+    assert not list((finished / "checkpoints").glob("*.npz"))  # no copy of the images stays
+
+
+def test_an_autoencoder_saw_images_of_its_class_alone_and_its_error_is_the_score(finished):
+    settings = config.NoveltyConfig(limit=900, test_limit=200, epochs=1, latent_dim=4)
+    splits = data.load(settings)
+    clean = one_class.clean_images(splits, 1)
+    assert len(clean) == np.sum(splits.labels.train == 1)
+    run = runs.Run(finished / "classes" / "ae" / "class-1")
+    assert run.read_metrics()["epochs"] == 1
+    scores = one_class.scores_of(run, settings, splits, 1)
+    assert set(scores) == set(one_class.SCORES)
+    area = metrics.roc_auc_score(splits.labels.test != 1, scores["error"])
+    assert numbers_of(finished)["error/auroc_1"] == pytest.approx(area, abs=1e-6)
+
+
+def test_a_stopped_run_goes_on_with_the_classes_that_are_missing(finished, capsys):
+    before = numbers_of(finished)
+    first = finished / "classes" / "ae" / "class-1" / "model.keras"
+    written = first.stat().st_mtime_ns
+    (finished / "metrics.json").unlink()
+    logs = str(finished.parent.parent)
+    assert novelty.main(["--resume", "--name", "first", "--logs", logs]) == 0
+    assert first.stat().st_mtime_ns == written
+    assert numbers_of(finished) == pytest.approx(before)
+    assert "2 of 2" in capsys.readouterr().out
+
+
+def test_data_without_labels_and_unknown_classes_are_one_line(tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for index in range(20):
+        picture = np.full((9, 9, 1), 10 * index, np.uint8)
+        (folder / f"{index}.png").write_bytes(images.encode_png(picture))
+    logs = ["--logs", str(tmp_path / "logs")]
+    for arguments, text in (
+        (["--data", str(folder)], "has no labels of two classes or more"),
+        (["--classes", "11", *ARGUMENTS], "--classes 11: mnist has 10 training images or more"),
+    ):
+        assert novelty.main([*arguments, *logs]) == 2
+        error = capsys.readouterr().err
+        assert text in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "logs").exists()
+
+
+def test_the_area_counts_pairs_and_half_of_ties():
+    generator = np.random.default_rng(0)
+    is_positive = generator.random(60) < 0.4
+    scores = np.round(generator.random(60), 1)
+    pairs = scores[is_positive][:, None] - scores[~is_positive]
+    expected = np.mean((pairs > 0) + 0.5 * (pairs == 0))
+    assert classification.auroc(is_positive, scores) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="both kinds"):
+        classification.auroc(np.ones(3, bool), np.zeros(3))

@@ -1,0 +1,379 @@
+"""The page of the whole study: which runs stand, what is run, what the page says of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kerasunsup import config, images, plan, report
+
+ROOT = Path(__file__).parent.parent
+PNG = images.encode_png(np.zeros((30, 60, 1), np.uint8))
+FIGURES = {
+    "ae": (
+        "learning_curve", "reconstructions", "restorations", "corruption_sweep", "encoded_space",
+        "samples", "drawn_codes",
+    ),
+    "supervised": ("learning_speed", "confusion", "mistakes", "label_efficiency", "reliability"),
+    "novelty": ("auroc", "overlooked"),
+    "gan": (
+        "samples_first_epochs", "samples_last_epochs", "adversarial_curves",
+        "nearest_training_images", "categories",
+    ),
+}  # fmt: skip
+
+
+def reference(name: str) -> dict:
+    return json.loads((ROOT / "docs" / f"{name}.json").read_text(encoding="utf-8"))["runs"]
+
+
+def metrics_of(step: plan.Step) -> dict[str, float]:
+    """Numbers like those of a full run."""
+    if step.experiment == "ae":
+        groups = {
+            f"{name}_{measure}": 0.5 + 0.1 * place
+            for place, name in enumerate(("pixels/kmeans", "latent/kmeans", "latent/graph"))
+            for measure in ("accuracy", "nmi", "ari")
+        }
+        return reference("ae_reference")["reference"] | groups | {"best_epoch": 50}
+    if step.experiment == "supervised":
+        return reference("supervised_reference")["reference"]
+    if step.experiment == "gan":
+        return reference("gan_reference")["reference"]
+    return {
+        f"{score}/auroc_{label}": 0.98 if score == "outliers" else 0.9
+        for score in ("outliers", "error", "density", "neighbors", "code_error", "pca")
+        for label in (*range(10), "mean")
+    }
+
+
+def history_of(step: plan.Step) -> str:
+    if step.experiment == "supervised":
+        rows = ["arm,labels,repetition,images,seconds,accuracy,loss"]
+        for arm, start in (("finetuned", 0.6), ("scratch", 0.4)):
+            for point in range(3):
+                rows += [
+                    f"{arm},all,{seed},{1280 * point},1.0,{start + 0.1 * point + 0.02 * seed},1.0"
+                    for seed in range(2)
+                ]
+        return "\n".join(rows) + "\n"
+    losses = [1.0 / epoch for epoch in range(1, 51)]
+    rows = [f"{epoch},{loss},{loss}" for epoch, loss in enumerate(losses, start=1)]
+    return "\n".join(["epoch,loss,val_loss", *rows]) + "\n"
+
+
+def write_run(step: plan.Step, places: plan.Places, name: str = "any-name") -> Path:
+    folder = places.logs / step.experiment / name
+    (folder / "figures").mkdir(parents=True)
+    environment = {
+        "started": "2026-01-01T00:00:00+00:00", "seed": 0, "git_commit": "abc",
+        "data": "aed86165739481fa",
+        "python": "3.11", "processors": 2, "processor": "P", "platform": "L",
+        "versions": {"keras": "3"},
+    }  # fmt: skip
+    for file, values in (
+        ("config", plan.wanted(step, places)),
+        ("metrics", metrics_of(step)),
+        ("environment", environment),
+    ):
+        (folder / f"{file}.json").write_text(json.dumps(values))
+    (folder / "history.csv").write_text(history_of(step))
+    for figure in FIGURES[step.experiment]:
+        (folder / "figures" / f"{figure}.png").write_bytes(PNG)
+    return folder
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch) -> plan.Places:
+    """Everything stands, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    found = plan.Places(Path("logs"), Path("tuning"), quick=False)
+    shutil.copytree(ROOT / "tuning" / "ae", tmp_path / "tuning" / "ae")
+    for step in plan.STEPS:
+        if not step.is_search:
+            write_run(step, found, f"the-{step.key}")
+    return found
+
+
+def written() -> tuple[str, dict]:
+    return Path("report.html").read_text(), json.loads(Path("report.json").read_text())
+
+
+def text_of(html: str) -> str:
+    """What a reader sees."""
+    shown = re.sub(r"<style>.*?</style>|<[^>]+>", " ", html, flags=re.DOTALL)
+    return " ".join(unescape(shown).split())
+
+
+def step(key: str) -> plan.Step:
+    (found,) = [one for one in plan.STEPS if one.key == key]
+    return found
+
+
+# ---------------------------------------------------------------------------------- what it shows
+
+
+def test_a_page_of_runs_that_stand_trains_nothing_and_lacks_nothing(places, monkeypatch, capsys):
+    monkeypatch.setattr(plan, "perform", lambda *_: pytest.fail("nothing is to be run"))
+    assert report.main([]) == 0
+    html, numbers = written()
+    assert "missing" not in text_of(html).lower()
+    assert "to run" not in capsys.readouterr().out
+    for number in range(1, 10):
+        assert re.search(rf"<h3>Figure {number}[: ]", html), number
+    assert "Table 1" in html
+    assert "Table 2" in html
+    assert html.count("data:image/png;base64,") >= 25
+    assert numbers["quick"] is False
+    assert len(numbers["numbers"]) == 8 + 3  # runs, and kinds of searches
+
+
+def test_every_number_leads_to_a_folder_that_is_there(places):
+    report.main([])
+    html, numbers = written()
+    cells = re.findall(r'<td class="number">(?:<a href="([^"]+)"[^>]*>)?([^<]*)', html)
+    unlinked = [text for address, text in cells if not address and re.search(r"\d", text)]
+    assert unlinked == []
+    addresses = {address for address, _ in cells if address}
+    assert len(addresses) >= 8
+    for address in addresses:
+        assert Path(address).is_dir(), address
+    assert {address.rstrip("/") for address in addresses} == set(numbers["numbers"])
+
+
+def test_two_calls_write_the_same_page(places):
+    report.main([])
+    first = Path("report.html").read_bytes()
+    report.main([])
+    assert Path("report.html").read_bytes() == first
+
+
+def test_sentences_follow_the_numbers(places):
+    report.main([])
+    page = text_of(written()[0])
+    assert "The validation error is lowest at epoch 50 of 50" in page
+    assert "60.0 % below the best of the first 20 epochs" in page
+    assert "261.1 from the test images" in page
+    assert "fine-tuning is right in 71.0 % against 51.0 %" in page
+    assert "area under the ROC curve of 98.0 %, beside 90.0 % by the residual of PCA" in page
+
+    path = places.logs / "ae" / "the-clean" / "metrics.json"
+    numbers = json.loads(path.read_text())
+    numbers |= {"mixture_100/fid": 900.0, "best_epoch": 7, "noise_0.4/gain_db": -1.0}
+    path.write_text(json.dumps(numbers))
+    report.main([])
+    page = text_of(written()[0])
+    assert "does not cure it here: 900.0" in page
+    assert "lowest at epoch 7 of 50, and the 43 epochs after it brought nothing" in page
+    assert "one that never saw it loses 1.0 dB" in page
+
+
+def test_a_small_search_and_another_page_are_told_apart(places):
+    quick = dataclasses.replace(places, quick=True)
+    assert plan.state_of(step("search"), quick).standing is None
+    assert report.main(["--quick", "--page-only"]) == 0
+    html, numbers = written()
+    assert "its numbers are not results" in text_of(html)
+    assert numbers == {"quick": True, "numbers": {}}
+
+
+# -------------------------------------------------------------------------------- what is missing
+
+
+def test_what_is_missing_is_named_and_not_hidden(places):
+    shutil.rmtree(places.logs / "gan" / "the-gan")
+    (places.logs / "ae" / "the-clean" / "figures" / "samples.png").unlink()
+    (places.logs / "ae" / "the-noise" / "figures" / "restorations.png").write_bytes(b"no picture")
+    path = places.logs / "supervised" / "the-supervised" / "metrics.json"
+    numbers = json.loads(path.read_text())
+    del numbers["labels_100/frozen_accuracy"]
+    path.write_text(json.dumps(numbers))
+    assert report.main(["--page-only"]) == 0
+    page = text_of(written()[0])
+    assert "What is missing or damaged" in page
+    assert "the GAN has not been run" in page
+    assert "Images decoded from drawn codes, beside real images." in page
+    assert "the-noise/figures/restorations.png, which is damaged" in page
+
+
+@pytest.mark.parametrize("file", ["metrics.json", "config.json", "environment.json"])
+@pytest.mark.parametrize("content", ["{", "[]", ""])
+def test_a_damaged_run_is_named_and_not_used(places, file, content):
+    folder = places.logs / "gan" / "the-gan"
+    (folder / file).write_text(content)
+    state = plan.state_of(step("gan"), places)
+    assert state.standing is None
+    assert any(str(folder / file) in problem for problem in state.problems)
+    report.main(["--page-only"])
+    assert str(folder / file) in text_of(written()[0])
+
+
+def test_damaged_records_and_other_searches_are_named(places):
+    path = places.tuning / "ae" / "record.json"
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps(found | {"fingerprint": {}}))
+    assert "is damaged" in plan.state_of(step("search"), places).problems[0]
+    path.write_text(json.dumps(found | {"fingerprint": found["fingerprint"] | {"max_epochs": 7}}))
+    assert "another --max-epochs" in plan.state_of(step("search"), places).problems[0]
+    report.main(["--page-only"])
+    assert "another --max-epochs" in text_of(written()[0])
+
+
+def test_runs_on_other_images_are_named(places):
+    path = places.logs / "gan" / "the-gan" / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"data": "other"}))
+    report.main(["--page-only"])
+    assert "made from other images than the rest: GAN" in text_of(written()[0])
+
+
+def test_an_empty_place_gives_a_page_that_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert report.main(["--page-only"]) == 0
+    page = text_of(written()[0])
+    for one in plan.STEPS:
+        assert f"the {one.title} has not been run" in page
+
+
+# ----------------------------------------------------------------------------------- what is run
+
+
+def test_a_run_of_other_settings_does_not_stand_for_a_step(places):
+    path = places.logs / "ae" / "the-noise" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"noise": 0.3}))
+    assert plan.state_of(step("noise"), places).standing is None
+    (places.logs / "ae" / "the-clean" / "metrics.json").unlink()
+    assert plan.state_of(step("clean"), places).unfinished == "the-clean"
+
+
+def test_the_newest_of_several_runs_stands(places):
+    newer = write_run(step("gan"), places, "a-newer")
+    path = newer / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"started": "2027"}))
+    assert plan.state_of(step("gan"), places).standing.folder == newer
+
+
+def test_the_plan_says_what_stands_what_is_to_come_and_how_long_it_takes(places, capsys):
+    shutil.rmtree(places.logs / "gan" / "the-gan_study")
+    (places.logs / "ae" / "the-crop" / "metrics.json").unlink()
+    assert report.main(["--plan"]) == 0
+    plan_text = capsys.readouterr().out
+    assert "stands: logs/ae/the-clean" in plan_text
+    assert "goes on with the-crop: python -m kerasunsup.ae --crop 8\n" in plan_text
+    assert "python -m kerasunsup.gan --preset study\n" in plan_text
+    assert f"about {step('gan_study').minutes + step('crop').minutes:.1f} min to come" in plan_text
+    assert not Path("report.html").exists()
+
+
+def test_steps_that_fail_are_named_and_the_others_are_run(places, monkeypatch, capsys):
+    shutil.rmtree(places.logs / "gan")
+    began = []
+
+    def perform(state, where):
+        began.append(state.step.key)
+        if state.step.key == "gan":
+            state.problems.append("it ended with status 2")
+        else:
+            write_run(state.step, where)
+
+    monkeypatch.setattr(plan, "perform", perform)
+    assert report.main([]) == 1
+    assert began == ["gan", "gan_study"]
+    assert "ran 2 of 9 steps" in capsys.readouterr().out
+    page = text_of(written()[0])
+    assert "it ended with status 2" in page
+    assert "the GAN has not been run" in page
+
+
+def test_a_step_is_started_as_a_user_would_with_a_free_name(places, monkeypatch):
+    started = []
+    monkeypatch.setattr(plan, "_run", lambda command: started.append(command) or 0)
+    (places.logs / "gan" / "report-gan").mkdir()
+    plan.perform(plan.State(step("gan")), places)
+    plan.perform(plan.State(step("noise"), unfinished="half"), places)
+    plan.perform(plan.State(step("search")), dataclasses.replace(places, quick=True))
+    plan.perform(plan.State(step("tuned")), places)
+    begin = [sys.executable, "-m"]
+    logs = ["--logs", "logs"]
+    small = ["--tuning", "tuning/quick", "--quick"]
+    assert started == [
+        [*begin, "kerasunsup.gan", *logs, "--name", "report-gan-2"],
+        [*begin, "kerasunsup.ae", *logs, "--resume", "--name", "half"],
+        [*begin, "kerasunsup.ae", *logs, "--tune", "--search-only", *small],
+        [*begin, "kerasunsup.ae", *logs, "--config", "tuning/ae/best.json", "--name",
+         "report-tuned"],
+    ]  # fmt: skip
+    state = plan.State(step("tuned"))
+    plan.perform(state, dataclasses.replace(places, quick=True))
+    assert state.problems == [f"{step('tuned').title}: there is no search's answer to be trained"]
+
+
+def test_what_a_command_ends_with_is_told(places, monkeypatch):
+    monkeypatch.setattr(plan, "_run", lambda command: 2)
+    state = plan.State(step("gan"))
+    plan.perform(state, places)
+    assert state.problems == [
+        "python -m kerasunsup.gan ended with status 2; its last lines say why"
+    ]
+    monkeypatch.setattr(plan, "_run", lambda command: 130)
+    with pytest.raises(config.Interrupted, match="the same command goes on"):
+        plan.perform(state, places)
+
+
+def test_ctrl_c_reaches_the_step_once_and_it_has_time_to_save(tmp_path):
+    code = (
+        "import signal, sys, time\n"
+        "from pathlib import Path\n"
+        "from kerasunsup import plan\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "child = '''import signal, time\n"
+        "from pathlib import Path\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "Path('began').touch()\n"
+        "try:\n time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        " time.sleep(1)\n Path('saved').touch()\n raise SystemExit(130)\n"
+        "'''\n"
+        "sys.exit(plan._run([sys.executable, '-c', child]))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    waited = threading.Event()
+    for _ in range(300):
+        if (tmp_path / "began").exists():
+            break
+        waited.wait(0.1)
+    process.send_signal(signal.SIGINT)
+    waited.wait(0.3)
+    process.send_signal(signal.SIGINT)  # an impatient user
+    assert process.wait(30) == 130
+    assert (tmp_path / "saved").exists()
+
+
+# -------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--output", "report.txt"], "--output must end in .html, received report.txt"),
+        (["--output", "nowhere/report.html"], "--output nowhere/report.html cannot be written"),
+        (["--plan", "--page-only"], "--plan writes nothing"),
+    ],
+)
+def test_wrong_use_is_one_line(tmp_path, monkeypatch, capsys, arguments, text):
+    monkeypatch.chdir(tmp_path)
+    assert report.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"kerasunsup report: {text}")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
