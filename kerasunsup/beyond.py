@@ -47,7 +47,7 @@ def search(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
         numbers = {"epochs": searched["epochs"], "seconds": searched["seconds"]}
         if ended is not None:
             numbers["validation_mse"] = ended["validation_mse"]
-        known.shown.setdefault(address, {}).update(numbers)
+        known.used.setdefault(address, {}).update(numbers)
         texts = [
             f"{len(searched['trials'])}",
             f"{searched['epochs']:,}",

@@ -12,20 +12,20 @@ NOTHING = page.Html('<span class="soft">missing</span>')
 
 
 class Evidence:
-    """The runs that a page speaks of, and which of their numbers it has shown.
+    """The runs that a page speaks of, and which of their numbers it has used.
 
     Args:
         states: of the steps, by key.
         folder: where the page goes; links are relative to it.
 
     Attributes:
-        shown: run folder (relative to the page) -> number's name -> number.
+        used: run folder (relative to the page) -> number's name -> number.
         gaps: what the page lacks, a line each.
     """
 
     def __init__(self, states: Mapping[str, plan.State], folder: Path) -> None:
         self.states, self._folder = states, folder
-        self.shown: dict[str, dict[str, float]] = {}
+        self.used: dict[str, dict[str, float]] = {}
         self.gaps: list[str] = []
 
     def run(self, key: str) -> plan.Standing | None:
@@ -39,7 +39,10 @@ class Evidence:
     def value(self, key: str, name: str) -> float | None:
         """A number of a step's run; None where it is missing."""
         found = self.run(key)
-        return None if found is None else found.number(name)
+        value = None if found is None else found.number(name)
+        if found is not None and value is not None:
+            self.used.setdefault(self.address(found.folder), {})[name] = value
+        return value
 
     def values(self, key: str, *names: str) -> list[float] | None:
         """Several numbers; None where one of them is missing."""
@@ -52,7 +55,6 @@ class Evidence:
         if found is None or value is None:
             return NOTHING
         address = self.address(found.folder)
-        self.shown.setdefault(address, {})[name] = value
         return page.link(f"{scale * value:{form}}", f"{address}/", f"{name} of {address}")
 
     def spread_cell(self, key: str, name: str, form: str, *, scale: float = 1.0) -> page.Html:

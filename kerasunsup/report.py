@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from kerasunsup import beyond, command_line, config, evidence, page, plan, runs, study
 
@@ -138,11 +139,25 @@ def write(states: Mapping[str, plan.State], places: plan.Places, output: Path) -
     contents = [*_CONTENTS, *([("missing", "Missing")] if missing else [])]
     text = page.document(_TITLE, contents, [*parts, *missing])
     numbers = {
-        address: dict(sorted(found.items())) for address, found in sorted(known.shown.items())
+        address: {name: float(f"{value:.6g}") for name, value in sorted(found.items())}
+        for address, found in sorted(known.used.items())
     }
-    runs.write_json(_json_of(output), {"quick": places.quick, "numbers": numbers})
+    sources = {
+        known.address(state.standing.folder): source(state.standing, plan.command_of(step, places))
+        for state in states.values()
+        if state.standing is not None and (step := state.step)
+    }
+    runs.write_json(_json_of(output), {"quick": places.quick, "numbers": numbers, "runs": sources})
     runs.write_bytes(output, text.encode())
     return sum(map(len, numbers.values()))
+
+
+def source(standing: plan.Standing, command: str) -> dict[str, Any]:
+    """What a reader needs to make a run again."""
+    kept = ("started", "seed", "git_commit", "processor", "processors", "python", "versions")
+    found = {name: standing.environment.get(name) for name in kept}
+    seconds = standing.number("training_seconds") or standing.number("seconds")
+    return {"command": command, "seconds": seconds, **found}
 
 
 def opening(places: plan.Places) -> list[page.Html]:

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import subprocess
+import sys
+import threading
 
 import keras
 import numpy as np
@@ -152,6 +155,28 @@ def test_a_stopped_restore_goes_on_without_doing_work_twice(model, folder, tmp_p
     assert files(folder) < files(output)
     assert {name: (output / name).stat().st_mtime_ns for name in written} == times
     assert json.loads((output / "apply.json").read_text())["numbers"]["there_already"] == 10
+
+
+def test_a_killed_restore_leaves_whole_files_and_goes_on(model, tmp_path):
+    names = [f"{number:04d}.png" for number in range(1500)]
+    write(tmp_path / "images", names)
+    output = tmp_path / "out"
+    arguments = ["restore", model, tmp_path / "images", "--output", output, "--batch-size", "4"]
+    command = [sys.executable, "-m", "kerasunsup.apply", *map(str, arguments)]
+    waited = threading.Event()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while len(list(output.glob("*.png"))) < 8:
+            assert process.poll() is None
+            waited.wait(0.005)
+        process.kill()
+    done = {path: path.stat().st_mtime_ns for path in output.glob("*.png")}
+    assert 8 <= len(done) < len(names)
+    for path in done:
+        Image.open(path).load()  # whole
+    assert run(*arguments) == 0
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert files(tmp_path / "images") < files(output)
+    assert not [name for name in files(output) if name.endswith(".part")]
 
 
 def test_only_the_hole_is_replaced(model, tmp_path):

@@ -15,7 +15,16 @@ from kerasunsup import apply, arms, command_line, config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-REFERENCE = json.loads((ROOT / "docs" / "ae_reference.json").read_text(encoding="utf-8"))["runs"]
+PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+PAGES[ROOT / "README.md"] = README
+TEXT = "\n".join(PAGES.values())
+REPORT = json.loads((ROOT / "docs" / "report.json").read_text(encoding="utf-8"))
+AE = {
+    name: REPORT["numbers"][f"logs/ae/{name}"] for name in ("reference", "noise", "crop", "tuned")
+}
+GAN = {name: REPORT["numbers"][f"logs/gan/{name}"] for name in ("reference", "study")}
+SUPERVISED = REPORT["numbers"]["logs/supervised/reference"]
+NOVELTY = REPORT["numbers"]["logs/novelty/reference"]
 TUNING = ROOT / "tuning" / "ae"
 COST = json.loads((ROOT / "docs" / "search_cost.json").read_text(encoding="utf-8"))["rows"]
 SPEED = json.loads((ROOT / "docs" / "training_speed.json").read_text(encoding="utf-8"))["rows"]
@@ -23,7 +32,7 @@ SPEED = json.loads((ROOT / "docs" / "training_speed.json").read_text(encoding="u
 
 def row(start: str) -> list[str]:
     """The cells of the one table row that begins so."""
-    (line,) = [line for line in README.splitlines() if line.startswith(f"| {start} |")]
+    (line,) = [line for line in TEXT.splitlines() if line.startswith(f"| {start} |")]
     return [cell.strip() for cell in line.strip("|").split("|")[1:]]
 
 
@@ -37,7 +46,9 @@ def test_the_two_commands_come_first():
 
 @pytest.mark.parametrize(
     "line",
-    sorted(set(re.findall(r"python -m kerasunsup\.(?:ae|gan|supervised)(?: [^`\n]*)?", README))),
+    sorted(
+        set(re.findall(r"python -m kerasunsup\.(?:ae|gan|supervised|novelty)(?: [^`\n]*)?", TEXT))
+    ),
 )
 def test_every_command_line_is_understood(line, tmp_path):
     experiment, *arguments = shlex.split(line)[2:]
@@ -56,7 +67,9 @@ def test_every_command_line_is_understood(line, tmp_path):
         assert parse(experiment, arguments).resume is resumes
 
 
-@pytest.mark.parametrize("line", re.findall(r"python -m kerasunsup\.apply [^`\n]*", README))
+@pytest.mark.parametrize(
+    "line", sorted(set(re.findall(r"python -m kerasunsup\.apply [a-z][^`\n]*", TEXT)))
+)
 def test_every_command_line_of_apply_is_understood(line):
     parsed = command_line.parse_application(
         description="", verbs=apply.VERBS, argv=shlex.split(line)[3:]
@@ -67,7 +80,7 @@ def test_every_command_line_of_apply_is_understood(line):
 
 def test_clustering_table_is_what_was_measured():
     rows = json.loads((ROOT / "docs" / "clustering.json").read_text(encoding="utf-8"))["rows"]
-    shown = [name for name in rows if f"| {name} |" in README]
+    shown = [name for name in rows if f"| {name} |" in TEXT]
     assert len(shown) == 5
     for name in shown:
         assert row(name) == [f"{rows[name][key]:.3f}" for key in ("accuracy", "nmi", "ari")]
@@ -79,15 +92,91 @@ def parse(experiment: str, arguments: list[str]) -> config.Command:
     return importlib.import_module(experiment).parse(arguments)
 
 
-def test_every_picture_is_there():
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
-    assert len(pictures) >= 7
-    for picture in pictures:
-        assert (ROOT / picture).is_file(), picture
+def test_every_picture_and_page_is_there_and_every_picture_is_used():
+    used = set()
+    for page, text in PAGES.items():
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+            used.add((page.parent / target).resolve())
+    pictures = {path.resolve() for path in (ROOT / "docs").glob("*.png")}
+    assert len(pictures) >= 10
+    assert pictures <= used
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) < 130
+
+
+@pytest.mark.parametrize(
+    "line", sorted(set(re.findall(r"python -m kerasunsup\.report(?: [^`\n]*)?", TEXT)))
+)
+def test_every_command_line_of_the_report_is_understood(line):
+    command_line.parse_report(description="", argv=shlex.split(line)[3:])
+
+
+def percent(value: float, digits: int = 1) -> str:
+    return f"{100 * value:.{digits}f} %"
+
+
+def test_the_table_of_results_is_the_report():
+    ae, tuned, noise = AE["reference"], AE["tuned"], AE["noise"]
+    ours, study = GAN["reference"], GAN["study"]
+    few = max(v for k, v in SUPERVISED.items() if re.fullmatch("labels_100/[a-z_]+_accuracy", k))
+    expected = {
+        "reconstruction error (MSE), 32 numbers an image": (
+            f"{ae['test/mse']:.5f}; settings found {tuned['test/mse']:.5f}"
+        ),
+        "noise of sigma 0.4 removed, gain of PSNR": f"{noise['noise_0.4/gain_db']:.1f} dB",
+        "distance of samples from the autoencoder's codes": (
+            f"random integers {ae['integers/fid']:.1f}, mixture of 100 {ae['mixture_100/fid']:.1f}"
+        ),
+        "GAN: classifier score, precision, recall": (
+            f"{ours['classifier_score']:.2f}, {ours['precision']:.2f}, {ours['recall']:.2f}"
+        ),
+        "the study's own game": (
+            f"{study['classifier_score']:.2f}, {study['precision']:.2f}, {study['recall']:.2f}"
+        ),
+        "100 labels, test accuracy": percent(few),
+        "all labels, fine-tuned encoder": (
+            f"{percent(SUPERVISED['labels_all/finetuned_accuracy'], 2)}"
+        ),
+        "outliers, one class against the rest, AUROC": percent(NOVELTY["outliers/auroc_mean"]),
+        "ten groups without labels, accuracy": f"{ae['latent/graph_accuracy']:.3f}",
+    }
+    for start, cell in expected.items():
+        assert row(start)[0] == cell
+    compared = row("reconstruction error (MSE), 32 numbers an image")[1]
+    assert f"PCA {ae['pca/mse']:.5f}" in compared
+    assert (
+        f"PCA's residual {percent(NOVELTY['pca/auroc_mean'])}"
+        in row("outliers, one class against the rest, AUROC")[1]
+    )
+    real = ", ".join(
+        f"{ours[f'real/{k}']:.2f}" for k in ("classifier_score", "precision", "recall")
+    )
+    assert f"real images {real}" in row("GAN: classifier score, precision, recall")[1]
+    assert (
+        f"scratch {percent(SUPERVISED['labels_100/scratch_accuracy'])}"
+        in row("100 labels, test accuracy")[1]
+    )
+    assert (
+        f"scratch {percent(SUPERVISED['labels_all/scratch_accuracy'], 2)}"
+        in row("all labels, fine-tuned encoder")[1]
+    )
+
+
+def test_the_reference_report_is_whole_and_names_no_place():
+    assert REPORT["quick"] is False
+    assert set(REPORT["numbers"]) <= {*REPORT["runs"], "tuning/ae/grid", "tuning/ae/random"}
+    assert len(REPORT["runs"]) == 9
+    for source in REPORT["runs"].values():
+        assert re.fullmatch(r"[0-9a-f]{40}", source["git_commit"])
+    text = (ROOT / "docs" / "report.json").read_text(encoding="utf-8")
+    assert not re.search(r"/(home|root|work|tmp|Users)/", text)
 
 
 def test_result_table_is_the_reference_run():
-    numbers = REFERENCE["reference"]
+    numbers = AE["reference"]
     assert row("mean squared error")[:2] == [
         f"{numbers['test/mse']:.5f}",
         f"{numbers['pca/mse']:.5f}",
@@ -101,13 +190,13 @@ def test_restoration_table_is_the_reference_runs():
     for start, run in (
         ("clean images", "reference"), ("`--noise 0.4`", "noise"), ("`--crop 8`", "crop"),
     ):  # fmt: skip
-        numbers = REFERENCE[run]
+        numbers = AE[run]
         gains = [f"{numbers[f'{name}/gain_db']:.1f}" for name in names]
         assert row(start) == [*gains, f"{numbers['test/mse']:.5f}"]
 
 
 def test_sample_table_is_the_reference_run():
-    numbers = REFERENCE["reference"]
+    numbers = AE["reference"]
     for start, name in (
         ("real training images", "real"), ("reconstructions", "reconstructed"),
         ("random integers (the study)", "integers"), ("one Gaussian", "gaussian"),
@@ -120,9 +209,13 @@ def test_sample_table_is_the_reference_run():
 
 
 def test_reference_run_meets_what_the_study_led_us_to_expect():
-    assert REFERENCE["reference"]["test/mse"] <= 0.0043
-    assert REFERENCE["noise"]["noise_0.4/gain_db"] >= 8.0
-    assert REFERENCE["reference"]["mixture_100/fid"] < REFERENCE["reference"]["integers/fid"] / 10
+    assert AE["reference"]["test/mse"] <= 0.0043
+    assert AE["noise"]["noise_0.4/gain_db"] >= 8.0
+    assert AE["reference"]["mixture_100/fid"] < AE["reference"]["integers/fid"] / 10
+    assert GAN["reference"]["classifier_score"] >= 9.5
+    assert GAN["reference"]["smallest_class_share"] >= 0.08
+    assert NOVELTY["outliers/auroc_mean"] >= 0.97
+    assert AE["reference"]["latent/graph_accuracy"] >= 0.9
 
 
 def record(kind: str) -> dict:
@@ -146,9 +239,9 @@ def test_search_tables_are_the_records():
     best = json.loads((TUNING / "best.json").read_text(encoding="utf-8"))
     assert row("learning rate")[2] == f"{best['learning_rate']:.4f}"
     assert row("weight decay")[2] == f"{best['weight_decay']:g}, decoupled"
-    tuned = REFERENCE["tuned"]["test/mse"]
+    tuned = AE["tuned"]["test/mse"]
     assert row("test error (MSE)")[1:] == [
-        f"{REFERENCE['reference']['test/mse']:.5f}", f"{tuned:.5f}",
+        f"{AE['reference']['test/mse']:.5f}", f"{tuned:.5f}",
     ]  # fmt: skip
     assert tuned <= 0.0036
     found = record("hyperband")
@@ -191,21 +284,20 @@ def test_speed_table_is_the_measurement():
 
 
 def test_gan_table_is_the_reference_run():
-    path = ROOT / "docs" / "gan_reference.json"
-    numbers = json.loads(path.read_text(encoding="utf-8"))["runs"]["reference"]
     names = {
         "classifier_score": ".2f", "precision": ".2f", "recall": ".2f",
         "smallest_class_share": ".3f", "fid": ".2f", "kid": ".3f",
     }  # fmt: skip
-    for start, prefix in (
-        ("real training images, against test images", "real/"),
-        ("the GAN, 100 epochs", ""),
-        ("its last weights, statistics settled", "last_weights/"),
-        ("its last weights as trained", "running_statistics/"),
+    for start, run, prefix in (
+        ("real training images, against test images", "reference", "real/"),
+        ("the GAN, 100 epochs", "reference", ""),
+        ("its last weights, statistics settled", "reference", "last_weights/"),
+        ("its last weights as trained", "reference", "running_statistics/"),
+        ("`--preset study`, 100 epochs", "study", ""),
     ):
+        numbers = GAN[run]
         assert row(start) == [f"{numbers[prefix + name]:{form}}" for name, form in names.items()]
-    assert numbers["epochs"] == 100
-    assert f"ratio of medians {numbers['nearest/distance_ratio']:.2f}" in README
+    assert f"ratio of medians {GAN['reference']['nearest/distance_ratio']:.2f}" in TEXT
 
 
 def test_speed_of_the_adversarial_step_is_the_measurement():
@@ -217,12 +309,11 @@ def test_speed_of_the_adversarial_step_is_the_measurement():
         f"and {ours['ratio'] / guide['ratio']:.2f} times the step of Keras's guide; "
         f"bfloat16 has {rows['kerasunsup, bfloat16']['ratio'] / ours['ratio']:.2f} of its speed"
     )
-    assert expected in " ".join(README.split())
+    assert expected in " ".join(TEXT.split())
 
 
 def test_supervised_table_and_its_sentences_are_the_reference_run():
-    numbers = json.loads((ROOT / "docs" / "supervised_reference.json").read_text(encoding="utf-8"))
-    numbers = numbers["runs"]["reference"]
+    numbers = SUPERVISED
     sizes = ("10", "100", "1000", "10000", "all")
     for arm in config.SupervisedConfig().arms:
         expected = []
@@ -236,7 +327,7 @@ def test_supervised_table_and_its_sentences_are_the_reference_run():
         assert row(arms.NAMES[arm]) == expected
     for size in sizes[1:]:
         mean = numbers[f"labels_{size}/finetuned_minus_scratch"]
-        assert f"{100 * mean:+.2f}" in README
+        assert f"{100 * mean:+.2f}" in TEXT
     for end in ("low", "high"):
-        assert f"{100 * numbers[f'labels_all/finetuned_minus_scratch_{end}']:+.2f}" in README
+        assert f"{100 * numbers[f'labels_all/finetuned_minus_scratch_{end}']:+.2f}" in TEXT
     assert numbers["labels_100/graph_accuracy"] >= 0.96
