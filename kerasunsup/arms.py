@@ -40,20 +40,7 @@ _HOLE = 0.3  # of the smaller side
 _FILTERS = (16, 32, 128)
 _RATE_EVERY = 10  # steps
 
-# Name -> what it is called in pictures and tables.
-NAMES = {
-    "frozen": "encoder frozen, new layer",
-    "finetuned": "encoder fine-tuned",
-    "scratch": "same network from scratch",
-    "convolutional": "convolutional, from scratch",
-    "pseudo_labels": "encoder, pseudo-labels",
-    "pseudo_labels_scratch": "pseudo-labels from scratch",
-    "graph_labels": "encoder, labels of the graph",
-    "linear_probe": "linear probe on codes",
-    "neighbors": "nearest neighbor on codes",
-    "mixture": "mixture of codes",
-    "graph": "graph of codes",
-}
+NAMES = config.ARM_NAMES
 FROM_SCRATCH = ("scratch", "convolutional", "pseudo_labels_scratch")
 # By steps; the rest are probes.
 TRAINED = ("frozen", "finetuned", *FROM_SCRATCH, "pseudo_labels", "graph_labels")

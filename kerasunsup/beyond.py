@@ -11,15 +11,6 @@ from kerasunsup import config, drawing, evidence, page, plan, record, runs, sear
 _DEEP_SVDD = 0.948  # Ruff et al. 2018, mean over the ten classes of MNIST
 _CODE_SIZE = 32  # that searches are compared at
 
-# As `novelty` calls them.
-_OUTLIER_SCORES = {
-    "outliers": "error and density (apply outliers)",
-    "error": "reconstruction error",
-    "density": "density of codes",
-    "neighbors": "distance to nearest codes",
-    "code_error": "error in the code space",
-    "pca": "residual of PCA",
-}
 _GROUPINGS = {
     "pixels/kmeans": "k-means on pixels",
     "latent/kmeans": "k-means on codes",
@@ -177,9 +168,9 @@ def outliers(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
                         for label in ("mean", *classes)
                     ),
                 ]
-                for name, title in _OUTLIER_SCORES.items()
+                for name, title in config.OUTLIER_SCORES.items()
             ],
-            caption="By the class that is taken for clean.",
+            caption="By the class taken for clean; apply outliers sorts by the first score.",
         ),
         known.figure("novelty", "auroc", "Area under the ROC curve by class and score."),
         known.figure("novelty", "overlooked", "The least odd images of other classes."),

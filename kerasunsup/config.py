@@ -200,12 +200,23 @@ class GANConfig(TrainingConfig):
         return min(self.categories, self.noise_dim)
 
 
+# Arm -> what it is called in pictures and tables.
+ARM_NAMES = {
+    "frozen": "encoder frozen, new layer",
+    "finetuned": "encoder fine-tuned",
+    "scratch": "same network from scratch",
+    "convolutional": "convolutional, from scratch",
+    "pseudo_labels": "encoder, pseudo-labels",
+    "pseudo_labels_scratch": "pseudo-labels from scratch",
+    "graph_labels": "encoder, labels of the graph",
+    "linear_probe": "linear probe on codes",
+    "neighbors": "nearest neighbor on codes",
+    "mixture": "mixture of codes",
+    "graph": "graph of codes",
+}
 # Learning from one's own answers takes 1,500 steps of two passes over some 300 images each.
 _ARMS_ASKED_FOR = ("pseudo_labels", "pseudo_labels_scratch")
-_ARMS = (
-    "frozen", "finetuned", "scratch", "convolutional", "graph_labels", "linear_probe", "neighbors",
-    "mixture", "graph",
-)  # fmt: skip
+_ARMS = tuple(arm for arm in ARM_NAMES if arm not in _ARMS_ASKED_FOR)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,9 +252,7 @@ class SupervisedConfig(TrainingConfig):
     repetitions: int = _setting(
         3, "subsets and initial weights that each arm is trained with", least=2, most=100
     )
-    arms: tuple[str, ...] = _setting(
-        _ARMS, "the ways that are compared", choices=_ARMS + _ARMS_ASKED_FOR
-    )
+    arms: tuple[str, ...] = _setting(_ARMS, "the ways that are compared", choices=tuple(ARM_NAMES))
     steps: int = _setting(300, "the least steps of a training, however few the labels", least=1)
     pseudo_label_steps: int = _setting(
         1500, "steps of the two arms that learn from unlabelled images too", least=1
@@ -259,6 +268,17 @@ class SupervisedConfig(TrainingConfig):
         least=0.0,
         most=5.0,
     )
+
+
+# Score -> what it is called; the first is what `apply outliers` sorts by.
+OUTLIER_SCORES = {
+    "outliers": "error and density",
+    "error": "reconstruction error",
+    "density": "density of codes",
+    "neighbors": "distance to nearest codes",
+    "code_error": "error in the code space",
+    "pca": "residual of PCA",
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,15 +32,7 @@ _NEIGHBORS = 5
 _BATCH = 500
 _SHOWN = 30
 
-# Name in metrics.json -> name in pictures; the first is what `apply outliers` sorts by.
-SCORES = {
-    "outliers": "error and density",
-    "error": "reconstruction error",
-    "density": "density of codes",
-    "neighbors": "distance to nearest codes",
-    "code_error": "error in the code space",
-    "pca": "residual of PCA",
-}
+SCORES = config.OUTLIER_SCORES
 
 
 def run(command: config.Command) -> dict[str, float]:

@@ -7,23 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kerasunsup import evidence, page, plan
+from kerasunsup import config, evidence, page, plan
 
 _STUDY_EPOCHS = 20
 _SIZES = ("10", "100", "1000", "10000", "all")
-
-# As the tables of `supervised` call them.
-ARMS = {
-    "frozen": "encoder frozen, new layer",
-    "finetuned": "encoder fine-tuned",
-    "scratch": "same network from scratch",
-    "convolutional": "convolutional, from scratch",
-    "graph_labels": "encoder, labels of the graph",
-    "linear_probe": "linear probe on codes",
-    "neighbors": "nearest neighbor on codes",
-    "mixture": "mixture of codes",
-    "graph": "graph of codes",
-}
 
 
 def autoencoder(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
@@ -201,7 +188,7 @@ def _accuracy_table(known: evidence.Evidence) -> page.Html:
     if not tried:
         return known.missing("the accuracies of the comparison")
     rows = []
-    for arm, title in ARMS.items():
+    for arm, title in config.ARM_NAMES.items():
         cells = [
             known.spread_cell("supervised", f"labels_{size}/{arm}_accuracy", ".1f", scale=100.0)
             for size in tried
@@ -269,14 +256,14 @@ def _is_it_luck(known: evidence.Evidence) -> list[str]:
 def _best_with(known: evidence.Evidence, size: str) -> str:
     found = {
         arm: value
-        for arm in ARMS
+        for arm in config.ARM_NAMES
         if (value := known.value("supervised", f"labels_{size}/{arm}_accuracy")) is not None
     }
     if len(found) < 2:
         return ""
     best = max(found, key=found.__getitem__)
     return (
-        f"With {int(size):,} labels the best is “{ARMS[best]}”, right in"
+        f"With {int(size):,} labels the best is “{config.ARM_NAMES[best]}”, right in"
         f" {evidence.percent(found[best])} of the test images."
     )
 
