@@ -329,6 +329,19 @@ def test_what_a_command_ends_with_is_told(places, monkeypatch):
         plan.perform(state, places)
 
 
+def test_a_stopped_report_says_how_it_goes_on_and_leaves_the_page_as_it_was(
+    places, monkeypatch, capsys
+):
+    Path("report.html").write_text("an earlier page")
+    shutil.rmtree(places.logs / "gan")
+    monkeypatch.setattr(plan, "_run", lambda command: 130)
+    assert report.main([]) == 130
+    assert capsys.readouterr().err == (
+        "kerasunsup report: stopped; what is finished is kept, the same command goes on\n"
+    )
+    assert Path("report.html").read_text() == "an earlier page"
+
+
 def test_ctrl_c_reaches_the_step_once_and_it_has_time_to_save(tmp_path):
     code = (
         "import signal, sys, time\n"
