@@ -97,14 +97,15 @@ def _who_won(records: Mapping[str, Mapping[str, Any]]) -> str:
     for kind, found in records.items():
         epochs, _, errors = record.best_so_far(found["trials"], latent_dim=_CODE_SIZE)
         if errors:
-            best[kind] = errors[-1], epochs[errors.index(errors[-1])]
+            near = next(place for place, error in enumerate(errors) if error < 1.01 * errors[-1])
+            best[kind] = errors[-1], epochs[near]
     if len(best) < 2:
         return ""
     listed = "; ".join(
-        f"{search_figures.TITLES[kind]}: {error:.5f} after {spent:.0f} epochs of training"
+        f"{search_figures.TITLES[kind]}: {error:.5f}, after {spent:.0f} epochs"
         for kind, (error, spent) in sorted(best.items(), key=lambda item: item[1])
     )
-    return f"Lowest validation error, and when it was reached: {listed}."
+    return f"Lowest validation error, and when a search was within 1 % of it: {listed}."
 
 
 def sweeps(known: evidence.Evidence) -> list[page.Html]:

@@ -39,7 +39,7 @@ nav a { display: inline-block; margin-right: 1.1rem; }
 .scroll { overflow-x: auto; margin: 0.8rem 0 1.2rem; }
 table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: 0.35rem; }
-th, td { padding: 0.28rem 1.1rem 0.28rem 0; text-align: left; vertical-align: top;
+th, td { padding: 0.28rem 0.9rem 0.28rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 thead th { border-bottom: 1.5px solid var(--soft); font-weight: 600; vertical-align: bottom; }
 tbody th { font-weight: 400; min-width: 8.5rem; }

@@ -109,7 +109,9 @@ def _when_training_stops_paying(known: evidence.Evidence) -> str:
     end = "; the study saw no gain after about 50 epochs."
     if best == len(losses):
         return text + ", so it still fell when the epochs were over" + end
-    return text + f", and the {len(losses) - best:.0f} epochs after it brought nothing" + end
+    left = len(losses) - int(best)
+    after = "the epoch" if left == 1 else f"the {left} epochs"
+    return f"{text}, and {after} after it brought nothing{end}"
 
 
 _CORRUPTIONS = {
@@ -121,7 +123,7 @@ _TRAINED_ON = {"clean": "clean images", "noise": "noise of 0.4", "crop": "holes 
 
 def _gain_table(known: evidence.Evidence) -> page.Html:
     return page.table(
-        ["trained on", *_CORRUPTIONS.values(), "MSE, clean input"],
+        ["trained on", *_CORRUPTIONS.values(), "MSE, clean"],
         [
             [
                 title,
