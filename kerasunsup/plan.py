@@ -66,8 +66,8 @@ STEPS = (
     Step("tuned", "autoencoder with the settings found", "ae", ("--config",), 8, 0.4),
     Step("supervised", "from unsupervised to supervised", "supervised", (), 15, 0.5),
     Step("novelty", "outliers, one class against the rest", "novelty", (), 6, 0.5),
-    Step("gan", "GAN", "gan", (), 35, 0.4),
-    Step("gan_study", "GAN, the study's own game", "gan", ("--preset", "study"), 35, 0.4),
+    Step("gan", "GAN", "gan", (), 40, 0.4),
+    Step("gan_study", "GAN, the study's own game", "gan", ("--preset", "study"), 40, 0.4),
 )
 
 

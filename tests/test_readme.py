@@ -295,6 +295,12 @@ def test_gan_table_is_the_reference_run():
     assert f"ratio of medians {GAN['nearest/distance_ratio']:.2f}" in TEXT
 
 
+def test_table_of_outlier_scores_is_the_report():
+    for score, title in config.OUTLIER_SCORES.items():
+        areas = [NOVELTY[f"{score}/auroc_{label}"] for label in ("mean", *range(10))]
+        assert row(title) == [f"{100 * area:.1f}" for area in areas]
+
+
 def test_speed_of_the_adversarial_step_is_the_measurement():
     path = ROOT / "docs" / "adversarial_speed.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
