@@ -110,9 +110,10 @@ def trained(
     """The autoencoder run of one class, trained where it is not; it belongs to this run."""
     logs, name = run.folder / "classes", f"class-{label}"
     folder = logs / "ae" / name
-    if (folder / "metrics.json").exists():
-        return runs.Run(folder)
     path = run.folder / "checkpoints" / f"{name}.npz"
+    if (folder / "metrics.json").exists():
+        path.unlink(missing_ok=True)  # a kill may have come between the two
+        return runs.Run(folder)
     runs.write_arrays(path, {"images": images.to_uint8(clean_images(splits, label))})
     shared: dict[str, Any] = {
         field: getattr(settings, field)
