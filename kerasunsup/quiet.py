@@ -1,4 +1,4 @@
-"""TensorFlow's start without its chatter, and real errors still shown.
+"""TensorFlow's start: its fast kernels, without its chatter, and real errors still shown.
 
 TensorFlow writes lines on stderr while it is imported (oneDNN, processor features, missing GPU
 drivers) that no Python setting reaches: they come from C++ before its logging is set up.
@@ -7,6 +7,7 @@ drivers) that no Python setting reaches: they come from C++ before its logging i
 from __future__ import annotations
 
 import os
+import platform
 import re
 import sys
 import tempfile
@@ -31,8 +32,14 @@ def import_tensorflow() -> None:
     """Imports TensorFlow and Keras with the known start-up notes removed from stderr.
 
     Later C++ notes below the level of an error are switched off, for child processes too.
+
+    oneDNN's kernels are turned on for every x86 processor. TensorFlow does so by itself only for
+    those with AVX-512 instructions for neural networks; on one without (AMD EPYC, Zen 3) the
+    adversarial step is 1.3 times (32 base filters) to 1.45 times (64) as fast with them.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if platform.machine() in ("x86_64", "AMD64"):
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "tensorflow" in sys.modules:
         return
     # The lines bypass sys.stderr, so the file descriptor itself is put aside for the while.

@@ -1,6 +1,7 @@
 """TensorFlow's start: its chatter is removed, everything else on stderr is kept."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -60,6 +61,7 @@ def fake_tensorflow(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(tmp_path)
 
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
     yield write
     for name in ("keras", "tensorflow"):
         sys.modules.pop(name, None)
@@ -110,6 +112,22 @@ def test_a_log_level_that_the_user_set_stays(fake_tensorflow, monkeypatch, befor
         monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", before)
     quiet.import_tensorflow()
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == after
+
+
+@pytest.mark.parametrize(
+    ("machine", "before", "after"),
+    [("x86_64", None, "1"), ("AMD64", None, "1"), ("x86_64", "0", "0"), ("arm64", None, None)],
+)
+def test_fast_kernels_are_on_for_every_x86_processor_unless_the_user_says_otherwise(
+    fake_tensorflow, monkeypatch, machine, before, after
+):
+    fake_tensorflow([])
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    if before is not None:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", before)
+    quiet.import_tensorflow()
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == after
 
 
 def test_the_real_tensorflow_starts_without_a_line_and_still_shows_errors():
