@@ -327,6 +327,14 @@ class ApplyConfig(_Checked):
         metavar="PATH",
         only=("restore",),
     )
+    passes: int | None = _setting(
+        None,
+        "times that what is white in --mask goes through the model, each time as it came out of the"
+        " time before (1)",
+        least=1,
+        most=1000,
+        only=("restore",),
+    )
     projector: bool = _setting(
         False, "show the codes with their images in TensorBoard's projector, too",
         switch=True, only=("encode",),
@@ -357,6 +365,17 @@ class ApplyConfig(_Checked):
         None, "number of groups (chosen by the codes)", least=2, most=1000, only=("cluster",)
     )
     count: int = _setting(100, "images to make", least=1, only=("generate",))
+
+    def __post_init__(self) -> None:
+        """Checks each value, then what goes together."""
+        super().__post_init__()
+        if self.passes is not None and self.mask is None:
+            raise InputError("--passes repeats the filling of holes: add --mask, or leave it out")
+
+    @property
+    def passes_used(self) -> int:
+        """Without holes an image goes through the model once: more would only blur it."""
+        return 1 if self.mask is None or self.passes is None else self.passes
 
 
 def settings_of(verb: str) -> list[dataclasses.Field]:

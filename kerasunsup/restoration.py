@@ -21,7 +21,8 @@ def restore(
     """Writes every image as the model restores it; those that are there already are left alone.
 
     Images larger than the model's are restored in overlapping tiles. With `--mask` only what is
-    white in the mask is replaced, and the model sees it black, as it was trained on holes.
+    white in the mask is replaced. The model sees it black first, as it was trained on holes, and
+    in every further pass of `--passes` as it came out of the pass before.
 
     Returns:
         (numbers, (name, reason) of unreadable images, a few pairs of before and after).
@@ -50,7 +51,7 @@ def restore(
                 names.append(name)
                 prepared.append(_prepared(name, picture, masks.of(name, picture), shape, settings))
             for name, (before, after) in zip(
-                names, _restored(prepared, apply, shape, settings.batch_size), strict=True
+                names, _restored(prepared, apply, shape, settings), strict=True
             ):
                 output.picture(name, images.to_uint8(after))
                 done += 1
@@ -140,31 +141,46 @@ def _restored(
     prepared: list[tuple[np.ndarray, np.ndarray | None, int]],
     apply: trained.Function,
     shape: tuple[int, ...],
-    batch_size: int,
+    settings: config.ApplyConfig,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(image, restored image) of each, all tiles of all images in full batches."""
-    layouts, cut = [], []
-    for image, mask, _ in prepared:
-        seen = image if mask is None else np.where(mask, np.float32(0.0), image)
-        layout = tiles.plan(image.shape[0], image.shape[1], shape[0], shape[1])
-        layouts.append(layout)
-        cut.append(tiles.cut(seen, layout))
-    if not cut:
+    if not prepared:
         return
-    everything = np.concatenate(cut)
+    layouts = [
+        tiles.plan(image.shape[0], image.shape[1], shape[0], shape[1]) for image, _, _ in prepared
+    ]
+    seen = [
+        image if mask is None else np.where(mask, np.float32(0.0), image)
+        for image, mask, _ in prepared
+    ]
+    for _ in range(settings.passes_used):
+        made = _passed(seen, layouts, apply, settings.batch_size)
+        seen = [
+            result if mask is None else np.where(mask, result, image)
+            for result, (image, mask, _) in zip(made, prepared, strict=True)
+        ]
+    for (image, _, channels), result in zip(prepared, seen, strict=True):
+        if channels < result.shape[-1]:  # a grey image stays grey
+            result = result.mean(axis=-1, keepdims=True)
+        yield image, result
+
+
+def _passed(
+    pictures: list[np.ndarray],
+    layouts: list[tiles.Plan],
+    apply: trained.Function,
+    batch_size: int,
+) -> list[np.ndarray]:
+    """What the model makes of each picture, once."""
+    everything = np.concatenate(
+        [tiles.cut(picture, layout) for picture, layout in zip(pictures, layouts, strict=True)]
+    )
     made = np.concatenate(
         [
             apply(everything[start : start + batch_size])
             for start in range(0, len(everything), batch_size)
         ]
     )
-    begin = 0
-    for (image, mask, channels), layout in zip(prepared, layouts, strict=True):
-        end = begin + len(layout.corners)
-        result = tiles.join(made[begin:end], layout)
-        begin = end
-        if mask is not None:
-            result = np.where(mask, result, image)
-        if channels < result.shape[-1]:  # a grey image stays grey
-            result = result.mean(axis=-1, keepdims=True)
-        yield image, result
+    ends = np.cumsum([len(layout.corners) for layout in layouts])
+    parts = np.split(made, ends[:-1])
+    return [tiles.join(part, layout) for part, layout in zip(parts, layouts, strict=True)]

@@ -195,6 +195,37 @@ def test_only_the_hole_is_replaced(model, tmp_path):
     np.testing.assert_allclose(after[mask == 255], expected[mask == 255], atol=1)
 
 
+def test_a_further_pass_sees_the_hole_as_the_pass_before_left_it(tmp_path):
+    write(tmp_path / "images", ["x.png"])
+    mask = np.zeros((16, 16), np.uint8)
+    mask[3:8, 5:10] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    # Blurs, so that what is around a hole creeps into it, a pixel a pass.
+    inputs = keras.Input((16, 16, 1))
+    layer = keras.layers.Conv2D(1, 3, padding="same", kernel_initializer="ones", use_bias=False)
+    blur = keras.Model(inputs, keras.layers.Rescaling(1 / 9)(layer(inputs)))
+    export.write_keras(tmp_path / "blur.keras", blur)
+    output = tmp_path / "out"
+    arguments = ["restore", tmp_path / "blur.keras", tmp_path / "images"]
+    more = ["--mask", tmp_path / "mask.png", "--passes", 3]
+    assert run(*arguments, *more, "--output", output) == 0
+    before, after = (np.asarray(Image.open(at / "x.png")) for at in (tmp_path / "images", output))
+    np.testing.assert_array_equal(after[mask == 0], before[mask == 0])
+    hole = (mask > 0)[np.newaxis, ..., np.newaxis]
+    image = before[np.newaxis, ..., np.newaxis] / np.float32(255)
+    seen = np.where(hole, np.float32(0), image)
+    for _ in range(3):
+        seen = np.where(hole, np.asarray(blur(seen)), image)
+    np.testing.assert_allclose(after, np.rint(seen[0, ..., 0] * 255), atol=1)
+    assert after[5, 7] > 0  # the middle, three pixels from the rim: black after two passes
+
+
+def test_passes_without_a_mask_are_refused(model, folder, tmp_path, capsys):
+    arguments = ["restore", model, folder, "--output", tmp_path / "out", "--passes", 2]
+    assert "add --mask" in complaint(capsys, *arguments)
+    assert not (tmp_path / "out").exists()
+
+
 def test_large_images_are_taken_a_few_at_a_time():
     large = [(index, np.zeros((3000, 3000, 1), np.uint8)) for index in range(3)]
     sizes = [len(group) for group in restoration._groups(iter(large), 256)]
