@@ -355,9 +355,9 @@ def adversarial_curves(history: Mapping[str, Sequence[float]]) -> Figure:
         drawing.plain_log_ticks(panels[2].yaxis, panels[2].get_ylim())
         panels[2].set_ylabel("distance to real images")
         last = measured[-1]
-        panels[2].annotate(
-            f"{distances[last]:.3g}", (epochs[last], distances[last]), (0, 6),
-            textcoords="offset points", ha="right",
+        panels[2].annotate(  # beside the point: above or below, the line may run through it
+            f"{distances[last]:.3g}", (epochs[last], distances[last]), (6, 0),
+            textcoords="offset points", ha="left", va="center",
         )  # fmt: skip
     panels[-1].set_xlabel("epoch")
     _whole_epochs(panels[-1].xaxis)

@@ -1,4 +1,5 @@
 import io
+import math
 import subprocess
 import sys
 
@@ -327,6 +328,21 @@ def test_error_over_code_size_shows_the_best_of_each_size_beside_pca():
     assert len(drawing.to_png(figure)) > 1000
     with pytest.raises(ValueError, match="at least one trial"):
         figures.error_over_code_size({}, {})
+
+
+@pytest.mark.parametrize("last", [0.5, 4.0])  # a line that falls to its end, and one that rises
+def test_the_last_distance_stands_beside_the_line_and_inside_the_picture(last):
+    columns = ("generator_loss", "discriminator_loss", "real_accuracy", "generated_accuracy")
+    history = {name: [0.5] * 20 for name in columns} | {"epoch": list(range(1, 21))}
+    distances = [math.nan] * 20
+    distances[4::5] = [5.0, 3.0, 2.0, last]
+    figure = figures.adversarial_curves(history | {"fid": distances})
+    figure.canvas.draw()
+    axes = figure.axes[2]
+    box = axes.texts[0].get_window_extent()
+    points = axes.transData.transform(axes.get_lines()[0].get_xydata())
+    assert box.x0 > points[:, 0].max()
+    assert box.x1 <= figure.bbox.x1
 
 
 def test_adversarial_curves_show_distances_where_they_were_measured():
