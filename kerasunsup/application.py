@@ -96,7 +96,7 @@ class _Job:
     ) -> None:
         self.model, self.others, self.output = model, others, output
         self.settings: config.ApplyConfig = command.config
-        self._stream = stream
+        self._stream, self._verb = stream, command.verb
 
     @property
     def stream(self) -> streams.Stream:
@@ -153,11 +153,22 @@ class _Job:
         self.output.sheet(f"{name}_sheet.png", drawing.to_png(figure))
 
     def training_images(self) -> streams.Stream | None:
-        """The images that the model was trained on; None where they are not known."""
+        """The images that the model was trained on; None where they are not known.
+
+        Raises:
+            config.InputError: if they are known and not there any more.
+        """
         settings = self.model.settings(config.AutoencoderConfig)
         if settings is None:
             return None
-        splits = data.load(settings)
+        try:
+            splits = data.load(settings)
+        except config.InputError as error:
+            advice = ", or give clean images by --reference"
+            raise config.InputError(
+                f"the images that MODEL {self.model.path} was trained on cannot be read ({error}): "
+                f"put them back{advice if self._verb == 'outliers' else ''}"
+            ) from error
         chosen = splits.train.subset(np.arange(min(_FITTED_CODES, len(splits.train))))
         return streams.of_set(splits.name, chosen)
 

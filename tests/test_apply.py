@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -272,6 +273,21 @@ def test_outliers_are_sorted_and_the_odd_one_comes_first(model, tmp_path, refere
     assert scores == sorted(scores, reverse=True)
     flagged = sum(int(row["outlier"]) for row in rows)
     assert 1 <= flagged <= 25 if reference else flagged == 5
+
+
+@pytest.mark.parametrize(("verb", "advises"), [("outliers", True), ("generate", False)])
+def test_training_images_that_are_gone_are_named(model, folder, tmp_path, capsys, verb, advises):
+    moved = tmp_path / "moved"
+    shutil.copytree(model, moved)
+    settings = json.loads((moved / "config.json").read_text())
+    runs.write_json(moved / "config.json", settings | {"data": str(tmp_path / "gone.npz")})
+    given = [verb, moved, *([folder] if verb == "outliers" else [])]
+    line = complaint(capsys, *given, "--output", tmp_path / "out")
+    assert "was trained on cannot be read" in line
+    assert "gone.npz" in line
+    assert ("--reference" in line) == advises
+    if advises:
+        assert run(*given, "--output", tmp_path / "out", "--reference", folder) == 0
 
 
 def test_cluster_names_a_group_for_every_image_and_compares_with_labels(
