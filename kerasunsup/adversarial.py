@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from keras import layers
 
 from kerasunsup import (
     board,
@@ -14,6 +15,7 @@ from kerasunsup import (
     config,
     data,
     export,
+    folded,
     gan_findings,
     gan_model,
     judge,
@@ -26,8 +28,16 @@ from kerasunsup import (
 _SHOWN = {"generator_loss": "generator", "discriminator_loss": "discriminator", "fid": "distance"}
 
 
-def build(settings: config.GANConfig, image_shape: tuple[int, int, int]) -> gan_model.GAN:
+def build(
+    settings: config.GANConfig, image_shape: tuple[int, int, int], *, is_shipped: bool = False
+) -> gan_model.GAN:
     """The compiled GAN.
+
+    Args:
+        settings: of the networks, the loss and the optimizers.
+        image_shape: (height, width, channels).
+        is_shipped: of Keras's own layers, which load anywhere, not of those that train faster; the
+            weights are the same.
 
     Raises:
         ValueError: if a side of the images is not 16 to 64 pixels.
@@ -38,17 +48,20 @@ def build(settings: config.GANConfig, image_shape: tuple[int, int, int]) -> gan_
         "hidden_units": settings.hidden_units,
         "synchronized": is_distributed,
     }
+    is_plain = is_shipped or is_distributed
     gan = gan_model.GAN(
         networks.generator(
             image_shape,
             noise_dim=settings.noise_dim,
             categories=settings.categories_used,
+            convolution=layers.Conv2DTranspose if is_plain else folded.FoldedConv2DTranspose,
             **shape,
         ),
         networks.discriminator(
             image_shape,
             noise=settings.discriminator_noise,
             dropout=settings.dropout,
+            convolution=layers.Conv2D if is_plain else folded.FoldedConv2D,
             **shape,
         ),
         adversarial_loss=gan_model.LOSSES[settings.loss],
@@ -113,7 +126,7 @@ def run(command: config.Command) -> dict[str, float]:
             )
             gan.refresh_averaged_generator()
         # What is measured and shipped is plain: float32, on one device.
-        plain = build(settings, splits.image_shape)
+        plain = build(settings, splits.image_shape, is_shipped=True)
         plain.set_weights(gan.get_weights())
         try:
             return finish(plain, splits, settings, run, comparison, fitted, samples)

@@ -18,6 +18,7 @@ from kerasunsup import (
     data,
     export,
     findings,
+    folded,
     networks,
     optimizers,
     runs,
@@ -25,10 +26,21 @@ from kerasunsup import (
 )
 
 
-def build(settings: config.AutoencoderConfig, image_shape: tuple[int, int, int]) -> keras.Model:
+def build(
+    settings: config.AutoencoderConfig,
+    image_shape: tuple[int, int, int],
+    *,
+    is_shipped: bool = False,
+) -> keras.Model:
     """The compiled autoencoder; its layers `encoder` and `decoder` are models themselves.
 
     The loss is the squared error, mean over pixels and images.
+
+    Args:
+        settings: of the networks and the optimizer.
+        image_shape: (height, width, channels).
+        is_shipped: of Keras's own layers, which load anywhere, not of those that train faster; the
+            weights are the same.
 
     Raises:
         ValueError: if the image is too small for so many stages of filters.
@@ -39,6 +51,8 @@ def build(settings: config.AutoencoderConfig, image_shape: tuple[int, int, int])
         "hidden_units": settings.hidden_units,
     }
     encoder = networks.encoder(image_shape, **shape)
+    if not (is_shipped or training.is_distributed()):
+        shape["convolution"] = folded.FoldedConv2DTranspose
     decoder = networks.decoder(image_shape, **shape)
     model = networks.autoencoder(encoder, decoder)
     model.compile(
@@ -151,7 +165,7 @@ def run(command: config.Command, *, brief: bool = False) -> dict[str, float]:
             )
         # What is measured and shipped is the plain network, in float32 and on one device: in
         # bfloat16 a graph and its reloaded copy differ by the rounding, about 0.001 of a pixel.
-        plain = build(settings, splits.image_shape)
+        plain = build(settings, splits.image_shape, is_shipped=True)
         plain.set_weights(model.get_weights())
         try:
             return finish(plain, splits, settings, run, fitted, snapshots, brief=brief)

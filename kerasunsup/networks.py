@@ -69,6 +69,7 @@ def decoder(
     filters: Sequence[int] = (32,),
     hidden_units: int = 128,
     kernel_size: int = 5,
+    convolution: type[layers.Conv2DTranspose] = layers.Conv2DTranspose,
 ) -> keras.Model:
     """The study's decoder: two dense layers, transposed convolution, sigmoid.
 
@@ -78,6 +79,7 @@ def decoder(
         filters: as given to the encoder; used in reverse.
         hidden_units: of the first dense layer.
         kernel_size: side of every transposed convolution's window, in pixels.
+        convolution: what computes them.
 
     Returns:
         codes (batch, latent_dim) -> images (batch, height, width, channels) in [0, 1].
@@ -93,7 +95,7 @@ def decoder(
     x = layers.Reshape(shapes[-1], name="feature_maps")(x)
     for stage in range(len(shapes) - 2, -1, -1):
         target_height, target_width, channels = shapes[stage]
-        x = layers.Conv2DTranspose(
+        x = convolution(
             channels,
             kernel_size,
             strides=2,
@@ -142,6 +144,7 @@ def generator(
     hidden_units: int = 256,
     categories: int = 0,
     synchronized: bool = False,
+    convolution: type[layers.Conv2DTranspose] = layers.Conv2DTranspose,
 ) -> keras.Model:
     """Noise to images: dense layers, then transposed convolutions, each doubling the side.
 
@@ -165,6 +168,7 @@ def generator(
         categories: that the noise chooses from by the largest of its first so many values; below 2
             it does not choose.
         synchronized: take batch statistics over all replicas of a `tf.distribute` strategy.
+        convolution: what computes the transposed convolutions.
 
     Returns:
         noise (batch, noise_dim) -> images (batch, height, width, channels) in [0, 1].
@@ -197,7 +201,7 @@ def generator(
         target_height, target_width, channels = shapes[stage]
         # Kernel 4 at stride 2: every output pixel sees as many inputs as every other, so that no
         # checkerboard shows (Odena et al. 2016, doi:10.23915/distill.00003).
-        x = layers.Conv2DTranspose(
+        x = convolution(
             channels,
             4,
             strides=2,
@@ -223,6 +227,7 @@ def discriminator(
     noise: float = 0.0,
     dropout: float = 0.0,
     synchronized: bool = False,
+    convolution: type[layers.Conv2D] = layers.Conv2D,
 ) -> keras.Model:
     """Images to one logit, above 0 for real: strided convolutions, each halving the side.
 
@@ -238,6 +243,7 @@ def discriminator(
             generated, on the scale [-1, 1] (Sonderby et al. 2017, arXiv:1610.04490, section 3.2).
         dropout: share of each stage's outputs that is dropped while training.
         synchronized: take batch statistics over all replicas of a `tf.distribute` strategy.
+        convolution: what computes the convolutions.
 
     Returns:
         images (batch, height, width, channels) in [0, 1] -> logits (batch, 1).
@@ -259,10 +265,10 @@ def discriminator(
     if noise:
         x = layers.GaussianNoise(noise, name="noise")(x)
     for stage, num_filters in enumerate(adversarial_filters(image_shape, base_filters), start=1):
-        convolution = layers.Conv2D(
+        x = convolution(
             num_filters, 4, strides=2, padding="same", use_bias=stage == 1, name=f"conv_{stage}"
-        )
-        x = activated(convolution(x), str(stage), is_normalized=stage > 1)
+        )(x)
+        x = activated(x, str(stage), is_normalized=stage > 1)
     x = layers.Flatten(name="flatten")(x)
     if hidden_units:
         hidden = layers.Dense(hidden_units, use_bias=False, name="hidden")

@@ -22,6 +22,7 @@ FLOORS = (
     },  # plain Python and NumPy, PIL, matplotlib
     # one tool or concern each
     {"command_line", "runs", "corruption", "networks", "optimizers", "metrics", "figures"}
+    | {"folded"}
     | {
         "gan_model",
         "sheets",

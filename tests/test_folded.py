@@ -1,0 +1,122 @@
+"""Folded convolutions: Keras's own results, gradients of first and second order, and layers."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from kerasunsup import folded, networks
+
+SIZES = [2, 3, 4, 5, 6]
+
+
+def _random(*shape):
+    return tf.random.stateless_normal(shape, (len(shape), sum(shape)))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_spread_and_its_gradients_are_those_of_a_transposed_convolution(size, channels):
+    maps, kernel = _random(2, 5, 4, 6), _random(size, size, channels, 6)
+    upstream = _random(2, 10, 8, channels)
+
+    def plain(maps, kernel):
+        return tf.nn.conv2d_transpose(maps, kernel, (2, 10, 8, channels), 2, "SAME")
+
+    _compare(folded.spread, plain, maps, kernel, upstream)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gather_and_its_gradients_are_those_of_a_convolution(size, channels):
+    images, kernel = _random(2, 10, 8, channels), _random(size, size, channels, 6)
+    upstream = _random(2, 5, 4, 6)
+    _compare(folded.gather, lambda x, k: tf.nn.conv2d(x, k, 2, "SAME"), images, kernel, upstream)
+
+
+def _compare(function, plain, values, kernel, upstream):
+    results = []
+    for one in (function, plain):
+        with tf.GradientTape(persistent=True) as outer:
+            outer.watch((values, kernel))
+            with tf.GradientTape() as tape:
+                tape.watch((values, kernel))
+                outputs = one(values, kernel)
+                loss = tf.reduce_sum(tf.tanh(outputs) * upstream)
+            gradients = tape.gradient(loss, (values, kernel))
+            # As a gradient penalty is: its gradient is of second order.
+            penalty = tf.reduce_sum(gradients[0] ** 2)
+        results.append((outputs, *gradients, *outer.gradient(penalty, (values, kernel))))
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, atol=2e-4, rtol=2e-4)
+
+
+@pytest.fixture
+def spreads(monkeypatch):
+    """Counts how often a fold took a convolution's place."""
+    calls = []
+    spread, gather = folded.spread, folded.gather
+    monkeypatch.setattr(folded, "spread", lambda *given: calls.append("spread") or spread(*given))
+    monkeypatch.setattr(folded, "gather", lambda *given: calls.append("gather") or gather(*given))
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("options", "is_folded"),
+    [
+        ({"use_bias": True, "activation": "sigmoid"}, True),
+        ({"filters": 3, "use_bias": False}, True),
+        ({"filters": 8}, False),
+        ({"strides": 1}, False),
+        ({"padding": "valid"}, False),
+        ({"kernel_size": (3, 5)}, False),
+        ({"output_padding": 1}, False),
+        ({"dtype": "mixed_bfloat16"}, False),
+    ],
+)
+def test_a_layer_gives_what_its_keras_twin_gives_folded_or_not(spreads, options, is_folded):
+    given = {"filters": 1, "kernel_size": 5, "strides": 2, "padding": "same", **options}
+    layer, twin = folded.FoldedConv2DTranspose(**given), layers.Conv2DTranspose(**given)
+    maps = _random(2, 6, 7, 4)
+    expected = twin(maps)
+    layer.build(maps.shape)
+    layer.set_weights([np.full_like(w, 0.3) if w.ndim == 1 else w for w in twin.get_weights()])
+    twin.set_weights(layer.get_weights())
+    expected = twin(maps)
+    np.testing.assert_allclose(
+        keras.ops.cast(layer(maps), "float32"), keras.ops.cast(expected, "float32"), atol=1e-5
+    )
+    assert spreads == (["spread"] if is_folded else [])
+
+
+@pytest.mark.parametrize(("side", "is_folded"), [(8, True), (7, False)])
+def test_a_convolution_of_images_with_odd_sides_is_left_to_keras(spreads, side, is_folded):
+    given = {"filters": 5, "kernel_size": 4, "strides": 2, "padding": "same"}
+    layer, twin = folded.FoldedConv2D(**given), layers.Conv2D(**given)
+    images = _random(2, side, side, 1)
+    twin(images)
+    layer.build(images.shape)
+    layer.set_weights(twin.get_weights())
+    np.testing.assert_allclose(layer(images), twin(images), atol=1e-5)
+    assert spreads == (["gather"] if is_folded else [])
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (25, 30, 1)])
+def test_networks_of_folded_layers_take_and_give_the_weights_of_plain_ones(shape):
+    images = tf.random.stateless_uniform((3, *shape), (0, 1))
+    for build, options, inputs, layer in (
+        (networks.decoder, {"latent_dim": 4}, _random(3, 4), folded.FoldedConv2DTranspose),
+        (
+            networks.generator, {"noise_dim": 4, "base_filters": 2}, _random(3, 4),
+            folded.FoldedConv2DTranspose,
+        ),
+        (networks.discriminator, {"base_filters": 2}, images, folded.FoldedConv2D),
+    ):  # fmt: skip
+        fast = build(shape, **options, convolution=layer)
+        plain = build(shape, **options)
+        assert any(isinstance(one, layer) for one in fast.layers)
+        assert not any(isinstance(one, layer) for one in plain.layers)
+        assert [w.path for w in fast.weights] == [w.path for w in plain.weights]
+        plain.set_weights(fast.get_weights())
+        np.testing.assert_allclose(fast(inputs), plain(inputs), atol=1e-5)
