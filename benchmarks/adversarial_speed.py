@@ -33,6 +33,7 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
 
     precision = str(changes.pop("precision", "float32"))
     fused = bool(changes.pop("fused", True))
+    is_folded = bool(changes.pop("folded", True))
     averaging = float(str(changes.pop("averaging", 0.0)))
     settings = config.GANConfig(
         precision=precision,
@@ -44,7 +45,7 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
     pixels = np.round(images * 255).astype(np.uint8)
     image_set = data.ImageSet(stores.MemoryStore(pixels))
     with training.machine(settings):
-        gan = adversarial.build(settings, (28, 28, 1))
+        gan = adversarial.build(settings, (28, 28, 1), is_shipped=not is_folded)
         if changes or not fused:
             adam = functools.partial(
                 optimizers.adam, LEARNING_RATE, beta_1=BETA_1, averaging=averaging, fused=fused
@@ -208,6 +209,7 @@ CONTENDERS: dict[str, turns.Contender] = {
 }
 VARIANTS: dict[str, turns.Contender] = {
     "kerasunsup, Keras's own Adam": lambda images: ours(images, fused=False),
+    "kerasunsup, Keras's own convolutions": lambda images: ours(images, folded=False),
     "kerasunsup, with averages": lambda images: ours(images, averaging=0.999),
     "kerasunsup, one step an execution": lambda images: ours(images, steps_per_execution=1),
     "kerasunsup, XLA for the whole step": lambda images: ours(images, jit_compile=True),

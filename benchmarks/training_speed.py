@@ -29,11 +29,12 @@ def ours(images: np.ndarray, **compile_changes: object) -> Epoch:
 
     precision = str(compile_changes.pop("precision", "float32"))
     fused = bool(compile_changes.pop("fused", True))
+    is_folded = bool(compile_changes.pop("folded", True))
     settings = config.AutoencoderConfig(precision=precision)
     pixels = np.round(images * 255).astype(np.uint8)
     image_set = data.ImageSet(stores.MemoryStore(pixels))
     with training.machine(settings):
-        model = autoencoder.build(settings, (28, 28, 1))
+        model = autoencoder.build(settings, (28, 28, 1), is_shipped=not is_folded)
         if compile_changes or not fused:
             model.compile(
                 optimizer=optimizers.adam(LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=fused),
@@ -128,6 +129,7 @@ CONTENDERS: dict[str, turns.Contender] = {
 }
 VARIANTS: dict[str, turns.Contender] = {
     "kerasunsup, Keras's own Adam": lambda images: ours(images, fused=False),
+    "kerasunsup, Keras's own convolutions": lambda images: ours(images, folded=False),
     "kerasunsup, one step an execution": lambda images: ours(images, steps_per_execution=1),
     "kerasunsup, XLA for the whole step": lambda images: ours(images, jit_compile=True),
     "kerasunsup, bfloat16": lambda images: ours(images, precision="mixed_bfloat16"),

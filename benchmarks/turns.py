@@ -103,6 +103,9 @@ def main(
     parser.add_argument("--images", type=int, default=images, help="images an epoch")
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--variants", action="store_true", help="our own choices undone one by one")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*contenders, *variants], help="these contenders (all)"
+    )
     parser.add_argument("--output", type=Path, help="write the results as JSON")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -110,7 +113,7 @@ def main(
         _work({**contenders, **variants}[options.worker], options.images)
         return
     ours = next(iter(contenders))
-    names = [ours, *variants] if options.variants else list(contenders)
+    names = options.only or ([ours, *variants] if options.variants else list(contenders))
     seconds, losses = _take_turns(script, names, options.images, options.rounds)
     rivals = [name for name in names if name.startswith("PyTorch")] or [ours]
     best = min(rivals, key=lambda name: statistics.median(seconds[name]))
