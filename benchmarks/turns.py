@@ -55,9 +55,11 @@ class _Worker:
 
 def _work(contender: Contender, num_images: int) -> None:
     """What a worker does: build once, then an epoch a line."""
-    from kerasunsup import config, data, quiet
+    from kerasunsup import quiet
 
-    quiet.import_tensorflow()
+    quiet.import_tensorflow()  # before anything else does, so that it starts as in the commands
+    from kerasunsup import config, data
+
     epoch = contender(data.load(config.TrainingConfig()).train.array(np.arange(num_images)))
     for _ in sys.stdin:
         began = time.perf_counter()
