@@ -48,7 +48,8 @@ TWINS = {
     "last weights, not averaged": "last_weights/",
     "and their statistics as trained": "running_statistics/",
 }
-SHOWN = ("fid", "precision", "recall", "classifier_score", "smallest_class_share")
+# Number -> digits behind the point.
+SHOWN = {"fid": 1, "precision": 2, "recall": 2, "classifier_score": 2, "smallest_class_share": 3}
 
 
 def arguments_of(name: str, seed: int, epochs: int, extra: Sequence[str]) -> list[str]:
@@ -129,20 +130,24 @@ def table(rows: dict[str, list[dict[str, float]]]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, results in rows.items():
-        columns = [[result[key] for result in results] for key in SHOWN]
-        if DEFAULT in rows:
+        cells = [
+            mean_and_spread([result[key] for result in results], digits)
+            for key, digits in SHOWN.items()
+        ]
+        if name != DEFAULT and DEFAULT in rows:
             pairs = zip(results, rows[DEFAULT], strict=True)
-            columns.append(
-                [own["classifier_score"] - base["classifier_score"] for own, base in pairs]
-            )
-        lines.append(f"| {name} | {' | '.join(map(mean_and_spread, columns))} |")
+            changes = [own["classifier_score"] - base["classifier_score"] for own, base in pairs]
+            cells.append(mean_and_spread(changes, 2))
+        else:
+            cells.append("")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def mean_and_spread(values: Sequence[float]) -> str:
+def mean_and_spread(values: Sequence[float], digits: int) -> str:
     """Mean ± standard deviation, the latter where there are two values at least."""
-    spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.3g}{spread}"
+    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{spread}"
 
 
 def main() -> None:

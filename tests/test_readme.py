@@ -30,6 +30,11 @@ COST = json.loads((ROOT / "docs" / "search_cost.json").read_text(encoding="utf-8
 SPEED = json.loads((ROOT / "docs" / "training_speed.json").read_text(encoding="utf-8"))["rows"]
 
 
+def measurement(name: str) -> dict:
+    """What a benchmark has written."""
+    return json.loads((ROOT / "docs" / f"{name}.json").read_text(encoding="utf-8"))
+
+
 def row(start: str) -> list[str]:
     """The cells of the one table row that begins so."""
     (line,) = [line for line in TEXT.splitlines() if line.startswith(f"| {start} |")]
@@ -298,6 +303,38 @@ def test_gan_table_is_the_reference_run():
         numbers = GAN[run]
         assert row(start) == [f"{numbers[prefix + name]:{form}}" for name, form in names.items()]
     assert f"ratio of medians {GAN['reference']['nearest/distance_ratio']:.2f}" in TEXT
+
+
+def test_table_of_gan_settings_is_the_measurement():
+    digits = {
+        "fid": 1, "precision": 2, "recall": 2, "classifier_score": 2, "smallest_class_share": 3,
+    }  # fmt: skip
+    measured = measurement("gan_settings")
+    assert len(measured["seeds"]) >= 3
+    base = [result["classifier_score"] for result in measured["rows"]["as it is"]]
+    for name, results in measured["rows"].items():
+        columns = [([result[key] for result in results], form) for key, form in digits.items()]
+        changes = [result["classifier_score"] - b for result, b in zip(results, base, strict=True)]
+        if name != "as it is":
+            columns.append((changes, 2))
+        cells = [
+            f"{statistics.fmean(values):.{form}f} ± {statistics.stdev(values):.{form}f}"
+            for values, form in columns
+        ]
+        assert [cell for cell in row(name) if cell] == cells
+
+
+def test_tables_of_apply_are_the_measurements():
+    for name, found in measurement("filling")["rows"].items():
+        assert row(f"{name} pixels") == [f"{value:.1f}" for value in found.values()]
+    for verb, cost in measurement("apply")["rows"].items():
+        assert row(f"`{verb}`") == [
+            f"{cost['images_per_second_1']:,}", f"{cost['images_per_second_256']:,}",
+            str(max(cost["megabytes_1"], cost["megabytes_256"])),
+            str(cost["seconds_for_300_256"]),
+        ]  # fmt: skip
+    for name, found in measurement("near_duplicates")["rows"].items():
+        assert row(name) == [f"{found['found']} of {found['copies']}"]
 
 
 def test_table_of_outlier_scores_is_the_report():
