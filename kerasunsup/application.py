@@ -28,9 +28,11 @@ from kerasunsup import (
 _SHOWN = 40  # images on a contact sheet
 _SHOWN_QUERIES = 12
 _SHOWN_A_GROUP = 60
-# Of the median distance to the nearest neighbour: of MNIST's test images 16 pairs are nearer, all
-# of them strokes of 1 that look alike.
-_NEAR = 0.25
+# How much nearer than usual near-duplicates are, where nearness is the distance to another image as
+# a share of that to the tenth neighbor: some kinds of images lie closer together than others, and a
+# limit for all alike names either few copies or many strokes of 1 (see `benchmarks/`).
+_NEAR = 0.5
+_TENTH = 10
 _FITTED_CODES = 50_000  # that a mixture is fitted to, at most
 _COMPONENTS = 100  # of the mixture that new codes are drawn from
 _DRAWN = 256  # images that follow from one seed
@@ -255,13 +257,16 @@ def _similar(job: _Job) -> dict[str, Any]:
 def _near_duplicates(
     job: _Job, found: descriptions.Descriptions, names: np.ndarray
 ) -> dict[str, Any]:
-    """Pairs that lie far nearer than images usually do, nearest first."""
+    """Pairs that lie far nearer than images around them do, nearest first."""
     if len(names) < 2:
         raise config.InputError("near-duplicates need two images: give more, or --query")
-    number = min(job.settings.neighbors, len(names) - 1)
+    wanted = job.settings.neighbors
+    number = min(max(wanted, _TENTH), len(names) - 1)
     distances, nearest = latent.nearest(found.codes, None, number)
-    limit = _NEAR * float(np.median(distances[:, 0]))
-    rows, ranks = np.nonzero(distances <= limit)
+    tenth = distances[:, min(_TENTH, number) - 1]
+    usual = np.median(distances[:, 0] / np.maximum(tenth, np.finfo(tenth.dtype).tiny))
+    limits = _NEAR * usual * np.minimum(tenth[:, np.newaxis], tenth[nearest])
+    rows, ranks = np.nonzero(distances[:, :wanted] <= limits[:, :wanted])
     pairs = {
         (min(row, other), max(row, other)): distance
         for row, other, distance in zip(

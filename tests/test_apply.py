@@ -6,13 +6,24 @@ import shutil
 import subprocess
 import sys
 import threading
+import types
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from kerasunsup import apply, config, export, networks, outputs, restoration, runs
+from kerasunsup import (
+    application,
+    apply,
+    config,
+    export,
+    latent,
+    networks,
+    outputs,
+    restoration,
+    runs,
+)
 
 SHAPE = (16, 16, 1)
 
@@ -255,6 +266,30 @@ def test_near_duplicates_are_found_once(model, folder, tmp_path):
     rows = table(output / "similar.csv")
     assert (rows[0]["query"], rows[0]["file"]) == ("a/3.png", "b/copy.png")
     assert len({frozenset((row["query"], row["file"])) for row in rows}) == len(rows)
+
+
+def test_near_duplicates_are_told_by_what_lies_around_them():
+    random = np.random.default_rng(0)
+    dense = random.normal(0.0, 0.05, (30, 12))
+    sparse = random.normal(0.0, 5.0, (30, 12)) + 100.0
+    codes = np.concatenate([dense, sparse, sparse[:1] + 0.08]).astype(np.float32)
+    tables = {}
+    job = types.SimpleNamespace(
+        settings=config.ApplyConfig(),
+        output=types.SimpleNamespace(
+            table=lambda name, header, rows: tables.update({name: list(rows)})
+        ),
+        thumbnails=lambda positions: np.zeros((len(positions), 8, 8, 1), np.float32),
+        show=lambda name, figure: None,
+    )
+    found = types.SimpleNamespace(codes=codes, positions=np.arange(len(codes)))
+    names = np.array([str(index) for index in range(len(codes))])
+    numbers = application._near_duplicates(job, found, names)
+    ((first, _, second, distance),) = tables["similar.csv"]
+    assert (first, second) == ("30", "60")
+    assert numbers["near_duplicates"] == 1
+    nearest = latent.nearest(dense.astype(np.float32), None, 1)[0]
+    assert np.sum(nearest < distance) > 10  # the dense ones are nearer still, and no copies
 
 
 @pytest.mark.parametrize("reference", [True, False])
