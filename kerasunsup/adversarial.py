@@ -48,7 +48,7 @@ def build(
         "hidden_units": settings.hidden_units,
         "synchronized": is_distributed,
     }
-    is_plain = is_shipped or is_distributed
+    is_plain = is_shipped or is_distributed or not folded.is_faster()
     gan = gan_model.GAN(
         networks.generator(
             image_shape,

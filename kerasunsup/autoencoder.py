@@ -51,7 +51,7 @@ def build(
         "hidden_units": settings.hidden_units,
     }
     encoder = networks.encoder(image_shape, **shape)
-    if not (is_shipped or training.is_distributed()):
+    if folded.is_faster() and not (is_shipped or training.is_distributed()):
         shape["convolution"] = folded.FoldedConv2DTranspose
     decoder = networks.decoder(image_shape, **shape)
     model = networks.autoencoder(encoder, decoder)

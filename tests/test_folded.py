@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from kerasunsup import folded, networks
+from kerasunsup import adversarial, autoencoder, config, folded, networks
 
 SIZES = [2, 3, 4, 5, 6]
 
@@ -120,3 +120,27 @@ def test_networks_of_folded_layers_take_and_give_the_weights_of_plain_ones(shape
         assert [w.path for w in fast.weights] == [w.path for w in plain.weights]
         plain.set_weights(fast.get_weights())
         np.testing.assert_allclose(fast(inputs), plain(inputs), atol=1e-5)
+
+
+@pytest.mark.parametrize(("onednn", "is_shipped"), [("1", False), ("1", True), ("0", False)])
+def test_only_networks_that_train_beside_fast_kernels_are_of_folded_layers(
+    monkeypatch, onednn, is_shipped
+):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
+    shape, shipped = (16, 16, 1), {"is_shipped": is_shipped}
+    model = autoencoder.build(config.AutoencoderConfig(filters=(2,)), shape, **shipped)
+    gan = adversarial.build(config.GANConfig(base_filters=2), shape, **shipped)
+    kinds = (folded.FoldedConv2D, folded.FoldedConv2DTranspose)
+    for network in (model.get_layer("decoder"), gan.generator, gan.discriminator):
+        is_folded = any(isinstance(layer, kinds) for layer in network.layers)
+        assert is_folded == (onednn == "1" and not is_shipped)
+
+
+def test_a_saved_network_of_folded_layers_comes_back(tmp_path):
+    network = networks.generator(
+        (16, 16, 1), noise_dim=4, base_filters=2, convolution=folded.FoldedConv2DTranspose
+    )
+    network.save(tmp_path / "network.keras")
+    noise = _random(2, 4)
+    again = keras.models.load_model(tmp_path / "network.keras")
+    np.testing.assert_array_equal(again(noise), network(noise))
