@@ -61,7 +61,6 @@ def build(
             image_shape,
             noise=settings.discriminator_noise,
             dropout=settings.dropout,
-            convolution=layers.Conv2D if is_plain else folded.FoldedConv2D,
             **shape,
         ),
         adversarial_loss=gan_model.LOSSES[settings.loss],

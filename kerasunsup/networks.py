@@ -227,7 +227,6 @@ def discriminator(
     noise: float = 0.0,
     dropout: float = 0.0,
     synchronized: bool = False,
-    convolution: type[layers.Conv2D] = layers.Conv2D,
 ) -> keras.Model:
     """Images to one logit, above 0 for real: strided convolutions, each halving the side.
 
@@ -243,7 +242,6 @@ def discriminator(
             generated, on the scale [-1, 1] (Sonderby et al. 2017, arXiv:1610.04490, section 3.2).
         dropout: share of each stage's outputs that is dropped while training.
         synchronized: take batch statistics over all replicas of a `tf.distribute` strategy.
-        convolution: what computes the convolutions.
 
     Returns:
         images (batch, height, width, channels) in [0, 1] -> logits (batch, 1).
@@ -265,10 +263,10 @@ def discriminator(
     if noise:
         x = layers.GaussianNoise(noise, name="noise")(x)
     for stage, num_filters in enumerate(adversarial_filters(image_shape, base_filters), start=1):
-        x = convolution(
+        convolution = layers.Conv2D(
             num_filters, 4, strides=2, padding="same", use_bias=stage == 1, name=f"conv_{stage}"
-        )(x)
-        x = activated(x, str(stage), is_normalized=stage > 1)
+        )
+        x = activated(convolution(x), str(stage), is_normalized=stage > 1)
     x = layers.Flatten(name="flatten")(x)
     if hidden_units:
         hidden = layers.Dense(hidden_units, use_bias=False, name="hidden")
