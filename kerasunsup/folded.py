@@ -1,8 +1,8 @@
 """Transposed convolutions to images, as one matrix product and one fold.
 
 A processor's convolution kernels work on many channels at once, and an image has one or three:
-oneDNN's transposed convolution to one channel takes longer than the dense layers around it. The
-same sum as a matrix product (every input pixel times the whole window) and a fold (windows added up
+oneDNN's transposed convolution to one channel took a quarter of the autoencoder's step. The same
+sum as a matrix product (every input pixel times the whole window) and a fold (windows added up
 where they overlap, "col2im") takes a seventh of its time or less.
 
 The layer has the names of weights, and the results up to the order of roundings, of Keras's own. It
@@ -50,8 +50,8 @@ def spread(maps: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         tf.reshape(maps, (-1, filters)), tf.reshape(kernel, (-1, filters)), transpose_b=True
     )
     images = _fold(tf.reshape(windows, (-1, height, width, size, size, channels)))
-    # Says its shape once more: TensorFlow's graph optimizer does not see it through a compiled call,
-    # and then fails where it fuses a discriminator's layers ("remapper failed", TensorFlow 2.21).
+    # Says its shape again: the graph optimizer does not see it through a compiled call, and then
+    # fails where it fuses a discriminator's layers ("remapper failed", TensorFlow 2.21).
     images = tf.reshape(images, (-1, 2 * height, 2 * width, channels))
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
