@@ -35,7 +35,8 @@ def import_tensorflow() -> None:
 
     oneDNN's kernels are turned on for every x86 processor. TensorFlow does so by itself only for
     those with AVX-512 instructions for neural networks; on one without (AMD EPYC, Zen 3) the
-    adversarial step is 1.3 times (32 base filters) to 1.45 times (64) as fast with them.
+    adversarial step was 1.3 times (32 base filters) and 1.45 times (64) as fast with them, one
+    measurement each, not in turns.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if platform.machine() in ("x86_64", "AMD64"):
