@@ -4,7 +4,8 @@
 
 Writes MNIST's test images as PNG files, starts the commands as a user would, each in a process of
 its own, and reads its time and its largest memory from the operating system. The rate is that of
-the images after the first ones: time of all less time of a few, so that start-up does not count.
+the images after the first ones: time of all less time of a few, so that start-up does not count;
+each time is the median of some starts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -50,11 +52,18 @@ def cost(arguments: list[str]) -> tuple[float, float]:
     return seconds, usage.ru_maxrss / 1024.0
 
 
+def median_cost(arguments: list[str], repeats: int) -> tuple[float, float]:
+    """(median of the seconds, largest memory in MB) of a command that is started so many times."""
+    costs = [cost(arguments) for _ in range(repeats)]
+    return statistics.median(seconds for seconds, _ in costs), max(memory for _, memory in costs)
+
+
 def main() -> None:
     """Measures and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("model", type=Path, help="a finished autoencoder run on MNIST")
     parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=3, help="starts of each; the median counts")
     parser.add_argument("--output", type=Path, help="write the results as JSON")
     arguments = parser.parse_args()
     rows = {}
@@ -67,7 +76,10 @@ def main() -> None:
             row = {}
             for batch_size in (1, 256):
                 few, all_ = (
-                    cost(command(verb, arguments.model, folder, number, batch_size))
+                    median_cost(
+                        command(verb, arguments.model, folder, number, batch_size),
+                        arguments.repeats,
+                    )
                     for number in (_FEW, arguments.images)
                 )
                 rate = (arguments.images - _FEW) / (all_[0] - few[0])

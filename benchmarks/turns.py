@@ -119,16 +119,16 @@ def main(
     seconds, losses = _take_turns(script, names, options.images, options.rounds)
     rivals = [name for name in names if name.startswith("PyTorch")] or [ours]
     best = min(rivals, key=lambda name: statistics.median(seconds[name]))
-    rows = {
-        name: {
+    rows = {}
+    for name in names:
+        ratios = [other / own for other, own in zip(seconds[best], seconds[name], strict=True)]
+        rows[name] = {
             "images_per_second": options.images / statistics.median(seconds[name]),
-            "ratio": statistics.median(
-                [other / own for other, own in zip(seconds[best], seconds[name], strict=True)]
-            ),
+            "ratio": statistics.median(ratios),
+            "least_ratio": min(ratios),
+            "most_ratio": max(ratios),
             "last_loss": losses[name],
         }
-        for name in names
-    }
     rate = matmul_rate()
     print(f"\n| contender | images/s | times {best} | loss, last epoch |")
     print("| --- | --- | --- | --- |")

@@ -2,9 +2,9 @@
 
 A processor's convolution kernels work on many channels at once, and an image has one or three:
 oneDNN's transposed convolution to one channel took a quarter of a profiled step of the autoencoder.
-The same sum as a matrix product (every input pixel times the whole window) and a fold (windows added up
-where they overlap, "col2im") takes a tenth to a half of its time, by shape, on one thread (AMD
-EPYC, a noisy machine; four shapes tried).
+The same sum as a matrix product (every input pixel times the whole window) and a fold (windows
+added up where they overlap, "col2im") takes a tenth to a half of its time, by shape, on one thread
+(AMD EPYC, a noisy machine; four shapes tried).
 
 The layer has the names of weights, and the results up to the order of roundings, of Keras's own. It
 is for training where `is_faster`; what is shipped is built of Keras's, so that it loads anywhere.
