@@ -356,7 +356,7 @@ def test_speed_of_the_adversarial_step_is_the_measurement():
     assert f"bfloat16 has {share:.2f} of its speed" in " ".join(TEXT.split())
     short = (
         f"{SPEED['kerasunsup']['ratio']:.2f} times PyTorch's fastest mode for the autoencoder, "
-        f"{ours['ratio']:.2f} for the adversarial step"
+        f"{ours['ratio']:.2f} for the [adversarial step]"
     )
     assert short in " ".join(README.split())
 
