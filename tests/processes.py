@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from kerasunsup import runs
+from kerasunsup import config, data, judge, runs
+
+# Small enough for a test, and still every step of the real thing.
+SMALL = ["--limit", "600", "--test-limit", "200", "--num-samples", "200"]
 
 _TWO_DEVICES = """
 import importlib
@@ -23,13 +28,26 @@ sys.exit(importlib.import_module("kerasunsup." + sys.argv[1]).main(sys.argv[2:])
 """
 
 
+def logs_of_small_runs(factory: pytest.TempPathFactory) -> Path:
+    """A new folder for runs with `SMALL`, whose judge all test files and processes share."""
+    base = factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "judge-of-small"
+    judge.of_data(data.load(config.AutoencoderConfig(limit=600, test_limit=200)), shared)
+    logs = factory.mktemp("small")
+    (logs / "judge").symlink_to(shared)
+    return logs
+
+
+def finished(command: list[str]) -> str:
+    """What a command printed that ended well."""
+    result = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
 def on_two_devices(experiment: str, *arguments: str) -> None:
     """Runs a command on a machine that is split into two logical processors."""
-    result = subprocess.run(
-        [sys.executable, "-c", _TWO_DEVICES, experiment, *arguments],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-3000:]
+    finished([sys.executable, "-c", _TWO_DEVICES, experiment, *arguments])
 
 
 def interrupted(command: list[str], until: str) -> str:

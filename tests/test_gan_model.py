@@ -16,8 +16,14 @@ SHAPE = (16, 16, 1)
 
 
 def build(
-    *, generator_optimizer=None, discriminator_optimizer=None, network=None, **options
+    *,
+    generator_optimizer=None,
+    discriminator_optimizer=None,
+    network=None,
+    run_eagerly=True,
+    **options,
 ) -> gan_model.GAN:
+    """A small GAN; for a few steps tracing takes longer than they do."""
     keras.utils.set_random_seed(0)
     gan = gan_model.GAN(
         networks.generator(SHAPE, noise_dim=6, base_filters=4),
@@ -28,6 +34,7 @@ def build(
         generator_optimizer or optimizers.adam(0.001, beta_1=0.5, averaging=0.9),
         discriminator_optimizer or optimizers.adam(0.001, beta_1=0.5),
         jit_compile=False,
+        run_eagerly=run_eagerly,
     )
     return gan
 
@@ -93,7 +100,7 @@ def test_a_step_equals_the_plain_one(loss, smoothing, penalty):
     rate = 0.05
     gan = build(
         generator_optimizer=keras.optimizers.SGD(rate),
-        discriminator_optimizer=keras.optimizers.SGD(rate), **options,
+        discriminator_optimizer=keras.optimizers.SGD(rate), run_eagerly=False, **options,
     )  # fmt: skip
     plain = build(**options)
     images = real(8)
@@ -144,7 +151,10 @@ def test_a_step_equals_the_plain_one(loss, smoothing, penalty):
 def test_the_penalty_is_paid_in_every_eighth_step():
     ended = {}
     for penalty in (0.0, 5.0):
-        gan = build(discriminator_optimizer=keras.optimizers.SGD(0.05), gradient_penalty=penalty)
+        gan = build(
+            discriminator_optimizer=keras.optimizers.SGD(0.05), gradient_penalty=penalty,
+            run_eagerly=False,
+        )  # fmt: skip
         for step in (7, 8):
             gan.optimizer.iterations.assign(step)
             gan.train_on_batch(real(8))
@@ -184,13 +194,12 @@ def test_real_and_generated_images_pass_the_discriminator_apart(monkeypatch):
         return call(inputs, *args, **kwargs)
 
     monkeypatch.setattr(gan.discriminator, "call", watched)
-    gan.run_eagerly = True
     gan.train_on_batch(real(8))
     assert sizes == [8, 8]
 
 
 def test_history_is_the_mean_over_the_epoch_and_holds_no_constant_zero():
-    gan, other = build(), build()
+    gan, other = build(run_eagerly=False), build()
     history = gan.fit(batches(), epochs=1, verbose=0, shuffle=False).history
     assert set(history) == {
         "generator_loss", "discriminator_loss", "real_accuracy", "generated_accuracy",
@@ -214,7 +223,7 @@ def test_accuracies_are_the_shares_told_right():
 
 
 def test_the_averaged_generator_holds_the_average_and_settled_statistics():
-    gan = build()
+    gan = build(run_eagerly=False)
     average = None
     for step, batch in enumerate(batches()):
         gan.train_on_batch(batch)
@@ -261,7 +270,7 @@ def test_settling_gives_inference_what_training_sees():
 def test_a_loaded_gan_trains_on_as_the_one_that_was_saved(tmp_path, network):
     gan = build(
         label_smoothing=0.1, gradient_penalty=0.5, adversarial_loss=gan_model.minimax,
-        network=network,
+        network=network, run_eagerly=False,
     )  # fmt: skip
     gan.fit(batches(), verbose=0, shuffle=False)
     gan.refresh_averaged_generator()

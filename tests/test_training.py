@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -44,6 +45,12 @@ def start(
             prepare=autoencoder.corruption_of(settings), recorders={"snapshots": snapshots},
         )  # fmt: skip
     return fitted, model.get_weights(), snapshots
+
+
+def copied(whole, logs) -> tuple:
+    """The finished run in another folder; what `start` returned."""
+    shutil.copytree(whole[1], logs / "ae" / "run")
+    return whole[0]
 
 
 def losses(fitted: training.Fitted) -> list[list[float]]:
@@ -99,7 +106,7 @@ def test_ctrl_c_keeps_the_finished_epochs_and_says_how_to_go_on(
 
 
 def test_a_finished_run_that_is_resumed_trains_nothing_more(whole, tmp_path, monkeypatch):
-    first = start(tmp_path, SETTINGS)
+    first = copied(whole, tmp_path)
 
     def refuse(*_, **__):
         raise AssertionError("an epoch was trained")
@@ -161,16 +168,16 @@ def test_a_full_disk_leaves_the_last_good_state(whole, tmp_path, monkeypatch):
     assert_same(whole[0], start(tmp_path, SETTINGS, resume=True))
 
 
-def test_a_damaged_state_is_refused(tmp_path):
-    start(tmp_path, dataclasses.replace(SETTINGS, epochs=1))
+def test_a_damaged_state_is_refused(whole, tmp_path):
+    copied(whole, tmp_path)
     state = tmp_path / "ae" / "run" / "checkpoints" / "state.npz"
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(config.InputError, match="damaged"):
         start(tmp_path, SETTINGS, resume=True)
 
 
-def test_a_state_of_another_model_is_refused(tmp_path):
-    start(tmp_path, dataclasses.replace(SETTINGS, epochs=1))
+def test_a_state_of_another_model_is_refused(whole, tmp_path):
+    copied(whole, tmp_path)
     with pytest.raises(config.InputError, match="does not fit"):
         start(tmp_path, dataclasses.replace(SETTINGS, latent_dim=5), resume=True)
 
