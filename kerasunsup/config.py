@@ -123,6 +123,9 @@ class AutoencoderConfig(TrainingConfig):
 class GANConfig(TrainingConfig):
     """The GAN's settings; epochs, batch size, learning rate and Adam are the study's Table 2."""
 
+    image_size: int | None = _setting(
+        None, "resize to N x N; needed where images differ in size", least=16, most=64
+    )
     epochs: int = _setting(100, "train for N epochs", least=1)
     learning_rate: float = _setting(0.0005, "Adam's step size, of both networks", above=0.0)
     schedule: str = _setting(
