@@ -1,26 +1,103 @@
-"""Arrays of images in files, .npz and IDX: checked before they are read, then kept in memory."""
+"""Arrays of images in files, .npz, .npy and IDX: checked before they are read, never unpickled."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import gzip
 import math
 import re
 import struct
-import sys
+import warnings
 import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
 
 from kerasunsup import config, images, stores
 
-LIMIT = 4 << 30  # bytes of pixels that one file may declare
+LIMIT = 4 << 30  # bytes of pixels that one file that is read whole may declare
+_CHUNK = 1024  # images that are looked at or converted at a time
+
+_IMAGES = {"images", "image", "imgs", "img", "x", "data", "pixels"}
+_LABELS = {"labels", "label", "y", "targets", "target"}
+_KNOWN = {"images", "labels", "x_train", "y_train", "x_test", "y_test"}  # need no word
+
+
+@contextlib.contextmanager
+def _one_line(path: Path, advice: str) -> Iterator[None]:
+    """Whatever reading a damaged file raises, and NumPy, zipfile and gzip raise nearly anything."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that Python can hardly parse
+            yield
+    except config.InputError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise config.InputError(f"--data {path} cannot be read: {error.strerror}") from error
+        text = " ".join(str(error).split())[:120] or type(error).__name__
+        raise config.InputError(
+            f"--data {path} is truncated or damaged ({text}): {advice}"
+        ) from error
+
+
+# ---------------------------------------------------------------------------------- .npz and .npy
+
+
+@dataclasses.dataclass(frozen=True)
+class _Header:
+    """Of one array: what it declares, checked against the bytes that there are."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran_order: bool
+    offset: int  # of the first value
+
+    @property
+    def order(self) -> Literal["C", "F"]:
+        """As NumPy has it."""
+        return "F" if self.fortran_order else "C"
+
+    @property
+    def looks_like_images(self) -> bool:
+        """Numbers of three or four dimensions."""
+        return len(self.shape) in (3, 4) and self.dtype.kind in "buif"
+
+
+def _header(file: IO[bytes], size: int) -> _Header:
+    """The header of a .npy, the file being left at the first value.
+
+    Args:
+        file: at its begin.
+        size: bytes of header and values.
+    """
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"version {version} of the format is not known")
+    read = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    shape, fortran_order, dtype = read(file)
+    if min(shape, default=0) < 0:
+        raise ValueError(f"it declares the shape {shape}")
+    offset = file.tell()
+    declared = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and declared != size - offset:
+        raise ValueError(f"it declares {declared} bytes and has {size - offset}")
+    return _Header(tuple(shape), dtype, bool(fortran_order), offset)
 
 
 def read_npz(path: Path, image_size: int | None) -> stores.Source:
-    """The arrays `images` and `labels`, or Keras's `x_train`, `y_train`, `x_test`, `y_test`.
+    """The images, and labels, of a .npz.
+
+    Taken are `images` and `labels`; else those whose names say training, validation or test, as
+    Keras (`x_train`) and MedMNIST (`train_images`, `train_labels`) have them; else the only array
+    that can be images.
 
     Args:
         path: of the .npz file.
@@ -29,106 +106,284 @@ def read_npz(path: Path, image_size: int | None) -> stores.Source:
     Raises:
         config.InputError: if the file cannot be used.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [
-                info.filename[:-4] for info in archive.infolist() if info.filename[-4:] == ".npy"
-            ]
-            declared = sum(info.file_size for info in archive.infolist())
-            if declared > LIMIT:
-                raise config.InputError(
-                    f"--data {path} unpacks to {declared / 1e9:.1f} GB, at most "
-                    f"{LIMIT / 1e9:.1f} are read: use fewer images, or a folder of them"
-                )
-            if "images" in names:
-                image_keys, label_keys = ["images"], ["labels"]
-            elif "x_train" in names:
-                image_keys, label_keys = ["x_train"], ["y_train"]
-                if "x_test" in names:
-                    image_keys.append("x_test")
-                    label_keys.append("y_test")
-            else:
-                raise config.InputError(
-                    f"--data {path} holds {', '.join(names) or 'no arrays'}: it needs 'images' "
-                    "(and optionally 'labels'), or 'x_train', 'y_train', 'x_test', 'y_test'"
-                )
-            parts = [_npz_images(archive, key, path) for key in image_keys]
-            labels = [
-                _npz_labels(archive, key, path) if key in names else None for key in label_keys
-            ]
-    # RuntimeError is zipfile's, for an encrypted file and for a compression that it does not know.
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise config.InputError(
-            f"--data {path} is damaged or no .npz file ({error}): write it anew with numpy.savez"
-        ) from error
-    except OSError as error:
-        raise config.InputError(f"--data {path} cannot be read: {error.strerror}") from error
+    with _one_line(path, "write it anew with numpy.savez"), zipfile.ZipFile(path) as archive:
+        members = [info for info in archive.infolist() if info.filename[-4:] == ".npy"]
+        declared = sum(info.file_size for info in members)
+        if declared > LIMIT:
+            raise config.InputError(
+                f"--data {path} unpacks to {declared / 1e9:.1f} GB, at most "
+                f"{LIMIT / 1e9:.1f} are read: use fewer images, a .npy, or a folder of them"
+            )
+        headers = {}
+        for info in members:
+            with archive.open(info) as file:
+                headers[info.filename[:-4]] = _header(file, info.file_size)
+        image_keys, label_keys = _chosen(path, headers)
+
+        def read(key: str) -> np.ndarray:
+            return _npz_array(archive, key, headers[key], path)
+
+        raw = {split: read(key) for split, key in image_keys.items()}
+        labels = {
+            split: _labels(path, label_keys[split], read(label_keys[split]))
+            if split in label_keys
+            else None
+            for split in raw
+        }
+    keys = ", ".join(repr(key) for key in image_keys.values())
+    form = _form(path, keys, [stores.MemoryStore(values) for values in raw.values()])
+    notes = [form.note]
+    if not _KNOWN.issuperset(image_keys.values()):
+        notes.insert(0, "the images are " + " and ".join(
+            f"{key!r} ({split})" if split else repr(key) for split, key in image_keys.items()
+        ))  # fmt: skip
+    _tell(path, notes)
+    parts = {split: form.whole(values) for split, values in raw.items()}
     return from_arrays(str(path), path.stem, parts, labels, image_size)
 
 
-def _npz_array(archive: zipfile.ZipFile, key: str, path: Path) -> np.ndarray:
-    """One array, its header checked against the file before anything is allocated."""
-    info = archive.getinfo(f"{key}.npy")
-    with archive.open(info) as file:
-        try:
-            version = np.lib.format.read_magic(file)
-            read_header = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, fortran_order, dtype = read_header(file)
-        except ValueError as error:
-            raise zipfile.BadZipFile(f"{key}: {' '.join(str(error).split())[:80]}") from error
-        if dtype.hasobject:
+def _chosen(path: Path, headers: Mapping[str, _Header]) -> tuple[dict[str, str], dict[str, str]]:
+    """The keys of images and of labels, each by split: "" alone, else `train` and others."""
+    found: dict[str, dict[str, str]] = {"images": {}, "labels": {}}
+    for key, header in headers.items():
+        words = set(re.split(r"[^a-z]+", key.lower())) - {""}
+        splits = {stores.SPLITS[word] for word in words if word in stores.SPLITS}
+        rest = words - set(stores.SPLITS)
+        if len(splits) > 1 or len(rest) > 1:
+            continue
+        split = next(iter(splits), "")
+        if rest & _IMAGES or (split and not rest and header.looks_like_images):
+            role = "images"
+        elif rest & _LABELS:
+            role = "labels"
+        else:
+            continue
+        other = found[role].setdefault(split, key)
+        if other != key:
             raise config.InputError(
-                f"--data {path}: {key!r} holds pickled Python objects, which are never loaded: "
-                "save a plain array of uint8, or of floats in [0, 1]"
+                f"--data {path} holds {other!r} and {key!r}, both {role}: keep one of them"
             )
-        size = math.prod(shape) * dtype.itemsize
-        if size > info.file_size:
-            raise zipfile.BadZipFile(f"{key}: declares {size} bytes and has {info.file_size}")
-        content = file.read()
-    if len(content) != size:
-        raise zipfile.BadZipFile(f"{key}: declares {size} bytes and has {len(content)}")
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
+    image_keys, label_keys = found["images"], found["labels"]
+    if "" in image_keys:
+        return {"": image_keys[""]}, label_keys
+    if "train" in image_keys:
+        order = [split for split in ("train", "validation", "test") if split in image_keys]
+        return {split: image_keys[split] for split in order}, label_keys
+    candidates = [key for key, header in headers.items() if header.looks_like_images]
+    if len(candidates) != 1 or image_keys:
+        raise config.InputError(
+            f"--data {path} holds {', '.join(headers) or 'no arrays'}: it needs 'images' "
+            "(and optionally 'labels'), or 'x_train', 'y_train', 'x_test', 'y_test', or "
+            "'train_images' and the like, or one array of images"
+        )
+    number = headers[candidates[0]].shape[0]
+    others = [
+        key
+        for key, header in headers.items()
+        if header.dtype.kind in "iu" and header.shape in ((number,), (number, 1))
+    ]
+    if not label_keys and len(others) == 1:
+        label_keys = {"": others[0]}
+    return {"": candidates[0]}, label_keys
 
 
-def _npz_images(archive: zipfile.ZipFile, key: str, path: Path) -> np.ndarray:
-    """Uint8 or float32 in [0, 1], (num_images, height, width, 1|3)."""
-    values = _npz_array(archive, key, path)
-    if values.ndim == 3:
-        values = values[..., np.newaxis]
-    if values.ndim != 4 or values.shape[-1] not in (1, 3) or not values.size:
+def _npz_array(archive: zipfile.ZipFile, key: str, header: _Header, path: Path) -> np.ndarray:
+    """One array; its header was checked before anything is allocated."""
+    if header.dtype.hasobject:
         raise config.InputError(
-            f"--data {path}: {key!r} has the shape {_npz_array(archive, key, path).shape}, images "
-            "need (n, height, width) or (n, height, width, 1 or 3)"
+            f"--data {path}: {key!r} holds pickled Python objects, which are never loaded: "
+            "save a plain array of uint8, or of floats in [0, 1]"
         )
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype.kind != "f":
-        raise config.InputError(
-            f"--data {path}: {key!r} is of dtype {values.dtype}: images are uint8, or floats in "
-            "[0, 1]"
-        )
-    least, most = float(values.min()), float(values.max())
-    if not math.isfinite(least) or not math.isfinite(most):
-        raise config.InputError(
-            f"--data {path}: {key!r} holds NaN or infinite values: replace or remove those images"
-        )
-    if least < 0.0 or most > 1.0:
-        raise config.InputError(
-            f"--data {path}: {key!r} goes from {least:g} to {most:g}: floats must lie in [0, 1] "
-            "(divide by 255, or save uint8)"
-        )
-    return values.astype(np.float32)
+    content = archive.read(f"{key}.npy")
+    values = np.frombuffer(content, header.dtype, math.prod(header.shape), header.offset)
+    return values.reshape(header.shape, order=header.order)
 
 
-def _npz_labels(archive: zipfile.ZipFile, key: str, path: Path) -> np.ndarray:
-    """int64 (num_images,); a column, as CIFAR's in Keras, is taken too."""
-    values = _npz_array(archive, key, path)
+def read_npy(path: Path, image_size: int | None, memory_limit: int) -> stores.Source:
+    """The images of a .npy; one that is larger than the limit stays on disk.
+
+    Args:
+        path: of the .npy file.
+        image_size: resize to this height and width; None keeps the file's own.
+        memory_limit: in bytes.
+
+    Raises:
+        config.InputError: if the file cannot be used.
+        OSError: if the disk is full.
+    """
+    with _one_line(path, "write it anew with numpy.save"):
+        with open(path, "rb") as file:
+            header = _header(file, path.stat().st_size)
+        if not header.looks_like_images:
+            raise config.InputError(
+                f"--data {path} is {header.dtype} of shape {header.shape}: images are numbers of "
+                "shape (n, height, width) or (n, height, width, 1 or 3)"
+            )
+        number = math.prod(header.shape)
+        size = number * header.dtype.itemsize
+        if header.fortran_order and size > LIMIT:
+            raise config.InputError(
+                f"--data {path} is in Fortran order, in which one image is all over the file: save "
+                "numpy.ascontiguousarray of it"
+            )
+        if header.fortran_order or size <= memory_limit:
+            values = np.fromfile(path, header.dtype, number, offset=header.offset)
+            values = values.reshape(header.shape, order=header.order)
+            form = _form(path, "it", [stores.MemoryStore(values)])
+            store: stores.Store = stores.MemoryStore(form.whole(values))
+        else:
+            raw = stores.FileStore(
+                open(path, "rb", buffering=0),  # noqa: SIM115 - closed with the store
+                header.shape[0],
+                header.shape[1:],
+                header.dtype,
+                header.offset,
+            )
+            form = _form(path, "it", [raw])
+            store = raw.converted(form.convert)
+    _tell(path, [form.note])
+    if image_size is not None and store.shape[:2] != (image_size, image_size):
+        writer = stores.Writer(len(store), memory_limit)
+        for start in range(0, len(store), _CHUNK):
+            pixels = store.read(np.arange(start, min(start + _CHUNK, len(store))))
+            writer.append(_resized_all(pixels, image_size))
+        store = writer.finish()
+    return stores.Source(name=images.shown(path.stem), store=store)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Form:
+    """How values of any kind become pictures.
+
+    Attributes:
+        convert: values (n, ...) as they are stored -> uint8, or float32 in [0, 1], (n, height,
+            width, 1|3).
+        note: what was assumed; empty where nothing was.
+    """
+
+    convert: Callable[[np.ndarray], np.ndarray]
+    note: str
+
+    def whole(self, values: np.ndarray) -> np.ndarray:
+        """All of them, converted without a second large copy."""
+        first = self.convert(values[:1])
+        if np.may_share_memory(first, values):  # nothing is computed
+            return self.convert(values)
+        made = np.empty((len(values), *first.shape[1:]), first.dtype)
+        for start in range(0, len(values), _CHUNK):
+            made[start : start + _CHUNK] = self.convert(values[start : start + _CHUNK])
+        return made
+
+
+def _form(path: Path, name: str, sets: Sequence[stores.Store]) -> _Form:
+    """The form of one file's images, found over all its sets together.
+
+    Raises:
+        config.InputError: if they are no images.
+    """
+    if len({values.dtype for values in sets}) > 1:
+        received = " and ".join(str(values.dtype) for values in sets)
+        raise config.InputError(
+            f"--data {path}: training and test images differ, {received}: save both alike"
+        )
+    shape = (len(sets[0]), *sets[0].shape)
+    is_first = len(shape) == 4 and shape[-1] not in (1, 3, 4) and shape[1] in (1, 3, 4)
+    if (
+        len(shape) not in (3, 4)
+        or not math.prod(shape)
+        or not (len(shape) == 3 or is_first or shape[-1] in (1, 3, 4))
+    ):
+        raise config.InputError(
+            f"--data {path}: {name} has the shape {shape}, images need (n, height, width) or "
+            "(n, height, width, 1 or 3)"
+        )
+    scale, note = _scale(path, name, sets)
+
+    def convert(values: np.ndarray) -> np.ndarray:
+        if values.ndim == 3:
+            values = values[..., np.newaxis]
+        pixels = scale(np.moveaxis(values, 1, -1) if is_first else values)
+        if pixels.shape[-1] != 4:
+            return pixels
+        return images.with_channels(
+            pixels if pixels.dtype == np.uint8 else images.to_uint8(pixels), 3
+        )
+
+    notes = [note, "channels first" if is_first else ""]
+    notes.append("four channels taken as RGBA" if 4 in (shape[-1], is_first * shape[1]) else "")
+    return _Form(convert, ", ".join(filter(None, notes)))
+
+
+def _scale(
+    path: Path, name: str, sets: Sequence[stores.Store]
+) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
+    """(what makes uint8, or float32 in [0, 1], of the values, what was assumed)."""
+    dtype = sets[0].dtype
+    if dtype.kind == "b":
+        return lambda values: values.astype(np.uint8) * np.uint8(255), ""
+    if dtype.kind not in "uif":
+        raise config.InputError(
+            f"--data {path}: {name} is of dtype {dtype}: images are integers from 0 to 65535, or "
+            "floats in [0, 1]"
+        )
+    least, most = _range(path, name, sets)
+    if dtype.kind == "f":
+        slack = 1e-3  # what resampling overshoots by
+        if -slack <= least and most <= 1.0 + slack:
+            return lambda values: np.clip(values.astype(np.float32), 0.0, 1.0), ""
+        if -1.0 - slack <= least < -0.5 and most <= 1.0 + slack:
+            return (
+                lambda values: np.clip((values.astype(np.float32) + 1.0) / 2.0, 0.0, 1.0),
+                f"{dtype} from {least:g} to {most:g} taken as [-1, 1]",
+            )
+        if -slack <= least and 64.0 < most <= 255.0 + slack:
+            return (
+                lambda values: np.clip(values.astype(np.float32) / np.float32(255.0), 0.0, 1.0),
+                f"{dtype} from {least:g} to {most:g} taken as [0, 255]",
+            )
+        raise config.InputError(
+            f"--data {path}: {name} goes from {least:g} to {most:g}: floats must lie in [0, 1], "
+            "[-1, 1] or [0, 255] (or save uint8)"
+        )
+    if least < 0 or most > images.WHITE:
+        raise config.InputError(
+            f"--data {path}: {name} is {dtype} from {least:g} to {most:g}: integers must lie in 0 "
+            "to 65535 (or save uint8)"
+        )
+    if dtype == np.uint8 and most != 1:
+        return lambda values: values, ""
+    white, bits = images.white_of(most or 255)
+    return (
+        lambda values: np.rint(values / (white / 255.0)).astype(np.uint8),
+        f"{dtype} with values up to {most:g} taken as {bits} bits, {white:g} is white",
+    )
+
+
+def _range(path: Path, name: str, sets: Sequence[stores.Store]) -> tuple[float, float]:
+    """The smallest and the largest value; stops where more can change nothing."""
+    enough = {"uint8": 1, "uint16": 16383}.get(str(sets[0].dtype), math.inf)
+    least, most = math.inf, -math.inf
+    for values in sets:
+        for start in range(0, len(values), _CHUNK):
+            chunk = values.read(np.arange(start, min(start + _CHUNK, len(values))))
+            least, most = min(least, float(chunk.min())), max(most, float(chunk.max()))
+            if not np.isfinite([chunk.min(), chunk.max()]).all():
+                raise config.InputError(
+                    f"--data {path}: {name} holds NaN or infinite values: replace or remove those "
+                    "images"
+                )
+            if most > enough:
+                return least, most
+    return least, most
+
+
+def _labels(path: Path, key: str, values: np.ndarray) -> np.ndarray | None:
+    """int64 (num_images,); a column is taken too. None where an image has several labels."""
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
+    if values.ndim == 2 and values.shape[1] > 1:
+        _tell(path, [f"{key!r} has {values.shape[1]} columns, classes are left out"])
+        return None
     if values.ndim != 1 or values.dtype.kind not in "iu" or (values.size and values.min() < 0):
         raise config.InputError(
             f"--data {path}: {key!r} is {values.dtype} of shape {values.shape}: labels are "
@@ -137,38 +392,55 @@ def _npz_labels(archive: zipfile.ZipFile, key: str, path: Path) -> np.ndarray:
     return values.astype(np.int64)
 
 
+def _tell(path: Path, notes: Iterable[str]) -> None:
+    said = "; ".join(filter(None, notes))
+    if said:
+        images.tell(f"{path}: {said}")
+
+
 def from_arrays(
     place: str,
     name: str,
-    parts: Sequence[np.ndarray],
-    labels: Sequence[np.ndarray | None],
+    parts: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray | None],
     image_size: int | None,
 ) -> stores.Source:
-    """A source of the training part and, where there is one, the test part."""
-    for part, part_labels in zip(parts, labels, strict=True):
-        if part_labels is not None and len(part) != len(part_labels):
+    """A source of images and labels by split.
+
+    Args:
+        place: where they come from, for complaints.
+        name: of the source.
+        parts: `train`, then `validation` and `test` where there are such; or one of any name.
+        labels: of each part.
+        image_size: resize to this height and width; None keeps the images' own.
+
+    Raises:
+        config.InputError: if they do not fit together.
+    """
+    for split, part in parts.items():
+        known = labels[split]
+        if known is not None and len(part) != len(known):
             raise config.InputError(
-                f"--data {place}: {len(part)} images and {len(part_labels)} labels do not match: "
-                "give one label an image, or none"
+                f"--data {place}: {len(part)} images and {len(known)} labels do not match: give "
+                "one label an image, or none"
             )
-    if len({part.shape[1:] for part in parts}) > 1 or len({part.dtype for part in parts}) > 1:
-        received = " and ".join(f"{part.dtype} {part.shape}" for part in parts)
+    arrays = list(parts.values())
+    if len({part.shape[1:] for part in arrays}) > 1:
+        received = " and ".join(str(part.shape) for part in arrays)
         raise config.InputError(
             f"--data {place}: training and test images differ, {received}: save both alike"
         )
-    if image_size is not None and parts[0].shape[1:3] != (image_size, image_size):
-        parts = [_resized_all(part, image_size) for part in parts]
-    known = [part_labels for part_labels in labels if part_labels is not None]
-    if known and len(known) < len(parts):
-        print(
-            f"kerasunsup: {place}: only one of training and test images has labels: left out",
-            file=sys.stderr,
-        )
+    if image_size is not None and arrays[0].shape[1:3] != (image_size, image_size):
+        arrays = [_resized_all(part, image_size) for part in arrays]
+    given = [known for split in parts if (known := labels[split]) is not None]
+    if given and len(given) < len(parts):
+        images.tell(f"{place}: only some of its images have labels: left out")
     return stores.Source(
-        name=name,
-        store=stores.MemoryStore(parts[0] if len(parts) == 1 else np.concatenate(parts)),
-        labels=np.concatenate(known) if len(known) == len(parts) else None,
-        num_test=len(parts[1]) if len(parts) > 1 else 0,
+        name=images.shown(name),
+        store=stores.MemoryStore(arrays[0] if len(arrays) == 1 else np.concatenate(arrays)),
+        labels=np.concatenate(given) if len(given) == len(parts) else None,
+        num_test=len(parts.get("test", ())),
+        num_validation=len(parts.get("validation", ())),
     )
 
 
@@ -177,6 +449,8 @@ def _resized_all(pixels: np.ndarray, image_size: int) -> np.ndarray:
         pixels = images.to_uint8(pixels)
     return np.stack([images.resize(picture, image_size, image_size) for picture in pixels])
 
+
+# ------------------------------------------------------------------------------------- IDX files
 
 _IDX_IMAGES = re.compile(r"(?P<prefix>.*)images(?:[-.]idx[34][-.]ubyte)?(?:\.gz)?")
 
@@ -209,56 +483,52 @@ def read_idx(folder: Path, files: dict[str, Path], image_size: int | None) -> st
             f"--data {folder} holds {', '.join(path.name for path in files.values())}: one file "
             "of training images and one of test images (t10k-...) are read, remove the others"
         )
-    prefixes = training + test
-    parts = [_read_idx_file(files[prefix], (3, 4)) for prefix in prefixes]
-    for prefix, part in zip(prefixes, parts, strict=True):
+    parts: dict[str, np.ndarray] = {}
+    labels: dict[str, np.ndarray | None] = {}
+    for prefix in training + test:
+        part = _read_idx_file(files[prefix], (3, 4))
         if part.ndim == 4 and part.shape[-1] not in (1, 3):
             raise config.InputError(
                 f"--data {files[prefix]} holds images of shape {part.shape[1:]}: they need "
                 "(height, width) or (height, width, 1 or 3)"
             )
-    parts = [part[..., np.newaxis] if part.ndim == 3 else part for part in parts]
-    labels: list[np.ndarray | None] = []
-    for prefix in prefixes:
+        split = "test" if training and prefix in test else "train"
+        parts[split] = part[..., np.newaxis] if part.ndim == 3 else part
         pattern = re.compile(re.escape(prefix) + r"labels(?:[-.]idx1[-.]ubyte)?(?:\.gz)?")
         paths = [path for path in sorted(folder.iterdir()) if pattern.fullmatch(path.name)]
-        labels.append(_read_idx_file(paths[0], (1,)).astype(np.int64) if paths else None)
+        labels[split] = _read_idx_file(paths[0], (1,)).astype(np.int64) if paths else None
     return from_arrays(str(folder), folder.resolve().name, parts, labels, image_size)
 
 
 def _read_idx_file(path: Path, dimensions: Sequence[int]) -> np.ndarray:
     """Uint8 array of an IDX file, packed or not; never reads more than its header declares."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            header = file.read(4)
-            if len(header) < 4 or header[:3] != b"\0\0\x08" or header[3] not in dimensions:
-                raise config.InputError(
-                    f"--data {path} does not begin as an IDX file of unsigned bytes with "
-                    f"{' or '.join(map(str, dimensions))} dimensions does (received "
-                    f"{header.hex() or 'nothing'}): it is damaged or no IDX file"
-                )
-            sizes = file.read(4 * header[3])
-            if len(sizes) < 4 * header[3]:
-                raise EOFError("the header is cut off")
-            shape = struct.unpack(f">{header[3]}I", sizes)
-            size = math.prod(shape)
-            if not 0 < size <= LIMIT:
-                raise config.InputError(
-                    f"--data {path} declares {shape[0]} items of shape {shape[1:]}: at most "
-                    f"{LIMIT / 1e9:.1f} GB, and at least one item, are read"
-                )
-            content = bytearray()
-            while len(content) < size:
-                block = file.read(min(1 << 20, size - len(content)))
-                if not block:
-                    raise EOFError(f"it declares {size} bytes and has {len(content)}")
-                content += block
-            if file.read(1):
-                raise EOFError(f"it declares {size} bytes and has more")
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise config.InputError(
-            f"--data {path} is truncated or damaged ({error}): fetch or write it anew"
-        ) from error
-    except OSError as error:
-        raise config.InputError(f"--data {path} cannot be read: {error.strerror}") from error
+    with (
+        _one_line(path, "fetch or write it anew"),
+        gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file,
+    ):
+        header = file.read(4)
+        if len(header) < 4 or header[:3] != b"\0\0\x08" or header[3] not in dimensions:
+            raise config.InputError(
+                f"--data {path} does not begin as an IDX file of unsigned bytes with "
+                f"{' or '.join(map(str, dimensions))} dimensions does (received "
+                f"{header.hex() or 'nothing'}): it is damaged or no IDX file"
+            )
+        sizes = file.read(4 * header[3])
+        if len(sizes) < 4 * header[3]:
+            raise EOFError("the header is cut off")
+        shape = struct.unpack(f">{header[3]}I", sizes)
+        size = math.prod(shape)
+        if not 0 < size <= LIMIT:
+            raise config.InputError(
+                f"--data {path} declares {shape[0]} items of shape {shape[1:]}: at most "
+                f"{LIMIT / 1e9:.1f} GB, and at least one item, are read"
+            )
+        content = bytearray()
+        while len(content) < size:
+            block = file.read(min(1 << 20, size - len(content)))
+            if not block:
+                raise EOFError(f"it declares {size} bytes and has {len(content)}")
+            content += block
+        if file.read(1):
+            raise EOFError(f"it declares {size} bytes and has more")
     return np.frombuffer(content, np.uint8).reshape(shape)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from kerasunsup import arrays, catalogue, config, folders, images, stores
 
 LEAST_TRAINING = 10
-MOST_VALIDATION = 5000
+_ALIKE = 0.01  # root mean square deviation from the mean image; MNIST has 0.23
 
 # TensorFlow copies an array that becomes a tensor: worth 0.1 ms a batch, but not a second gigabyte.
 _TENSOR_LIMIT = 256 << 20
@@ -187,9 +187,7 @@ def read(
         config.InputError: if there is no such data, or it cannot be used.
         OSError: if the disk is full.
     """
-    if not name_or_path.strip():
-        raise config.InputError("--data is empty: give 'mnist', a TFDS name, a folder or a .npz")
-    path = Path(name_or_path).expanduser()
+    path = located(name_or_path)
     try:
         if name_or_path == "mnist":
             source = catalogue.read_mnist(image_size)
@@ -201,28 +199,52 @@ def read(
                 source = folders.read(path, image_size, memory_limit)
         elif path.suffix.lower() == ".npz" and path.is_file():
             source = arrays.read_npz(path, image_size)
+        elif path.suffix.lower() == ".npy" and path.is_file():
+            source = arrays.read_npy(path, image_size, memory_limit)
         elif path.exists():
             raise config.InputError(
-                f"--data {path} is neither a folder nor a .npz file: give a folder of images or of "
-                "IDX files, a .npz, or a TFDS name"
+                f"--data {path} is neither a folder nor a .npz or .npy file: give a folder of "
+                "images or of IDX files, a .npz, a .npy, or a TFDS name"
             )
         else:
             source = catalogue.read(name_or_path, image_size, memory_limit)
         stores.check_sides(source.store.shape)
     except stores.SideError as error:
-        raise config.InputError(f"--data {name_or_path}: {error}") from error
+        raise config.InputError(images.shown(f"--data {name_or_path}: {error}")) from error
     except PermissionError as error:
         raise config.InputError(
             f"--data {name_or_path}: no permission to use {error.filename}: change its rights"
         ) from error
+    except config.InputError as error:  # names of files in it may hold anything
+        raise config.InputError(images.shown(str(error))) from error
     return source
+
+
+def located(name_or_path: str) -> Path:
+    """The path that a user's words would be, there or not.
+
+    Raises:
+        config.InputError: if it can be none.
+    """
+    if not name_or_path.strip():
+        raise config.InputError("--data is empty: give 'mnist', a TFDS name, a folder or a .npz")
+    try:
+        path = Path(name_or_path).expanduser()
+        path.exists()
+    except PermissionError:
+        return path  # named with what is wrong when it is used
+    except (OSError, RuntimeError) as error:  # a name that is too long, or of no user
+        raise config.InputError(
+            images.shown(f"--data {name_or_path[:80]} is no name or path ({error}): check it")
+        ) from error
+    return path
 
 
 def load(settings: config.TrainingConfig, *, memory_limit: int = stores.MEMORY_LIMIT) -> Splits:
     """Training, validation and test images of `settings.data`.
 
-    The test set is the data's own, else 10 % drawn by the seed. Of the rest 10 %, at most 5,000,
-    are drawn for validation. Then `limit` and `test_limit` apply.
+    The sets are the data's own, else drawn by the seed (see `stores.Source.split`); then `limit`
+    and `test_limit` apply. Says in one line where the training images are all alike.
 
     Args:
         settings: whose `data`, `image_size`, `limit`, `test_limit` and `seed` are used.
@@ -233,18 +255,17 @@ def load(settings: config.TrainingConfig, *, memory_limit: int = stores.MEMORY_L
         OSError: if the disk is full.
     """
     source = read(settings.data, image_size=settings.image_size, memory_limit=memory_limit)
-    train, validation, test = _split(
-        len(source.store), source.num_test, settings.limit, settings.test_limit, settings.seed
-    )
+    train, validation, test = source.split(settings.limit, settings.test_limit, settings.seed)
     if len(train) < LEAST_TRAINING or not len(validation) or not len(test):
+        advice = "" if settings.limit is None else ", or raise --limit"
         raise config.InputError(
-            f"--data {settings.data} gives {len(train)} training, {len(validation)} validation and "
-            f"{len(test)} test images, at least {LEAST_TRAINING}, 1 and 1 are needed: add images, "
-            "or raise --limit"
+            f"--data {images.shown(settings.data)} gives {len(train)} training, {len(validation)} "
+            f"validation and {len(test)} test images, at least {LEAST_TRAINING}, 1 and 1 are "
+            f"needed: add images{advice}"
         )
     everything = ImageSet(source.store, files=source.files)
     labels = source.labels
-    return Splits(
+    splits = Splits(
         train=everything.subset(train),
         validation=everything.subset(validation),
         test=everything.subset(test),
@@ -252,25 +273,20 @@ def load(settings: config.TrainingConfig, *, memory_limit: int = stores.MEMORY_L
         class_names=source.class_names,
         labels=None if labels is None else Labels(labels[train], labels[validation], labels[test]),
     )
+    _tell_if_alike(settings.data, splits.train)
+    return splits
 
 
-def _split(
-    num_images: int, num_test: int, limit: int | None, test_limit: int | None, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Disjoint positions of training, validation and test images, int64."""
-    generator = np.random.default_rng(seed)
-    if num_test:
-        test = np.arange(num_images - num_test, num_images)
-        if test_limit is not None:
-            test = generator.permutation(test)[:test_limit]
-        rest = generator.permutation(num_images - num_test)
-    else:
-        order = generator.permutation(num_images)
-        num_test = max(1, num_images // 10)
-        test, rest = order[:num_test][:test_limit], order[num_test:]
-    num_validation = min(MOST_VALIDATION, max(1, len(rest) // 10))
-    validation, train = rest[:num_validation], rest[num_validation:]
-    return train[:limit], validation[:test_limit], test
+def _tell_if_alike(what: str, training: ImageSet) -> None:
+    """Looks at some of the images, which is cheap."""
+    some = training.array(np.linspace(0, len(training) - 1, min(len(training), 512), dtype=int))
+    deviation = images.deviation(some)
+    if deviation < _ALIKE:
+        hint = " (transparent parts of images are taken as white)" if some.min() > 0.99 else ""
+        images.tell(
+            f"{what}: all images are alike or nearly so, they differ by {255 * deviation:.2g} of "
+            f"255 grey levels from their mean{hint}: there is little to learn from them"
+        )
 
 
 def steps_per_epoch(image_set: ImageSet, batch_size: int) -> int:

@@ -1,26 +1,29 @@
-"""Folders of image files: decoded once, by all processors, into one store of pixels."""
+"""Folders of image files: one walk, one decoder, and all images of a folder in one store."""
 
 from __future__ import annotations
 
 import collections
-import concurrent.futures
 import contextlib
 import functools
 import os
+import stat
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
 from kerasunsup import config, images, stores
 
-_CHUNK = 64  # files that a thread decodes at a time
+_NAMED = 10  # unreadable files in one line
+
+_LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"}
+_TWICE = "linked to what is read already"
 
 
 def read(folder: Path, image_size: int | None, memory_limit: int) -> stores.Source:
-    """The images of a folder: flat, or one sub-folder a class; hidden files are left out.
+    """The images of a folder: flat, one sub-folder a class, or either in train/ and test/.
 
     Args:
         folder: that exists.
@@ -28,146 +31,362 @@ def read(folder: Path, image_size: int | None, memory_limit: int) -> stores.Sour
         memory_limit: bytes of pixels above which they are kept on disk.
 
     Returns:
-        The images in the order of their sorted names; colour where any of them is.
+        The images in the order of their sorted names, those of train/ first, then those of a
+        validation folder, then those of test/; colour where any of them is.
 
     Raises:
-        config.InputError: if there are no images, they differ in size, or more than 1 % (and more
-            than one) of them cannot be read.
+        config.InputError: if there are no images, they differ in size, or more than one in ten of
+            them cannot be read.
         stores.SideError: if the images are too small or too large.
         OSError: if the disk is full.
     """
-    files, classes = _image_files(folder)
-    writer = stores.Writer(len(files), memory_limit)
+    names, splits, classes = _arranged(folder, listed(folder))
+    writer = stores.Writer(len(names), memory_limit)
     kept: list[int] = []
     unreadable: list[str] = []
     first: tuple[str, tuple[int, int]] | None = None
-    decode = functools.partial(_decode_files, folder, image_size)
-    chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
-    with contextlib.closing(in_parallel(decode, chunks)) as decoded:
-        for index, outcome in enumerate(_with_progress(decoded, len(files))):
+    paths = [os.path.join(folder, name) for name in names]
+    white = white_of(str(folder), paths)
+    with contextlib.closing(decoded(paths, side=image_size, white=white)) as pictures:
+        for index, outcome in enumerate(_with_progress(pictures, len(names))):
             if isinstance(outcome, str):
-                unreadable.append(f"{files[index]} ({outcome})")
+                unreadable.append(f"{names[index]} ({outcome})")
                 continue
             if first is None:
-                first = files[index], outcome.shape[:2]
+                first = names[index], outcome.shape[:2]
             elif outcome.shape[:2] != first[1]:
                 (height, width), (other_height, other_width) = first[1], outcome.shape[:2]
                 raise config.InputError(
                     f"--data {folder}: the images differ in size, {first[0]} is {height} x {width}"
-                    f" and {files[index]} is {other_height} x {other_width} (height x width): use "
+                    f" and {names[index]} is {other_height} x {other_width} (height x width): use "
                     "--image-size N to resize all"
                 )
             writer.append(outcome[np.newaxis])
             kept.append(index)
-    _judge_unreadable(folder, unreadable, len(files))
+    judge_unreadable(f"--data {folder}", unreadable, len(names))
     labels, class_names = None, None
     if classes is not None:
-        names = sorted(set(classes))
-        positions = {name: position for position, name in enumerate(names)}
+        found = sorted(set(classes))
+        positions = {name: position for position, name in enumerate(found)}
         labels = np.array([positions[classes[index]] for index in kept], np.int64)
-        class_names = tuple(names)
+        class_names = tuple(map(images.shown, found))
     return stores.Source(
-        name=folder.resolve().name,
+        name=images.shown(folder.resolve().name),
         store=writer.finish(),
         labels=labels,
         class_names=class_names,
-        files=[files[index] for index in kept],
+        files=[names[index] for index in kept],
+        num_test=sum(splits[index] == "test" for index in kept),
+        num_validation=sum(splits[index] == "validation" for index in kept),
     )
 
 
-def _image_files(folder: Path) -> tuple[list[str], list[str] | None]:
-    """Relative names of the images, sorted, and the class of each (None in a flat folder)."""
-    flat: list[str] = []
-    classes: dict[str, list[str]] = {}
-    num_other = 0
-    try:
-        for directory, subfolders, names in os.walk(folder, onerror=_raise):
-            subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-            relative = Path(directory).relative_to(folder)
-            for name in names:
-                if name.startswith("."):
+# ------------------------------------------------------------------------- which files there are
+
+
+class _Walk:
+    """The image files in a folder and below.
+
+    Links are followed when all else is read, so that what lies in the folder itself keeps its own
+    name. What they lead to a second time is left out: a loop, or a file that was met before.
+
+    Attributes:
+        names: relative, with '/'.
+        folders: relative names of all sub-folders.
+        left_out: number of files by their ending or by what they are.
+        examples: a name of each kind that its ending does not tell.
+    """
+
+    def __init__(self, root: Path, without: Path | None) -> None:
+        self.names: list[str] = []
+        self.folders: list[str] = []
+        self.left_out: collections.Counter[str] = collections.Counter()
+        self.examples: dict[str, str] = {}
+        self._root = root
+        self._links: collections.deque[str] = collections.deque()
+        self._unwanted = _identity(os.stat(without)) if without and without.exists() else None
+        self._seen_folders = {_identity(os.stat(root))}
+        self._seen_files: set[tuple[int, int]] | None = None
+        pending: collections.deque[tuple[str, bool]] = collections.deque([("", False)])
+        while pending or self._links:
+            if pending:
+                pending.extend(self._inside(*pending.popleft()))
+            else:
+                pending.extend(self._behind(self._links.popleft()))
+
+    def _inside(self, prefix: str, is_linked: bool) -> Iterator[tuple[str, bool]]:
+        """Takes what lies in one folder; what it yields is to be entered."""
+        with os.scandir(os.path.join(self._root, prefix)) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name.startswith(".") or entry.name.lower() in _LITTER:
                     continue
-                if os.path.splitext(name)[1].lower() not in images.SUFFIXES:
-                    num_other += 1
-                elif relative.parts:
-                    group = classes.setdefault(relative.parts[0], [])
-                    group.append((relative / name).as_posix())
+                name = prefix + entry.name
+                if is_linked or entry.is_symlink():
+                    self._links.append(name)
+                elif entry.is_dir():
+                    identity = _identity(os.stat(entry.path))
+                    if identity != self._unwanted:
+                        self._seen_folders.add(identity)
+                        self.folders.append(name)
+                        yield name + "/", False
+                elif entry.is_file():
+                    self._take(name)
                 else:
-                    flat.append(name)
+                    self._leave_out(name, _kind(entry.stat().st_mode))
+
+    def _behind(self, name: str) -> Iterator[tuple[str, bool]]:
+        """Takes what a link leads to, or what lies in a linked folder."""
+        try:
+            state = os.stat(os.path.join(self._root, name))
+        except OSError:  # it leads nowhere: named with the reason when it is read
+            self._take(name)
+            return
+        identity = _identity(state)
+        if stat.S_ISDIR(state.st_mode):
+            if identity in self._seen_folders:
+                self._leave_out(name, _TWICE)
+            elif identity != self._unwanted:
+                self._seen_folders.add(identity)
+                self.folders.append(name)
+                yield name + "/", True
+        elif not stat.S_ISREG(state.st_mode):
+            self._leave_out(name, _kind(state.st_mode))
+        elif _is_image(name):
+            if self._seen_files is None:
+                self._seen_files = set()
+                for known in self.names:
+                    with contextlib.suppress(OSError):
+                        self._seen_files.add(_identity(os.stat(os.path.join(self._root, known))))
+            if identity in self._seen_files:
+                self._leave_out(name, _TWICE)
+            else:
+                self._seen_files.add(identity)
+                self.names.append(name)
+        else:
+            self._take(name)
+
+    def _take(self, name: str) -> None:
+        if _is_image(name):
+            self.names.append(name)
+        else:
+            self.left_out[os.path.splitext(name)[1].lower() or "without an ending"] += 1
+
+    def _leave_out(self, name: str, kind: str) -> None:
+        self.left_out[kind] += 1
+        self.examples.setdefault(kind, name)
+
+
+def _kind(mode: int) -> str:
+    """What a file is that is neither a plain one nor a folder."""
+    if stat.S_ISFIFO(mode):
+        return "named pipe"
+    return "socket" if stat.S_ISSOCK(mode) else "device"
+
+
+def _identity(state: os.stat_result) -> tuple[int, int]:
+    return state.st_dev, state.st_ino
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in images.SUFFIXES
+
+
+def listed(folder: Path, *, without: Path | None = None) -> _Walk:
+    """The image files in a folder and below; says in one line what is left out.
+
+    Hidden files and what systems leave behind in folders (Thumbs.db) are passed over in silence.
+
+    Args:
+        folder: that exists.
+        without: a folder that is not entered, such as the one that results go to.
+
+    Raises:
+        config.InputError: if a folder cannot be read, or there is no image.
+    """
+    try:
+        found = _Walk(folder, without)
     except OSError as error:
         raise config.InputError(
             f"--data {error.filename or folder} cannot be read: {error.strerror}"
         ) from error
-    if not flat and not classes:
-        if num_other:
+    found.names.sort()
+    total = found.left_out.total()
+    if not found.names:
+        if total:
             raise config.InputError(
-                f"--data {folder}: none of its {num_other} files is an image: give a folder of "
-                "PNG, JPEG, BMP or GIF images, or of IDX files"
+                f"--data {folder}: none of its {total} files is an image: give a folder of "
+                f"{images.KINDS} images, or of IDX files"
             )
         raise config.InputError(
-            f"--data {folder} is an empty folder: put PNG, JPEG, BMP or GIF images into it"
+            f"--data {folder} is an empty folder: put {images.KINDS} images into it"
         )
-    if flat and classes:
-        raise config.InputError(
-            f"--data {folder} holds images ({min(flat)}) beside sub-folders of images "
-            f"({min(classes)}): put all into one folder, or all into one sub-folder a class"
-        )
-    if flat:
-        return sorted(flat), None
-    pairs = sorted((name, group) for group in classes for name in classes[group])
-    # A single sub-folder separates nothing.
-    return [name for name, _ in pairs], [group for _, group in pairs] if len(classes) > 1 else None
+    if total:
+        kinds = [
+            f"{number} {kind}" + (f" ({found.examples[kind]})" if kind in found.examples else "")
+            for kind, number in found.left_out.most_common()
+        ]
+        more = f" and {len(kinds) - _NAMED} further kinds" if len(kinds) > _NAMED else ""
+        images.tell(f"{folder}: left out: {', '.join(kinds[:_NAMED])}{more}")
+    return found
 
 
-def _raise(error: OSError) -> None:
-    raise error
+# --------------------------------------------------------------------------- splits and classes
 
 
-def _decode_files(
-    folder: Path, image_size: int | None, files: Sequence[str]
-) -> list[np.ndarray | str]:
-    """Each file's pixels, or the reason why it has none."""
-    outcomes: list[np.ndarray | str] = []
-    for name in files:
-        try:
-            pixels = images.decode(folder / name)
-        except ValueError as error:
-            outcomes.append(" ".join(str(error).split())[:80])
-            continue
-        if image_size is not None:
-            pixels = images.resize(pixels, image_size, image_size)
-        outcomes.append(pixels)
-    return outcomes
+def splits_and_classes(names: Sequence[str]) -> tuple[list[str | None], list[str]]:
+    """Of each file its split and its class, by the folders that it lies in.
 
-
-Item = TypeVar("Item")
-Outcome = TypeVar("Outcome")
-
-
-def in_parallel(
-    function: Callable[[Item], list[Outcome]], items: Iterable[Item]
-) -> Generator[Outcome, None, None]:
-    """What the function makes of every item, in order, a few items ahead and no more.
+    The uppermost folders are splits where they are called `train`, `test`, `val` or the like, all
+    of them or at least `train` and another one. They may lie in one more folder.
 
     Args:
-        function: item -> a list; called by several threads at once.
-        items: taken as they are needed.
+        names: relative, with '/'.
+
+    Returns:
+        (`train`, `validation`, `test`, or None where a file lies in no split folder; the folder
+        below that, else the uppermost one, or "" where there is none).
     """
-    num_threads = min(8, len(os.sched_getaffinity(0)))
-    waiting: collections.deque[concurrent.futures.Future[list[Outcome]]] = collections.deque()
-    pool = concurrent.futures.ThreadPoolExecutor(num_threads)
+    folders = [name.split("/")[:-1] for name in names]
+
+    def level(depth: int) -> list[str]:
+        return [path[depth] if len(path) > depth else "" for path in folders]
+
+    depth = 0
+    while True:
+        at_depth = level(depth)
+        uppermost = set(at_depth)
+        known = {stores.SPLITS.get(folder.lower()) for folder in uppermost}
+        splits = known - {None}
+        if splits and (None not in known or ("train" in splits and len(splits) > 1)):
+            return [stores.SPLITS.get(folder.lower()) for folder in at_depth], level(depth + 1)
+        if len(uppermost) != 1 or "" in uppermost:
+            return [None] * len(names), level(0)
+        depth += 1
+
+
+def _arranged(folder: Path, found: _Walk) -> tuple[list[str], list[str | None], list[str] | None]:
+    """(names in the order of splits, split of each, class of each or None without classes)."""
+    splits, classes = splits_and_classes(found.names)
+    present = {split for split in splits if split is not None}
+    if not present:
+        _refuse_mixture(folder, found.names, classes)
+        # A single sub-folder separates nothing.
+        return found.names, splits, classes if len(set(classes)) > 1 else None
+    if "train" not in present:
+        raise config.InputError(
+            f"--data {folder} holds images for {' and '.join(sorted(present))} and none to train "
+            "on: put training images into its folder train/, or give a folder below it"
+        )
+    order = [
+        index
+        for wanted in ("train", "validation", "test")
+        for index, split in enumerate(splits)
+        if split == wanted
+    ]
+    notes = []
+    if len(order) < len(splits):
+        beside = next(name for name, split in zip(found.names, splits, strict=True) if not split)
+        notes.append(
+            f"{len(splits) - len(order)} images beside the training and test images are left out, "
+            f"such as {beside}"
+        )
+    empty = [
+        name
+        for name in found.folders
+        if stores.SPLITS.get(os.path.basename(name).lower(), "train") not in present
+    ]
+    if empty:
+        notes.append(f"{empty[0]}/ holds no images: some are taken from the training images")
+    in_split = {
+        split: {classes[index] for index in order if splits[index] == split} for split in present
+    }
+    for split in sorted(present):
+        chosen = [index for index in order if splits[index] == split]
+        _refuse_mixture(
+            folder, [found.names[index] for index in chosen], [classes[index] for index in chosen]
+        )
+    everywhere = set().union(*in_split.values())
+    if "" in everywhere and len(everywhere) > 1:
+        flat = sorted(split for split in present if "" in in_split[split])
+        notes.append(f"no class folders for {' and '.join(flat)}: classes are left out")
+        everywhere = set()
+    elif unknown := sorted(everywhere - in_split["train"]):
+        notes.append(f"classes without training images: {', '.join(unknown)}")
+    if notes:
+        images.tell(f"{folder}: {'; '.join(notes)}")
+    return (
+        [found.names[index] for index in order],
+        [splits[index] for index in order],
+        [classes[index] for index in order] if len(everywhere) > 1 else None,
+    )
+
+
+def _refuse_mixture(folder: Path, names: Sequence[str], classes: Sequence[str]) -> None:
+    """Refuses images beside class folders, whose class nobody knows."""
+    flat = [name for name, group in zip(names, classes, strict=True) if not group]
+    if flat and len(flat) < len(names):
+        inside = next(name for name, group in zip(names, classes, strict=True) if group)
+        raise config.InputError(
+            f"--data {folder} holds images ({flat[0]}) beside sub-folders of images ({inside}): "
+            "put all into one folder, or all into one sub-folder a class"
+        )
+
+
+# --------------------------------------------------------------------------------- their pixels
+
+
+def decoded(
+    paths: Sequence[str], *, side: int | None = None, white: float = images.WHITE
+) -> Generator[np.ndarray | str, None, None]:
+    """The pictures in files, in order, decoded ahead by all processors in bounded memory.
+
+    Args:
+        paths: of image files.
+        side: height and width of the results; None keeps the files' own.
+        white: the value that becomes 255 in pictures of more than 8 bits.
+
+    Returns:
+        uint8 (height, width, 1|3) each, or the reason why one cannot be read.
+    """
+    return stores.in_order(functools.partial(_decoded, side, white), paths)
+
+
+def _decoded(side: int | None, white: float, path: str, claim: images.Claim) -> np.ndarray | str:
     try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * num_threads:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+        return images.decode(path, side=side, white=white, claim=claim)
+    except ValueError as error:
+        return " ".join(str(error).split())[:80]
 
 
-def _with_progress(outcomes: Iterable[Outcome], total: int) -> Iterable[Outcome]:
+def white_of(place: str, paths: Sequence[str]) -> float:
+    """The value that is white in a set's pictures of more than 8 bits; tells it where it is odd.
+
+    All pictures of a set are scaled alike, by the number of bits that the set uses. One that uses
+    all 16 is known by its first bright picture; one that uses fewer is read twice.
+
+    Args:
+        place: what the set is called.
+        paths: of its files.
+    """
+    deep = [path for path in paths if path.lower().endswith(images.DEEP_SUFFIXES)]
+    largest = 0.0
+
+    with contextlib.closing(stores.in_order(images.largest_value, deep)) as values:
+        for value in values:
+            largest = max(largest, value)
+            if images.white_of(largest)[0] == images.WHITE:
+                return images.WHITE
+    if not largest:
+        return images.WHITE
+    white, bits = images.white_of(largest)
+    images.tell(
+        f"{place}: its images of more than 8 bits use values up to {largest:g}: taken as {bits} "
+        f"bits, {white:g} is white"
+    )
+    return white
+
+
+def _with_progress(outcomes: Iterable[Any], total: int) -> Iterable[Any]:
     """The same, with a progress bar where there is a terminal and much to do."""
     if total < 2000 or not sys.stderr.isatty():
         return outcomes
@@ -176,18 +395,25 @@ def _with_progress(outcomes: Iterable[Outcome], total: int) -> Iterable[Outcome]
     return tqdm.tqdm(outcomes, total=total, unit="image", desc="reading", leave=False)
 
 
-def _judge_unreadable(folder: Path, unreadable: Sequence[str], total: int) -> None:
-    """Says which files are skipped; refuses the folder where they are all or more than 1 %."""
+def judge_unreadable(place: str, unreadable: Sequence[str], total: int) -> None:
+    """Says which images are skipped; refuses them all where more than one in ten is unreadable.
+
+    Args:
+        place: what they belong to.
+        unreadable: name and reason of each image that cannot be read.
+        total: readable and unreadable images.
+
+    Raises:
+        config.InputError: if more than one in ten cannot be read.
+    """
     if not unreadable:
         return
-    more = f" and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
-    named = ", ".join(unreadable[:3]) + more
-    if len(unreadable) == total or len(unreadable) > max(1.0, 0.01 * total):
+    number = len(unreadable)
+    more = f" and {number - _NAMED} more" if number > _NAMED else ""
+    named = ", ".join(unreadable[:_NAMED]) + more
+    if 10 * number > total:
         raise config.InputError(
-            f"--data {folder}: {len(unreadable)} of {total} images cannot be read, more than 1 %: "
-            f"{named}; repair or remove them"
+            f"{place}: {number} of {total} images cannot be read, more than one in ten: {named}; "
+            "repair or remove them"
         )
-    print(
-        f"kerasunsup: skipped {len(unreadable)} of {total} images that cannot be read: {named}",
-        file=sys.stderr,
-    )
+    images.tell(f"skipped {number} of {total} images that cannot be read: {named}")

@@ -6,20 +6,76 @@ only where files are read and written. Nothing here needs TensorFlow; Pillow is 
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sys
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 PIXEL_LIMIT = 64_000_000  # of one image file; a larger one is refused before it is unpacked
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF"}
+_FORMATS = {
+    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG",
+    ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".gif": "GIF",
+    # A Pillow may have been built without these two.
+    **({".webp": "WEBP"} if features.check("webp") else {}),
+    **({".avif": "AVIF"} if features.check("avif") else {}),
+}  # fmt: skip
 SUFFIXES = frozenset(_FORMATS)
+_READ = tuple(dict.fromkeys(_FORMATS.values()))
+KINDS = " or ".join(", ".join(_READ).rsplit(", ", 1)).replace("WEBP", "WebP")
 
-# Pillow warns between 89 and 179 megapixels; both are refused here, by name and in one line.
+# Both know no grey: that a picture in one of them has three channels says nothing about colour.
+_ALWAYS_COLOUR = ("WEBP", "AVIF")
+
+WHITE = 65535.0  # in pictures of more than 8 bits, unless their set uses fewer bits
+# The largest values of sets that use so many bits; 1 for floats and for masks.
+_WHITES = {1.0: 1, 255.0: 8, 1023.0: 10, 4095.0: 12, 16383.0: 14, WHITE: 16}
+DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # of formats with more than 8 bits
+
+# Bytes that a pixel takes while it is unpacked, at most: the decoder's own, Pillow's picture and
+# the array. WebP, AVIF and TIFF are unpacked whole before Pillow copies them.
+_BYTES = {"PNG": 10, "JPEG": 10, "BMP": 10, "GIF": 10}
+_MOST_BYTES = 16
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95},
+    "AVIF": {"quality": 95},
+    "WEBP": {"lossless": True},
+}
+_STRIP = 1 << 20  # pixels that become an array at a time
+
+# Gets the bytes that unpacking takes, before it begins; may wait.
+Claim = Callable[[int], object]
+
+# Pillow warns between 89 and 179 megapixels; both are refused here, by name and in one line. What
+# else it warns of, such as damaged EXIF, changes no pixel.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+def shown(text: str) -> str:
+    r"""A text with file names in it as one line that every terminal can show.
+
+    Bytes that are no UTF-8 become `\xe9`, line breaks `\n`; all else stays.
+    """
+    # Python holds such a byte as one of 128 code points from U+DC80 on.
+    return "".join(
+        c
+        if c.isprintable()
+        else f"\\x{ord(c) - 0xDC00:02x}"
+        if "\udc80" <= c <= "\udcff"
+        else repr(c)[1:-1]
+        for c in text
+    )
+
+
+def tell(text: str) -> None:
+    """Says in one line on stderr what a user should know of the images."""
+    print(f"kerasunsup: {shown(text)}", file=sys.stderr, flush=True)
 
 
 def to_unit(pixels: np.ndarray) -> np.ndarray:
@@ -46,13 +102,32 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def decode(content: bytes | Path) -> np.ndarray:
-    """The picture in a PNG, JPEG, BMP or GIF file (its first frame).
+def deviation(images: np.ndarray) -> float:
+    """Root mean square deviation of images from their mean image; 0 where all are alike.
 
-    Turned upright by its EXIF orientation; transparent parts are white; 16 bits are scaled to 8.
+    Args:
+        images: float (num_images, height, width, channels) in [0, 1].
+    """
+    return float(np.sqrt(images.var(axis=0, dtype=np.float64).mean()))
+
+
+def decode(
+    content: bytes | str | Path,
+    *,
+    side: int | None = None,
+    white: float = WHITE,
+    claim: Claim | None = None,
+) -> np.ndarray:
+    """The picture in an image file (its first frame or page).
+
+    Turned upright by its EXIF orientation; transparent parts are white; more than 8 bits are
+    scaled to 8.
 
     Args:
         content: the file's bytes, or its path.
+        side: height and width of the result; None keeps the file's own.
+        white: the value that becomes 255 in pictures of more than 8 bits.
+        claim: called with the bytes that unpacking takes, before it begins.
 
     Returns:
         uint8 (height, width, channels): one channel where the file is grey, else three.
@@ -61,16 +136,58 @@ def decode(content: bytes | Path) -> np.ndarray:
         ValueError: if it cannot be read, is truncated or has more than 64 megapixels; the text
             is a short reason.
     """
+    with _opened(content) as picture:
+        _claim(picture, claim)
+        picture.load()
+        _turn_upright(picture)
+        pixels = _pixels(picture, white)
+    del picture  # before another copy is made
+    return pixels if side is None else resize(pixels, side, side)
+
+
+def largest_value(path: str | Path, claim: Claim | None = None) -> float:
+    """The largest value of a picture of more than 8 bits; 0 for every other, and for damaged ones.
+
+    Pictures of 8 bits cost a look at their header.
+    """
+    try:
+        with open(path, "rb") as file:
+            header = file.read(25)
+        if header[:4] == b"\x89PNG" and header[24:] != b"\x10":
+            return 0.0
+        with _opened(path) as picture:
+            if not picture.mode.startswith(("I", "F")):
+                return 0.0
+            _claim(picture, claim)
+            return float(np.nan_to_num(np.asarray(picture)).max())
+    except (OSError, ValueError):  # told where it is decoded
+        return 0.0
+
+
+def white_of(largest: float) -> tuple[float, int]:
+    """(white, bits) of a set of images of more than 8 bits.
+
+    Args:
+        largest: of all values of the set, > 0.
+
+    Returns:
+        The largest value of as many bits as the set uses: 1, 8, 10, 12, 14 or 16.
+    """
+    return next((item for item in _WHITES.items() if item[0] >= largest), (WHITE, 16))
+
+
+@contextlib.contextmanager
+def _opened(content: bytes | str | Path) -> Iterator[Image.Image]:
+    """The file, its header read; whatever is wrong with it becomes a ValueError."""
     try:
         source = io.BytesIO(content) if isinstance(content, bytes) else content
-        with Image.open(source, formats=("PNG", "JPEG", "BMP", "GIF")) as picture:
+        with Image.open(source, formats=_READ) as picture:
             width, height = picture.size
             if width * height > PIXEL_LIMIT:
                 raise ValueError(f"{width} x {height} is more than 64 megapixels")
-            picture.load()
-            return _pixels(_upright(picture))
+            yield picture
     except Image.UnidentifiedImageError:
-        raise ValueError("no PNG, JPEG, BMP or GIF image") from None
+        raise ValueError(f"no {KINDS} image") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ValueError("more than 64 megapixels") from None
     except OSError as error:
@@ -79,20 +196,45 @@ def decode(content: bytes | Path) -> np.ndarray:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    """The picture turned as its EXIF orientation says; damaged EXIF turns nothing."""
-    try:
-        return ImageOps.exif_transpose(picture)
-    except Exception:
-        return picture
+def _claim(picture: Image.Image, claim: Claim | None) -> None:
+    if claim is not None:
+        bytes_a_pixel = _BYTES.get(picture.format or "", _MOST_BYTES)
+        claim(picture.width * picture.height * bytes_a_pixel)
 
 
-def _pixels(picture: Image.Image) -> np.ndarray:
-    """uint8 (height, width, 1|3) of a loaded picture in any of Pillow's modes."""
+def _turn_upright(picture: Image.Image) -> None:
+    """Turns the picture as its EXIF orientation says; damaged EXIF turns nothing."""
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(picture, in_place=True)
+
+
+def _pixels(picture: Image.Image, white: float) -> np.ndarray:
+    """uint8 (height, width, 1|3) of a loaded picture, strip by strip: no second large copy."""
+    width, height = picture.size
+    num_rows = max(1, _STRIP // width)
+    if height <= num_rows:
+        pixels = _strip(picture, white)
+    else:
+        pixels = np.empty(0, np.uint8)
+        for top in range(0, height, num_rows):
+            strip = _strip(picture.crop((0, top, width, min(height, top + num_rows))), white)
+            if not top:
+                pixels = np.empty((height, *strip.shape[1:]), np.uint8)
+            pixels[top : top + num_rows] = strip
+    # A palette says nothing about colour either: grey pictures are often stored with one.
+    if pixels.shape[-1] == 3 and (picture.mode in ("P", "PA") or picture.format in _ALWAYS_COLOUR):
+        strips = (pixels[top : top + num_rows] for top in range(0, height, num_rows))
+        if all(not (strip != strip[..., :1]).any() for strip in strips):
+            return pixels[..., :1].copy()
+    return pixels
+
+
+def _strip(picture: Image.Image, white: float) -> np.ndarray:
+    """uint8 (height, width, 1|3) of a picture in any of Pillow's modes."""
     mode, is_transparent = picture.mode, picture.has_transparency_data
-    if mode.startswith(("I", "F")):  # grey with 16 bits (or more in one file format, unused)
-        values = np.asarray(picture).astype(np.float64)
-        pixels = np.rint(np.clip(values, 0, 65535) / 257.0).astype(np.uint8)
+    if mode.startswith(("I", "F")):  # grey, integers of 16 or 32 bits or floats
+        values = np.nan_to_num(np.asarray(picture).astype(np.float64))
+        pixels = np.rint(np.clip(values, 0, white) / (white / 255.0)).astype(np.uint8)
         key = picture.info.get("transparency")
         if isinstance(key, int):
             pixels[values == key] = 255
@@ -104,13 +246,8 @@ def _pixels(picture: Image.Image) -> np.ndarray:
         return np.asarray(picture.convert("L"))[..., np.newaxis]
     if is_transparent:
         pixels = np.asarray(picture.convert("RGBA"))
-        pixels = _over_white(pixels[..., :3], pixels[..., 3:])
-    else:
-        pixels = np.asarray(picture.convert("RGB"))
-    # A palette says nothing about colour: grey pictures are often stored with one.
-    if mode in ("P", "PA") and not (pixels != pixels[..., :1]).any():
-        return pixels[..., :1]
-    return pixels
+        return _over_white(pixels[..., :3], pixels[..., 3:])
+    return np.asarray(picture.convert("RGB"))
 
 
 def _over_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -206,7 +343,8 @@ def encode_png(picture: np.ndarray) -> bytes:
 def encode(picture: np.ndarray, suffix: str) -> bytes:
     """An image file of a picture in the format of a file name's suffix.
 
-    JPEG (quality 95) and GIF (256 colours) keep less than the picture has; PNG and BMP keep all.
+    JPEG and AVIF (quality 95) and GIF (256 colours) keep less than the picture has; all others
+    keep all.
 
     Args:
         picture: uint8 (height, width, 1|3).
@@ -218,7 +356,7 @@ def encode(picture: np.ndarray, suffix: str) -> bytes:
     kind = _FORMATS.get(suffix.lower())
     if kind is None:
         raise ValueError(f"images end in {', '.join(_FORMATS)}, received {suffix!r}")
-    return _encode(picture, kind, **({"quality": 95} if kind == "JPEG" else {}))
+    return _encode(picture, kind, **_OPTIONS.get(kind, {}))
 
 
 def _encode(picture: np.ndarray, kind: str, **options: Any) -> bytes:

@@ -1,23 +1,43 @@
-"""Pixels of many images of one shape: one array in memory, or one anonymous file on disk.
+"""Pixels of many images of one shape: one array in memory, or one file on disk.
 
-A store is read by position. The file has no name, so nothing is left of it however the process
-ends; it is read with positioned reads, by any number of threads.
+A store is read by position. What is decoded goes to a file without a name, so nothing is left of it
+however the process ends. Files are read with positioned reads, by any number of threads.
 """
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import os
+import queue
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 MEMORY_LIMIT = 1 << 30  # bytes; a set that may hold more pixels is kept on disk
 LEAST_SIDE, MOST_SIDE = 8, 128
+MOST_VALIDATION = 5000
+# What folders and arrays of a set of its own are called.
+SPLITS = {
+    "train": "train", "training": "train", "test": "test", "testing": "test",
+    "val": "validation", "valid": "validation", "validation": "validation",
+}  # fmt: skip
+# Bytes that pictures may take from before they are unpacked until they are handed on. One that
+# needs more is unpacked when it is the next one and no other is at work.
+DECODING_LIMIT = 512 << 20
 
 _CHUNK = 1024  # images that are copied or hashed at a time
+_TURN = 16  # items that a thread works on at a time
+
+Claim = Callable[[int], None]
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 
 class SideError(ValueError):
@@ -72,11 +92,15 @@ class MemoryStore:
         return self._fingerprint
 
 
-class _Spool:
-    """An anonymous file, closed as soon as nobody holds it; unbuffered, so nothing waits."""
+class _File:
+    """An unbuffered file, closed as soon as nobody holds it.
 
-    def __init__(self) -> None:
-        self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed below
+    Args:
+        file: open; None makes an anonymous one.
+    """
+
+    def __init__(self, file: BinaryIO | None = None) -> None:
+        self.file = tempfile.TemporaryFile(buffering=0) if file is None else file  # noqa: SIM115
 
     def write(self, content: memoryview) -> None:
         """Appends all of it, or raises OSError where the disk is full."""
@@ -88,47 +112,76 @@ class _Spool:
             self.file.close()
 
 
-class SpooledStore:
-    """Images in an anonymous file of raw pixels, one after the other.
+class FileStore:
+    """Images in a file of plain values, one image after the other.
 
     Args:
-        spool: holds them; kept as long as the store lives.
-        shape: (height, width, channels) of each image.
+        file: holds them, open and unbuffered; closed with the store.
         length: number of images.
-        fingerprint: hex digest of shape, dtype and every pixel.
+        shape: of each image, in the file.
+        dtype: of its values.
+        offset: bytes before the first image.
+        convert: what makes uint8, or float32 in [0, 1], of shape (num_images, height, width,
+            channels) of images as they stand in the file; None where they stand so.
+        fingerprint: where it is known already.
     """
 
     def __init__(
-        self, spool: _Spool, shape: tuple[int, int, int], length: int, fingerprint: str
+        self,
+        file: BinaryIO | _File,
+        length: int,
+        shape: Sequence[int],
+        dtype: np.dtype,
+        offset: int = 0,
+        convert: Callable[[np.ndarray], np.ndarray] | None = None,
+        fingerprint: str = "",
     ) -> None:
-        self.dtype = np.dtype(np.uint8)
-        self.shape = shape
-        self.fingerprint = fingerprint
-        self._spool = spool
-        self._length = length
+        self._file = file if isinstance(file, _File) else _File(file)
+        self._length, self._offset = length, offset
+        self._shape, self._dtype, self._convert = tuple(shape), dtype, convert
+        example = self.read(np.arange(0))  # tells what comes out
+        self.shape: tuple[int, int, int] = example.shape[1:]
+        self.dtype = example.dtype
+        self._fingerprint = fingerprint
 
     def __len__(self) -> int:
         return self._length
 
+    def converted(self, convert: Callable[[np.ndarray], np.ndarray]) -> FileStore:
+        """The same images in another form, in the same file."""
+        return FileStore(self._file, self._length, self._shape, self._dtype, self._offset, convert)
+
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these positions, uint8 (num_indices, height, width, channels).
+        """The images at these positions, (num_indices, height, width, channels).
 
         Raises:
             IndexError: if a position is out of range.
             OSError: if the disk cannot be read.
         """
-        size = int(np.prod(self.shape))
-        pixels = np.empty((len(indices), size), np.uint8)
+        size = int(np.prod(self._shape)) * self._dtype.itemsize
+        content = np.empty((len(indices), size), np.uint8)
         if len(indices) and not 0 <= np.min(indices) <= np.max(indices) < self._length:
             raise IndexError(f"positions 0 to {self._length - 1}, received {indices}")
-        descriptor = self._spool.file.fileno()
-        for row, index in zip(pixels, np.asarray(indices).tolist(), strict=True):
-            if os.preadv(descriptor, [row.data], index * size) != size:
-                raise OSError(f"image {index} of the spooled images could not be read whole")
-        return pixels.reshape(-1, *self.shape)
+        descriptor = self._file.file.fileno()
+        for row, index in zip(content, np.asarray(indices).tolist(), strict=True):
+            if os.preadv(descriptor, [row.data], self._offset + index * size) != size:
+                raise OSError(f"image {index} of the images on disk could not be read whole")
+        pixels = content.view(self._dtype).reshape(-1, *self._shape)
+        return pixels if self._convert is None else self._convert(pixels)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of shape, dtype and every pixel; that of the same images in memory."""
+        if not self._fingerprint:
+            digest = _digest(self.shape, self.dtype)
+            for start in range(0, self._length, _CHUNK):
+                chunk = self.read(np.arange(start, min(start + _CHUNK, self._length)))
+                digest.update(np.ascontiguousarray(chunk).data)
+            self._fingerprint = digest.hexdigest()[:16]
+        return self._fingerprint
 
 
-Store = MemoryStore | SpooledStore
+Store = MemoryStore | FileStore
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +195,7 @@ class Source:
         class_names: one a class, or None where there are no labels or the classes have no names.
         files: relative names, one an image; None where images do not come from files of their own.
         num_test: so many images at the end are the data's own test set; 0 where it has none.
+        num_validation: so many images before those are its own validation set.
     """
 
     name: str
@@ -150,6 +204,42 @@ class Source:
     class_names: tuple[str, ...] | None = None
     files: list[str] | None = None
     num_test: int = 0
+    num_validation: int = 0
+
+    def split(
+        self, limit: int | None, test_limit: int | None, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Disjoint positions of training, validation and test images, drawn by the seed.
+
+        The test set is the data's own, else 10 % of the images. The validation set is the data's
+        own, else 10 % of the rest, at most 5,000.
+
+        Args:
+            limit: at most so many training images; None means all.
+            test_limit: at most so many validation and so many test images.
+            seed: >= 0.
+
+        Returns:
+            int64 each. The data's own test set is in its own order.
+        """
+        generator = np.random.default_rng(seed)
+        total = len(self.store)
+        num_training = total - self.num_test - self.num_validation
+        if self.num_test:
+            test = np.arange(total - self.num_test, total)
+            if test_limit is not None:
+                test = generator.permutation(test)[:test_limit]
+            rest = generator.permutation(num_training)
+        else:
+            order = generator.permutation(num_training)
+            num_test = max(1, num_training // 10)
+            test, rest = order[:num_test][:test_limit], order[num_test:]
+        if self.num_validation:
+            validation = num_training + generator.permutation(self.num_validation)
+        else:
+            num_validation = min(MOST_VALIDATION, max(1, len(rest) // 10))
+            validation, rest = rest[:num_validation], rest[num_validation:]
+        return rest[:limit], validation[:test_limit], test
 
 
 class Writer:
@@ -170,7 +260,7 @@ class Writer:
         self._length = 0
         self.shape: tuple[int, int, int] | None = None
         self._array: np.ndarray | None = None
-        self._spool: _Spool | None = None
+        self._spool: _File | None = None
 
     def append(self, pixels: np.ndarray) -> None:
         """Takes images, uint8 (num_images, height, width, 1|3), of one height and width.
@@ -208,7 +298,10 @@ class Writer:
         spool, self._spool = self._spool, None
         if spool is None:
             raise ValueError("the writer was finished before")
-        return SpooledStore(spool, self.shape, self._length, self._digest.hexdigest()[:16])
+        fingerprint = self._digest.hexdigest()[:16]
+        return FileStore(
+            spool, self._length, self.shape, np.dtype(np.uint8), fingerprint=fingerprint
+        )
 
     def _open(self, shape: tuple[int, int, int]) -> None:
         self.shape, self._length, self._array, self._spool = shape, 0, None, None
@@ -216,7 +309,7 @@ class Writer:
             self._array = np.empty((self._capacity, *shape), np.uint8)
         else:
             self._digest = _digest(shape, np.dtype(np.uint8))
-            self._spool = _Spool()
+            self._spool = _File()
 
     def _to_colour(self) -> None:
         grey = self.finish()
@@ -227,3 +320,122 @@ class Writer:
 
 def _digest(shape: tuple[int, ...], dtype: np.dtype) -> hashlib._Hash:
     return hashlib.sha256(f"{tuple(map(int, shape))} {dtype}".encode())
+
+
+def num_processors() -> int:
+    """The processors that this process may use; all of the machine where the system cannot say."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
+
+
+class _Memory:
+    """Lets threads unpack pictures as long as all that are made or wait to be used are small.
+
+    Args:
+        limit: in bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = self._at_work = self._next = 0
+        self._is_closed = False
+        self._changed = threading.Condition()
+
+    def made(self, position: int, function: Callable[[Claim], Any]) -> Any:
+        """What the function makes; it claims its memory before it needs it.
+
+        Args:
+            position: of what it makes in the order of use.
+            function: called once; what it makes is taken to be held until `used`.
+        """
+        claimed = 0
+
+        def claim(size: int) -> None:
+            nonlocal claimed
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: (
+                        self._is_closed
+                        or self._used + size <= self._limit
+                        or (position == self._next and not self._at_work)
+                    )
+                )
+                if self._is_closed:
+                    raise ValueError("nobody waits for it any more")
+                self._used += size
+                self._at_work += 1
+                claimed = size
+
+        outcome: Any = None
+        try:
+            outcome = function(claim)
+        finally:
+            with self._changed:
+                self._used += _size(outcome) - claimed
+                self._at_work -= claimed > 0
+                self._changed.notify_all()
+        return outcome
+
+    def used(self, outcome: Any) -> None:
+        """The next one in order is not needed any more."""
+        with self._changed:
+            self._used -= _size(outcome)
+            self._next += 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Lets nothing more be unpacked."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+
+def _size(outcome: Any) -> int:
+    return outcome.nbytes if isinstance(outcome, np.ndarray) else 0
+
+
+def in_order(
+    function: Callable[[Item, Claim], Outcome], items: Sequence[Item]
+) -> Generator[Outcome, None, None]:
+    """What the function makes of every item, in order, a little ahead and in bounded memory.
+
+    Args:
+        function: (item, claim) -> outcome; called by several threads at once. It calls `claim`
+            with the bytes that it will need, once or never, before it needs them.
+        items: in order of use.
+    """
+    num_threads = min(8, num_processors())
+    memory = _Memory(DECODING_LIMIT)
+    waiting: collections.deque[tuple[int, queue.SimpleQueue]] = collections.deque()
+    pool = concurrent.futures.ThreadPoolExecutor(num_threads)
+
+    def work(start: int, chunk: Sequence[Item], results: queue.SimpleQueue) -> None:
+        try:
+            for position, item in enumerate(chunk, start):
+                results.put(memory.made(position, functools.partial(function, item)))
+        except BaseException as error:  # it belongs to the thread that waits
+            results.put(error)
+
+    def finished() -> Iterator[Outcome]:
+        number, results = waiting.popleft()
+        for _ in range(number):
+            outcome = results.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            yield outcome
+            memory.used(outcome)
+
+    try:
+        for start in range(0, len(items), _TURN):
+            chunk = items[start : start + _TURN]
+            waiting.append((len(chunk), queue.SimpleQueue()))
+            pool.submit(work, start, chunk, waiting[-1][1])
+            if len(waiting) > 4 * num_threads:
+                yield from finished()
+        while waiting:
+            yield from finished()
+    finally:
+        memory.close()
+        pool.shutdown(cancel_futures=True)

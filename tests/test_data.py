@@ -272,7 +272,7 @@ def test_flat_folder_has_files_and_no_labels(tmp_path, capsys):
     for part in (splits.train, splits.validation, splits.test):
         for name, picture in zip(part.files, part.array(), strict=True):
             assert np.array_equal(picture, images.to_unit(pixels[int(name[:4])]))
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", 2 * f"kerasunsup: {tmp_path}: left out: 1 .txt\n")
 
 
 def test_sub_folders_are_classes_with_nested_files(tmp_path):
@@ -340,13 +340,24 @@ def test_one_unreadable_image_is_named_counted_and_skipped(tmp_path, capsys):
     assert "0007.png (no PNG" in error
 
 
-def test_more_than_one_percent_unreadable_is_refused(tmp_path):
+def test_up_to_one_in_ten_unreadable_images_are_named_and_skipped(tmp_path, capsys):
+    write_images(tmp_path, noise(30, 8, 8, 1))
+    for index in range(3):
+        (tmp_path / f"{index:04d}.png").write_bytes(b"damaged")
+    assert len(data.read(str(tmp_path)).store) == 27
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert all(f"000{index}.png (no PNG" in error for index in range(3))
+    (tmp_path / "0003.png").write_bytes(b"damaged")
+    assert "4 of 30 images cannot be read, more than one in ten" in refusal(tmp_path)
+
+
+def test_many_unreadable_images_are_counted(tmp_path):
     write_images(tmp_path, noise(20, 8, 8, 1))
-    for index in range(5):
+    for index in range(12):
         (tmp_path / f"{index:04d}.png").write_bytes(b"damaged")
     text = refusal(tmp_path)
-    assert "5 of 20" in text
-    assert "0002.png" in text
+    assert "0009.png" in text
     assert "and 2 more" in text
 
 
@@ -388,7 +399,7 @@ def test_memory_and_disk_hold_the_same(tmp_path):
         data.load(settings(tmp_path), memory_limit=limit) for limit in (1 << 30, 1 << 10)
     )
     assert isinstance(memory.train._store, stores.MemoryStore)
-    assert isinstance(disk.train._store, stores.SpooledStore)
+    assert isinstance(disk.train._store, stores.FileStore)
     assert np.array_equal(memory.train.array(), disk.train.array())
     assert np.array_equal(memory.test.array([2, 0]), disk.test.array(np.array([2, 0])))
     assert memory.fingerprint == disk.fingerprint
@@ -403,7 +414,7 @@ def test_spooled_images_leave_no_file(tmp_path, monkeypatch):
     (tmp_path / "spool").mkdir()
     write_images(tmp_path / "images", noise(20, 8, 8, 1))
     store = data.read(str(tmp_path / "images"), memory_limit=0).store
-    assert isinstance(store, stores.SpooledStore)
+    assert isinstance(store, stores.FileStore)
     assert not list((tmp_path / "spool").iterdir())
     with pytest.raises(IndexError):
         store.read(np.array([20]))
@@ -469,14 +480,18 @@ SPOILT[3, 2, 1] = np.nan
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ({"pictures": GOOD}, "holds pictures: it needs 'images'"),
+        ({"pictures": GOOD, "others": GOOD}, "holds pictures, others: it needs 'images'"),
+        ({"x_test": GOOD}, "holds x_test: it needs 'images'"),
+        ({"x_train": GOOD, "train_images": GOOD}, "both images"),
         ({}, "holds no arrays"),
         ({"images": np.array([object()] * 20)}, "pickled"),
         ({"images": SPOILT}, "NaN"),
         ({"images": np.full((20, 8, 8), np.inf)}, "NaN or infinite"),
-        ({"images": GOOD.astype(np.float32)}, "goes from 0 to 255"),
+        ({"images": GOOD.astype(np.float32) * 4}, "goes from 0 to 1020"),
+        ({"images": GOOD.astype(np.float32) / 16}, "goes from 0 to 15"),
         ({"images": GOOD / 255.0 - 0.5}, "goes from -0.5"),
-        ({"images": GOOD.astype(np.int64)}, "int64"),
+        ({"images": GOOD.astype(np.int64) - 1}, "int64 from -1 to 254"),
+        ({"images": GOOD.astype(np.int64) * 1000}, "int64 from 0 to 255000"),
         ({"images": GOOD.astype("U3")}, "<U3"),
         ({"images": GOOD.reshape(20, 64)}, "(20, 64)"),
         ({"images": noise(20, 8, 8, 2)}, "(20, 8, 8, 2)"),
@@ -486,6 +501,7 @@ SPOILT[3, 2, 1] = np.nan
         ({"images": GOOD, "labels": np.full(20, -1)}, "integers from 0"),
         ({"images": noise(20, 7, 8)}, "--image-size"),
         ({"x_train": GOOD, "x_test": noise(20, 9, 9)}, "differ"),
+        ({"x_train": GOOD, "x_test": GOOD / 255.0}, "differ, uint8 and float64"),
     ],
 )
 def test_bad_npz_is_one_line(tmp_path, content, expected):

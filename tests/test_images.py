@@ -136,7 +136,7 @@ def test_truncated_files_are_refused(file_format):
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM"])
 def test_what_is_no_image_is_refused(content):
-    with pytest.raises(ValueError, match="no PNG, JPEG, BMP or GIF image"):
+    with pytest.raises(ValueError, match=f"no {images.KINDS} image"):
         images.decode(content)
 
 
@@ -144,7 +144,7 @@ def test_missing_file_and_other_formats_are_refused(tmp_path):
     with pytest.raises(ValueError, match="No such file"):
         images.decode(tmp_path / "missing.png")
     with pytest.raises(ValueError, match="no PNG"):
-        images.decode(encoded(Image.new("L", (8, 8)), "TIFF"))
+        images.decode(encoded(Image.new("L", (8, 8)), "PPM"))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
