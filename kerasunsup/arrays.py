@@ -233,11 +233,7 @@ def read_npy(path: Path, image_size: int | None, memory_limit: int) -> stores.So
             store: stores.Store = stores.MemoryStore(form.whole(values))
         else:
             raw = stores.FileStore(
-                open(path, "rb", buffering=0),  # noqa: SIM115 - closed with the store
-                header.shape[0],
-                header.shape[1:],
-                header.dtype,
-                header.offset,
+                path, header.shape[0], header.shape[1:], header.dtype, header.offset
             )
             form = _form(path, "it", [raw])
             store = raw.converted(form.convert)

@@ -16,7 +16,8 @@ import queue
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, BinaryIO, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -96,11 +97,16 @@ class _File:
     """An unbuffered file, closed as soon as nobody holds it.
 
     Args:
-        file: open; None makes an anonymous one.
+        path: of a file to be read; None makes an anonymous one.
     """
 
-    def __init__(self, file: BinaryIO | None = None) -> None:
-        self.file = tempfile.TemporaryFile(buffering=0) if file is None else file  # noqa: SIM115
+    def __init__(self, path: Path | None = None) -> None:
+        self._descriptor: int | None = None
+        if path is None:
+            self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed below
+        else:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.file = open(self._descriptor, "rb", buffering=0, closefd=False)  # noqa: SIM115
 
     def write(self, content: memoryview) -> None:
         """Appends all of it, or raises OSError where the disk is full."""
@@ -110,13 +116,15 @@ class _File:
     def __del__(self) -> None:
         if hasattr(self, "file"):  # opening it may have failed
             self.file.close()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
 
 class FileStore:
     """Images in a file of plain values, one image after the other.
 
     Args:
-        file: holds them, open and unbuffered; closed with the store.
+        file: holds them.
         length: number of images.
         shape: of each image, in the file.
         dtype: of its values.
@@ -128,7 +136,7 @@ class FileStore:
 
     def __init__(
         self,
-        file: BinaryIO | _File,
+        file: Path | _File,
         length: int,
         shape: Sequence[int],
         dtype: np.dtype,
@@ -163,8 +171,12 @@ class FileStore:
         if len(indices) and not 0 <= np.min(indices) <= np.max(indices) < self._length:
             raise IndexError(f"positions 0 to {self._length - 1}, received {indices}")
         descriptor = self._file.file.fileno()
-        for row, index in zip(content, np.asarray(indices).tolist(), strict=True):
-            if os.preadv(descriptor, [row.data], self._offset + index * size) != size:
+        rows = list(zip(content, np.asarray(indices).tolist(), strict=True))
+        if rows and content.nbytes < 1 << 30 and (np.diff(indices) == 1).all():
+            rows = [(content.reshape(-1), rows[0][1])]  # neighbours in one read
+        for row, index in rows:
+            place = self._offset + index * size
+            if os.preadv(descriptor, [row.data], place) != row.nbytes:
                 raise OSError(f"image {index} of the images on disk could not be read whole")
         pixels = content.view(self._dtype).reshape(-1, *self._shape)
         return pixels if self._convert is None else self._convert(pixels)

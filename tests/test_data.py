@@ -4,8 +4,11 @@ import errno
 import gzip
 import io
 import itertools
+import os
+import socket
 import struct
 import tempfile
+import threading
 import time
 import zipfile
 
@@ -13,8 +16,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from PIL import Image
 
-from kerasunsup import arrays, catalogue, config, data, images, stores
+from kerasunsup import arrays, catalogue, config, data, folders, images, stores, streams
 
 
 def settings(source, **options) -> config.TrainingConfig:
@@ -38,6 +42,10 @@ def refusal(source, **options) -> str:
     text = str(caught.value)
     assert "\n" not in text
     return text
+
+
+def open_stream(source) -> streams.Stream:
+    return streams.open_images(str(source), without=None, part="all", limit=None)
 
 
 @pytest.fixture(scope="module")
@@ -431,6 +439,312 @@ def test_full_disk_while_spooling_goes_through(tmp_path, monkeypatch):
         data.load(settings(tmp_path), memory_limit=0)
 
 
+# ----------------------------------------------------------- splits, links and other files in it
+
+
+def parts_of(splits: data.Splits) -> list[set[str]]:
+    return [set(part.files) for part in (splits.train, splits.validation, splits.test)]
+
+
+@pytest.mark.parametrize(("training", "testing"), [("train", "test"), ("Training", "TESTING")])
+@pytest.mark.parametrize("inside", ["", "unpacked"])
+def test_split_folders_are_splits_and_the_classes_lie_below(tmp_path, training, testing, inside):
+    for split, number in ((training, 20), (testing, 4)):
+        for group in ("cat", "dog"):
+            write_images(tmp_path / inside / split / group, noise(number, 8, 8, 3))
+    splits = data.load(settings(tmp_path))
+    assert splits.class_names == ("cat", "dog")
+    assert [len(part) for part in parts_of(splits)] == [36, 4, 8]
+    for part, split in zip(parts_of(splits), (training, training, testing), strict=True):
+        assert {name.rsplit("/", 3)[-3] for name in part} == {split}
+    assert splits.labels.test.tolist() == [0] * 4 + [1] * 4
+    assert data.load(settings(tmp_path, test_limit=1)).test.files[0].count(testing) == 1
+    stream = open_stream(tmp_path)
+    assert stream.labels.sum() == 24  # apply sees the classes, not the splits
+    part = streams.open_images(str(tmp_path), without=None, part="test", limit=None)
+    assert set(part.names) == parts_of(splits)[2]
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "Validation"])
+def test_a_validation_folder_is_the_validation_set(tmp_path, name):
+    write_images(tmp_path / "train", noise(20, 8, 8, 1))
+    write_images(tmp_path / name, noise(6, 8, 8, 1))
+    train, validation, test = parts_of(data.load(settings(tmp_path)))
+    assert validation == {f"{name}/{index:04d}.png" for index in range(6)}
+    assert (len(train), len(test)) == (18, 2)  # the test set is cut from the training images
+    assert {name.split("/")[0] for name in train | test} == {"train"}
+    write_images(tmp_path / "test", noise(3, 8, 8, 1))
+    splits = data.load(settings(tmp_path))
+    assert [len(part) for part in parts_of(splits)] == [20, 6, 3]
+    assert splits.labels is None
+
+
+def test_classes_that_are_called_like_splits_stay_classes(tmp_path):
+    for name in ("train", "car", "bus"):
+        write_images(tmp_path / name, noise(10, 8, 8, 1))
+    assert data.load(settings(tmp_path)).class_names == ("bus", "car", "train")
+
+
+def test_what_does_not_fit_in_split_folders_is_one_line(tmp_path, capsys):
+    write_images(tmp_path / "train" / "good", noise(20, 8, 8, 1))
+    write_images(tmp_path / "test" / "good", noise(2, 8, 8, 1))
+    write_images(tmp_path / "test" / "crack", noise(2, 8, 8, 1))
+    write_images(tmp_path / "ground_truth" / "crack", noise(2, 8, 8, 1))
+    (tmp_path / "val").mkdir()
+    splits = data.load(settings(tmp_path))
+    assert splits.class_names == ("crack", "good")
+    assert [len(part) for part in parts_of(splits)] == [18, 2, 4]
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "2 images beside the training and test images are left out" in error
+    assert "val/ holds no images" in error
+    assert "classes without training images: crack" in error
+
+
+def test_split_folders_without_training_images_are_refused(tmp_path):
+    write_images(tmp_path / "test" / "cat", noise(20, 8, 8, 1))
+    (tmp_path / "train" / "cat").mkdir(parents=True)
+    assert "holds images for test and none to train on" in refusal(tmp_path)
+
+
+def test_classes_of_one_split_only_are_left_out_with_a_word(tmp_path, capsys):
+    for group in ("cat", "dog"):
+        write_images(tmp_path / "train" / group, noise(10, 8, 8, 1))
+    write_images(tmp_path / "test", noise(4, 8, 8, 1))
+    assert data.load(settings(tmp_path)).labels is None
+    assert "no class folders for test: classes are left out" in capsys.readouterr().err
+    write_images(tmp_path / "train", noise(1, 8, 8, 1))
+    assert "beside sub-folders" in refusal(tmp_path)
+
+
+def test_links_are_followed_and_every_file_is_read_once(tmp_path, capsys):
+    folder, elsewhere = tmp_path / "set", tmp_path / "elsewhere"
+    write_images(folder / "a", noise(10, 8, 8, 1))
+    write_images(elsewhere / "b" / "deep", noise(10, 8, 8, 1, seed=1))
+    write_images(elsewhere / "c", noise(2, 8, 8, 1, seed=2))
+    (folder / "b").symlink_to(elsewhere / "b")
+    (folder / "c").mkdir()
+    (folder / "c" / "one.png").symlink_to(elsewhere / "c" / "0000.png")
+    (folder / "c" / "again.png").symlink_to(folder / "c" / "one.png")
+    (folder / "c" / "zero.png").symlink_to(folder / "a" / "0000.png")  # has its name already
+    (folder / "loop").symlink_to(folder)
+    (elsewhere / "b" / "deep" / "back").symlink_to(elsewhere / "b")
+    source = data.read(str(folder))
+    expected = [f"a/{index:04d}.png" for index in range(10)]
+    expected += [f"b/deep/{index:04d}.png" for index in range(10)]
+    assert source.files == [*expected, "c/again.png"]
+    assert source.class_names == ("a", "b", "c")
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "left out: 4 linked to what is read already" in error
+    assert open_stream(folder).names == source.files
+
+
+def test_pipes_sockets_and_other_files_are_left_out_in_one_line(tmp_path, capsys):
+    write_images(tmp_path, noise(20, 8, 8, 1))
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "null.png").symlink_to("/dev/null")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.relpath(tmp_path / "s.png"))  # its names may have 107 bytes only
+    for name in ("a.txt", "b.TXT", "c.heic", "noending", "Thumbs.db", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"")
+    assert len(data.read(str(tmp_path)).store) == 20
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    for text in ("2 .txt", "1 .heic", "1 without an ending", "1 named pipe (pipe.png)",
+                 "1 socket (s.png)", "1 device (null.png)"):  # fmt: skip
+        assert text in error
+    assert "humbs" not in error
+    assert len(open_stream(tmp_path)) == 20
+    assert capsys.readouterr().err == error
+
+
+def test_a_link_that_leads_nowhere_is_an_unreadable_image(tmp_path, capsys):
+    write_images(tmp_path, noise(20, 8, 8, 1))
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
+    assert len(data.read(str(tmp_path)).store) == 20
+    assert "gone.png (No such file or directory)" in capsys.readouterr().err
+
+
+ODD_NAMES = [b"caf\xe9.png", b"a\rb.png", b"a\nb.png", b"quo\"te'.png", b"\xff\xfe.png"]
+
+
+def test_any_file_name_is_read_sorted_and_shown_in_one_line(tmp_path, capsys):
+    write_images(tmp_path / "caf\udce9", noise(60, 8, 8, 1))
+    for raw in ODD_NAMES:
+        with open(os.path.join(os.fsencode(tmp_path), b"caf\xe9", raw), "wb") as file:
+            file.write(b"damaged")
+    source = data.read(str(tmp_path / "caf\udce9"))
+    assert len(source.store) == 60
+    assert source.name.encode() == b"caf\\xe9"  # fit for titles
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    for shown in (
+        "caf\\xe9.png (",
+        "a\\rb.png (",
+        "a\\nb.png (",
+        "quo\"te'.png (",
+        "\\xff\\xfe.png (",
+    ):
+        assert shown in error
+    assert error.encode()
+    stream = open_stream(tmp_path / "caf\udce9")
+    assert set(map(os.fsencode, stream.names)) > set(ODD_NAMES)
+    assert sum(isinstance(picture, str) for picture in stream.read(range(65))) == 5
+
+
+def test_classes_with_odd_names_have_names_that_can_be_shown(tmp_path):
+    for name in ("caf\udce9", "a\nb"):
+        write_images(tmp_path / name, noise(10, 8, 8, 1))
+    assert data.read(str(tmp_path)).class_names == ("a\\nb", "caf\\xe9")
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/images", "x" * 5000])
+def test_what_can_be_no_path_is_one_line(name):
+    assert "is no name or path" in refusal(name)
+
+
+# ------------------------------------------------------------------------- pictures of 16 bits
+
+
+def write_deep(path, values) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values.astype(np.uint16)).save(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_deep_images_are_scaled_by_what_the_whole_set_uses(tmp_path, capsys, bits, suffix):
+    """Only the last of 20 images is bright."""
+    values = np.full((20, 8, 8), 3)
+    values[-1] = 2**bits - 1
+    for index, picture in enumerate(values):
+        write_deep(tmp_path / f"{index:02d}{suffix}", picture)
+    expected = np.rint(values / ((2**bits - 1) / 255))
+    pixels = data.read(str(tmp_path)).store.read(np.arange(20))[..., 0]
+    assert np.array_equal(pixels, expected)
+    error = capsys.readouterr().err
+    assert error.count("\n") == (bits < 16)
+    assert bits == 16 or f"taken as {bits} bits, {2**bits - 1} is white" in error
+    stream = open_stream(tmp_path)
+    assert np.array_equal(np.stack(list(stream.read(range(20))))[..., 0], expected)
+    assert np.array_equal(next(stream.read([0]))[..., 0], expected[0])
+    capsys.readouterr()
+    # A query is scaled as the images that it is compared with.
+    query = str(tmp_path / f"00{suffix}")
+    alone = streams.open_images(query, without=None, part="all", limit=None, like=stream)
+    assert np.array_equal(next(alone.read([0]))[..., 0], expected[0])
+    assert capsys.readouterr().err == ""
+
+
+# ------------------------------------------------------------------------- memory and alike images
+
+
+def test_pictures_in_memory_are_bounded_by_their_pixels(tmp_path, monkeypatch):
+    """Many small files of large pictures: never more at once than the limit, or one alone."""
+    write_images(tmp_path, np.zeros((40, 400, 400, 1), np.uint8))
+    monkeypatch.setattr(stores, "DECODING_LIMIT", 3 * 400 * 400 * 10)
+    monkeypatch.setattr(stores, "num_processors", lambda: 8)
+    at_work, most = [0], [0]
+    lock = threading.Lock()
+    original = images._pixels
+
+    def watched(picture, white):
+        with lock:
+            at_work[0] += 1
+            most[0] = max(most[0], at_work[0])
+        time.sleep(0.01)
+        pixels = original(picture, white)
+        with lock:
+            at_work[0] -= 1
+        return pixels
+
+    monkeypatch.setattr(images, "_pixels", watched)
+    names = sorted(str(path) for path in tmp_path.iterdir())
+    assert [picture.shape for picture in folders.decoded(names, side=8)] == [(8, 8, 1)] * 40
+    assert most[0] == 3
+    monkeypatch.setattr(stores, "DECODING_LIMIT", 1)  # each is too large for it
+    most[0] = 0
+    assert len(list(folders.decoded(names))) == 40
+    assert most[0] == 1
+
+
+def test_pictures_that_wait_to_be_used_count_too(tmp_path, monkeypatch):
+    write_images(tmp_path, np.zeros((60, 100, 100, 1), np.uint8))
+    monkeypatch.setattr(stores, "DECODING_LIMIT", 200_000)  # unpacked 100,000 each, waiting 10,000
+    num_decoded = []
+    original = images.decode
+
+    def decode(*arguments, **options):
+        num_decoded.append(original(*arguments, **options))
+        return num_decoded[-1]
+
+    monkeypatch.setattr(images, "decode", decode)
+    names = sorted(str(path) for path in tmp_path.iterdir())
+    pictures = folders.decoded(names)
+    next(pictures)
+    time.sleep(0.3)
+    assert len(num_decoded) <= 1 + 200_000 // 10_000
+    pictures.close()  # nobody is left waiting
+
+
+def test_an_error_in_a_thread_reaches_the_one_who_waits(monkeypatch):
+    def fail(item, _claim):
+        if item == 20:
+            raise KeyError(item)
+        return item
+
+    made = stores.in_order(fail, range(100))
+    assert [next(made) for _ in range(20)] == list(range(20))
+    with pytest.raises(KeyError):
+        next(made)
+
+
+def test_processors_are_counted_where_the_system_cannot_say_which(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert stores.num_processors() == os.cpu_count()
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_images_that_are_all_alike_are_told(tmp_path, capsys, level):
+    pixels = np.full((20, 8, 8, 1), level, np.uint8)
+    pixels[3, 2, 2] ^= 31
+    write_images(tmp_path, pixels)
+    assert len(data.load(settings(tmp_path)).train) == 17
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "all images are alike or nearly so" in error
+
+
+def test_white_icons_on_transparent_ground_are_told(tmp_path, capsys):
+    for index in range(20):
+        icon = np.full((8, 8, 4), 255, np.uint8)
+        icon[..., 3] = noise(8, 8, seed=index)
+        Image.fromarray(icon).save(tmp_path / f"{index}.png")
+    data.load(settings(tmp_path))
+    assert "transparent parts of images are taken as white" in capsys.readouterr().err
+
+
+def test_different_images_are_not_told_to_be_alike(tmp_path, capsys):
+    pixels = np.zeros((20, 28, 28, 1), np.uint8)
+    pixels[:, :2, :2] = noise(20, 2, 2, 1)  # 0.5 % of their pixels differ
+    write_images(tmp_path, pixels)
+    data.load(settings(tmp_path))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("number", range(12, 25))
+def test_small_sets_are_split_whole(tmp_path, number):
+    write_images(tmp_path, noise(number, 8, 8, 1))
+    for options in ({}, {"test_limit": 1}):
+        train, validation, test = parts_of(data.load(settings(tmp_path, **options)))
+        assert len(train) >= 10
+        assert validation
+        assert test
+        assert len(train | validation | test) == len(train) + len(validation) + len(test)
+    assert (len(validation), len(test)) == (1, 1)
+
+
 # ------------------------------------------------------------------------------------------- .npz
 
 
@@ -472,9 +786,157 @@ def test_labels_of_one_part_only_are_left_out_with_a_word(tmp_path, capsys):
     assert "left out" in capsys.readouterr().err
 
 
+def test_npz_of_medmnist_has_three_splits(tmp_path, capsys):
+    parts = {"train": noise(30, 8, 8, 3), "val": noise(5, 8, 8, 3), "test": noise(7, 8, 8, 3)}
+    content = {f"{split}_images": pixels for split, pixels in parts.items()}
+    for split, pixels in parts.items():
+        content[f"{split}_labels"] = np.arange(len(pixels), dtype=np.uint8)[:, np.newaxis]
+    np.savez_compressed(tmp_path / "a.npz", **content)
+    splits = data.load(settings(tmp_path / "a.npz"))
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [30, 5, 7]
+    assert np.array_equal(splits.test.array(), images.to_unit(parts["test"]))
+    validation = images.to_unit(parts["val"])[splits.labels.validation]
+    assert np.array_equal(splits.validation.array(), validation)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "'train_images' (train) and 'val_images' (validation)" in error
+    names = open_stream(tmp_path / "a.npz").names
+    assert [names[0], names[30], names[35]] == [
+        "train/00000.png", "validation/00000.png", "test/00000.png"
+    ]  # fmt: skip
+
+
+def test_several_labels_an_image_are_left_out_with_a_word(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", images=GOOD, labels=np.ones((20, 14), np.uint8))
+    assert data.load(settings(tmp_path / "a.npz")).labels is None
+    assert "'labels' has 14 columns, classes are left out" in capsys.readouterr().err
+
+
 GOOD = noise(20, 8, 8)
+GOOD[0, 0, :2] = 0, 255
 SPOILT = np.full((20, 8, 8), 0.5)
 SPOILT[3, 2, 1] = np.nan
+UNIT = images.to_unit(GOOD)[..., np.newaxis]
+COLOUR = noise(20, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected", "note"),
+    [
+        ({"pictures": GOOD}, UNIT, "the images are 'pictures'"),
+        ({"arr_0": GOOD, "arr_1": np.zeros(20, int)}, UNIT, "the images are 'arr_0'"),
+        ({"images": GOOD.astype(np.int64)}, UNIT, "int64 with values up to 255 taken as 8 bits"),
+        ({"images": GOOD.astype(np.uint16) * 16}, UNIT, "taken as 12 bits, 4095 is white"),
+        ({"images": GOOD.astype(">u2") * 257}, UNIT, "taken as 16 bits, 65535 is white"),
+        ({"images": GOOD.astype(np.float32)}, UNIT, "float32 from 0 to 255 taken as [0, 255]"),
+        ({"images": GOOD / 127.5 - 1}, UNIT, "float64 from -1 to 1 taken as [-1, 1]"),
+        ({"images": GOOD / 255 * 1.0005}, UNIT, ""),
+        ({"images": GOOD > 127}, UNIT > 0.5, ""),
+        ({"images": (GOOD > 127).astype(np.uint8)}, UNIT > 0.5, "taken as 1 bits, 1 is white"),
+        ({"images": COLOUR}, images.to_unit(COLOUR).transpose(0, 2, 3, 1), "channels first"),
+        ({"images": COLOUR[:, :1]}, images.to_unit(COLOUR[:, :1, ..., np.newaxis])[:, 0], "first"),
+        ({"x": np.full((20, 8, 8, 4), [9, 9, 9, 0], np.uint8)}, np.ones((20, 8, 8, 3)), "RGBA"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", [".npz", ".npy"])
+@pytest.mark.parametrize("memory_limit", [1 << 20, 0])
+def test_arrays_of_the_usual_kinds_are_taken_with_a_word(
+    tmp_path, capsys, content, expected, note, suffix, memory_limit
+):
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".npz":
+        np.savez(path, **content)
+    else:
+        np.save(path, next(iter(content.values())))
+        note = "" if "the images are" in note else note
+    source = data.read(str(path), memory_limit=memory_limit)
+    kind = stores.FileStore if suffix == ".npy" and not memory_limit else stores.MemoryStore
+    assert isinstance(source.store, kind)
+    everything = data.ImageSet(source.store)
+    assert np.abs(everything.array() - expected).max() < 0.005
+    gathered = next(iter(data.evaluation_batches(everything, 20)))[0].numpy()
+    assert np.array_equal(gathered, everything.array())
+    error = capsys.readouterr().err
+    assert note in error
+    assert error.count("\n") == bool(error) <= 1
+    assert bool(note) or suffix == ".npz" or not error
+    stream = open_stream(path)
+    assert np.array_equal(
+        np.stack(list(stream.read(range(20)))), images.to_uint8(everything.array())
+    )
+
+
+def test_npy_in_memory_and_on_disk_are_the_same_set(tmp_path):
+    np.save(tmp_path / "a.npy", GOOD.astype(np.uint16) * 16)
+    memory, disk = (
+        data.load(settings(tmp_path / "a.npy"), memory_limit=limit) for limit in (1 << 20, 0)
+    )
+    assert memory.fingerprint == disk.fingerprint
+    assert (disk.name, disk.image_shape) == ("a", (8, 8, 1))
+    resized = data.load(settings(tmp_path / "a.npy", image_size=16), memory_limit=0)
+    assert resized.image_shape == (16, 16, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([object()] * 20), "object of shape (20,)"),
+        (np.zeros((20, 64), np.uint8), "uint8 of shape (20, 64)"),
+        (SPOILT, "NaN"),
+        (noise(20, 200, 8), "--image-size"),
+    ],
+)
+@pytest.mark.parametrize("memory_limit", [1 << 30, 0])
+def test_bad_npy_is_one_line(tmp_path, values, expected, memory_limit):
+    np.save(tmp_path / "a.npy", values, allow_pickle=True)
+    with pytest.raises(config.InputError) as caught:
+        data.read(str(tmp_path / "a.npy"), memory_limit=memory_limit)
+    assert expected in str(caught.value)
+
+
+def saved(write, *arrays_, **named) -> bytes:
+    buffer = io.BytesIO()
+    write(buffer, *arrays_, **named)
+    return buffer.getvalue()
+
+
+def mutated(content: bytes, rng: np.random.Generator) -> bytes:
+    """Cut short, or with a few other bytes: anywhere, in the header, or at the end."""
+    if rng.random() < 0.2:
+        return content[: rng.integers(len(content))]
+    spoilt = bytearray(content)
+    start, stop = [(0, len(spoilt)), (0, 140), (len(spoilt) - 300, len(spoilt))][rng.integers(3)]
+    for _ in range(rng.integers(1, 6)):
+        text = rng.choice(list(b"0123456789(),'|<>uifOVS-{}: "))
+        spoilt[rng.integers(start, stop)] = text if rng.random() < 0.5 else rng.integers(256)
+    return bytes(spoilt)
+
+
+@pytest.mark.parametrize(
+    "name", ["stored.npz", "packed.npz", "a.npy", "f.npy", "train-images", "train-images.gz"]
+)
+def test_mutated_files_are_refused_or_read(tmp_path, name):
+    rng = np.random.default_rng(list(name.encode()))
+    named = {"train_images": GOOD, "test_images": GOOD, "train_labels": np.zeros((20, 1), int)}
+    content = {
+        "stored.npz": lambda: saved(np.savez, **named),
+        "packed.npz": lambda: saved(np.savez_compressed, **named),
+        "a.npy": lambda: saved(np.save, GOOD),
+        "f.npy": lambda: saved(np.save, np.asfortranarray(GOOD.astype(">u2"))),
+        "train-images": lambda: idx(GOOD),
+        "train-images.gz": lambda: gzip.compress(idx(GOOD), mtime=0),
+    }[name]()
+    num_refused = 0
+    for _ in range(60):
+        (tmp_path / name).write_bytes(mutated(content, rng))
+        try:
+            store = data.read(
+                str(tmp_path / name if "." in name[:-3] else tmp_path), memory_limit=0
+            )
+            store.store.read(np.arange(len(store.store)))
+        except config.InputError:  # all else is a traceback
+            num_refused += 1
+    assert num_refused > 10
 
 
 @pytest.mark.parametrize(
