@@ -50,7 +50,7 @@ def run(command: config.Application) -> None:
     model = trained.open_model(command.model)
     stream = None if command.images is None else _stream(command, command.images)
     others = {
-        name: streams.open_images(what, without=None, part="all", limit=None)
+        name: streams.open_images(what, without=None, part="all", limit=None, like=stream)
         for name in ("query", "reference")
         if (what := getattr(command.config, name)) is not None
     }

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageFile, ImageOps, features
 
 PIXEL_LIMIT = 64_000_000  # of one image file; a larger one is refused before it is unpacked
 _FORMATS = {
@@ -39,12 +39,18 @@ DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # of formats with more than 8 bits
 
 # Bytes that a pixel takes while it is unpacked, at most: the decoder's own, Pillow's picture and
 # the array. WebP, AVIF and TIFF are unpacked whole before Pillow copies them.
-_BYTES = {"PNG": 10, "JPEG": 10, "BMP": 10, "GIF": 10}
-_MOST_BYTES = 16
+_BYTES, _GREY_BYTES, _MOST_BYTES = 10, 4, 16
+_UNPACKED_BY_ROWS = ("PNG", "JPEG", "BMP", "GIF")
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95},
     "AVIF": {"quality": 95},
     "WEBP": {"lossless": True},
+}
+# Pillow keeps one byte of each value of 16-bit colour: by these modes the high one, or the low one.
+_LOW_BYTES = {
+    "RGB;16B": "RGB;16L",
+    "RGB;16L": "RGB;16B",
+    "RGB;16N": "RGB;16B" if sys.byteorder == "little" else "RGB;16L",
 }
 _STRIP = 1 << 20  # pixels that become an array at a time
 
@@ -138,10 +144,15 @@ def decode(
     """
     with _opened(content) as picture:
         _claim(picture, claim)
+        low_mode = _LOW_BYTES.get(_raw_mode(picture))
+        if white == WHITE or picture.has_transparency_data:
+            low_mode = None
         picture.load()
         _turn_upright(picture)
         pixels = _pixels(picture, white)
     del picture  # before another copy is made
+    if low_mode is not None:
+        pixels = _with_low_bytes(content, pixels, low_mode, white)
     return pixels if side is None else resize(pixels, side, side)
 
 
@@ -156,6 +167,9 @@ def largest_value(path: str | Path, claim: Claim | None = None) -> float:
         if header[:4] == b"\x89PNG" and header[24:] != b"\x10":
             return 0.0
         with _opened(path) as picture:
+            if _raw_mode(picture) in _LOW_BYTES:
+                _claim(picture, claim)
+                return 256.0 * float(np.max(picture.getextrema())) + 255.0
             if not picture.mode.startswith(("I", "F")):
                 return 0.0
             _claim(picture, claim)
@@ -177,7 +191,7 @@ def white_of(largest: float) -> tuple[float, int]:
 
 
 @contextlib.contextmanager
-def _opened(content: bytes | str | Path) -> Iterator[Image.Image]:
+def _opened(content: bytes | str | Path) -> Iterator[ImageFile.ImageFile]:
     """The file, its header read; whatever is wrong with it becomes a ValueError."""
     try:
         source = io.BytesIO(content) if isinstance(content, bytes) else content
@@ -196,9 +210,35 @@ def _opened(content: bytes | str | Path) -> Iterator[Image.Image]:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
+def _with_low_bytes(
+    content: bytes | str | Path, high: np.ndarray, low_mode: str, white: float
+) -> np.ndarray:
+    """16-bit colour scaled to 8 bits; the file is unpacked once more for the low bytes."""
+    with _opened(content) as picture:
+        args = picture.tile[0].args
+        args = low_mode if isinstance(args, str) else (low_mode, *(args or ())[1:])
+        picture.tile = [tile._replace(args=args) for tile in picture.tile]
+        picture.load()
+        _turn_upright(picture)
+        low = _pixels(picture, white)
+    rows = (
+        np.rint(np.clip(high_row * 256.0 + low_row, 0, white) / (white / 255.0)).astype(np.uint8)
+        for high_row, low_row in zip(high, low, strict=True)
+    )
+    return np.stack(list(rows))
+
+
+def _raw_mode(picture: ImageFile.ImageFile) -> str:
+    """How the values stand in a file that is not loaded yet, in Pillow's words."""
+    args = picture.tile[0].args if picture.tile else ""
+    return str(args if isinstance(args, str) else args[0]) if args else ""
+
+
 def _claim(picture: Image.Image, claim: Claim | None) -> None:
     if claim is not None:
-        bytes_a_pixel = _BYTES.get(picture.format or "", _MOST_BYTES)
+        bytes_a_pixel = _GREY_BYTES if picture.mode in ("1", "L", "P") else _BYTES
+        if picture.format not in _UNPACKED_BY_ROWS:
+            bytes_a_pixel = _MOST_BYTES
         claim(picture.width * picture.height * bytes_a_pixel)
 
 

@@ -643,7 +643,7 @@ def test_deep_images_are_scaled_by_what_the_whole_set_uses(tmp_path, capsys, bit
 def test_pictures_in_memory_are_bounded_by_their_pixels(tmp_path, monkeypatch):
     """Many small files of large pictures: never more at once than the limit, or one alone."""
     write_images(tmp_path, np.zeros((40, 400, 400, 1), np.uint8))
-    monkeypatch.setattr(stores, "DECODING_LIMIT", 3 * 400 * 400 * 10)
+    monkeypatch.setattr(stores, "DECODING_LIMIT", 3 * 400 * 400 * 4)
     monkeypatch.setattr(stores, "num_processors", lambda: 8)
     at_work, most = [0], [0]
     lock = threading.Lock()
@@ -671,7 +671,7 @@ def test_pictures_in_memory_are_bounded_by_their_pixels(tmp_path, monkeypatch):
 
 def test_pictures_that_wait_to_be_used_count_too(tmp_path, monkeypatch):
     write_images(tmp_path, np.zeros((60, 100, 100, 1), np.uint8))
-    monkeypatch.setattr(stores, "DECODING_LIMIT", 200_000)  # unpacked 100,000 each, waiting 10,000
+    monkeypatch.setattr(stores, "DECODING_LIMIT", 200_000)  # unpacked 40,000 each, waiting 10,000
     num_decoded = []
     original = images.decode
 

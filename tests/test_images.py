@@ -19,16 +19,21 @@ def encoded(picture: Image.Image, file_format: str = "PNG", **options) -> bytes:
     return buffer.getvalue()
 
 
+def png(width: int, height: int, content: bytes, *, bits: int = 8, kind: int = 0) -> bytes:
+    """A PNG with a header of one's own."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + checksum
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(content))
+    return b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
+
+
 def png_with_header(width: int, height: int) -> bytes:
     """A PNG that declares a size and holds almost nothing."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + checksum
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(64)))
-    return b"\x89PNG\r\n\x1a\n" + content + chunk(b"IEND", b"")
+    return png(width, height, bytes(64))
 
 
 def test_images_work_without_tensorflow():
@@ -190,6 +195,104 @@ def test_grid_refuses_what_it_cannot_draw():
         images.grid(np.zeros((0, 4, 4, 1)), columns=2)
     with pytest.raises(ValueError, match="columns >= 1"):
         images.grid(np.zeros((1, 4, 4, 1)), columns=0)
+
+
+@pytest.mark.parametrize("suffix", sorted(images.SUFFIXES))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_format_that_is_read_is_written_too(suffix, channels):
+    """An image that is restored goes back into a file of its own name."""
+    smooth = np.linspace(40, 200, 32 * 32 * channels).reshape(32, 32, channels).astype(np.uint8)
+    decoded = images.decode(images.encode(smooth, suffix.upper()))
+    assert decoded.shape == smooth.shape
+    loss = np.abs(decoded.astype(int) - smooth).max()
+    lossless = (".png", ".bmp", ".tif", ".tiff", ".webp")
+    assert loss == 0 if suffix in lossless else loss < 24
+    assert {".webp", ".avif", ".jfif", ".jpe", ".tif"} <= images.SUFFIXES
+
+
+def test_first_page_of_a_tiff():
+    pages = [Image.new("L", (8, 8), value) for value in (10, 200)]
+    content = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    assert (images.decode(content) == 10).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "I;16"])
+def test_strips_make_the_same_pixels_as_the_whole(mode, monkeypatch):
+    values = np.random.default_rng(0).integers(0, 256, (30, 20, 4), np.uint8)
+    picture = Image.fromarray(values)
+    if mode == "I;16":
+        picture = Image.fromarray(values[..., 0].astype(np.uint16) * 200)
+    elif mode == "P":
+        picture = picture.convert("RGB").quantize(64)
+    else:
+        picture = picture.convert(mode)
+    content = encoded(picture, transparency=3) if mode == "P" else encoded(picture)
+    whole = images.decode(content)
+    monkeypatch.setattr(images, "_STRIP", 7 * 20)
+    assert np.array_equal(images.decode(content), whole)
+
+
+def test_values_above_white_are_white():
+    values = np.array([[0, 2048, 4095, 9000]] * 8, np.uint16)
+    decoded = images.decode(encoded(Image.fromarray(values)), white=4095)
+    assert decoded[0, :, 0].tolist() == [0, 128, 255, 255]
+
+
+def test_twelve_bits_in_a_colour_png_are_scaled_too(tmp_path):
+    values = np.random.default_rng(0).integers(0, 4096, (9, 11, 3)).astype(">u2")
+    values[0, 0] = 4095
+    content = png(11, 9, b"".join(b"\0" + row.tobytes() for row in values), bits=16, kind=2)
+    (tmp_path / "a.png").write_bytes(content)
+    assert images.white_of(images.largest_value(tmp_path / "a.png")) == (4095.0, 12)
+    expected = np.rint(values.astype(float) / (4095 / 255))
+    assert np.array_equal(images.decode(content, white=4095.0), expected)
+    assert np.array_equal(images.decode(content), values // 256)
+
+
+def test_pictures_of_eight_bits_have_no_large_values(tmp_path):
+    for name, kind in (("a.png", "PNG"), ("a.tif", "TIFF"), ("b.png", "JPEG")):
+        (tmp_path / name).write_bytes(encoded(Image.new("RGB", (8, 8), (9, 9, 255)), kind))
+        assert images.largest_value(tmp_path / name) == 0.0
+    (tmp_path / "c.png").write_bytes(b"damaged")
+    assert images.largest_value(tmp_path / "c.png") == 0.0
+    assert images.largest_value(tmp_path / "missing.png") == 0.0
+
+
+def test_floats_in_a_tiff_become_grey():
+    values = np.full((8, 8), 0.5, np.float32)
+    values[0, :2] = np.nan, 1.0
+    decoded = images.decode(encoded(Image.fromarray(values), "TIFF"), white=1.0)
+    assert decoded[0, :3, 0].tolist() == [0, 255, 128]
+
+
+def test_memory_is_claimed_between_header_and_pixels():
+    claimed = []
+    assert images.decode(encoded(Image.new("RGB", (30, 20))), claim=claimed.append).shape[0] == 20
+    assert claimed == [30 * 20 * 10]
+    with pytest.raises(ValueError, match=r"."):
+        images.decode(png_with_header(300, 200), claim=claimed.append)
+    assert claimed[1:] == [300 * 200 * 4]
+
+
+def test_a_picture_is_resized_as_it_is_decoded():
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    expected = images.resize(pixels, 8, 8)
+    assert np.array_equal(images.decode(images.encode_png(pixels), side=8), expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain.png", "plain.png"),
+        ("\u65e5\u672c 1.png", "\u65e5\u672c 1.png"),
+        ("caf\udce9.png", "caf\\xe9.png"),
+        ("a\rb\nc\td", "a\\rb\\nc\\td"),
+        ("\ud800", "\\ud800"),
+        ("quo\"te'", "quo\"te'"),
+    ],
+)
+def test_every_name_is_shown_in_one_line(text, expected):
+    assert images.shown(text) == expected
 
 
 @pytest.mark.parametrize("channels", [1, 3])
