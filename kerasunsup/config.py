@@ -58,8 +58,8 @@ class TrainingConfig(_Checked):
 
     data: str = _setting(
         "mnist",
-        "a TFDS name, a folder of images (flat, or one sub-folder a class), a .npz file or a"
-        " folder of IDX files; mnist comes inside the package",
+        "a TFDS name, a folder of images (flat, or one sub-folder a class), a .npz or .npy file or"
+        " a folder of IDX files; mnist comes inside the package",
         metavar="NAME_OR_PATH",
     )
     image_size: int | None = _setting(

@@ -81,9 +81,6 @@ def read(folder: Path, image_size: int | None, memory_limit: int) -> stores.Sour
     )
 
 
-# ------------------------------------------------------------------------- which files there are
-
-
 class _Walk:
     """The image files in a folder and below.
 
@@ -177,10 +174,8 @@ class _Walk:
 
 
 def _kind(mode: int) -> str:
-    """What a file is that is neither a plain one nor a folder."""
-    if stat.S_ISFIFO(mode):
-        return "named pipe"
-    return "socket" if stat.S_ISSOCK(mode) else "device"
+    kinds = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
+    return kinds.get(stat.S_IFMT(mode), "device")
 
 
 def _identity(state: os.stat_result) -> tuple[int, int]:
@@ -212,13 +207,10 @@ def listed(folder: Path, *, without: Path | None = None) -> _Walk:
     found.names.sort()
     total = found.left_out.total()
     if not found.names:
-        if total:
-            raise config.InputError(
-                f"--data {folder}: none of its {total} files is an image: give a folder of "
-                f"{images.KINDS} images, or of IDX files"
-            )
+        found_instead = f"none of its {total} files is an image" if total else "the folder is empty"
         raise config.InputError(
-            f"--data {folder} is an empty folder: put {images.KINDS} images into it"
+            f"--data {folder}: {found_instead}: give a folder of {images.KINDS} images, or of IDX "
+            "files"
         )
     if total:
         kinds = [
@@ -228,9 +220,6 @@ def listed(folder: Path, *, without: Path | None = None) -> _Walk:
         more = f" and {len(kinds) - _NAMED} further kinds" if len(kinds) > _NAMED else ""
         images.tell(f"{folder}: left out: {', '.join(kinds[:_NAMED])}{more}")
     return found
-
-
-# --------------------------------------------------------------------------- splits and classes
 
 
 def splits_and_classes(names: Sequence[str]) -> tuple[list[str | None], list[str]]:
@@ -290,18 +279,15 @@ def _arranged(folder: Path, found: _Walk) -> tuple[list[str], list[str | None], 
             f"{len(splits) - len(order)} images beside the training and test images are left out, "
             f"such as {beside}"
         )
-    empty = [
-        name
-        for name in found.folders
-        if stores.SPLITS.get(os.path.basename(name).lower(), "train") not in present
-    ]
-    if empty:
-        notes.append(f"{empty[0]}/ holds no images: some are taken from the training images")
-    in_split = {
-        split: {classes[index] for index in order if splits[index] == split} for split in present
-    }
+    for name in found.folders:
+        split = stores.SPLITS.get(os.path.basename(name).lower(), "train")
+        if split not in present and not any(n.startswith(name + "/") for n in found.names):
+            notes.append(f"{name}/ holds no images: some are taken from the training images")
+            break
+    in_split: dict[str, set[str]] = {}
     for split in sorted(present):
         chosen = [index for index in order if splits[index] == split]
+        in_split[split] = {classes[index] for index in chosen}
         _refuse_mixture(
             folder, [found.names[index] for index in chosen], [classes[index] for index in chosen]
         )
@@ -330,9 +316,6 @@ def _refuse_mixture(folder: Path, names: Sequence[str], classes: Sequence[str]) 
             f"--data {folder} holds images ({flat[0]}) beside sub-folders of images ({inside}): "
             "put all into one folder, or all into one sub-folder a class"
         )
-
-
-# --------------------------------------------------------------------------------- their pixels
 
 
 def decoded(
@@ -370,19 +353,17 @@ def white_of(place: str, paths: Sequence[str]) -> float:
     """
     deep = [path for path in paths if path.lower().endswith(images.DEEP_SUFFIXES)]
     largest = 0.0
-
     with contextlib.closing(stores.in_order(images.largest_value, deep)) as values:
         for value in values:
             largest = max(largest, value)
             if images.white_of(largest)[0] == images.WHITE:
                 return images.WHITE
-    if not largest:
-        return images.WHITE
-    white, bits = images.white_of(largest)
-    images.tell(
-        f"{place}: its images of more than 8 bits use values up to {largest:g}: taken as {bits} "
-        f"bits, {white:g} is white"
-    )
+    white, bits = images.white_of(largest or images.WHITE)
+    if largest:
+        images.tell(
+            f"{place}: its images of more than 8 bits use values up to {largest:g}: taken as "
+            f"{bits} bits, {white:g} is white"
+        )
     return white
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -39,7 +40,7 @@ DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # of formats with more than 8 bits
 
 # Bytes that a pixel takes while it is unpacked, at most: the decoder's own, Pillow's picture and
 # the array. WebP, AVIF and TIFF are unpacked whole before Pillow copies them.
-_BYTES, _GREY_BYTES, _MOST_BYTES = 10, 4, 16
+_BYTES, _BYTES_OF_ONE_CHANNEL, _MOST_BYTES = 10, 4, 16
 _UNPACKED_BY_ROWS = ("PNG", "JPEG", "BMP", "GIF")
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95},
@@ -57,8 +58,7 @@ _STRIP = 1 << 20  # pixels that become an array at a time
 # Gets the bytes that unpacking takes, before it begins; may wait.
 Claim = Callable[[int], object]
 
-# Pillow warns between 89 and 179 megapixels; both are refused here, by name and in one line. What
-# else it warns of, such as damaged EXIF, changes no pixel.
+# Large pictures are refused here; what else Pillow warns of changes no pixel.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
@@ -69,14 +69,8 @@ def shown(text: str) -> str:
     Bytes that are no UTF-8 become `\xe9`, line breaks `\n`; all else stays.
     """
     # Python holds such a byte as one of 128 code points from U+DC80 on.
-    return "".join(
-        c
-        if c.isprintable()
-        else f"\\x{ord(c) - 0xDC00:02x}"
-        if "\udc80" <= c <= "\udcff"
-        else repr(c)[1:-1]
-        for c in text
-    )
+    readable = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in readable)
 
 
 def tell(text: str) -> None:
@@ -236,7 +230,7 @@ def _raw_mode(picture: ImageFile.ImageFile) -> str:
 
 def _claim(picture: Image.Image, claim: Claim | None) -> None:
     if claim is not None:
-        bytes_a_pixel = _GREY_BYTES if picture.mode in ("1", "L", "P") else _BYTES
+        bytes_a_pixel = _BYTES_OF_ONE_CHANNEL if picture.mode in ("1", "L", "P") else _BYTES
         if picture.format not in _UNPACKED_BY_ROWS:
             bytes_a_pixel = _MOST_BYTES
         claim(picture.width * picture.height * bytes_a_pixel)
@@ -252,15 +246,12 @@ def _pixels(picture: Image.Image, white: float) -> np.ndarray:
     """uint8 (height, width, 1|3) of a loaded picture, strip by strip: no second large copy."""
     width, height = picture.size
     num_rows = max(1, _STRIP // width)
-    if height <= num_rows:
-        pixels = _strip(picture, white)
-    else:
-        pixels = np.empty(0, np.uint8)
+    pixels = _strip(picture.crop((0, 0, width, min(height, num_rows))), white)
+    if num_rows < height:
+        pixels = np.empty((height, *pixels.shape[1:]), np.uint8)
         for top in range(0, height, num_rows):
-            strip = _strip(picture.crop((0, top, width, min(height, top + num_rows))), white)
-            if not top:
-                pixels = np.empty((height, *strip.shape[1:]), np.uint8)
-            pixels[top : top + num_rows] = strip
+            box = (0, top, width, min(height, top + num_rows))
+            pixels[top : top + num_rows] = _strip(picture.crop(box), white)
     # A palette says nothing about colour either: grey pictures are often stored with one.
     if pixels.shape[-1] == 3 and (picture.mode in ("P", "PA") or picture.format in _ALWAYS_COLOUR):
         strips = (pixels[top : top + num_rows] for top in range(0, height, num_rows))

@@ -375,7 +375,7 @@ def test_nothing_but_unreadable_images_is_refused(tmp_path):
 
 
 def test_folders_without_images_are_told_apart(tmp_path):
-    assert "empty folder" in refusal(tmp_path)
+    assert "the folder is empty" in refusal(tmp_path)
     (tmp_path / "notes.txt").write_text("no image")
     assert "none of its 1 files is an image" in refusal(tmp_path)
 
