@@ -160,8 +160,8 @@ def parse_application(
             verb_parser.add_argument(
                 "images",
                 metavar="IMAGES",
-                help="a folder of images (sub-folders too), one image file, a .npz or .npy, a folder of"
-                " IDX files, or a data name such as mnist",
+                help="a folder of images (sub-folders too), one image file, a .npz or .npy, a"
+                " folder of IDX files, or a data name such as mnist",
             )
         verb_parser.add_argument(
             "--output", metavar="DIR", required=True, help="where all that is made goes"
