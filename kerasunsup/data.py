@@ -279,7 +279,7 @@ def load(settings: config.TrainingConfig, *, memory_limit: int = stores.MEMORY_L
 
 def _tell_if_alike(what: str, training: ImageSet) -> None:
     """Looks at some of the images, which is cheap."""
-    some = training.array(np.linspace(0, len(training) - 1, min(len(training), 512), dtype=int))
+    some = training.array(np.linspace(0, len(training) - 1, min(len(training), 128), dtype=int))
     deviation = images.deviation(some)
     if deviation < _ALIKE:
         hint = " (transparent parts of images are taken as white)" if some.min() > 0.99 else ""

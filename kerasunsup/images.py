@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import re
 import sys
 import warnings
@@ -61,6 +62,7 @@ Claim = Callable[[int], object]
 # Large pictures are refused here; what else Pillow warns of changes no pixel.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a file is raised as well
 
 
 def shown(text: str) -> str:

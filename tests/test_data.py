@@ -299,6 +299,15 @@ def test_sub_folders_are_classes_with_nested_files(tmp_path):
         assert name.startswith(splits.class_names[label])
 
 
+def test_images_are_in_the_order_of_their_classes(tmp_path):
+    """As in the runs before: the fingerprint of a set follows from the order."""
+    for name in ("a", "a-b"):  # "a-b/" comes before "a/"
+        write_images(tmp_path / name, noise(6, 8, 8, 1))
+    source = data.read(str(tmp_path))
+    assert source.labels.tolist() == [0] * 6 + [1] * 6
+    assert [name.split("/")[0] for name in source.files] == ["a"] * 6 + ["a-b"] * 6
+
+
 def test_one_sub_folder_separates_nothing(tmp_path):
     write_images(tmp_path / "all", noise(20, 8, 8, 1))
     assert data.load(settings(tmp_path)).labels is None
