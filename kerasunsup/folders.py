@@ -257,12 +257,10 @@ def _arranged(folder: Path, found: _Walk) -> tuple[list[str], list[str | None], 
     """(names in the order of splits, split of each, class of each or None without classes)."""
     splits, classes = splits_and_classes(found.names)
     present = {split for split in splits if split is not None}
-    by_class = sorted(range(len(classes)), key=classes.__getitem__)
     if not present:
         _refuse_mixture(folder, found.names, classes)
-        ordered = [found.names[index] for index in by_class]
         # A single sub-folder separates nothing.
-        return ordered, splits, sorted(classes) if len(set(classes)) > 1 else None
+        return found.names, splits, classes if len(set(classes)) > 1 else None
     if "train" not in present:
         raise config.InputError(
             f"--data {folder} holds images for {' and '.join(sorted(present))} and none to train "
@@ -270,9 +268,9 @@ def _arranged(folder: Path, found: _Walk) -> tuple[list[str], list[str | None], 
         )
     order = [
         index
-        for split in ("train", "validation", "test")
-        for index in by_class
-        if splits[index] == split
+        for wanted in ("train", "validation", "test")
+        for index, split in enumerate(splits)
+        if split == wanted
     ]
     notes = []
     if len(order) < len(splits):
