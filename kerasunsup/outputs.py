@@ -84,7 +84,8 @@ class Output:
         """Whether all results of this command are there.
 
         Raises:
-            config.InputError: if the folder holds results of another command.
+            config.InputError: if the folder holds results of another command; of one that is not
+                finished only under the lock, as it may be at work.
         """
         record = self.folder / _RECORD
         if not record.is_file():
@@ -92,6 +93,8 @@ class Output:
         found = runs.read_json(record)
         if not isinstance(found, dict):
             raise config.InputError(f"{record} is damaged: choose another --output")
+        if not found.get("done") and not self._is_held:
+            return False
         for name, value in self._identity.items():
             if found.get(name, value) != value and not self._is_untouched():
                 other = "other" if name.startswith("images") else "another"
@@ -122,9 +125,14 @@ class Output:
                     f"--output {self.folder} is in use by another process: wait for it, or stop it "
                     "first",
                 )
-                self._is_held = self._lock is None or os.path.samestat(
-                    os.fstat(self._lock.fileno()), path.stat()
-                )
+                if self._lock is None:
+                    self._is_held = True
+                    return
+                try:
+                    self._is_held = os.path.samestat(os.fstat(self._lock.fileno()), path.stat())
+                finally:
+                    if not self._is_held:
+                        self._lock.close()
 
     def path(self, name: str) -> Path:
         """Where a file of this name belongs; its folder is made.

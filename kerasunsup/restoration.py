@@ -210,15 +210,33 @@ def _passed(
     batch_size: int,
 ) -> list[np.ndarray]:
     """What the model makes of each picture, once."""
-    everything = np.concatenate(
-        [tiles.cut(picture, layout) for picture, layout in zip(pictures, layouts, strict=True)]
-    )
-    made = np.concatenate(
-        [
-            apply(everything[start : start + batch_size])
-            for start in range(0, len(everything), batch_size)
-        ]
-    )
-    ends = np.cumsum([len(layout.corners) for layout in layouts])
-    parts = np.split(made, ends[:-1])
-    return [tiles.join(part, layout) for part, layout in zip(parts, layouts, strict=True)]
+    mosaics = [
+        tiles.Mosaic(layout, picture.shape[-1])
+        for picture, layout in zip(pictures, layouts, strict=True)
+    ]
+    # (picture, some of its tiles): a batch holds tiles of several small pictures or of a large one.
+    waiting: list[tuple[int, slice]] = []
+    room = batch_size
+
+    def flush() -> None:
+        cut = [tiles.cut(pictures[index], layouts[index], chosen) for index, chosen in waiting]
+        made = apply(np.concatenate(cut))
+        for (index, chosen), part in zip(
+            waiting, np.split(made, np.cumsum([len(part) for part in cut])[:-1]), strict=True
+        ):
+            mosaics[index].add(part, chosen)
+        waiting.clear()
+
+    for index, layout in enumerate(layouts):
+        start = 0
+        while start < len(layout.corners):
+            chosen = slice(start, min(start + room, len(layout.corners)))
+            waiting.append((index, chosen))
+            room -= chosen.stop - start
+            start = chosen.stop
+            if room == 0:
+                flush()
+                room = batch_size
+    if waiting:
+        flush()
+    return [mosaic.picture() for mosaic in mosaics]
