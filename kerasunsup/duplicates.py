@@ -17,9 +17,12 @@ from kerasunsup import images, latent
 
 # What copies may differ by: the root mean square over the 4 x 4 pixels where it is largest, of
 # values in [0, 1]. Luma is smoothed over 3 x 3 pixels before, colour differences over 5 x 5: JPEG
-# keeps them at half the size. Of 55,000 training images of MNIST the two most alike have 0.049.
-_MOST_LUMA, _LUMA_PIXELS = 0.045, 3
+# keeps them at half the size. Of 55,000 training images of MNIST the two most alike have 0.042.
+_MOST_LUMA, _LUMA_PIXELS = 0.04, 3
 _MOST_COLOUR, _COLOUR_PIXELS = 0.11, 5
+# More where the codes are as near as this, as a share of the distance to the tenth neighbour: among
+# 20,000 training images no pair is, neither for the usual model nor for one of `--quick`.
+_NEAR, _TENTH, _MOST_LUMA_OF_NEAR = 0.35, 10, 0.05
 _ROUNDING = 4 / 255  # up to here images are alike however faint they are
 _MOST_OF_CONTRAST = 0.25  # of all pixels, as a share of what they deviate from their mean
 _SIDE = 256  # larger images are compared at this size
@@ -78,17 +81,19 @@ def pairs(
         for other in group[index + 1 : index + 1 + neighbors]
     }
     distinct = np.sort(first)
-    number = min(neighbors, len(distinct) - 1)
+    number = min(max(neighbors, _TENTH), len(distinct) - 1)
     if number:
         distances, nearest = latent.nearest(codes[distinct], None, number)
-        candidates = _candidates(looks[distinct, _HASH_BYTES:], nearest)
-        away = {
-            (distinct[row], distinct[nearest[row, rank]]): float(distances[row, rank])
-            for row, rank in candidates
-        }
-        ordered = sorted({(int(min(pair)), int(max(pair))) for pair in away})
-        for pair in _verified(ordered, read):
-            found[pair] = away.get(pair, away.get(pair[::-1], 0.0))
+        # In fewer than eleven images nothing tells which codes are near.
+        tenth = distances[:, _TENTH - 1] if number >= _TENTH else np.zeros(len(distinct))
+        wanted: dict[tuple[int, int], tuple[float, float]] = {}  # -> (limit of luma, distance)
+        for row, rank in _candidates(looks[distinct, _HASH_BYTES:], nearest[:, :neighbors]):
+            other, distance = nearest[row, rank], float(distances[row, rank])
+            is_near = distance <= _NEAR * min(tenth[row], tenth[other])
+            one, two = sorted((int(distinct[row]), int(distinct[other])))
+            wanted[one, two] = (_MOST_LUMA_OF_NEAR if is_near else _MOST_LUMA), distance
+        limits = [(*pair, limit) for pair, (limit, _) in sorted(wanted.items())]
+        found |= {pair: wanted[pair][1] for pair in _verified(limits, read)}
     return sorted(((*pair, d) for pair, d in found.items()), key=lambda row: (row[2], row[:2]))
 
 
@@ -101,19 +106,19 @@ def _candidates(sketches: np.ndarray, nearest: np.ndarray) -> Iterator[tuple[int
             yield row, int(rank)
 
 
-def _verified(wanted: list[tuple[int, int]], read: Read) -> Iterator[tuple[int, int]]:
-    """The pairs whose pictures are the same."""
+def _verified(wanted: list[tuple[int, int, float]], read: Read) -> Iterator[tuple[int, int]]:
+    """The pairs whose pictures differ by no more than the limit of each."""
     for start in range(0, len(wanted), _PAIRS_AT_A_TIME):
         some = wanted[start : start + _PAIRS_AT_A_TIME]
-        positions = sorted({position for pair in some for position in pair})
+        positions = sorted({position for one, other, _ in some for position in (one, other)})
         pictures = {
             position: _reduced(picture)
             for position, picture in zip(positions, read(positions), strict=True)
             if not isinstance(picture, str)
         }
-        for one, other in some:
+        for one, other, limit in some:
             there = one in pictures and other in pictures
-            if there and are_copies(pictures[one], pictures[other]):
+            if there and are_copies(pictures[one], pictures[other], limit):
                 yield one, other
 
 
@@ -124,12 +129,13 @@ def _reduced(picture: np.ndarray) -> np.ndarray:
     return images.resize(picture, *size)
 
 
-def are_copies(one: np.ndarray, other: np.ndarray) -> bool:
+def are_copies(one: np.ndarray, other: np.ndarray, most_luma: float = _MOST_LUMA) -> bool:
     """Whether two pictures differ by no more than JPEG, little noise or little resizing change.
 
     Args:
         one: uint8 (height, width, 1|3), at most 256 pixels a side.
         other: the same; of another size, the larger is brought to the size of the smaller.
+        most_luma: that the luma may differ by, in [0, 1].
     """
     if abs(one.shape[0] * other.shape[1] - one.shape[1] * other.shape[0]) > max(
         one.shape[0] + other.shape[1], other.shape[0] + one.shape[1]
@@ -146,7 +152,7 @@ def are_copies(one: np.ndarray, other: np.ndarray) -> bool:
     overall = np.sqrt(sum(np.square(part).mean() for part in (luma, *colours)))
     contrast = max(np.sqrt(part.var(axis=(1, 2)).sum()) for part in (first, second))
     return bool(
-        in_luma <= _MOST_LUMA
+        in_luma <= most_luma
         and in_colour <= _MOST_COLOUR
         and overall <= _MOST_OF_CONTRAST * contrast
     )

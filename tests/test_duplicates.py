@@ -112,5 +112,5 @@ def test_different_strokes_of_the_same_digit_are_no_copies():
     splits = data.load(config.AutoencoderConfig(limit=20_000))
     ones = splits.train.subset(np.flatnonzero(splits.labels.train == 1)[:2000])
     pictures = list(images.to_uint8(ones.array()))
-    copies = [jpeg(picture[..., 0], 50) for picture in pictures[:50]]
+    copies = [jpeg(picture[..., 0], 75) for picture in pictures[:50]]
     assert found([*pictures, *copies]) == {(number, number + 2000) for number in range(50)}
