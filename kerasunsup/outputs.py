@@ -69,9 +69,9 @@ class Output:
         """Makes it where it is missing; refuses one that belongs to something else."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
+        except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
             raise config.InputError(
-                f"--output {self.folder} is a file or lies in one: choose a folder"
+                f"--output {self.folder} cannot be a folder ({error.strerror}): choose another place"
             ) from None
         names = {path.name for path in self.folder.iterdir()}
         if _RECORD not in names and not names <= {_WORK}:
