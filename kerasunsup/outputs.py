@@ -71,7 +71,7 @@ class Output:
             self.folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
             raise config.InputError(
-                f"--output {self.folder} cannot be a folder ({error.strerror}): choose another place"
+                f"--output {self.folder} cannot be a folder ({error.strerror}): choose another"
             ) from None
         names = {path.name for path in self.folder.iterdir()}
         if _RECORD not in names and not names <= {_WORK}:
