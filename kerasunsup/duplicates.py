@@ -23,7 +23,7 @@ _MOST_COLOUR, _COLOUR_PIXELS = 0.11, 5
 # More where the codes are as near as this, as a share of the distance to the tenth neighbour: among
 # 20,000 training images no pair is, neither for the usual model nor for one of `--quick`.
 _NEAR, _TENTH, _MOST_LUMA_OF_NEAR = 0.35, 10, 0.05
-_ROUNDING = 4 / 255  # up to here images are alike however faint they are
+_ROUNDING = 1.5 / 255  # up to here images are alike however faint they are
 _MOST_OF_CONTRAST = 0.25  # of all pixels, as a share of what they deviate from their mean
 _SIDE = 256  # larger images are compared at this size
 _SKETCH = 16

@@ -105,7 +105,14 @@ def test_a_speck_and_a_faint_drawing_make_another_image():
     faint[10:30, 10:30], other[30:50, 30:50] = 247, 247
     assert not duplicates.are_copies(blank, speck)
     assert not duplicates.are_copies(faint, other)
-    assert duplicates.are_copies(blank, blank - 2)
+    assert duplicates.are_copies(blank, blank - 1)
+
+
+def test_different_dark_images_are_no_copies_and_their_copies_are():
+    """As 12 bits look in files of 16: values up to 15 of 255."""
+    originals = [picture // 16 for picture in scenes(60)]
+    exact = [picture.copy() for picture in originals[:20]]
+    assert found([*originals, *exact]) == {(number, number + 60) for number in range(20)}
 
 
 def test_different_strokes_of_the_same_digit_are_no_copies():
