@@ -5,7 +5,7 @@
 Puts a changed copy of some images among MNIST's validation images - saved as JPEG, made smaller and
 larger again, brightened, moved by a pixel, noisy - and looks which pairs the command names.
 Recall is the share of copies that are paired with their original; the other pairs are of images
-that are no copies. The rule was chosen on copies of test images (--part test), among eighteen.
+that are no copies. The rule's limits were set on training images.
 """
 
 from __future__ import annotations

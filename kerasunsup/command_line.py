@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import dataclasses
 import errno
+import os
 import re
 import sys
 import types
@@ -169,7 +170,8 @@ def parse_application(
         for field in config.settings_of(verb):
             _add_flag(verb_parser, field, types_of_fields[field.name])
     given = vars(parser.parse_args(arguments))
-    verb, model, output = given.pop("verb"), Path(given.pop("model")), Path(given.pop("output"))
+    verb, model = given.pop("verb"), Path(given.pop("model"))
+    output = Path(os.path.expanduser(given.pop("output")))
     images = given.pop("images", None)
     return config.Application(verb, model, images, output, config.ApplyConfig(**given), arguments)
 
@@ -260,6 +262,14 @@ _MACHINE_ERRORS = {
 }  # fmt: skip
 
 
+# What helps then, by command; trainings keep what they have in their run.
+_ADVICE = {
+    "apply": "make room or choose another --output DIR, then give the same command again",
+    "report": "make room or choose another --logs DIR, then give the same command again",
+}
+_TRAINING_ADVICE = "make room or choose another --logs DIR, then --resume"
+
+
 class ExitStatus:
     """The status that `exit_status` leaves: 0 done, 2 wrong use or bad input, 130 interrupted."""
 
@@ -285,8 +295,8 @@ def exit_status(experiment: str) -> Iterator[ExitStatus]:
         place = f" {error.filename}" if error.filename else ""
         _complain(
             experiment,
-            f"cannot write{place}: {error.strerror}; what was saved before is untouched: make room"
-            " or choose another --logs DIR, then --resume",
+            f"cannot write{place}: {error.strerror}; what was saved before is untouched: "
+            f"{_ADVICE.get(experiment, _TRAINING_ADVICE)}",
         )
 
 

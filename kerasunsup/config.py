@@ -317,12 +317,14 @@ class ApplyConfig(_Checked):
         without=("generate",),
     )  # fmt: skip
     resize: bool = _setting(
-        False, "resize images to the model's size", switch=True, without=("generate", "restore")
+        False, "resize images to the model's size", switch=True, without=("restore",)
     )
-    grey: bool = _setting(
-        False, "turn colour images to grey for a model of grey ones", switch=True,
-        without=("generate",),
-    )  # fmt: skip
+    grey: bool = _setting(False, "turn colour images to grey for a model of grey ones", switch=True)
+    trust_model: bool = _setting(
+        False,
+        "open a SavedModel that stands alone: it is a program and can do anything on this machine",
+        switch=True,
+    )
     mask: str | None = _setting(
         None,
         "what to replace: one picture for all images, or a folder with one an image under its name;"
@@ -352,9 +354,10 @@ class ApplyConfig(_Checked):
     neighbors: int = _setting(10, "images to find for each query", least=1, only=("similar",))
     reference: str | None = _setting(
         None,
-        "clean images that the others are compared with (the images that the model was trained on)",
+        "clean images, by which outliers are told and like which an autoencoder makes new ones (the"
+        " images that the model was trained on)",
         metavar="IMAGES",
-        only=("outliers",),
+        only=("outliers", "generate"),
     )
     share: float = _setting(
         0.01,

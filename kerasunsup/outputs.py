@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
 import shutil
 import time
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +20,8 @@ from kerasunsup import config, images, runs
 
 _RECORD = "apply.json"
 _WORK = ".work"  # parts of what is being computed, until it is whole
+_LOCK = "lock"  # in it
+_NAMES_AT_A_TIME = 1024
 
 
 class Output:
@@ -35,50 +39,100 @@ class Output:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder
-        if folder.exists() and not folder.is_dir():
-            raise config.InputError(f"--output {folder} is a file: choose a folder")
-        record = folder / _RECORD
-        self.is_done = False
         self._identity = dict(identity)
-        if record.is_file():
-            self._take_up(runs.read_json(record))
-        elif folder.exists() and any(folder.iterdir()):
-            raise config.InputError(
-                f"--output {folder} holds files that are no results of apply: choose another folder"
-            )
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-        self._root = folder.resolve()
         self._work = folder / _WORK
         self._lock: io.TextIOWrapper | None = None
+        self._is_held = False
+        self._is_new = not folder.exists()
+        self._make_folder()
+        self._root = folder.resolve()
+        # Finished results need no lock: they may lie on a disk that cannot be written.
+        self.is_done = self._is_finished()
         if self.is_done:
             return
-        self._work.mkdir(exist_ok=True)
-        self._lock = runs.locked(
-            self._work / "lock",
-            f"--output {folder} is in use by another process: wait for it, or stop it first",
-        )
-        for leftover in folder.rglob(".*.part"):  # of a write that was killed
-            leftover.unlink(missing_ok=True)
-        if not record.exists():
-            runs.write_json(record, {**self._identity, "done": False})
+        # Before the lock nothing is taken up and nothing removed: it may belong to another process.
+        self._take_lock()
+        try:
+            self.is_done = self._is_finished()  # it may have come to its end just now
+            if self.is_done:
+                self.close()
+                return
+            for leftover in folder.rglob(".*.part"):  # of a write that was killed
+                if leftover.is_file():
+                    leftover.unlink(missing_ok=True)
+            runs.write_json(folder / _RECORD, {**self._identity, "done": False})
+        except BaseException:
+            self.close()
+            raise
 
-    def _take_up(self, found: Any) -> None:
-        """Goes on with results that are there, if they are of the same command."""
+    def _make_folder(self) -> None:
+        """Makes it where it is missing; refuses one that belongs to something else."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+            raise config.InputError(
+                f"--output {self.folder} cannot be a folder ({error.strerror}): choose another"
+            ) from None
+        names = {path.name for path in self.folder.iterdir()}
+        if _RECORD not in names and not names <= {_WORK}:
+            raise config.InputError(
+                f"--output {self.folder} holds files that are no results of apply: choose another "
+                "folder"
+            )
+
+    def _is_finished(self) -> bool:
+        """Whether all results of this command are there.
+
+        Raises:
+            config.InputError: if the folder holds results of another command; of one that is not
+                finished only under the lock, as it may be at work.
+        """
+        record = self.folder / _RECORD
+        if not record.is_file():
+            return False
+        found = runs.read_json(record)
         if not isinstance(found, dict):
-            raise config.InputError(f"{self.folder / _RECORD} is damaged: choose another --output")
+            raise config.InputError(f"{record} is damaged: choose another --output")
+        if not found.get("done") and not self._is_held:
+            return False
         for name, value in self._identity.items():
-            if found.get(name) != value:
-                if {path.name for path in self.folder.iterdir()} <= {_RECORD, _WORK}:
-                    # It was refused before anything came of it: an image that did not fit, say.
-                    shutil.rmtree(self.folder / _WORK, ignore_errors=True)
-                    (self.folder / _RECORD).unlink()
-                    return
-                raise config.InputError(
-                    f"--output {self.folder} holds results of another command: their {name} is "
-                    f"{found.get(name)}, now it is {value}: choose another folder"
+            if found.get(name, value) != value and not self._is_untouched():
+                other = "other" if name.startswith("images") else "another"
+                difference = (
+                    f"their {name} is {found.get(name)}, now it is {value}"
+                    if name == "verb" or name.startswith("--")
+                    else f"they were made with {other} {name}"
                 )
-        self.is_done = bool(found.get("done"))
+                raise config.InputError(
+                    f"--output {self.folder} holds results of another command: {difference}: "
+                    "choose another folder"
+                )
+        return bool(found.get("done")) and not self._is_untouched()
+
+    def _is_untouched(self) -> bool:
+        """Whether nothing has come of the command that the folder was made for."""
+        names = {path.name for path in self.folder.iterdir()}
+        parts = {path.name for path in self._work.iterdir()} if self._work.is_dir() else set()
+        return names <= {_RECORD, _WORK} and parts <= {_LOCK}
+
+    def _take_lock(self) -> None:
+        while not self._is_held:
+            self._work.mkdir(exist_ok=True)
+            path = self._work / _LOCK
+            with contextlib.suppress(FileNotFoundError):  # removed by one that came to its end
+                self._lock = runs.locked(
+                    path,
+                    f"--output {self.folder} is in use by another process: wait for it, or stop it "
+                    "first",
+                )
+                if self._lock is None:
+                    self._is_held = True
+                    return
+                try:
+                    self._is_held = os.path.samestat(os.fstat(self._lock.fileno()), path.stat())
+                finally:
+                    if not self._is_held:
+                        self._lock.close()
 
     def path(self, name: str) -> Path:
         """Where a file of this name belongs; its folder is made.
@@ -105,21 +159,49 @@ class Output:
         runs.write_bytes(self.path(name), images.encode(pixels, os.path.splitext(name)[1]))
 
     def table(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Writes a CSV file; floats with six significant digits."""
+        """Writes a CSV file; floats with six significant digits.
+
+        Python's `csv` module reads the very names back (`newline=""`, UTF-8 with surrogateescape).
+        """
         buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(header)
+        plain = csv.writer(buffer, lineterminator="\n")
+        # A lone carriage return would end the row for a reader, and the writer does not quote it.
+        quoted = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        plain.writerow(header)
         for row in rows:
-            writer.writerow([f"{v:.6g}" if isinstance(v, float | np.floating) else v for v in row])
+            fields = [f"{v:.6g}" if isinstance(v, float | np.floating) else str(v) for v in row]
+            (quoted if any("\r" in field for field in fields) else plain).writerow(fields)
         runs.write_bytes(self.path(name), buffer.getvalue().encode("utf-8", "surrogateescape"))
 
     def sheet(self, name: str, png: bytes) -> None:
         """Writes a picture that is encoded already."""
         runs.write_bytes(self.path(name), png)
 
-    def arrays(self, name: str, values: Mapping[str, np.ndarray]) -> None:
-        """Writes named arrays as one .npz."""
-        runs.write_arrays(self.path(name), values)
+    def codes(self, name: str, codes: np.ndarray, files: Sequence[str]) -> None:
+        """Writes a .npz of `codes` and `files`, the codes' images by name, as an array of text.
+
+        Such an array is as wide in every row as its longest name: it is made and compressed a few
+        rows at a time.
+
+        Args:
+            name: of the file.
+            codes: float32 (num_images, latent_dim).
+            files: (num_images,); a byte that is no UTF-8 is a lone surrogate, as `os` names files.
+        """
+        buffer = io.BytesIO()
+        dtype = np.dtype(f"<U{max(map(len, files), default=1)}")
+        header = {"descr": dtype.str, "fortran_order": False, "shape": (len(files),)}
+        with zipfile.ZipFile(buffer, "w") as archive:
+            with archive.open("codes.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, codes, allow_pickle=False)
+            compressed = zipfile.ZipInfo("files.npy")
+            compressed.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(compressed, "w", force_zip64=True) as member:
+                np.lib.format.write_array_header_1_0(member, header)
+                for start in range(0, len(files), _NAMES_AT_A_TIME):
+                    block = np.array(files[start : start + _NAMES_AT_A_TIME], dtype)
+                    member.write(block.tobytes())
+        runs.write_bytes(self.path(name), buffer.getbuffer())
 
     def part(self, name: str) -> Path:
         """Where a part of unfinished work is kept until `finish`."""
@@ -128,22 +210,38 @@ class Output:
     def finish(self, **numbers: Any) -> None:
         """Says that all is done, removes the parts, and lets go of the folder."""
         runs.write_json(self.folder / _RECORD, {**self._identity, "done": True, "numbers": numbers})
+        self.is_done = True
         self.close()
-        shutil.rmtree(self._work, ignore_errors=True)
 
-    def close(self) -> None:
-        """Lets go of the folder; what is unfinished stays for the next start."""
+    def close(self, *, is_refused: bool = False) -> None:
+        """Lets go of the folder; unfinished work stays for the next start.
+
+        Args:
+            is_refused: the command cannot be done as it is, so that its work is of no use.
+        """
+        if not self._is_held:
+            return
+        self._is_held = False
+        names = {path.name for path in self.folder.iterdir()}
+        came_to_nothing = names <= {_RECORD, _WORK} and (is_refused or self._is_untouched())
+        # The lock goes last: until then nobody else takes the folder up.
+        if not self.is_done and came_to_nothing:
+            (self.folder / _RECORD).unlink(missing_ok=True)
+        if self.is_done or came_to_nothing:
+            shutil.rmtree(self._work, ignore_errors=True)
+        if not self.is_done and came_to_nothing and self._is_new:
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
         if self._lock is not None:
             self._lock.close()
-            self._lock = None
 
     def __enter__(self) -> Output:
         """The output itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Lets go of the folder."""
-        self.close()
+        self.close(is_refused=kind is not None and issubclass(kind, config.InputError))
 
 
 class Progress:

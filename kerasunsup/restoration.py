@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +17,10 @@ _SHOWN = 10  # images on the sheet
 def restore(
     model: trained.Trained,
     stream: streams.Stream,
+    masks: Masks,
     output: outputs.Output,
     settings: config.ApplyConfig,
-) -> tuple[dict[str, int], list[tuple[str, str]], list[np.ndarray]]:
+) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Writes every image as the model restores it; those that are there already are left alone.
 
     Images larger than the model's are restored in overlapping tiles. With `--mask` only what is
@@ -25,19 +28,17 @@ def restore(
     in every further pass of `--passes` as it came out of the pass before.
 
     Returns:
-        (numbers, (name, reason) of unreadable images, a few pairs of before and after).
+        (numbers, (name, reason) of unreadable images).
 
     Raises:
         config.InputError: if an image or a mask does not fit.
     """
     shape = model.input_shape("reconstruct")
-    masks = _Masks(settings.mask, stream)
     apply = model.function("reconstruct")
     missing = [
         position for position, name in enumerate(stream.names) if not output.path(name).exists()
     ]
     unreadable: list[tuple[str, str]] = []
-    pairs: list[np.ndarray] = []
     done = 0
     pictures = zip(missing, stream.read(missing), strict=True)
     with outputs.Progress(len(missing), "image") as progress:
@@ -50,15 +51,34 @@ def restore(
                     continue
                 names.append(name)
                 prepared.append(_prepared(name, picture, masks.of(name, picture), shape, settings))
-            for name, (before, after) in zip(
-                names, _restored(prepared, apply, shape, settings), strict=True
-            ):
-                output.picture(name, images.to_uint8(after))
+            restored = _restored(prepared, apply, shape, settings)
+            for name, result in zip(names, restored, strict=True):
+                output.picture(name, images.to_uint8(result))
                 done += 1
-                if len(pairs) < _SHOWN and before.shape == shape:
-                    pairs.append(np.stack([before, after]))
             progress.advance(len(group))
-    return {"restored": done, "there_already": len(stream) - len(missing)}, unreadable, pairs
+    return {"restored": done, "there_already": len(stream) - len(missing)}, unreadable
+
+
+def shown(
+    model: trained.Trained, stream: streams.Stream, output: outputs.Output
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first images before and after, as they lie in their folders, at the model's size.
+
+    Returns:
+        Two arrays float32 (num_shown, height, width, channels) in [0, 1]; none of the images may
+        have been readable.
+    """
+    shape = model.input_shape("reconstruct")
+    there = (at for at, name in enumerate(stream.names) if output.path(name).exists())
+    positions = [position for position, _ in zip(there, range(_SHOWN), strict=False)]
+    pairs = np.zeros((2, len(positions), *shape), np.float32)
+    for row, (position, before) in enumerate(zip(positions, stream.read(positions), strict=True)):
+        after = images.decode(output.path(stream.names[position]))
+        for side, picture in enumerate((before, after)):
+            if not isinstance(picture, str):
+                fitted = trained.to_shape(picture, shape, resize=True, grey=True)
+                pairs[side, row] = images.to_unit(fitted)
+    return pairs[0], pairs[1]
 
 
 def _groups(
@@ -77,15 +97,28 @@ def _groups(
         yield group
 
 
-class _Masks:
-    """Where holes are: one mask for all images, one an image, or none."""
+class Masks:
+    """Where holes are: one mask for all images, one an image, or none.
+
+    Args:
+        place: of a picture or a folder, as the user gave it; None for no mask.
+        stream: the images.
+
+    Attributes:
+        fingerprint: hex digest of the content of all masks; None without any.
+
+    Raises:
+        config.InputError: if a mask is missing or cannot be read.
+    """
 
     def __init__(self, place: str | None, stream: streams.Stream) -> None:
         self._folder: Path | None = None
         self._mask: np.ndarray | None = None
+        self.fingerprint: str | None = None
         if place is None:
             return
-        path = Path(place).expanduser()
+        path = Path(os.path.expanduser(place))
+        files = [path]
         if path.is_dir():
             missing = [name for name in stream.names if not (path / name).is_file()]
             if missing:
@@ -94,8 +127,14 @@ class _Masks:
                     "add them under the images' own names, or give one mask for all"
                 )
             self._folder = path
+            files = [path / name for name in stream.names]
         else:
             self._mask = _read_mask(path)
+        digest = hashlib.sha256()
+        for file in files:
+            with file.open("rb") as content:
+                digest.update(hashlib.file_digest(content, "sha256").digest())
+        self.fingerprint = digest.hexdigest()[:16]
 
     def of(self, name: str, picture: np.ndarray) -> np.ndarray | None:
         """Bool (height, width, 1), True in the hole; None where there are no masks."""
@@ -142,8 +181,8 @@ def _restored(
     apply: trained.Function,
     shape: tuple[int, ...],
     settings: config.ApplyConfig,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(image, restored image) of each, all tiles of all images in full batches."""
+) -> Iterator[np.ndarray]:
+    """Each image restored, all tiles of all images in full batches."""
     if not prepared:
         return
     layouts = [
@@ -159,10 +198,9 @@ def _restored(
             result if mask is None else np.where(mask, result, image)
             for result, (image, mask, _) in zip(made, prepared, strict=True)
         ]
-    for (image, _, channels), result in zip(prepared, seen, strict=True):
-        if channels < result.shape[-1]:  # a grey image stays grey
-            result = result.mean(axis=-1, keepdims=True)
-        yield image, result
+    for (_, _, channels), result in zip(prepared, seen, strict=True):
+        # A grey image stays grey.
+        yield result.mean(axis=-1, keepdims=True) if channels < result.shape[-1] else result
 
 
 def _passed(
@@ -172,15 +210,33 @@ def _passed(
     batch_size: int,
 ) -> list[np.ndarray]:
     """What the model makes of each picture, once."""
-    everything = np.concatenate(
-        [tiles.cut(picture, layout) for picture, layout in zip(pictures, layouts, strict=True)]
-    )
-    made = np.concatenate(
-        [
-            apply(everything[start : start + batch_size])
-            for start in range(0, len(everything), batch_size)
-        ]
-    )
-    ends = np.cumsum([len(layout.corners) for layout in layouts])
-    parts = np.split(made, ends[:-1])
-    return [tiles.join(part, layout) for part, layout in zip(parts, layouts, strict=True)]
+    mosaics = [
+        tiles.Mosaic(layout, picture.shape[-1])
+        for picture, layout in zip(pictures, layouts, strict=True)
+    ]
+    # (picture, some of its tiles): a batch holds tiles of several small pictures or of a large one.
+    waiting: list[tuple[int, slice]] = []
+    room = batch_size
+
+    def flush() -> None:
+        cut = [tiles.cut(pictures[index], layouts[index], chosen) for index, chosen in waiting]
+        made = apply(np.concatenate(cut))
+        for (index, chosen), part in zip(
+            waiting, np.split(made, np.cumsum([len(part) for part in cut])[:-1]), strict=True
+        ):
+            mosaics[index].add(part, chosen)
+        waiting.clear()
+
+    for index, layout in enumerate(layouts):
+        start = 0
+        while start < len(layout.corners):
+            chosen = slice(start, min(start + room, len(layout.corners)))
+            waiting.append((index, chosen))
+            room -= chosen.stop - start
+            start = chosen.stop
+            if room == 0:
+                flush()
+                room = batch_size
+    if waiting:
+        flush()
+    return [mosaic.picture() for mosaic in mosaics]

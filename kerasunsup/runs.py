@@ -40,7 +40,9 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         OSError: if the place cannot be written or has no room; the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    # The whole of a long name would leave no room for what is added to it.
+    prefix = f".{path.name[:40]}."
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -54,12 +54,13 @@ def _starts(length: int, tile: int) -> list[int]:
     return [round(index * rest / (number - 1)) for index in range(number)]
 
 
-def cut(picture: np.ndarray, layout: Plan) -> np.ndarray:
+def cut(picture: np.ndarray, layout: Plan, chosen: slice = slice(None)) -> np.ndarray:
     """The tiles of a picture.
 
     Args:
         picture: (height, width, channels) of the plan.
         layout: of `plan`.
+        chosen: which of its tiles; all of them hold four times the picture.
 
     Returns:
         (num_tiles, tile_height, tile_width, channels).
@@ -67,35 +68,49 @@ def cut(picture: np.ndarray, layout: Plan) -> np.ndarray:
     return np.stack(
         [
             picture[row : row + layout.tile_height, column : column + layout.tile_width]
-            for row, column in layout.corners
+            for row, column in layout.corners[chosen]
         ]
     )
 
 
-def join(tiles: np.ndarray, layout: Plan) -> np.ndarray:
-    """The picture that tiles make.
+class Mosaic:
+    """The picture that tiles make, put together a few tiles at a time.
 
     Each pixel is the mean of the tiles over it, weighed by how far inside each it lies: the
     weight falls linearly to the tile's rim, so that no tile ends at once.
 
     Args:
-        tiles: (num_tiles, tile_height, tile_width, channels).
         layout: of `plan`.
-
-    Returns:
-        float32 (height, width, channels).
+        channels: of the tiles.
     """
-    weight = np.outer(_ramp(layout.tile_height), _ramp(layout.tile_width))[..., np.newaxis]
-    total = np.zeros((layout.height, layout.width, tiles.shape[-1]))
-    weights = np.zeros((layout.height, layout.width, 1))
-    for tile, (row, column) in zip(tiles, layout.corners, strict=True):
-        place = np.s_[row : row + layout.tile_height, column : column + layout.tile_width]
-        total[place] += weight * tile
-        weights[place] += weight
-    return (total / weights).astype(np.float32)
+
+    def __init__(self, layout: Plan, channels: int) -> None:
+        self._layout = layout
+        self._ramps = _ramp(layout.tile_height), _ramp(layout.tile_width)
+        self._weight = np.outer(*self._ramps)[..., np.newaxis]
+        self._total = np.zeros((layout.height, layout.width, channels), np.float32)
+
+    def add(self, tiles: np.ndarray, chosen: slice = slice(None)) -> None:
+        """Takes the chosen tiles, (num_tiles, tile_height, tile_width, channels)."""
+        size = self._layout.tile_height, self._layout.tile_width
+        for tile, (row, column) in zip(tiles, self._layout.corners[chosen], strict=True):
+            self._total[row : row + size[0], column : column + size[1]] += self._weight * tile
+
+    def picture(self) -> np.ndarray:
+        """Float32 (height, width, channels), once all tiles are there; the mosaic is used up."""
+        lengths = self._layout.height, self._layout.width
+        # The weight of a pixel is that of its row times that of its column.
+        for axis, (length, ramp) in enumerate(zip(lengths, self._ramps, strict=True)):
+            weights = np.zeros(length, np.float32)
+            for start in np.unique(self._layout.corners[:, axis]):
+                weights[start : start + len(ramp)] += ramp
+            self._total /= (
+                weights[:, np.newaxis, np.newaxis] if axis == 0 else weights[:, np.newaxis]
+            )
+        return self._total
 
 
 def _ramp(length: int) -> np.ndarray:
     """Rises from the rim to the middle and falls again; above 0 everywhere."""
     distance = np.minimum(np.arange(length), np.arange(length)[::-1]) + 0.5
-    return distance / distance.max()
+    return (distance / distance.max()).astype(np.float32)

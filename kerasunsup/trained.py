@@ -1,9 +1,15 @@
-"""A trained model to be used: opened from a run's folder, its SavedModel or a `.keras` file."""
+"""A trained model to be used: opened from a run's folder, its SavedModel or a `.keras` file.
+
+A SavedModel is a program: its graph may read and write any file, and nothing in its folder can
+vouch for it. A `.keras` file holds layers and weights, and Keras's safe mode lets no code in. So
+where both stand, as in every run of this package, the `.keras` file is opened.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +29,7 @@ _SIGNATURES = {
     "discriminate": ("images", "logits"),
     "classify": ("images", "probabilities"),
 }
+_KERAS_FILES = ("model.keras", "generator.keras")  # in a run's folder, what its export/ holds too
 _WORKS_WITH = {
     "reconstruct": "an autoencoder (kerasunsup ae)",
     "encode": "an autoencoder (kerasunsup ae)",
@@ -87,23 +94,35 @@ class Trained:
         return config_type(**config.read(config_type, self.run / "config.json"))
 
 
-def open_model(path: Path) -> Trained:
+def open_model(path: Path, *, is_trusted: bool = False) -> Trained:
     """A trained model.
 
     Args:
         path: a run's folder, a SavedModel's folder such as its `export/`, or a `.keras` file.
+        is_trusted: whether a SavedModel without a `.keras` file beside it may be opened.
 
     Raises:
-        config.InputError: if there is no model, or it cannot be read or used.
+        config.InputError: if there is no model, it may not be opened, or it cannot be used.
     """
-    path = path.expanduser()
-    if (path / "export" / "saved_model.pb").is_file():
-        return _open_saved_model(path, path / "export", path)
-    if (path / "saved_model.pb").is_file():
-        parent = path.resolve().parent
-        return _open_saved_model(path, path, parent if (parent / "config.json").exists() else None)
+    path = Path(os.path.expanduser(path))  # Path's own fails for an unknown user
     if path.suffix == ".keras" and path.is_file():
-        return _open_keras(path)
+        return _open_keras(path, path)
+    exported = next(
+        (at for at in (path / "export", path) if (at / "saved_model.pb").is_file()), None
+    )
+    run = path if exported != path else path.resolve().parent
+    if exported != path or (run / "config.json").is_file():
+        for file in (run / name for name in _KERAS_FILES):
+            if file.is_file():
+                return _open_keras(path, file)
+    if exported is not None:
+        if not is_trusted:
+            raise config.InputError(
+                f"MODEL {path} is a SavedModel without the .keras file of its run beside it. It is "
+                "a program that can do anything on this machine: give the run's folder or a .keras "
+                "file, or add --trust-model if you know who made it"
+            )
+        return _open_saved_model(path, exported)
     if (path / "config.json").is_file():
         raise config.InputError(
             f"MODEL {path} is a run without export/: it has not come to its end, go on with it by "
@@ -118,7 +137,13 @@ def open_model(path: Path) -> Trained:
     )
 
 
-def _open_saved_model(path: Path, folder: Path, run: Path | None) -> Trained:
+def _run_of(model: Path) -> Path | None:
+    """The run that a SavedModel's folder or a `.keras` file lies in."""
+    parent = model.resolve().parent
+    return parent if (parent / "config.json").exists() else None
+
+
+def _open_saved_model(path: Path, folder: Path) -> Trained:
     try:
         digest = _digest(sorted(file for file in folder.rglob("*") if file.is_file()))
         loaded = tf.saved_model.load(str(folder))
@@ -139,7 +164,7 @@ def _open_saved_model(path: Path, folder: Path, run: Path | None) -> Trained:
             f"MODEL {path} has none of the signatures {', '.join(_SIGNATURES)}: give a model that "
             "this package exported"
         )
-    return Trained(path, run, digest, functions)
+    return Trained(path, _run_of(folder), digest, functions)
 
 
 def _from_signature(loaded: Any, signature: Any, argument: str, output: str) -> Function:
@@ -150,10 +175,10 @@ def _from_signature(loaded: Any, signature: Any, argument: str, output: str) -> 
     return function
 
 
-def _open_keras(path: Path) -> Trained:
+def _open_keras(path: Path, file: Path) -> Trained:
     try:
-        model = keras.models.load_model(path, compile=False)
-        digest = _digest([path])
+        model = keras.models.load_model(file, compile=False, safe_mode=True)
+        digest = _digest([file])
     except Exception as error:  # zipfile, json, h5py and Keras each raise their own
         raise _damaged(path, error) from error
     functions = {
@@ -165,8 +190,7 @@ def _open_keras(path: Path) -> Trained:
         raise config.InputError(
             f"MODEL {path} maps {shapes}: neither an autoencoder nor a generator of images"
         )
-    parent = path.resolve().parent
-    return Trained(path, parent if (parent / "config.json").exists() else None, digest, functions)
+    return Trained(path, _run_of(file), digest, functions)
 
 
 def _parts(model: keras.Model) -> dict[str, keras.Model]:
@@ -182,8 +206,9 @@ def _parts(model: keras.Model) -> dict[str, keras.Model]:
         return {"reconstruct": model, **known}
     if image_out and len(model.input_shape) == 2:
         return {"decode" if model.name == "decoder" else "generate": model}
-    if image_in and len(model.output_shape) == 2 and model.name == "encoder":
-        return {"encode": model}
+    if image_in and len(model.output_shape) == 2:
+        names = {"encoder": "encode", "discriminator": "discriminate"}
+        return {names.get(model.name, "classify"): model}
     return {}
 
 

@@ -1,12 +1,14 @@
 """`apply` as a user starts it, with a small untrained model: what it writes, and refuses."""
 
 import csv
+import dataclasses
+import errno
 import json
 import shutil
 import subprocess
 import sys
 import threading
-import types
+import tracemalloc
 
 import keras
 import numpy as np
@@ -14,15 +16,17 @@ import pytest
 from PIL import Image
 
 from kerasunsup import (
-    application,
     apply,
     config,
+    data,
     export,
-    latent,
     networks,
     outputs,
     restoration,
     runs,
+    streams,
+    tiles,
+    trained,
 )
 
 SHAPE = (16, 16, 1)
@@ -51,11 +55,11 @@ def parts(shape=SHAPE):
 def model(tmp_path_factory):
     """A run's folder with its data, settings, SavedModel and .keras file."""
     run = tmp_path_factory.mktemp("logs") / "ae" / "small"
-    data = run.parent.parent / "training.npz"
-    np.savez(data, images=pictures(80, seed=5))
-    runs.write_json(
-        run / "config.json", config.to_json(config.AutoencoderConfig(data=str(data), latent_dim=4))
-    )
+    training = run.parent.parent / "training.npz"
+    np.savez(training, images=pictures(80, seed=5))
+    settings = config.AutoencoderConfig(data=str(training), latent_dim=4)
+    runs.write_json(run / "config.json", config.to_json(settings))
+    runs.write_json(run / "environment.json", {"data": data.load(settings).fingerprint})
     encoder, decoder = parts()
     autoencoder = networks.autoencoder(encoder, decoder)
     images = np.zeros((2, *SHAPE), np.float32)
@@ -167,6 +171,10 @@ def test_a_stopped_restore_goes_on_without_doing_work_twice(model, folder, tmp_p
     assert files(folder) < files(output)
     assert {name: (output / name).stat().st_mtime_ns for name in written} == times
     assert json.loads((output / "apply.json").read_text())["numbers"]["there_already"] == 10
+    at_once = tmp_path / "at-once"
+    assert run(*arguments[:3], "--output", at_once) == 0
+    sheet = "restore_sheet.png"
+    assert (output / sheet).read_bytes() == (at_once / sheet).read_bytes()
 
 
 def test_a_killed_restore_leaves_whole_files_and_goes_on(model, tmp_path):
@@ -244,6 +252,25 @@ def test_large_images_are_taken_a_few_at_a_time():
     assert sizes == [2, 1]
 
 
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_tiles_of_many_pictures_share_batches_and_none_is_larger(batch_size):
+    sizes = [(16, 16), (40, 33), (17, 90)]
+    random = np.random.default_rng(0)
+    seen = [random.random((*size, 1), np.float32) for size in sizes]
+    layouts = [tiles.plan(*size, 16, 16) for size in sizes]
+    batches = []
+
+    def halve(batch):
+        batches.append(len(batch))
+        return batch / 2
+
+    made = restoration._passed(seen, layouts, halve, batch_size)
+    for before, after in zip(seen, made, strict=True):
+        np.testing.assert_allclose(after, before / 2, atol=1e-6)
+    assert sum(batches) == sum(len(layout.corners) for layout in layouts)
+    assert set(batches[:-1]) <= {batch_size}
+
+
 def test_similar_finds_a_copy_of_the_query_first(model, folder, tmp_path):
     query = tmp_path / "query.png"
     query.write_bytes((folder / "a" / "7.png").read_bytes())
@@ -268,30 +295,6 @@ def test_near_duplicates_are_found_once(model, folder, tmp_path):
     assert len({frozenset((row["query"], row["file"])) for row in rows}) == len(rows)
 
 
-def test_near_duplicates_are_told_by_what_lies_around_them():
-    random = np.random.default_rng(0)
-    dense = random.normal(0.0, 0.05, (30, 12))
-    sparse = random.normal(0.0, 5.0, (30, 12)) + 100.0
-    codes = np.concatenate([dense, sparse, sparse[:1] + 0.08]).astype(np.float32)
-    tables = {}
-    job = types.SimpleNamespace(
-        settings=config.ApplyConfig(),
-        output=types.SimpleNamespace(
-            table=lambda name, header, rows: tables.update({name: list(rows)})
-        ),
-        thumbnails=lambda positions: np.zeros((len(positions), 8, 8, 1), np.float32),
-        show=lambda name, figure: None,
-    )
-    found = types.SimpleNamespace(codes=codes, positions=np.arange(len(codes)))
-    names = np.array([str(index) for index in range(len(codes))])
-    numbers = application._near_duplicates(job, found, names)
-    ((first, _, second, distance),) = tables["similar.csv"]
-    assert (first, second) == ("30", "60")
-    assert numbers["near_duplicates"] == 1
-    nearest = latent.nearest(dense.astype(np.float32), None, 1)[0]
-    assert np.sum(nearest < distance) > 10  # the dense ones are nearer still, and no copies
-
-
 @pytest.mark.parametrize("reference", [True, False])
 def test_outliers_are_sorted_and_the_odd_one_comes_first(model, tmp_path, reference):
     images, clean = tmp_path / "images", tmp_path / "clean"
@@ -310,19 +313,39 @@ def test_outliers_are_sorted_and_the_odd_one_comes_first(model, tmp_path, refere
     assert 1 <= flagged <= 25 if reference else flagged == 5
 
 
-@pytest.mark.parametrize(("verb", "advises"), [("outliers", True), ("generate", False)])
-def test_training_images_that_are_gone_are_named(model, folder, tmp_path, capsys, verb, advises):
+@pytest.mark.parametrize("verb", ["outliers", "generate"])
+def test_training_images_that_are_gone_are_named(model, folder, tmp_path, capsys, verb):
     moved = tmp_path / "moved"
     shutil.copytree(model, moved)
     settings = json.loads((moved / "config.json").read_text())
     runs.write_json(moved / "config.json", settings | {"data": str(tmp_path / "gone.npz")})
-    given = [verb, moved, *([folder] if verb == "outliers" else [])]
+    given = [verb, moved, *([folder] if verb == "outliers" else ["--count", 2])]
     line = complaint(capsys, *given, "--output", tmp_path / "out")
-    assert "was trained on cannot be read" in line
     assert "gone.npz" in line
-    assert ("--reference" in line) == advises
-    if advises:
-        assert run(*given, "--output", tmp_path / "out", "--reference", folder) == 0
+    assert "--data" not in line
+    assert "--reference" in line
+    assert run(*given, "--output", tmp_path / "out", "--reference", folder) == 0
+    assert str(folder) in capsys.readouterr().out  # and not "the images that it was trained on"
+
+
+@pytest.mark.parametrize("verb", ["outliers", "generate"])
+def test_other_images_in_the_place_of_the_training_images_are_not_taken_for_them(
+    model, folder, tmp_path, capsys, verb
+):
+    moved, other = tmp_path / "moved", tmp_path / "other.npz"
+    shutil.copytree(model, moved)
+    np.savez(other, images=pictures(80, seed=6))
+    settings = json.loads((moved / "config.json").read_text())
+    runs.write_json(moved / "config.json", settings | {"data": str(other)})
+    given = [verb, moved, *([folder] if verb == "outliers" else ["--count", 2])]
+    line = complaint(capsys, *given, "--output", tmp_path / "out")
+    assert "other.npz holds other images" in line
+    assert "--reference" in line
+    # The run may know where they are by their whole path, whatever folder it was started in.
+    recorded = json.loads((moved / "environment.json").read_text())
+    runs.write_json(moved / "environment.json", recorded | {"data_path": settings["data"]})
+    assert run(*given, "--output", tmp_path / "out") == 0
+    assert "the images that the model was trained on" in capsys.readouterr().out
 
 
 def test_cluster_names_a_group_for_every_image_and_compares_with_labels(
@@ -430,12 +453,237 @@ def test_nothing_is_written_outside_the_output(tmp_path):
     output.close()
 
 
-def test_a_second_process_is_kept_out(tmp_path):
-    with (
-        outputs.Output(tmp_path / "out", {"verb": "encode"}),
-        pytest.raises(config.InputError, match="in use by another process"),
-    ):
-        outputs.Output(tmp_path / "out", {"verb": "encode"})
+@pytest.mark.parametrize("verb", ["encode", "cluster"])
+def test_a_second_command_is_kept_out_and_deletes_nothing(tmp_path, verb):
+    with outputs.Output(tmp_path / "out", {"verb": "encode"}) as first:
+        runs.write_bytes(first.part("images/000000000.npz"), b"an hour of work")
+        before = files(tmp_path / "out")
+        with pytest.raises(config.InputError, match="in use by another process"):
+            outputs.Output(tmp_path / "out", {"verb": verb})
+        assert files(tmp_path / "out") == before
+
+
+def test_unfinished_work_of_another_command_is_left_alone(tmp_path):
+    with outputs.Output(tmp_path / "out", {"verb": "encode"}) as first:
+        runs.write_bytes(first.part("images/000000000.npz"), b"an hour of work")
+    before = files(tmp_path / "out")
+    with pytest.raises(config.InputError, match="another command: their verb is encode, now"):
+        outputs.Output(tmp_path / "out", {"verb": "cluster"})
+    assert files(tmp_path / "out") == before
+    with outputs.Output(tmp_path / "out", {"verb": "encode"}) as again:
+        assert again.part("images/000000000.npz").exists()
+
+
+def test_a_lock_that_was_removed_with_finished_work_is_no_lock(tmp_path, monkeypatch):
+    """Between opening the lock's file and locking it, its owner may come to its end."""
+    locked, finished = runs.locked, []
+
+    def finish_first(path, complaint):
+        file = locked(path, complaint)
+        if not finished:
+            finished.append(True)
+            runs.write_json(tmp_path / "out" / "apply.json", {"verb": "encode", "done": True})
+            (tmp_path / "out" / "codes.csv").write_text("file\n")
+            shutil.rmtree(path.parent)
+        return file
+
+    monkeypatch.setattr(runs, "locked", finish_first)
+    with outputs.Output(tmp_path / "out", {"verb": "encode"}) as output:
+        assert output.is_done
+    assert files(tmp_path / "out") == {"apply.json", "codes.csv"}
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "dangling"])
+def test_an_output_that_cannot_be_a_folder_is_refused(model, folder, tmp_path, capsys, place):
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    line = complaint(capsys, "encode", model, folder, "--output", tmp_path / place)
+    assert "cannot be a folder" in line
+
+
+def test_a_full_disk_is_told_in_the_words_of_apply(model, folder, tmp_path, capsys, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "x.png")
+
+    monkeypatch.setattr(outputs.Output, "picture", fail)
+    line = complaint(capsys, "restore", model, folder, "--output", tmp_path / "out")
+    assert "--output" in line
+    assert "--resume" not in line
+    assert "--logs" not in line
+
+
+def test_another_mask_is_another_command(model, tmp_path, capsys, monkeypatch):
+    write(tmp_path / "images", ["x.png"])
+    mask = tmp_path / "mask.png"
+    Image.fromarray(np.full((16, 16), 255, np.uint8)).save(mask)
+    arguments = ["restore", model, tmp_path / "images", "--mask", mask]
+    assert run(*arguments, "--output", tmp_path / "out") == 0
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(mask)
+    line = complaint(capsys, *arguments, "--output", tmp_path / "out")
+    assert "made with another mask" in line
+
+
+STRANGE = [
+    "caf\udce9.png", "carriage\rreturn.png", 'quote".png', "a,comma.png", "line\nbreak.png",
+    "=1+1.png", " blank.png", "tab\t.png", "表.png", f"{'long' * 61}.png",
+]  # fmt: skip
+
+
+@pytest.fixture
+def strange(tmp_path, monkeypatch):
+    """A folder of 36 images, ten of which are read under strange names."""
+    usual = [f"{number:03d}.png" for number in range(36)]
+    write(tmp_path / "strange", usual)
+    opened = streams.open_images
+
+    def renamed(what, **more):
+        stream = opened(what, **more)
+        names = [*STRANGE, *usual[len(STRANGE) :]][: len(stream)]
+        return dataclasses.replace(stream, names=names)
+
+    monkeypatch.setattr(streams, "open_images", renamed)
+    return tmp_path / "strange"
+
+
+def surrogate_table(path):
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_strange_names_are_read_back_as_they_were_from_every_table(model, strange, tmp_path):
+    at = {verb: tmp_path / verb for verb in ("encode", "outliers", "cluster", "near", "similar")}
+    assert run("encode", model, strange, "--output", at["encode"], "--projector") == 0
+    stored = runs.read_arrays(at["encode"] / "codes.npz")
+    names = [str(name) for name in stored["files"]]
+    assert names[:10] == STRANGE
+    assert len(stored["codes"]) == len(names) == 36
+    assert [row["file"] for row in surrogate_table(at["encode"] / "codes.csv")] == names
+    assert run("outliers", model, strange, "--output", at["outliers"], "--share", 0.5) == 0
+    assert run("cluster", model, strange, "--output", at["cluster"], "--clusters", 2) == 0
+    for verb, file in (("outliers", "outliers.csv"), ("cluster", "clusters.csv")):
+        assert {row["file"] for row in surrogate_table(at[verb] / file)} == set(names)
+    query = ["--query", strange, "--neighbors", 2]
+    assert run("similar", model, strange, "--output", at["similar"], *query) == 0
+    rows = surrogate_table(at["similar"] / "similar.csv")
+    assert list(dict.fromkeys(row["query"] for row in rows)) == names
+    assert {row["file"] for row in rows} >= set(STRANGE)
+    shutil.copy(strange / "000.png", strange / "001.png")
+    assert run("similar", model, strange, "--output", at["near"]) == 0
+    (row,) = surrogate_table(at["near"] / "similar.csv")
+    assert (row["query"], row["file"]) == tuple(STRANGE[:2])
+    for verb in ("outliers", "near", "similar"):
+        Image.open(next(at[verb].glob("*_sheet.png"))).load()
+
+
+def test_restore_writes_strange_names_and_lists_those_it_cannot_read(
+    model, strange, tmp_path, capsys
+):
+    (strange / "001.png").write_bytes(b"nothing")
+    output = tmp_path / "out"
+    assert run("restore", model, strange, "--output", output) == 0
+    assert {*STRANGE[:1], *STRANGE[2:]} < files(output)
+    assert [row["file"] for row in surrogate_table(output / "unreadable.csv")] == [STRANGE[1]]
+    assert "carriage\\rreturn.png" in capsys.readouterr().out
+
+
+def test_one_long_name_does_not_make_every_name_long_in_memory(tmp_path):
+    names = [f"{number}.png" for number in range(10_000)] + ["x" * 4000]
+    with outputs.Output(tmp_path / "out", {"verb": "encode"}) as output:
+        tracemalloc.start()
+        output.codes("codes.npz", np.zeros((len(names), 4), np.float32), names)
+        (_, peak), _ = tracemalloc.get_traced_memory(), tracemalloc.stop()
+        output.finish()
+    assert peak < 60e6  # as one array of text: 160 MB
+    assert (tmp_path / "out" / "codes.npz").stat().st_size < 5e6
+    with np.load(tmp_path / "out" / "codes.npz") as stored:
+        assert stored["files"][[0, 9999, 10_000]].tolist() == ["0.png", "9999.png", "x" * 4000]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_few_images_come_to_an_end_in_every_verb(model, tmp_path, capsys, number):
+    write(tmp_path / "images", [f"{index}.png" for index in range(number)])
+    for verb in ("restore", "encode", "outliers", "similar"):
+        output = tmp_path / verb
+        if verb == "similar" and number == 1:
+            line = complaint(capsys, verb, model, tmp_path / "images", "--output", output)
+            assert "need two images" in line
+            continue
+        assert run(verb, model, tmp_path / "images", "--output", output) == 0
+        assert list(output.glob("*_sheet.png")) or verb in ("encode", "similar")
+    line = complaint(capsys, "cluster", model, tmp_path / "images", "--output", tmp_path / "groups")
+    assert "give more images" in line
+
+
+@pytest.mark.parametrize("spread", [0, 3])
+@pytest.mark.parametrize("reference", [False, True])
+def test_of_images_that_are_all_alike_none_is_an_outlier(
+    model, tmp_path, capsys, spread, reference
+):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(40):
+        scan = 240 + random.integers(0, spread + 1, (16, 16), dtype=np.uint8)
+        Image.fromarray(scan).save(folder / f"{number:02d}.png")
+    more = ["--reference", folder] if reference else []
+    assert run("outliers", model, folder, "--output", tmp_path / "out", *more) == 0
+    rows = table(tmp_path / "out" / "outliers.csv")
+    assert [row["outlier"] for row in rows] == ["0"] * 40
+    assert "the 40 images of" in (told := capsys.readouterr().out)
+    assert "are all alike" in told
+    assert run("cluster", model, folder, "--output", tmp_path / "groups", "--clusters", 3) == 0
+    assert {row["cluster"] for row in table(tmp_path / "groups" / "clusters.csv")} == {"0"}
+
+
+def test_an_odd_image_among_equal_ones_is_the_only_outlier(model, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(folder / "odd.png")
+    for number in range(40):
+        Image.fromarray(np.full((16, 16), 240, np.uint8)).save(folder / f"{number:02d}.png")
+    shutil.copy(model / "model.keras", tmp_path)  # alone it knows no images but these
+    more = ["--output", tmp_path / "out", "--share", 0.2]
+    assert run("outliers", tmp_path / "model.keras", folder, *more) == 0
+    rows = table(tmp_path / "out" / "outliers.csv")
+    assert [row["file"] for row in rows if row["outlier"] == "1"] == ["odd.png"]
+
+
+def test_a_saved_model_is_opened_only_where_it_is_trusted(
+    model, folder, tmp_path, capsys, monkeypatch
+):
+    alone = tmp_path / "alone"
+    shutil.copytree(model / "export", alone)
+    # A file of settings in its own folder, or around it, vouches for nothing.
+    around = tmp_path / "around"
+    shutil.copytree(model / "export", around / "export")
+    shutil.copy(model / "config.json", around)
+    opened, load = [], trained.tf.saved_model.load
+    monkeypatch.setattr(trained.tf.saved_model, "load", lambda at: opened.append(at) or load(at))
+    for place in (alone, around, around / "export"):
+        line = complaint(capsys, "encode", place, folder, "--output", tmp_path / "out")
+        assert "can do anything" in line
+        assert "--trust-model" in line
+    for place in (model, model / "export"):
+        assert run("encode", place, folder, "--output", tmp_path / f"out-{place.name}") == 0
+    assert opened == []  # the .keras file beside it is
+    assert run("encode", alone, folder, "--output", tmp_path / "out", "--trust-model") == 0
+    assert len(opened) == 1
+    codes = [runs.read_arrays(tmp_path / at / "codes.npz")["codes"] for at in ("out", "out-export")]
+    np.testing.assert_allclose(codes[0], codes[1], atol=1e-5)
+
+
+def test_a_damaged_part_of_stopped_work_is_made_anew(model, folder, tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    arguments = ["encode", model, folder, "--output", output]
+    monkeypatch.setattr(
+        outputs.Output, "codes", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    assert run(*arguments) == 130
+    (part,) = (output / ".work" / "images").iterdir()
+    part.write_bytes(part.read_bytes()[:100])
+    monkeypatch.undo()
+    assert run(*arguments) == 0
+    assert len(table(output / "codes.csv")) == 40
 
 
 @pytest.mark.parametrize(
@@ -465,4 +713,4 @@ def test_empty_and_unreadable_folders_are_refused(model, tmp_path, capsys):
     (tmp_path / "bad" / "x.png").write_bytes(b"nothing")
     line = complaint(capsys, "encode", model, tmp_path / "bad", "--output", tmp_path / "out2")
     assert "can be read, such as x.png" in line
-    assert {name.split("/")[0] for name in files(tmp_path / "out2")} == {".work", "apply.json"}
+    assert not (tmp_path / "out2").exists()

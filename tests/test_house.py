@@ -37,11 +37,12 @@ FLOORS = (
     | {"pseudo_labels", "outputs", "trained"},
     {"data", "callbacks", "probes", "outliers"},  # what a training is fed with and surrounded by
     {"judge", "training", "trials"}  # what trains
-    | {"streams", "grouping"},  # images to be looked at, and what they have in common
+    | {"streams", "grouping", "duplicates"},  # images to be looked at, and what they have in common
     {"findings", "gan_findings", "search", "arms"}  # what a trained model is worth; many trainings
     | {"descriptions", "restoration"},  # what a trained model makes of images
     {
         "cluster",
+        "jobs",
         "search_figures",
         "supervised_findings",
     },  # one search on several machines; what many trainings show

@@ -1,0 +1,173 @@
+"""Images that are stored twice: with the same pixels, or as a copy that lost a little.
+
+Exact copies are told by a hash of their pixels. For the others the encoder's codes say which
+images may be copies of each other, and the pixels say which are: what JPEG, a little noise or a
+little resizing change is bounded by itself, however many copies there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+from scipy import ndimage
+
+from kerasunsup import images, latent
+
+# What copies may differ by: the root mean square over the 4 x 4 pixels where it is largest, of
+# values in [0, 1]. Luma is smoothed over 3 x 3 pixels before, colour differences over 5 x 5: JPEG
+# keeps them at half the size. Of 55,000 training images of MNIST the two most alike have 0.042.
+_MOST_LUMA, _LUMA_PIXELS = 0.04, 3
+_MOST_COLOUR, _COLOUR_PIXELS = 0.11, 5
+# More where the codes are as near as this, as a share of the distance to the tenth neighbour: among
+# 20,000 training images no pair is, neither for the usual model nor for one of `--quick`.
+_NEAR, _TENTH, _MOST_LUMA_OF_NEAR = 0.35, 10, 0.05
+_ROUNDING = 1.5 / 255  # up to here images are alike however faint they are
+_MOST_OF_CONTRAST = 0.25  # of all pixels, as a share of what they deviate from their mean
+_SIDE = 256  # larger images are compared at this size
+_SKETCH = 16
+# Between sketches, root mean square: far more than between copies, far less than between most.
+_MOST_APART = 0.08
+_PAIRS_AT_A_TIME = 256
+_HASH_BYTES = 16
+
+Read = Callable[[Iterable[int]], Iterator[np.ndarray | str]]
+
+
+def look(picture: np.ndarray) -> np.ndarray:
+    """What is kept of every image until all are known: a hash of its pixels and a sketch.
+
+    Args:
+        picture: uint8 (height, width, 1|3).
+
+    Returns:
+        uint8 (272,): 16 bytes of BLAKE2 of size and pixels, grey ones alike however they are
+        stored, then 16 x 16 of the luma.
+    """
+    if picture.shape[-1] == 3 and (picture == picture[..., :1]).all():
+        picture = picture[..., :1]
+    digest = hashlib.blake2b(str(picture.shape).encode(), digest_size=_HASH_BYTES)
+    digest.update(np.ascontiguousarray(picture).data)
+    sketch = images.with_channels(images.resize(picture, _SKETCH, _SKETCH), 1)
+    return np.concatenate([np.frombuffer(digest.digest(), np.uint8), sketch.ravel()])
+
+
+def pairs(
+    codes: np.ndarray, looks: np.ndarray, read: Read, neighbors: int
+) -> list[tuple[int, int, float]]:
+    """Pairs of copies, nearest first, each once.
+
+    Args:
+        codes: float32 (num_images, latent_dim).
+        looks: uint8 (num_images, 272), of `look`.
+        read: positions -> the pictures, or why one cannot be read, as `streams.Stream.read`.
+        neighbors: an image is compared with so many; of exact copies as many are named.
+
+    Returns:
+        (position, later position, Euclidean distance of their codes); 0 for exact copies. An exact
+        copy of an image stands for it: other copies are paired with the first of them alone.
+    """
+    _, first, inverse = np.unique(
+        looks[:, :_HASH_BYTES], axis=0, return_index=True, return_inverse=True
+    )
+    members: dict[int, list[int]] = {}
+    for position, group in enumerate(inverse.reshape(-1).tolist()):
+        members.setdefault(group, []).append(position)
+    found = {
+        (position, other): 0.0
+        for group in members.values()
+        for index, position in enumerate(group)
+        for other in group[index + 1 : index + 1 + neighbors]
+    }
+    distinct = np.sort(first)
+    number = min(max(neighbors, _TENTH), len(distinct) - 1)
+    if number:
+        distances, nearest = latent.nearest(codes[distinct], None, number)
+        # In fewer than eleven images nothing tells which codes are near.
+        tenth = distances[:, _TENTH - 1] if number >= _TENTH else np.zeros(len(distinct))
+        wanted: dict[tuple[int, int], tuple[float, float]] = {}  # -> (limit of luma, distance)
+        for row, rank in _candidates(looks[distinct, _HASH_BYTES:], nearest[:, :neighbors]):
+            other, distance = nearest[row, rank], float(distances[row, rank])
+            is_near = distance <= _NEAR * min(tenth[row], tenth[other])
+            one, two = sorted((int(distinct[row]), int(distinct[other])))
+            wanted[one, two] = (_MOST_LUMA_OF_NEAR if is_near else _MOST_LUMA), distance
+        limits = [(*pair, limit) for pair, (limit, _) in sorted(wanted.items())]
+        found |= {pair: wanted[pair][1] for pair in _verified(limits, read)}
+    return sorted(((*pair, d) for pair, d in found.items()), key=lambda row: (row[2], row[:2]))
+
+
+def _candidates(sketches: np.ndarray, nearest: np.ndarray) -> Iterator[tuple[int, int]]:
+    """(row, rank) of the neighbours whose sketches are nearly alike."""
+    plain = sketches.astype(np.float32) / 255.0
+    for row, others in enumerate(nearest):
+        apart = np.sqrt(np.square(plain[others] - plain[row]).mean(axis=1))
+        for rank in np.flatnonzero(apart <= _MOST_APART):
+            yield row, int(rank)
+
+
+def _verified(wanted: list[tuple[int, int, float]], read: Read) -> Iterator[tuple[int, int]]:
+    """The pairs whose pictures differ by no more than the limit of each."""
+    for start in range(0, len(wanted), _PAIRS_AT_A_TIME):
+        some = wanted[start : start + _PAIRS_AT_A_TIME]
+        positions = sorted({position for one, other, _ in some for position in (one, other)})
+        pictures = {
+            position: _reduced(picture)
+            for position, picture in zip(positions, read(positions), strict=True)
+            if not isinstance(picture, str)
+        }
+        for one, other, limit in some:
+            there = one in pictures and other in pictures
+            if there and are_copies(pictures[one], pictures[other], limit):
+                yield one, other
+
+
+def _reduced(picture: np.ndarray) -> np.ndarray:
+    height, width = picture.shape[:2]
+    scale = max(1.0, max(height, width) / _SIDE)
+    size = (max(1, round(side / scale)) for side in (height, width))
+    return images.resize(picture, *size)
+
+
+def are_copies(one: np.ndarray, other: np.ndarray, most_luma: float = _MOST_LUMA) -> bool:
+    """Whether two pictures differ by no more than JPEG, little noise or little resizing change.
+
+    Args:
+        one: uint8 (height, width, 1|3), at most 256 pixels a side.
+        other: the same; of another size, the larger is brought to the size of the smaller.
+        most_luma: that the luma may differ by, in [0, 1].
+    """
+    if abs(one.shape[0] * other.shape[1] - one.shape[1] * other.shape[0]) > max(
+        one.shape[0] + other.shape[1], other.shape[0] + one.shape[1]
+    ):
+        return False  # of other proportions, beyond the rounding of a side to whole pixels
+    height, width = min(one.shape[:2], other.shape[:2])
+    first, second = (_channels(images.resize(part, height, width)) for part in (one, other))
+    luma, *colours = first - second
+    luma = ndimage.uniform_filter(luma, _LUMA_PIXELS, mode="nearest")
+    colours = [ndimage.uniform_filter(part, _COLOUR_PIXELS, mode="nearest") for part in colours]
+    in_luma, in_colour = _largest_local(luma), max(map(_largest_local, colours))
+    if max(in_luma, in_colour) <= _ROUNDING:
+        return True
+    overall = np.sqrt(sum(np.square(part).mean() for part in (luma, *colours)))
+    contrast = max(np.sqrt(part.var(axis=(1, 2)).sum()) for part in (first, second))
+    return bool(
+        in_luma <= most_luma
+        and in_colour <= _MOST_COLOUR
+        and overall <= _MOST_OF_CONTRAST * contrast
+    )
+
+
+def _channels(picture: np.ndarray) -> np.ndarray:
+    """Float32 (3, height, width): luma and both colour differences (ITU-R BT.601) in [0, 1]."""
+    red, green, blue = np.moveaxis(images.to_unit(images.with_channels(picture, 3)), -1, 0)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    return np.stack([luma, 0.564 * (blue - luma), 0.713 * (red - luma)]).astype(np.float32)
+
+
+def _largest_local(difference: np.ndarray) -> float:
+    """The largest root mean square over 4 x 4 pixels, of (height, width)."""
+    height, width = difference.shape
+    padded = np.pad(difference, ((0, -height % 4), (0, -width % 4)), mode="edge")
+    blocks = padded.reshape(padded.shape[0] // 4, 4, padded.shape[1] // 4, 4)
+    return float(np.sqrt(np.square(blocks).mean(axis=(1, 3)).max()))
