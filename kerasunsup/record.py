@@ -14,7 +14,13 @@ from kerasunsup import config, runs
 
 FORMAT = 1  # of the files; another one is refused
 
-_FLAGS = {"max_epochs": "--max-epochs", "folds": "--folds", "data": "--data (its images)"}
+_FLAGS = {
+    "max_epochs": "--max-epochs", "folds": "--folds", "data": "--data (its images)",
+    "trial_seeds": "seeds of trials",
+}  # fmt: skip
+
+
+_SEEDS_BEFORE = "by number, as an earlier version gave them"
 
 
 class Folder:
@@ -66,7 +72,10 @@ class Folder:
             shutil.rmtree(self.path)
         plain = stamped(fingerprint)
         if path.exists():
-            refuse_another(self.path, runs.read_json(path), plain)
+            stored = runs.read_json(path)
+            if (self.path / "record.json").exists():  # it is over: no trial gets a seed any more
+                plain["trial_seeds"] = stored.setdefault("trial_seeds", _SEEDS_BEFORE)
+            refuse_another(self.path, stored, plain)
             return True
         if any(self.path.glob("trial_*")) or (self.path / "oracle.json").exists():
             raise config.InputError(
@@ -75,6 +84,11 @@ class Folder:
             )
         runs.write_json(path, plain)
         return False
+
+    def fingerprint(self) -> dict[str, Any]:
+        """That of the search that lies here, which an earlier version may have begun."""
+        stored = runs.read_json(self.path / "fingerprint.json")
+        return {key: value for key, value in stored.items() if key != "format"}
 
     def state(self, trial_id: str) -> Path:
         """Where a trial that may be promoted keeps its model and optimizer."""
@@ -112,7 +126,7 @@ def stamped(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
 def refuse_another(place: Path, stored: Mapping[str, Any], received: Mapping[str, Any]) -> None:
     """Raises `config.InputError` with the first difference of two fingerprints."""
     for key in [*received, *(key for key in stored if key not in received)]:
-        before: Any = stored.get(key)
+        before: Any = stored.get(key, _SEEDS_BEFORE if key == "trial_seeds" else None)
         now: Any = received.get(key)
         if before == now:
             continue
