@@ -27,6 +27,15 @@ class Evidence:
         self.states, self._folder = states, folder
         self.used: dict[str, dict[str, float]] = {}
         self.gaps: list[str] = []
+        self._absent: dict[str, dict[str, None]] = {}  # run folder -> names that it lacks
+
+    @property
+    def absent(self) -> list[str]:
+        """A line a run whose numbers are not all there."""
+        return [
+            f"{address}/metrics.json has no {', '.join(names)}"
+            for address, names in self._absent.items()
+        ]
 
     def run(self, key: str) -> plan.Standing | None:
         """The finished run of a step; None where there is none."""
@@ -37,12 +46,28 @@ class Evidence:
         return Path(os.path.relpath(path.resolve(), self._folder.resolve())).as_posix()
 
     def value(self, key: str, name: str) -> float | None:
-        """A number of a step's run; None where it is missing."""
+        """A number of a step's run; None where it is missing, or cannot be one."""
         found = self.run(key)
-        value = None if found is None else found.number(name)
-        if found is not None and value is not None:
-            self.used.setdefault(self.address(found.folder), {})[name] = value
+        if found is None or name not in found.metrics:
+            return None
+        address, value = self.address(found.folder), found.number(name)
+        if value is None:
+            self.gaps.append(
+                f"{address}/metrics.json: {name} is {found.metrics[name]!r:.40}, which cannot be"
+            )
+        else:
+            self.used.setdefault(address, {})[name] = value
         return value
+
+    def column(self, key: str, name: str) -> list[float]:
+        """A column of a step's history as numbers; empty where it cannot be used."""
+        found = self.run(key)
+        values = [] if found is None else found.column(name)
+        if found is not None and not values:
+            self.gaps.append(
+                f"{self.address(found.folder)}/history.csv: there are no numbers of {name}"
+            )
+        return values
 
     def values(self, key: str, *names: str) -> list[float] | None:
         """Several numbers; None where one of them is missing."""
@@ -52,9 +77,13 @@ class Evidence:
     def cell(self, key: str, name: str, form: str = ".5f", *, scale: float = 1.0) -> page.Html:
         """A number as a link to its run's folder; says so where it is missing."""
         found, value = self.run(key), self.value(key, name)
-        if found is None or value is None:
+        if found is None:
             return NOTHING
         address = self.address(found.folder)
+        if value is None:
+            if name not in found.metrics:
+                self._absent.setdefault(address, {})[name] = None
+            return NOTHING
         return page.link(f"{scale * value:{form}}", f"{address}/", f"{name} of {address}")
 
     def spread_cell(self, key: str, name: str, form: str, *, scale: float = 1.0) -> page.Html:

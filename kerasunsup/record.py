@@ -13,6 +13,7 @@ from typing import Any
 from kerasunsup import config, runs
 
 FORMAT = 1  # of the files; another one is refused
+MOST = 1e300  # no number of ours is larger
 
 _FLAGS = {
     "max_epochs": "--max-epochs", "folds": "--folds", "data": "--data (its images)",
@@ -150,6 +151,43 @@ def _short(space: Sequence[Mapping[str, Any]]) -> str:
         f"{hp['name']} {hp.get('values') or [hp.get('min_value'), hp.get('max_value')]}"
         for hp in space
     )
+
+
+def is_number(value: Any) -> bool:
+    """Whether what stands in a file is a finite number: `NaN`, `true` and texts are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
+
+
+def check(path: Path, found: Any) -> None:
+    """Refuses what is no record that tables and figures can be made of.
+
+    Raises:
+        config.InputError: with what is wrong in it.
+    """
+
+    def expect(values: Mapping[str, Any], *names: str, above: float = -1.0) -> None:
+        for name in names:
+            if not is_number(values[name]) or not values[name] > above:
+                raise ValueError(f"{name} is {values[name]!r:.40}")
+
+    try:
+        expect(found, "seconds", "epochs")
+        expect(found["reference"], *dict.keys(found["reference"]), above=0.0)
+        if not all(map(float, found["reference"])) or not isinstance(found["environment"], dict):
+            raise ValueError("its code sizes or its environment are of a wrong type")
+        expect(found["fingerprint"], "max_epochs")
+        dict.keys(found["fingerprint"]["settings"])
+        for result in found["trials"]:
+            expect(result, "trained_epochs", "clock", "last_epoch")
+            expect(result["settings"], "latent_dim", above=0.0)
+            if result["score"] is not None:
+                expect(result, "score", "validation_mse", above=0.0)
+            if "standard_error" in result:
+                expect(result, "standard_error")
+    except KeyError as error:
+        raise config.InputError(f"{path} is damaged ({error} is missing): remove it") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise config.InputError(f"{path} is damaged ({error}): remove it") from error
 
 
 def finished(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

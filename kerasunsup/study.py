@@ -95,9 +95,11 @@ def _error_beside_pca(known: evidence.Evidence) -> str:
 
 
 def _when_training_stops_paying(known: evidence.Evidence) -> str:
-    run, best = known.run("clean"), known.value("clean", "best_epoch")
-    losses = [] if run is None else run.column("val_loss")
-    if best is None or not losses or best > len(losses):
+    best, losses = known.value("clean", "best_epoch"), known.column("clean", "val_loss")
+    if best is None or not losses:
+        return ""
+    if best > len(losses) or min(losses) <= 0.0:
+        known.gaps.append("the autoencoder's history.csv does not fit its metrics.json")
         return ""
     text = f"The validation error is lowest at epoch {best:.0f} of {len(losses)}"
     if best > _STUDY_EPOCHS:
@@ -206,14 +208,15 @@ def _accuracy_table(known: evidence.Evidence) -> page.Html:
 
 def _first_batches(known: evidence.Evidence) -> str:
     run = known.run("supervised")
-    if run is None or not run.history or not sizes(known):
+    if run is None or not sizes(known):
         return ""
     labels = sizes(known)[-1]
-    columns = [run.history.get(name, []) for name in ("arm", "labels", "images", "accuracy")]
     points: dict[str, dict[float, list[float]]] = {"finetuned": {}, "scratch": {}}
-    for arm, size, images, accuracy in zip(*columns, strict=True):
-        if arm in points and size == labels and float(images) > 0:
-            points[arm].setdefault(float(images), []).append(float(accuracy))
+    seen, right = (known.column("supervised", name) for name in ("images", "accuracy"))
+    texts = [run.history.get(name, []) for name in ("arm", "labels")]
+    for arm, size, images, accuracy in zip(*texts, seen, right, strict=False):
+        if arm in points and size == labels and images > 0:
+            points[arm].setdefault(images, []).append(accuracy)
     shared = sorted(set(points["finetuned"]) & set(points["scratch"]))
     if len(shared) < 2:
         return ""
@@ -275,9 +278,9 @@ def _hardest_class(known: evidence.Evidence) -> str:
     if run is None or accuracy is None:
         return ""
     by_class = {
-        name.removeprefix("test/accuracy_"): float(value)
-        for name, value in run.metrics.items()
-        if name.startswith("test/accuracy_") and isinstance(value, int | float)
+        name.removeprefix("test/accuracy_"): value
+        for name in run.metrics
+        if name.startswith("test/accuracy_") and (value := run.number(name)) is not None
     }
     text = f"The classifier that is exported is right in {evidence.percent(accuracy, 2)} of all"
     text += " test images"

@@ -533,7 +533,7 @@ def test_a_search_with_seeds_by_number_is_read_where_it_is_over_and_else_refused
     before = runs.read_json(path)
     del before["trial_seeds"]
     runs.write_json(path, before)
-    with pytest.raises(config.InputError, match="seeds of trials by number.*received by settings"):
+    with pytest.raises(config.InputError, match=r"seeds of trials by number.*received by settings"):
         search.run(given, problem(given))
     runs.write_json(path.with_name("record.json"), found)
     fake.ran = 0
