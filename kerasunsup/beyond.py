@@ -261,7 +261,12 @@ def gan_numbers(known: evidence.Evidence) -> list[page.Html]:
         if known.run("gan") or known.run("gan_study")
         else known.missing("the GANs' numbers"),
         *shown,
-        known.figure("gan", "categories", "A column a category, a row a noise; our default."),
+        known.figure(
+            "gan",
+            "categories",
+            "A column a category, a row a noise; our default. The number of categories was given to"
+            " it, not found.",
+        ),
     ]
 
 

@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kerasunsup import page, plan
+from kerasunsup import config, page, plan
 
+_SIZES = ("10", "100", "1000", "10000", "all")
 NOTHING = page.Html('<span class="soft">missing</span>')
 
 
@@ -120,6 +121,64 @@ class Evidence:
         return page.paragraph(
             "Made by", page.joined([page.code(text) for text in commands], ", "), soft=True
         )
+
+
+def sizes(known: Evidence) -> list[str]:
+    """The numbers of labels that were tried."""
+    return [
+        size
+        for size in _SIZES
+        if known.value("supervised", f"labels_{size}/scratch_accuracy") is not None
+    ]
+
+
+def _best_arm(known: Evidence, size: str) -> tuple[str, bool]:
+    """The way that is best with so many labels, in words, and whether test images had no say.
+
+    It is chosen by its accuracy on validation images; runs of older versions kept none.
+    """
+    for kind, is_fair in (("validation_accuracy", True), ("accuracy", False)):
+        found = {
+            arm: value
+            for arm in config.ARM_NAMES
+            if (value := known.value("supervised", f"labels_{size}/{arm}_{kind}")) is not None
+        }
+        if len(found) < 2:
+            continue
+        best = max(found, key=found.__getitem__)
+        accuracy = known.value("supervised", f"labels_{size}/{best}_accuracy")
+        if accuracy is not None:
+            labels = "all labels" if size == "all" else f"{int(size):,} labels"
+            return (
+                f"with {labels} “{config.ARM_NAMES[best]}”, right in {percent(accuracy)}"
+                " of the test images",
+                is_fair,
+            )
+    return "", False
+
+
+def chosen_arms(known: Evidence, only: Sequence[str] | None = None) -> list[str]:
+    """Sentences on the best way of making a classifier, at each number of labels or at some."""
+    found = [_best_arm(known, size) for size in only or sizes(known)]
+    texts = [text for text, _ in found if text]
+    if not texts:
+        return []
+    if not all(is_fair for text, is_fair in found if text):
+        return [
+            f"The best of all ways: {'; '.join(texts)}. It was chosen on these same test images,"
+            " since the run kept no accuracy on validation images: that favours it."
+        ]
+    images = known.value("supervised", "validation/images")
+    number = "the" if images is None else f"{images:,.0f}"
+    sentence = f"The best of all ways, chosen by {number} validation images: {'; '.join(texts)}."
+    if only:
+        return [sentence]
+    return [
+        sentence,
+        "Their labels come on top of those that a column counts, and the settings of the ways were"
+        " chosen by the labels of MNIST's 5,000 validation images, as settings of published results"
+        " with few labels were.",
+    ]
 
 
 def percent(value: float, digits: int = 1) -> str:
