@@ -11,12 +11,14 @@ import csv
 import ctypes
 import dataclasses
 import json
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +32,7 @@ _MODULES: dict[str, ModuleType] = {
 _MOST_EPOCHS = {True: 3, False: 20}  # of a search's longest trial, by whether it is quick
 _RECORDS = (Path("ae") / "record.json", Path("ae") / "hyperband" / "record.json")
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_TO_SAVE = 5.0  # seconds that a step has before the same signal is passed on again
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 # What a number's name ends with, its class apart -> the least and the most that it can be.
@@ -354,14 +357,14 @@ def heeding(handler: Callable[[int, Any], None]) -> Iterator[None]:
 def _run(command: list[str]) -> int:
     """The exit status of a process; 130 where we were to stop meanwhile.
 
-    It gets Ctrl-C, TERM and HUP from us alone, each once, and time to save.
+    It gets Ctrl-C, TERM and HUP from us alone, and time to save; asked again later, it gets them
+    again: Python loses a Ctrl-C that comes while an object is removed.
     """
     received: list[int] = []
-    sent = 0
+    sent: dict[int, float] = {}
 
     def note(number: int, _: Any) -> None:
-        if number not in received:
-            received.append(number)
+        received.append(number)
 
     with (
         heeding(note),
@@ -370,12 +373,14 @@ def _run(command: list[str]) -> int:
         ) as process,
     ):
         while process.poll() is None:
-            for number in received[sent:]:
-                process.send_signal(number)
-                sent += 1
+            while received:
+                number, now = received.pop(0), time.monotonic()
+                if now - sent.get(number, -math.inf) > _TO_SAVE:
+                    process.send_signal(number)
+                    sent[number] = now
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.1)
-        return 130 if received else process.returncode
+        return 130 if sent or received else process.returncode
 
 
 def _tie_to_parent() -> Callable[[], None] | None:

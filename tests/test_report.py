@@ -539,6 +539,32 @@ def test_what_stops_a_report_reaches_the_step_once_and_it_has_time_to_save(
     assert Path("saved").read_text() == "x"
 
 
+def test_a_stop_that_a_step_has_lost_reaches_it_when_asked_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(plan, "_TO_SAVE", 0.2)
+    child = (
+        "import pathlib, signal, sys, time\n"
+        "calls = []\n"
+        "signal.signal(15, lambda *_: calls.append(0) or len(calls) > 1 and sys.exit(0))\n"
+        "pathlib.Path('began').touch()\n"
+        "time.sleep(1); time.sleep(60)\n"
+    )
+
+    def stop() -> None:
+        while not Path("began").exists():
+            time.sleep(0.02)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.5)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    began = time.monotonic()
+    assert plan._run([sys.executable, "-S", "-c", child]) == 130
+    thread.join()
+    assert time.monotonic() - began < 30
+
+
 def test_a_report_that_is_told_to_end_says_how_it_goes_on(places, monkeypatch, capsys):
     for number in (signal.SIGTERM, signal.SIGHUP):
         before = signal.getsignal(number)
