@@ -27,7 +27,7 @@ def search(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
     records = {"hyperband": dict(found.metrics)}
     folder = places.searches / "ae"
     for kind in ("random", "grid"):
-        other = _comparable(folder / kind / "record.json", found)
+        other = _comparable(known, folder / kind / "record.json", found)
         if other is not None:
             records[kind] = other
     rows: list[list[page.Text]] = []
@@ -79,16 +79,22 @@ def search(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
     return parts
 
 
-def _comparable(path: Path, found: plan.Standing) -> dict[str, Any] | None:
+def _comparable(
+    known: evidence.Evidence, path: Path, found: plan.Standing
+) -> dict[str, Any] | None:
     """Another search's record, where it is of the same data and settings and can be read."""
+    if not path.exists():
+        return None
     try:
         other = runs.read_json(path)
-        same = all(
-            other["fingerprint"][key] == found.metrics["fingerprint"][key]
-            for key in ("settings", "data")
-        )
-    except (OSError, config.InputError, KeyError, TypeError):
+        record.check(path, other)
+    except (OSError, config.InputError) as error:
+        known.gaps.append(str(error))
         return None
+    same = all(
+        other["fingerprint"].get(key) == found.metrics["fingerprint"].get(key)
+        for key in ("settings", "data")
+    )
     return other if same else None
 
 
@@ -255,7 +261,12 @@ def gan_numbers(known: evidence.Evidence) -> list[page.Html]:
         if known.run("gan") or known.run("gan_study")
         else known.missing("the GANs' numbers"),
         *shown,
-        known.figure("gan", "categories", "A column a category, a row a noise; our default."),
+        known.figure(
+            "gan",
+            "categories",
+            "A column a category, a row a noise; our default. The number of categories was given to"
+            " it, not found.",
+        ),
     ]
 
 
@@ -310,7 +321,8 @@ def sources(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
 
 
 def _machine(environment: Mapping[str, Any]) -> str:
-    versions = environment.get("versions") or {}
+    versions = environment.get("versions")
+    versions = versions if isinstance(versions, dict) else {}
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
         f"{environment.get('processors', '?')} processor cores"
@@ -331,7 +343,7 @@ def problems(known: evidence.Evidence) -> list[page.Html]:
         for state in known.states.values()
         if state.standing is None
     ]
-    lines += known.gaps
+    lines += [*known.gaps, *known.absent]
     if not lines:
         return []
     listed = "".join(f"<li>{page.escaped(line)}</li>" for line in dict.fromkeys(lines))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+import kerasunsup
 from kerasunsup import (
     arms,
     autoencoder,
@@ -22,8 +25,14 @@ from kerasunsup import (
     training,
 )
 
-# The usual encoder differs from the study's own as what a search finds best does.
+# The usual encoder differs from the study's own as what a search finds best does: schedule and
+# width, which were not searched, were compared by their errors on test images (see `ae`).
 _ENCODER: dict[str, Any] = {"schedule": "cosine", "hidden_units": 256, "patience": 0}
+
+_SHARED = (  # with the comparison
+    "data", "image_size", "limit", "test_limit", "seed", "precision", "strategy", "deterministic",
+)  # fmt: skip
+_WHICH_ENCODER = "encoder.json"  # in a run's checkpoints
 
 # Work of one step of each arm, in steps of the same network trained plainly; only for time left.
 _STEP_WORK = {"frozen": 0.1, "convolutional": 2.0, "pseudo_labels": 4.0, "graph_labels": 1.5}
@@ -51,7 +60,9 @@ def run(command: config.Command) -> dict[str, float]:
     named = None if settings.encoder is None else named_encoder(command, splits)
     with runs.opened(command, splits.fingerprint) as run:
         try:
-            encoder = usual_encoder(command, splits) if named is None else named
+            path = usual_encoder(command, splits, run) if named is None else named
+            keep_to(run, path)
+            encoder = _loaded(path)
             with training.machine(settings), board.Board(run.folder) as tensorboard:
                 classes = judge.classes_of(splits)
                 workshop = arms.Workshop(splits, classes, encoder, settings)
@@ -74,15 +85,25 @@ def run(command: config.Command) -> dict[str, float]:
 
 
 def check(splits: data.Splits) -> None:
-    """Refuses data that no classifier can be trained on, before anything is written.
+    """Refuses data that no classifier can be trained on, and names classes of test images alone.
 
     Raises:
         config.InputError: if there are no labels, or of one class only.
     """
-    if not judge.has_classes(splits):
+    if splits.labels is None or not judge.has_classes(splits):
         raise config.InputError(
             f"--data {splits.name} has no labels of two classes or more: sort the images into one "
             "sub-folder a class, or give a .npz with labels"
+        )
+    tests = splits.labels.test
+    unknown = tests[~np.isin(tests, splits.labels.train)]
+    if len(unknown):
+        named = splits.class_names
+        names = ", ".join(named[label] if named else str(label) for label in np.unique(unknown))
+        print(
+            f"{splits.name} has no training image of {names}: {len(unknown)} of its {len(tests)} "
+            "test images count as mistakes",
+            flush=True,
         )
 
 
@@ -92,7 +113,8 @@ def sizes_of(settings: config.SupervisedConfig, splits: data.Splits) -> list[int
     Raises:
         config.InputError: if none is left.
     """
-    least, most = len(judge.classes_of(splits)), len(splits.train)
+    labels = splits.labels
+    least, most = 0 if labels is None else len(np.unique(labels.train)), len(splits.train)
     asked = sorted({size for size in settings.labels if size}) + [0] * (0 in settings.labels)
     fitting = [size for size in asked if size == 0 or least <= size < most]
     if not fitting:
@@ -110,8 +132,8 @@ def sizes_of(settings: config.SupervisedConfig, splits: data.Splits) -> list[int
     return fitting
 
 
-def named_encoder(command: config.Command, splits: data.Splits) -> keras.Model:
-    """The encoder of the run or file that `--encoder` names.
+def named_encoder(command: config.Command, splits: data.Splits) -> Path:
+    """The model with the encoder that `--encoder` names, a run or a file.
 
     Raises:
         config.InputError: if there is no such run, it is not finished, or is for other images.
@@ -142,45 +164,70 @@ def named_encoder(command: config.Command, splits: data.Splits) -> keras.Model:
             f"--encoder {path}: it was trained on images of {theirs}, --data {splits.name} has "
             f"{ours}: choose another or give --image-size"
         )
-    return encoder
+    return path
 
 
 def _loaded(path: Path) -> keras.Model:
-    encoder = keras.models.load_model(path, compile=False).get_layer("encoder")
-    print(f"encoder: {path}", flush=True)
-    return encoder
+    return keras.models.load_model(path, compile=False).get_layer("encoder")
 
 
-def usual_encoder(command: config.Command, splits: data.Splits) -> keras.Model:
-    """That of the run which every comparison on the same data shares, trained where it is not."""
-    settings: config.SupervisedConfig = command.config
-    name = f"encoder-{splits.fingerprint}-{settings.encoder_epochs}"
-    folder = command.logs / "ae" / name
-    if (folder / "metrics.json").exists():
-        return _loaded(folder / "model.keras")
-    print(
-        f"training the usual encoder of {splits.name}, without labels (once, kept in {folder})",
-        flush=True,
-    )
-    shared: dict[str, Any] = {
-        field: getattr(settings, field)
-        for field in (
-            "data", "image_size", "limit", "test_limit", "seed", "precision", "strategy",
-            "deterministic",
+def keep_to(run: runs.Run, path: Path) -> None:
+    """Writes down which encoder a run uses; what goes on may use no other.
+
+    Raises:
+        config.InputError: if the finished trainings of the run had another one.
+    """
+    place = run.folder / "checkpoints" / _WHICH_ENCODER
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if place.exists() and runs.read_json(place).get("sha256") != digest:
+        raise config.InputError(
+            f"--resume: {path} is another encoder than the one that {run.folder} began with: put "
+            "that one back, or start a new run"
         )
-    }  # fmt: skip
-    autoencoder.run(
-        config.Command(
-            "ae",
-            config.AutoencoderConfig(epochs=settings.encoder_epochs, **shared, **_ENCODER),
-            command.logs,
-            name,
-            (folder / "config.json").exists(),
-            command.arguments,
-        ),
-        brief=True,
-    )
-    return _loaded(folder / "model.keras")
+    runs.write_json(place, {"encoder": str(path), "sha256": digest})
+    print(f"encoder: {path}", flush=True)
+
+
+def encoder_name(settings: config.AutoencoderConfig, fingerprint: str) -> str:
+    """The run of the usual encoder, told apart by everything that changes it.
+
+    Args:
+        settings: that it is trained by.
+        fingerprint: of the images and their splits.
+    """
+    told = config.to_json(settings) | {"version": kerasunsup.__version__}
+    del told["data"]  # the images count, not their place
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return f"encoder-{fingerprint}-{settings.epochs}-{digest[:8]}"
+
+
+def usual_encoder(command: config.Command, splits: data.Splits, run: runs.Run) -> Path:
+    """The model which all comparisons on the same data share, trained where it is not.
+
+    A run that goes on keeps to the encoder that it began with.
+    """
+    settings: config.SupervisedConfig = command.config
+    shared: dict[str, Any] = {field: getattr(settings, field) for field in _SHARED}
+    chosen = config.AutoencoderConfig(epochs=settings.encoder_epochs, **shared, **_ENCODER)
+    name = encoder_name(chosen, splits.fingerprint)
+    if command.resume:
+        place = run.folder / "checkpoints" / _WHICH_ENCODER
+        before = f"encoder-{splits.fingerprint}-{settings.encoder_epochs}"  # of earlier versions
+        if place.exists():
+            before = Path(runs.read_json(place)["encoder"]).parent.name
+        name = before if (command.logs / "ae" / before / "metrics.json").exists() else name
+    folder = command.logs / "ae" / name
+    if not (folder / "metrics.json").exists():
+        print(
+            f"training the usual encoder of {splits.name}, without labels (once, kept in {folder})",
+            flush=True,
+        )
+        goes_on = (folder / "config.json").exists()
+        autoencoder.run(
+            config.Command("ae", chosen, command.logs, name, goes_on, command.arguments),
+            brief=True,
+        )
+    return folder / "model.keras"
 
 
 def plan(settings: config.SupervisedConfig, sizes: list[int]) -> list[arms.Cell]:

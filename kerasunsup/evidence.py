@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kerasunsup import page, plan
+from kerasunsup import config, page, plan
 
+_SIZES = ("10", "100", "1000", "10000", "all")
 NOTHING = page.Html('<span class="soft">missing</span>')
 
 
@@ -27,6 +28,15 @@ class Evidence:
         self.states, self._folder = states, folder
         self.used: dict[str, dict[str, float]] = {}
         self.gaps: list[str] = []
+        self._absent: dict[str, dict[str, None]] = {}  # run folder -> names that it lacks
+
+    @property
+    def absent(self) -> list[str]:
+        """A line a run whose numbers are not all there."""
+        return [
+            f"{address}/metrics.json has no {', '.join(names)}"
+            for address, names in self._absent.items()
+        ]
 
     def run(self, key: str) -> plan.Standing | None:
         """The finished run of a step; None where there is none."""
@@ -37,12 +47,28 @@ class Evidence:
         return Path(os.path.relpath(path.resolve(), self._folder.resolve())).as_posix()
 
     def value(self, key: str, name: str) -> float | None:
-        """A number of a step's run; None where it is missing."""
+        """A number of a step's run; None where it is missing, or cannot be one."""
         found = self.run(key)
-        value = None if found is None else found.number(name)
-        if found is not None and value is not None:
-            self.used.setdefault(self.address(found.folder), {})[name] = value
+        if found is None or name not in found.metrics:
+            return None
+        address, value = self.address(found.folder), found.number(name)
+        if value is None:
+            self.gaps.append(
+                f"{address}/metrics.json: {name} is {found.metrics[name]!r:.40}, which cannot be"
+            )
+        else:
+            self.used.setdefault(address, {})[name] = value
         return value
+
+    def column(self, key: str, name: str) -> list[float]:
+        """A column of a step's history as numbers; empty where it cannot be used."""
+        found = self.run(key)
+        values = [] if found is None else found.column(name)
+        if found is not None and not values:
+            self.gaps.append(
+                f"{self.address(found.folder)}/history.csv: there are no numbers of {name}"
+            )
+        return values
 
     def values(self, key: str, *names: str) -> list[float] | None:
         """Several numbers; None where one of them is missing."""
@@ -52,9 +78,13 @@ class Evidence:
     def cell(self, key: str, name: str, form: str = ".5f", *, scale: float = 1.0) -> page.Html:
         """A number as a link to its run's folder; says so where it is missing."""
         found, value = self.run(key), self.value(key, name)
-        if found is None or value is None:
+        if found is None:
             return NOTHING
         address = self.address(found.folder)
+        if value is None:
+            if name not in found.metrics:
+                self._absent.setdefault(address, {})[name] = None
+            return NOTHING
         return page.link(f"{scale * value:{form}}", f"{address}/", f"{name} of {address}")
 
     def spread_cell(self, key: str, name: str, form: str, *, scale: float = 1.0) -> page.Html:
@@ -91,6 +121,64 @@ class Evidence:
         return page.paragraph(
             "Made by", page.joined([page.code(text) for text in commands], ", "), soft=True
         )
+
+
+def sizes(known: Evidence) -> list[str]:
+    """The numbers of labels that were tried."""
+    return [
+        size
+        for size in _SIZES
+        if known.value("supervised", f"labels_{size}/scratch_accuracy") is not None
+    ]
+
+
+def _best_arm(known: Evidence, size: str) -> tuple[str, bool]:
+    """The way that is best with so many labels, in words, and whether test images had no say.
+
+    It is chosen by its accuracy on validation images; runs of older versions kept none.
+    """
+    for kind, is_fair in (("validation_accuracy", True), ("accuracy", False)):
+        found = {
+            arm: value
+            for arm in config.ARM_NAMES
+            if (value := known.value("supervised", f"labels_{size}/{arm}_{kind}")) is not None
+        }
+        if len(found) < 2:
+            continue
+        best = max(found, key=found.__getitem__)
+        accuracy = known.value("supervised", f"labels_{size}/{best}_accuracy")
+        if accuracy is not None:
+            labels = "all labels" if size == "all" else f"{int(size):,} labels"
+            return (
+                f"with {labels} “{config.ARM_NAMES[best]}”, right in {percent(accuracy)}"
+                " of the test images",
+                is_fair,
+            )
+    return "", False
+
+
+def chosen_arms(known: Evidence, only: Sequence[str] | None = None) -> list[str]:
+    """Sentences on the best way of making a classifier, at each number of labels or at some."""
+    found = [_best_arm(known, size) for size in only or sizes(known)]
+    texts = [text for text, _ in found if text]
+    if not texts:
+        return []
+    if not all(is_fair for text, is_fair in found if text):
+        return [
+            f"The best of all ways: {'; '.join(texts)}. It was chosen on these same test images,"
+            " since the run kept no accuracy on validation images: that favours it."
+        ]
+    images = known.value("supervised", "validation/images")
+    number = "the" if images is None else f"{images:,.0f}"
+    sentence = f"The best of all ways, chosen by {number} validation images: {'; '.join(texts)}."
+    if only:
+        return [sentence]
+    return [
+        sentence,
+        "Their labels come on top of those that a column counts, and the settings of the ways were"
+        " chosen by the labels of MNIST's 5,000 validation images, as settings of published results"
+        " with few labels were.",
+    ]
 
 
 def percent(value: float, digits: int = 1) -> str:

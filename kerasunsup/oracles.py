@@ -405,15 +405,17 @@ def serve(oracle: _Kept, host: str, port: str) -> Any:
     from keras_tuner.src import protos
     from keras_tuner.src.distribute import oracle_chief
 
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
+    # Otherwise a second chief could share the port, and each would get some of the answers.
+    alone = [("grpc.so_reuseport", 0)]
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=alone)
     servicer = oracle_chief.OracleServicer(oracle)
     protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
     try:
         server.add_insecure_port(f"{host}:{port}")
     except RuntimeError as error:
         raise config.InputError(
-            f"--distributed: {host}:{port} cannot be used as an address of this machine: choose a "
-            "free port"
+            f"--distributed: {host}:{port} cannot be used: it is no address of this machine, or "
+            "another chief or program listens there; stop that one or choose a free port"
         ) from error
     server.start()
     return server

@@ -10,7 +10,8 @@ import html
 import struct
 from collections.abc import Iterable, Sequence
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_PNG_END = b"IEND\xaeB`\x82"
 _PIXELS_PER_INCH = 96 / 150  # CSS pixels a pixel of our figures, which are drawn at 150 dpi
 
 _STYLE = """
@@ -157,10 +158,10 @@ def figure(png: bytes, description: str, caption: Text) -> Html:
         caption: below it.
 
     Raises:
-        ValueError: if it is no PNG file.
+        ValueError: if it is no PNG file, or half of one.
     """
-    if not png.startswith(_PNG) or len(png) < 24:
-        raise ValueError("no PNG file")
+    if not png.startswith(_PNG) or not png.endswith(_PNG_END):
+        raise ValueError("no whole PNG file")
     width, height = struct.unpack(">II", png[16:24])
     shown = [round(side * _PIXELS_PER_INCH) for side in (width, height)]
     content = base64.b64encode(png).decode("ascii")

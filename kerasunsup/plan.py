@@ -8,23 +8,41 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import ctypes
 import dataclasses
 import json
+import math
+import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kerasunsup import ae, config, gan, novelty, runs, supervised
+from kerasunsup import ae, config, gan, novelty, record, runs, supervised
 
 _MODULES: dict[str, ModuleType] = {
     "ae": ae, "gan": gan, "supervised": supervised, "novelty": novelty,
 }  # fmt: skip
 _MOST_EPOCHS = {True: 3, False: 20}  # of a search's longest trial, by whether it is quick
 _RECORDS = (Path("ae") / "record.json", Path("ae") / "hyperband" / "record.json")
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_TO_SAVE = 5.0  # seconds that a step has before the same signal is passed on again
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
+
+# What a number's name ends with, its class apart -> the least and the most that it can be.
+_POSITIVE, _SHARE = (1e-12, record.MOST), (0.0, 1.0 + 1e-6)
+_RANGES = {
+    "mse": _POSITIVE, "fid": _POSITIVE, "distance_ratio": _POSITIVE,
+    "classifier_score": (1.0 - 1e-6, record.MOST), "epochs?": (1.0, record.MOST),
+    "accuracy": _SHARE, "precision": _SHARE, "recall": _SHARE, "auroc": _SHARE,
+    "ssim": (-1.0 - 1e-6, 1.0 + 1e-6),
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,14 +122,20 @@ class Standing:
     history: Mapping[str, list[str]]
 
     def number(self, name: str) -> float | None:
-        """A number of the run; None where it has none of this name."""
-        value = self.metrics.get(name)
-        return float(value) if isinstance(value, int | float) else None
+        """A number of the run; None where it has none of this name, or one that cannot be."""
+        value: Any = self.metrics.get(name)
+        if not record.is_number(value):
+            return None
+        for ending, (least, most) in _RANGES.items():
+            if re.search(rf"(^|[/_]){ending}(_[^/]*)?$", name):
+                return float(value) if least <= value <= most else None
+        return float(value)
 
     def column(self, name: str) -> list[float]:
-        """Numbers of the history, one an epoch; empty where there are none."""
+        """Numbers of the history, one an epoch; empty where there are none, or not all are."""
         with contextlib.suppress(ValueError):
-            return [float(value) for value in self.history.get(name, [])]
+            values = [float(value) for value in self.history.get(name, [])]
+            return values if all(map(record.is_number, values)) else []
         return []
 
     def figure(self, name: str) -> bytes | None:
@@ -163,13 +187,13 @@ def wanted(step: Step, places: Places) -> dict[str, Any] | None:
 
 
 def state_of(step: Step, places: Places) -> State:
-    """Looks for the step's run: the newest finished one, else one that can go on.
-
-    Raises:
-        config.InputError: if the best settings that a search left cannot be used.
-    """
+    """Looks for the step's run: the newest finished one, else one that can go on."""
     state = State(step)
-    settings = wanted(step, places)
+    try:
+        settings = wanted(step, places)
+    except config.InputError as error:  # the settings that a search left cannot be used
+        state.problems.append(str(error))
+        return state
     if settings is None:
         return state
     if step.is_search:
@@ -188,7 +212,7 @@ def state_of(step: Step, places: Places) -> State:
             state.unfinished = folder.name
             continue
         try:
-            found = _standing(folder, stored)
+            found = _standing(folder, stored, state.problems)
         except config.InputError as error:
             state.problems.append(str(error))
             continue
@@ -215,13 +239,22 @@ def _read_object(path: Path) -> dict[str, Any]:
     return values
 
 
-def _standing(folder: Path, settings: Mapping[str, Any]) -> Standing:
+def _standing(folder: Path, settings: Mapping[str, Any], problems: list[str]) -> Standing:
     metrics = _read_object(folder / "metrics.json")
+    if not any(record.is_number(value) and value for value in metrics.values()):
+        raise config.InputError(
+            f"{folder / 'metrics.json'} is senseless (no number but 0): remove the run"
+        )
     environment = _read_object(folder / "environment.json")
     history: dict[str, list[str]] = {}
-    with contextlib.suppress(OSError, ValueError):
-        rows = list(csv.reader((folder / "history.csv").read_text(encoding="utf-8").splitlines()))
-        history = dict(zip(rows[0], map(list, zip(*rows[1:], strict=True)), strict=True))
+    path = folder / "history.csv"
+    try:
+        header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+        history = dict(zip(header, map(list, zip(*rows, strict=True)), strict=bool(rows)))
+    except FileNotFoundError:
+        pass  # not every command trains one model over epochs
+    except (OSError, ValueError, csv.Error) as error:
+        problems.append(f"{path} is empty or damaged ({error}): what it shows is left out")
     return Standing(folder, metrics, settings, environment, history)
 
 
@@ -231,25 +264,20 @@ def _find_record(state: State, settings: Mapping[str, Any], places: Places) -> N
             continue
         try:
             found = _read_object(path)
-            fingerprint = found["fingerprint"]
-            stored = fingerprint["settings"]
-            differs = [key for key, value in stored.items() if settings.get(key) != value]
-            if fingerprint["max_epochs"] != _MOST_EPOCHS[places.quick]:
-                differs.append("max_epochs")
-            environment = found["environment"]
-        except (config.InputError, KeyError, TypeError, AttributeError) as error:
-            state.problems.append(
-                str(error)
-                if isinstance(error, config.InputError)
-                else f"{path} is damaged ({error!r}): remove it"
-            )
+            record.check(path, found)
+        except config.InputError as error:
+            state.problems.append(str(error))
             continue
+        stored = found["fingerprint"]["settings"]
+        differs = [key for key, value in stored.items() if settings.get(key) != value]
+        if found["fingerprint"]["max_epochs"] != _MOST_EPOCHS[places.quick]:
+            differs.append("max_epochs")
         if differs:
             state.problems.append(
                 f"{path} is of a search with another {config.flag(differs[0])}: give --tuning DIR"
             )
             continue
-        state.standing = Standing(path.parent, found, stored, environment, {})
+        state.standing = Standing(path.parent, found, stored, found["environment"], {})
         return
 
 
@@ -259,9 +287,11 @@ def other_images(states: Mapping[str, State]) -> list[str]:
     for key, state in states.items():
         if state.standing is None:
             continue
-        of_search = state.standing.metrics.get("fingerprint") or {}
-        found = state.standing.environment.get("data") or of_search.get("data")
-        if found:
+        holder = state.standing.environment
+        if state.step.is_search:
+            holder = state.standing.metrics["fingerprint"]
+        found = holder.get("data")
+        if found and isinstance(found, str):
             prints.setdefault(found, []).append(key)
     usual = max(prints, key=lambda found: len(prints[found]), default=None)
     return [key for found, keys in prints.items() if found != usual for key in keys]
@@ -273,7 +303,7 @@ def perform(state: State, places: Places) -> None:
     A step that fails leaves a line in `state.problems`; the others do not depend on it.
 
     Raises:
-        config.Interrupted: on Ctrl-C; what is finished is kept.
+        config.Interrupted: on Ctrl-C, TERM and HUP; what is finished is kept.
     """
     step = state.step
     arguments = ["--logs", str(places.logs)]
@@ -282,7 +312,11 @@ def perform(state: State, places: Places) -> None:
     elif step.is_search:
         arguments += arguments_of(step, places)
     else:
-        if wanted(step, places) is None:
+        try:
+            is_known = wanted(step, places) is not None
+        except config.InputError:
+            return  # said already, where it was looked for
+        if not is_known:
             state.problems.append(f"{step.title}: there is no search's answer to be trained")
             return
         arguments += [*arguments_of(step, places), "--name", _free_name(step, places)]
@@ -304,15 +338,60 @@ def _free_name(step: Step, places: Places) -> str:
     return name if number == 1 else f"{name}-{number}"
 
 
+@contextlib.contextmanager
+def heeding(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Calls `handler` at Ctrl-C, TERM and HUP; one that was ignored stays so (`nohup`)."""
+    before = {number: signal.getsignal(number) for number in _STOPS}
+    heeded = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}
+    if threading.current_thread() is not threading.main_thread():
+        heeded = {}  # Python lets no other thread do that
+    for number in heeded:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in heeded.items():
+            signal.signal(number, old)
+
+
 def _run(command: list[str]) -> int:
-    """The exit status of a process that gets Ctrl-C from us alone, once, and time to save."""
-    with subprocess.Popen(command, start_new_session=True) as process:  # noqa: S603
-        was_stopped = False
-        while True:
-            try:
-                status = process.wait()
-                return 130 if was_stopped else status
-            except KeyboardInterrupt:
-                if not was_stopped:
-                    was_stopped = True
-                    process.send_signal(signal.SIGINT)
+    """The exit status of a process; 130 where we were to stop meanwhile.
+
+    It gets Ctrl-C, TERM and HUP from us alone, and time to save; asked again later, it gets them
+    again: Python loses a Ctrl-C that comes while an object is removed.
+    """
+    received: list[int] = []
+    sent: dict[int, float] = {}
+
+    def note(number: int, _: Any) -> None:
+        received.append(number)
+
+    with (
+        heeding(note),
+        subprocess.Popen(  # noqa: S603
+            command, start_new_session=True, preexec_fn=_tie_to_parent()
+        ) as process,
+    ):
+        while process.poll() is None:
+            while received:
+                number, now = received.pop(0), time.monotonic()
+                if now - sent.get(number, -math.inf) > _TO_SAVE:
+                    process.send_signal(number)
+                    sent[number] = now
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.1)
+        return 130 if sent or received else process.returncode
+
+
+def _tie_to_parent() -> Callable[[], None] | None:
+    """What a new process does first, so that it ends where its parent is killed: Linux alone."""
+    if sys.platform != "linux":
+        return None
+    parent, prctl = os.getpid(), ctypes.CDLL(None).prctl  # nothing is loaded after the fork
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it was killed before that
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return tie

@@ -13,8 +13,15 @@ from typing import Any
 from kerasunsup import config, runs
 
 FORMAT = 1  # of the files; another one is refused
+MOST = 1e300  # no number of ours is larger
 
-_FLAGS = {"max_epochs": "--max-epochs", "folds": "--folds", "data": "--data (its images)"}
+_FLAGS = {
+    "max_epochs": "--max-epochs", "folds": "--folds", "data": "--data (its images)",
+    "trial_seeds": "seeds of trials",
+}  # fmt: skip
+
+
+_SEEDS_BEFORE = "by number, as an earlier version gave them"
 
 
 class Folder:
@@ -66,7 +73,10 @@ class Folder:
             shutil.rmtree(self.path)
         plain = stamped(fingerprint)
         if path.exists():
-            refuse_another(self.path, runs.read_json(path), plain)
+            stored = runs.read_json(path)
+            if (self.path / "record.json").exists():  # it is over: no trial gets a seed any more
+                plain["trial_seeds"] = stored.setdefault("trial_seeds", _SEEDS_BEFORE)
+            refuse_another(self.path, stored, plain)
             return True
         if any(self.path.glob("trial_*")) or (self.path / "oracle.json").exists():
             raise config.InputError(
@@ -75,6 +85,11 @@ class Folder:
             )
         runs.write_json(path, plain)
         return False
+
+    def fingerprint(self) -> dict[str, Any]:
+        """That of the search that lies here, which an earlier version may have begun."""
+        stored = runs.read_json(self.path / "fingerprint.json")
+        return {key: value for key, value in stored.items() if key != "format"}
 
     def state(self, trial_id: str) -> Path:
         """Where a trial that may be promoted keeps its model and optimizer."""
@@ -112,7 +127,7 @@ def stamped(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
 def refuse_another(place: Path, stored: Mapping[str, Any], received: Mapping[str, Any]) -> None:
     """Raises `config.InputError` with the first difference of two fingerprints."""
     for key in [*received, *(key for key in stored if key not in received)]:
-        before: Any = stored.get(key)
+        before: Any = stored.get(key, _SEEDS_BEFORE if key == "trial_seeds" else None)
         now: Any = received.get(key)
         if before == now:
             continue
@@ -136,6 +151,43 @@ def _short(space: Sequence[Mapping[str, Any]]) -> str:
         f"{hp['name']} {hp.get('values') or [hp.get('min_value'), hp.get('max_value')]}"
         for hp in space
     )
+
+
+def is_number(value: Any) -> bool:
+    """Whether what stands in a file is a finite number: `NaN`, `true` and texts are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
+
+
+def check(path: Path, found: Any) -> None:
+    """Refuses what is no record that tables and figures can be made of.
+
+    Raises:
+        config.InputError: with what is wrong in it.
+    """
+
+    def expect(values: Mapping[str, Any], *names: str, above: float = -1.0) -> None:
+        for name in names:
+            if not is_number(values[name]) or not values[name] > above:
+                raise ValueError(f"{name} is {values[name]!r:.40}")
+
+    try:
+        expect(found, "seconds", "epochs")
+        expect(found["reference"], *dict.keys(found["reference"]), above=0.0)
+        if not all(map(float, found["reference"])) or not isinstance(found["environment"], dict):
+            raise ValueError("its code sizes or its environment are of a wrong type")
+        expect(found["fingerprint"], "max_epochs")
+        dict.keys(found["fingerprint"]["settings"])
+        for result in found["trials"]:
+            expect(result, "trained_epochs", "clock", "last_epoch")
+            expect(result["settings"], "latent_dim", above=0.0)
+            if result["score"] is not None:
+                expect(result, "score", "validation_mse", above=0.0)
+            if "standard_error" in result:
+                expect(result, "standard_error")
+    except KeyError as error:
+        raise config.InputError(f"{path} is damaged ({error} is missing): remove it") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise config.InputError(f"{path} is damaged ({error}): remove it") from error
 
 
 def finished(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

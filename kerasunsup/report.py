@@ -6,11 +6,12 @@ Runs what is missing, uses what stands, and writes `report.html` with its number
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from kerasunsup import beyond, command_line, config, evidence, page, plan, runs, study
 
@@ -37,12 +38,20 @@ _CONTENTS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit status: 0, 2 (wrong use) or 130 (Ctrl-C).
+    """Runs the command line and returns its exit status: 0, 2 (wrong use) or 130 (stopped).
 
     1 where the page was written but a step of the plan has failed.
     """
-    with command_line.exit_status("report") as status:
-        command = command_line.parse_report(description=_DESCRIPTION, argv=argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+
+    def stop(*_: Any) -> NoReturn:
+        command = shlex.join(["python", "-m", "kerasunsup.report", *arguments])
+        raise config.Interrupted(
+            f"stopped; what is finished is kept, the same command goes on: {command}"
+        )
+
+    with command_line.exit_status("report") as status, plan.heeding(stop):
+        command = command_line.parse_report(description=_DESCRIPTION, argv=arguments)
         places = plan.Places(Path(command.logs), Path(command.tuning), command.quick)
         output = Path(command.output)
         if output.is_dir() or not output.resolve().parent.is_dir():
@@ -54,7 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command.plan:
             return status.code
         began = time.perf_counter()
-        ran = [] if command.page_only else perform(states, places)
+        try:
+            ran = [] if command.page_only else perform(states, places)
+        except config.Interrupted:
+            stop()
         numbers = write(states, places, output)
         if ran:
             print(f"\nran {len(ran)} of {len(states)} steps in {_since(began)}", flush=True)

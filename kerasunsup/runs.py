@@ -70,7 +70,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise config.InputError(f"{path} is damaged ({error}): remove it") from error
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -101,6 +103,7 @@ class Search:
             "space": oracles.space_of(self.oracle),
             "settings": settings,
             "data": self.problem.splits.fingerprint,  # follows from the settings too: named last
+            "trial_seeds": "by settings",  # by number in versions before
         }
 
     @functools.cached_property
@@ -173,7 +176,7 @@ class Search:
                 self.workshop.run(
                     trials.Task(
                         settings,
-                        trial_seed(settings.seed, trial.trial_id, fold),
+                        trial_seed(settings.seed, result["settings"], fold),
                         first,
                         last,
                         None if parent is None else self.folder.state(parent),
@@ -238,10 +241,21 @@ class Search:
         return self.folder.results(self.oracle.end_order)
 
 
-def trial_seed(seed: int, trial_id: str, fold: int = 0) -> int:
-    """The seed of a trial's initial weights; it does not depend on when or where it runs."""
-    state = np.random.SeedSequence([seed, int(trial_id), fold]).generate_state(1)
-    return int(state[0]) >> 1
+def trial_seed(seed: int, chosen: Mapping[str, Any], fold: int = 0) -> int:
+    """The seed of a trial's initial weights: by what was chosen, never by when or where it runs.
+
+    Its number will not do: workers that end in another order begin the next ones in another order.
+
+    Args:
+        seed: of the search.
+        chosen: setting -> value, as plain JSON.
+        fold: of the cross-validation.
+
+    Returns:
+        0 to 2**31 - 1.
+    """
+    text = json.dumps([seed, fold, chosen], sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
 class Report:
@@ -422,7 +436,7 @@ def finish(search: Search, report: Report) -> dict[str, Any]:
         "finished": record.now(),
         "seconds": clock_so_far(search),
         "epochs": sum(result["trained_epochs"] for result in results),
-        "fingerprint": search.fingerprint(),
+        "fingerprint": search.folder.fingerprint(),
         "environment": runs.environment(search.command),
         "score": "validation MSE as a share of the reference of the same " + search.problem.by,
         "reference": search.references,

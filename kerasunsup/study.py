@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from kerasunsup import config, evidence, page, plan
 
 _STUDY_EPOCHS = 20
-_SIZES = ("10", "100", "1000", "10000", "all")
 
 
 def autoencoder(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
@@ -95,9 +94,11 @@ def _error_beside_pca(known: evidence.Evidence) -> str:
 
 
 def _when_training_stops_paying(known: evidence.Evidence) -> str:
-    run, best = known.run("clean"), known.value("clean", "best_epoch")
-    losses = [] if run is None else run.column("val_loss")
-    if best is None or not losses or best > len(losses):
+    best, losses = known.value("clean", "best_epoch"), known.column("clean", "val_loss")
+    if best is None or not losses:
+        return ""
+    if best > len(losses) or min(losses) <= 0.0:
+        known.gaps.append("the autoencoder's history.csv does not fit its metrics.json")
         return ""
     text = f"The validation error is lowest at epoch {best:.0f} of {len(losses)}"
     if best > _STUDY_EPOCHS:
@@ -167,6 +168,7 @@ def supervised(known: evidence.Evidence, places: plan.Places) -> list[page.Html]
         ),
         page.paragraph(*_is_it_luck(known)),
         _accuracy_table(known),
+        page.paragraph(*evidence.chosen_arms(known)),
         page.heading("Figure 5: confusion matrix"),
         page.paragraph(_hardest_class(known)),
         known.figure(
@@ -176,17 +178,8 @@ def supervised(known: evidence.Evidence, places: plan.Places) -> list[page.Html]
     ]  # fmt: skip
 
 
-def sizes(known: evidence.Evidence) -> list[str]:
-    """The numbers of labels that were tried."""
-    return [
-        size
-        for size in _SIZES
-        if known.value("supervised", f"labels_{size}/scratch_accuracy") is not None
-    ]
-
-
 def _accuracy_table(known: evidence.Evidence) -> page.Html:
-    tried = sizes(known)
+    tried = evidence.sizes(known)
     if not tried:
         return known.missing("the accuracies of the comparison")
     rows = []
@@ -206,14 +199,15 @@ def _accuracy_table(known: evidence.Evidence) -> page.Html:
 
 def _first_batches(known: evidence.Evidence) -> str:
     run = known.run("supervised")
-    if run is None or not run.history or not sizes(known):
+    if run is None or not evidence.sizes(known):
         return ""
-    labels = sizes(known)[-1]
-    columns = [run.history.get(name, []) for name in ("arm", "labels", "images", "accuracy")]
+    labels = evidence.sizes(known)[-1]
     points: dict[str, dict[float, list[float]]] = {"finetuned": {}, "scratch": {}}
-    for arm, size, images, accuracy in zip(*columns, strict=True):
-        if arm in points and size == labels and float(images) > 0:
-            points[arm].setdefault(float(images), []).append(float(accuracy))
+    seen, right = (known.column("supervised", name) for name in ("images", "accuracy"))
+    texts = [run.history.get(name, []) for name in ("arm", "labels")]
+    for arm, size, images, accuracy in zip(*texts, seen, right, strict=False):
+        if arm in points and size == labels and images > 0:
+            points[arm].setdefault(images, []).append(accuracy)
     shared = sorted(set(points["finetuned"]) & set(points["scratch"]))
     if len(shared) < 2:
         return ""
@@ -234,7 +228,7 @@ def _first_batches(known: evidence.Evidence) -> str:
 def _is_it_luck(known: evidence.Evidence) -> list[str]:
     helps: list[str] = []
     luck: list[str] = []
-    for size in sizes(known):
+    for size in evidence.sizes(known):
         name = f"labels_{size}/finetuned_minus_scratch"
         found = known.values("supervised", name, f"{name}_low", f"{name}_high")
         if found is None:
@@ -249,25 +243,7 @@ def _is_it_luck(known: evidence.Evidence) -> list[str]:
         )
     if luck:
         sentences.append(f"It may be chance: {', '.join(luck)}.")
-    best = _best_with(known, "100")
-    if best:
-        sentences.append(best)
     return sentences
-
-
-def _best_with(known: evidence.Evidence, size: str) -> str:
-    found = {
-        arm: value
-        for arm in config.ARM_NAMES
-        if (value := known.value("supervised", f"labels_{size}/{arm}_accuracy")) is not None
-    }
-    if len(found) < 2:
-        return ""
-    best = max(found, key=found.__getitem__)
-    return (
-        f"With {int(size):,} labels the best is “{config.ARM_NAMES[best]}”, right in"
-        f" {evidence.percent(found[best])} of the test images."
-    )
 
 
 def _hardest_class(known: evidence.Evidence) -> str:
@@ -275,9 +251,9 @@ def _hardest_class(known: evidence.Evidence) -> str:
     if run is None or accuracy is None:
         return ""
     by_class = {
-        name.removeprefix("test/accuracy_"): float(value)
-        for name, value in run.metrics.items()
-        if name.startswith("test/accuracy_") and isinstance(value, int | float)
+        name.removeprefix("test/accuracy_"): value
+        for name in run.metrics
+        if name.startswith("test/accuracy_") and (value := run.number(name)) is not None
     }
     text = f"The classifier that is exported is right in {evidence.percent(accuracy, 2)} of all"
     text += " test images"
@@ -323,7 +299,7 @@ def _table_2(known: evidence.Evidence) -> page.Html:
             row("beta 1", "not given", "beta_1"),
             row("generator's loss", "min-max game", "loss"),
             row("noise values", "not given", "noise_dim"),
-            row("categories chosen by the noise", "none", "categories"),
+            row("kinds of images it was given, chosen by the noise", "none", "categories"),
             row("average of weights, decay a step", "none", "averaging"),
             *(
                 [title, "not given", *(known.cell(key, name, form) for key in keys)]
@@ -336,8 +312,16 @@ def _table_2(known: evidence.Evidence) -> page.Html:
             ),
         ],
         words=4,
-        caption="Table 2: the GAN's training, and what its samples are worth.",
+        caption="Table 2: the GAN's training, and what its samples are worth. Neither saw labels;"
+        " the number of kinds is knowledge that the study's game was not given.",
     )
+
+
+def _told_kinds(known: evidence.Evidence) -> str:
+    """What our default was given that the study's game was not; empty where it was nothing."""
+    run = known.run("gan")
+    kinds = 0 if run is None else run.settings.get("categories", 0)
+    return f" (which saw no label, but was given that there are {kinds} kinds)" if kinds else ""
 
 
 def _two_gans(known: evidence.Evidence) -> list[str]:
@@ -345,7 +329,7 @@ def _two_gans(known: evidence.Evidence) -> list[str]:
     real = known.value("gan", "real/fid")
     sentences = []
     if study is not None and ours is not None:
-        first, second = ("our default", "the study's own game")
+        first, second = (f"our default{_told_kinds(known)}", "the study's own game")
         if ours > study:
             first, second = second, first
         sentences.append(
@@ -441,7 +425,7 @@ def at_a_glance(known: evidence.Evidence) -> list[page.Html]:
         _error_beside_pca(known),
         *_failure_and_cure(known)[-1:],
         *_two_gans(known)[:1],
-        _best_with(known, "100"),
+        *evidence.chosen_arms(known, ["100"]),
     ]
     listed = "".join(f"<li>{page.escaped(text)}</li>" for text in items if text)
     return [page.Html(f"<ul>{listed}</ul>")] if listed else []

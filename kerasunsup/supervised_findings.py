@@ -109,20 +109,28 @@ def report(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
         draw_learning_speed(bench, outcomes, size)
         numbers |= one_classifier(bench, outcomes, best_cell(outcomes, size))
         numbers |= calibration(bench, outcomes, size)
+    numbers["validation/images"] = min(arms.MOST_VALIDATION, len(bench.splits.validation))
     numbers["training_seconds"] = sum(outcome.seconds for outcome in outcomes.values())
     return numbers
 
 
 def accuracies(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
-    """Mean and standard deviation over repetitions of the test accuracy, of every arm and size."""
+    """Of every arm and size over repetitions: mean and standard deviation of the test accuracy.
+
+    And the mean accuracy on validation images, by which an arm may be chosen.
+    """
     numbers: dict[str, float] = {}
     for size in bench.sizes:
         for arm in bench.settings.arms:
-            values = [outcome.accuracy for outcome in of(outcomes, arm, size)]
-            if values:
+            found = of(outcomes, arm, size)
+            if found:
+                values = [outcome.accuracy for outcome in found]
                 name = f"{size_name(size)}/{arm}_accuracy"
                 numbers[name] = float(np.mean(values))
                 numbers[f"{name}_std"] = float(np.std(values, ddof=1)) if values[1:] else math.nan
+                numbers[f"{size_name(size)}/{arm}_validation_accuracy"] = float(
+                    np.mean([outcome.validation_accuracy for outcome in found])
+                )
     return numbers
 
 

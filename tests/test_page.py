@@ -39,9 +39,9 @@ def test_a_picture_lies_in_the_page_at_the_size_of_print():
     assert 'width="38" height="19" alt="two &lt;things&gt;"' in figure
 
 
-@pytest.mark.parametrize("content", [b"", b"GIF89a", PNG[:10]])
+@pytest.mark.parametrize("content", [b"", b"GIF89a", PNG[:10], PNG[:-1]])
 def test_what_is_no_png_is_refused(content):
-    with pytest.raises(ValueError, match="no PNG"):
+    with pytest.raises(ValueError, match="no whole PNG"):
         page.figure(content, "", "")
 
 

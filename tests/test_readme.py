@@ -123,10 +123,20 @@ def percent(value: float, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f} %"
 
 
+def best_arm(size: str) -> str:
+    """Chosen by validation images; runs of older versions kept no accuracy on them."""
+    for kind in ("validation_accuracy", "accuracy"):
+        names = {arm: f"labels_{size}/{arm}_{kind}" for arm in config.ARM_NAMES}
+        found = {arm: SUPERVISED[name] for arm, name in names.items() if name in SUPERVISED}
+        if found:
+            return max(found, key=found.__getitem__)
+    raise KeyError(size)
+
+
 def test_the_table_of_results_is_the_report():
     ae, tuned, noise = AE["reference"], AE["tuned"], AE["noise"]
     ours, study = GAN["reference"], GAN["study"]
-    few = max(v for k, v in SUPERVISED.items() if re.fullmatch("labels_100/[a-z_]+_accuracy", k))
+    few = SUPERVISED[f"labels_100/{best_arm('100')}_accuracy"]
     expected = {
         "reconstruction error (MSE), 32 numbers an image": (
             f"{ae['test/mse']:.5f}; settings found {tuned['test/mse']:.5f}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from html import unescape
 from pathlib import Path
 
@@ -179,6 +181,45 @@ def test_sentences_follow_the_numbers(places):
     assert "one that never saw it loses 1.0 dB" in page
 
 
+def test_the_best_way_with_few_labels_is_chosen_by_validation_images_or_the_page_says_so(places):
+    path = places.logs / "supervised" / "the-supervised" / "metrics.json"
+    numbers = {
+        name: value for name, value in json.loads(path.read_text()).items()
+        if "_validation_accuracy" not in name
+    }  # fmt: skip
+    by_test = {"labels_100/graph_accuracy": 0.97, "labels_100/mixture_accuracy": 0.91}
+    path.write_text(json.dumps(numbers | by_test))
+    report.main([])
+    page = text_of(written()[0])
+    words = "with 100 labels “graph of codes”, right in 97.0 % of the test images"
+    assert page.count(words) == 2  # at a glance too
+    assert page.count("It was chosen on these same test images") == 2
+    assert "chosen by 2,000 validation images" not in page
+
+    accuracies = [name for name in numbers if name.endswith("_accuracy") and "labels_" in name]
+    numbers |= {
+        name.replace("_accuracy", "_validation_accuracy"): 0.9 if "mixture" in name else 0.5
+        for name in accuracies
+    }
+    path.write_text(json.dumps(numbers | by_test | {"validation/images": 2000}))
+    report.main([])
+    page = text_of(written()[0])
+    assert page.count("The best of all ways, chosen by 2,000 validation images:") == 2
+    assert page.count("with 100 labels “mixture of codes”, right in 91.0 % of the test images") == 2
+    for size in ("10 labels", "1,000 labels", "all labels"):
+        assert page.count(f"with {size} “") == 1
+    assert "chosen on these same test images" not in page
+    assert "MNIST's 5,000 validation images" in page
+
+
+def test_the_page_says_that_the_gan_was_given_the_number_of_kinds(places):
+    report.main([])
+    page = text_of(written()[0])
+    assert "our default (which saw no label, but was given that there are 10 kinds)" in page
+    assert "The number of categories was given to it, not found" in page
+    assert "the number of kinds is knowledge that the study's game was not given" in page
+
+
 def test_a_small_search_and_another_page_are_told_apart(places):
     quick = dataclasses.replace(places, quick=True)
     assert plan.state_of(step("search"), quick).standing is None
@@ -217,6 +258,124 @@ def test_a_damaged_run_is_named_and_not_used(places, file, content):
     assert any(str(folder / file) in problem for problem in state.problems)
     report.main(["--page-only"])
     assert str(folder / file) in text_of(written()[0])
+
+
+def test_a_run_of_zeros_is_named_and_not_used(places):
+    path = places.logs / "gan" / "the-gan" / "metrics.json"
+    for values in (dict.fromkeys(metrics_of(step("gan")), 0.0), {}, {"fid": None, "kid": "1"}):
+        path.write_text(json.dumps(values))
+        state = plan.state_of(step("gan"), places)
+        assert state.standing is None
+        assert state.problems == [f"{path} is senseless (no number but 0): remove the run"]
+
+
+def changed(folder: Path, **values) -> None:
+    """Writes other numbers into a run's metrics.json; `mse` stands for all names that end so."""
+    path = folder / "metrics.json"
+    numbers = json.loads(path.read_text())
+    for ending, value in values.items():
+        numbers |= {name: value for name in numbers if re.search(rf"(^|[/_]){ending}$", name)}
+    path.write_text(json.dumps(numbers))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), 0.0, -3, float("inf"), 10**400, None, True, "0.5", [1], {"a": 1}],
+    ids=lambda value: repr(value)[:10],
+)
+def test_senseless_numbers_are_named_and_the_page_is_written(places, value):
+    for one in plan.STEPS:
+        if not one.is_search:
+            changed(
+                places.logs / one.experiment / f"the-{one.key}",
+                mse=value, fid=value, best_epoch=value, classifier_score=value,
+            )  # fmt: skip
+    assert report.main(["--page-only"]) == 0
+    html, numbers = written()
+    page = text_of(html)
+    for key, name in (("clean", "test/mse"), ("clean", "best_epoch"), ("gan", "fid")):
+        experiment = step(key).experiment
+        assert f"logs/{experiment}/the-{key}/metrics.json: {name} is {value!r:.40}, which" in page
+    assert not re.search(r">-?(nan|inf)\b", html)
+    assert "fid" not in numbers["numbers"].get("logs/gan/the-gan", {})
+
+
+def test_numbers_that_a_run_lacks_are_named_in_a_line_a_run(places):
+    path = places.logs / "ae" / "the-clean" / "metrics.json"
+    numbers = json.loads(path.read_text())
+    del numbers["test/ssim"], numbers["real/fid"]
+    path.write_text(json.dumps(numbers))
+    report.main(["--page-only"])
+    page = text_of(written()[0])
+    assert page.count("logs/ae/the-clean/metrics.json has no test/ssim, real/fid") == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "\n", "epoch,loss\n1", "epoch,loss,val_loss\n1,2\n", "\0", "epoch,val_loss\n1,nan\n",
+     "epoch,val_loss\n1,0\n", "arm,labels,images,accuracy\nfinetuned,all,x,1\n", b"\xff"],
+)  # fmt: skip
+def test_a_damaged_history_is_named_and_the_page_is_written(places, content):
+    for key in ("clean", "supervised"):
+        path = places.logs / step(key).experiment / f"the-{key}" / "history.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert report.main(["--page-only"]) == 0
+    page = text_of(written()[0])
+    shown = page[page.index("What is missing or damaged", page.index("Runs, settings")) :]
+    assert "history.csv" in shown
+    assert "the-supervised/history.csv" in shown
+
+
+def test_half_a_picture_and_odd_environments_are_no_failure(places):
+    (places.logs / "ae" / "the-noise" / "figures" / "restorations.png").write_bytes(PNG[:-5])
+    for place, odd in enumerate([{"versions": [1], "data": ["x"]}, {"started": 3}, {}]):
+        key = ("clean", "noise", "crop")[place]
+        (places.logs / "ae" / f"the-{key}" / "environment.json").write_text(json.dumps(odd))
+    assert report.main(["--page-only"]) == 0
+    assert "the-noise/figures/restorations.png, which is damaged" in text_of(written()[0])
+
+
+def test_settings_found_that_are_damaged_are_named(places, capsys):
+    path = places.tuning / "ae" / "best.json"
+    path.write_text("{")
+    assert str(path) in plan.state_of(step("tuned"), places).problems[0]
+    assert report.main(["--page-only"]) == 0
+    assert str(path) in text_of(written()[0])
+    assert report.main([]) == 1  # nothing can be trained by them
+    assert capsys.readouterr().err == ""
+
+
+def damages(found: dict) -> list[tuple[str, object]]:
+    first = found["trials"][0]
+    return [
+        ("trials", [first | {"settings": {}}]),
+        ("trials", [first | {"score": "low"}]),
+        ("trials", [first | {"validation_mse": float("nan")}]),
+        ("trials", [first | {"validation_mse": 0.0}]),
+        ("trials", {"a": 1}),
+        ("trials", None),
+        ("reference", {"8": 0.0}),
+        ("reference", {"x": 1.0}),
+        ("reference", []),
+        ("environment", None),
+        ("fingerprint", {"settings": [], "max_epochs": 20}),
+        ("seconds", float("inf")),
+        ("epochs", "265"),
+    ]
+
+
+def test_every_damage_of_a_record_is_named_and_the_page_is_written(places):
+    for place in (Path("record.json"), Path("random") / "record.json"):
+        path = places.tuning / "ae" / place
+        whole = path.read_text()
+        for key, value in damages(json.loads(whole)):
+            path.write_text(json.dumps(json.loads(whole) | {key: value}))
+            assert report.main(["--page-only"]) == 0
+            assert f"{path} is damaged" in text_of(written()[0]), (key, value)
+        path.write_text("[" * 100_000)
+        assert report.main(["--page-only"]) == 0
+        assert f"{path} is damaged" in text_of(written()[0])
+        path.write_text(whole)
 
 
 def test_damaged_records_and_other_searches_are_named(places):
@@ -338,38 +497,114 @@ def test_a_stopped_report_says_how_it_goes_on_and_leaves_the_page_as_it_was(
     monkeypatch.setattr(plan, "_run", lambda command: 130)
     assert report.main([]) == 130
     assert capsys.readouterr().err == (
-        "kerasunsup report: stopped; what is finished is kept, the same command goes on\n"
+        "kerasunsup report: stopped; what is finished is kept, the same command goes on: "
+        "python -m kerasunsup.report\n"
     )
     assert Path("report.html").read_text() == "an earlier page"
 
 
-def test_ctrl_c_reaches_the_step_once_and_it_has_time_to_save(tmp_path):
-    code = (
-        "import signal, sys, time\n"
-        "from pathlib import Path\n"
-        "from kerasunsup import plan\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "child = '''import signal, time\n"
-        "from pathlib import Path\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "Path('began').touch()\n"
-        "try:\n time.sleep(60)\n"
-        "except KeyboardInterrupt:\n"
-        " time.sleep(1)\n Path('saved').touch()\n raise SystemExit(130)\n"
-        "'''\n"
-        "sys.exit(plan._run([sys.executable, '-c', child]))\n"
+@pytest.mark.parametrize("number", plan._STOPS)
+def test_what_stops_a_report_reaches_the_step_once_and_it_has_time_to_save(
+    tmp_path, monkeypatch, number
+):
+    monkeypatch.chdir(tmp_path)
+    child = (
+        "import pathlib, signal, sys, time\n"
+        "def save(*_):\n"
+        " time.sleep(0.4)\n"
+        " with open('saved', 'a') as file: file.write('x')\n"
+        " sys.exit(3)\n"
+        f"signal.signal({int(number)}, save)\n"
+        "pathlib.Path('began').touch()\n"
+        "time.sleep(60)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
-    waited = threading.Event()
-    for _ in range(300):
-        if (tmp_path / "began").exists():
-            break
-        waited.wait(0.1)
-    process.send_signal(signal.SIGINT)
-    waited.wait(0.3)
-    process.send_signal(signal.SIGINT)  # an impatient user
-    assert process.wait(30) == 130
-    assert (tmp_path / "saved").exists()
+
+    def stop() -> None:
+        for _ in range(2):  # an impatient user
+            while not Path("began").exists():
+                time.sleep(0.02)
+            os.kill(os.getpid(), number)
+            time.sleep(0.25)
+
+    before = [signal.getsignal(one) for one in plan._STOPS]
+    # Whatever pytest was started with: a shell's background job ignores Ctrl-C.
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
+    thread = threading.Thread(target=stop)
+    thread.start()
+    status = plan._run([sys.executable, "-S", "-c", child])
+    for one, old in zip(plan._STOPS, before, strict=True):
+        signal.signal(one, old)
+    thread.join()
+    assert status == 130
+    assert Path("saved").read_text() == "x"
+
+
+def test_a_stop_that_a_step_has_lost_reaches_it_when_asked_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(plan, "_TO_SAVE", 0.2)
+    child = (
+        "import pathlib, signal, sys, time\n"
+        "calls = []\n"
+        "signal.signal(15, lambda *_: calls.append(0) or len(calls) > 1 and sys.exit(0))\n"
+        "pathlib.Path('began').touch()\n"
+        "time.sleep(1); time.sleep(60)\n"
+    )
+
+    def stop() -> None:
+        while not Path("began").exists():
+            time.sleep(0.02)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.5)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    began = time.monotonic()
+    assert plan._run([sys.executable, "-S", "-c", child]) == 130
+    thread.join()
+    assert time.monotonic() - began < 30
+
+
+def test_a_report_that_is_told_to_end_says_how_it_goes_on(places, monkeypatch, capsys):
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        before = signal.getsignal(number)
+        monkeypatch.setattr(report, "write", lambda *_, n=number: signal.raise_signal(n))
+        assert report.main(["--page-only", "--output", "a page.html"]) == 130
+        assert capsys.readouterr().err == (
+            "kerasunsup report: stopped; what is finished is kept, the same command goes on: "
+            "python -m kerasunsup.report --page-only --output 'a page.html'\n"
+        )
+        assert signal.getsignal(number) == before
+
+
+def test_a_signal_that_is_ignored_stays_so(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with plan.heeding(lambda *_: pytest.fail("nobody asked")):
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_a_killed_report_takes_the_training_with_it(tmp_path):
+    code = (
+        "import sys\n"
+        "from kerasunsup import plan\n"
+        "child = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
+        "plan._run([sys.executable, '-S', '-c', child])\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        child = int(process.stdout.readline())
+        process.kill()
+    status = Path(f"/proc/{child}/status")
+    began = time.monotonic()
+    while status.exists() and "zombie" not in status.read_text():
+        if time.monotonic() - began > 10:
+            os.kill(child, signal.SIGKILL)
+            pytest.fail("it trains on")
+        time.sleep(0.02)
 
 
 # -------------------------------------------------------------------------------------- bad input

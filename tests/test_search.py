@@ -234,14 +234,56 @@ def test_random_search_costs_what_hyperband_does(tmp_path):
     assert abs(sum(rung.epochs for rung in make(tmp_path / "r", "random").plan()) - cost) <= 9 / 2
 
 
-def test_trial_seeds_follow_from_seed_trial_and_fold_only():
+def test_trial_seeds_follow_from_seed_settings_and_fold_and_from_no_number():
+    chosen = [{"rate": rate, "size": size} for rate in (0.1, 0.2) for size in (4, 8)]
     seeds = {
-        search.trial_seed(seed, trial, fold)
-        for seed in (0, 1) for trial in ("0000", "0001", "0010") for fold in (0, 1)
-    }  # fmt: skip
-    assert len(seeds) == 12
+        search.trial_seed(seed, one, fold) for seed in (0, 1) for one in chosen for fold in (0, 1)
+    }
+    assert len(seeds) == 16
     assert all(0 <= seed < 2**31 for seed in seeds)
-    assert search.trial_seed(3, "0007") == search.trial_seed(3, "7")
+    assert search.trial_seed(3, {"size": 4, "rate": 0.1}) == search.trial_seed(3, chosen[0])
+
+
+def by_settings(found: dict) -> list[str]:
+    """What a search found, whatever its trials' numbers."""
+    keys = ("settings", "first_epoch", "last_epoch", "score", "history")
+    return sorted(json.dumps([result.get(key) for key in keys]) for result in found["trials"])
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_workers_that_end_in_any_order_or_die_change_nothing(tmp_path, fake, workers):
+    given = command(tmp_path / "alone", max_epochs=9)
+    alone = search.run(given, problem(given))
+    given = command(tmp_path / "shared", max_epochs=9)
+    shared = search.Search(given, problem(given))
+    shared.prepare(overwrite=False)
+    report = search.begin(shared)
+    luck = np.random.default_rng(workers)
+    held: dict[str, object] = {}
+    handed_out = 0
+    while True:
+        for name in (f"w{index}" for index in range(workers)):
+            if name not in held:
+                trial = shared.oracle.create_trial(name)
+                if trial.status == oracles.RUNNING:
+                    held[name] = trial
+        if not held:
+            break
+        name = list(held)[luck.integers(len(held))]
+        trial = held.pop(name)
+        handed_out += 1
+        if handed_out % 4 == 0:  # killed in the middle; nothing was said
+            assert shared.oracle.release(name) == trial.trial_id
+            continue
+        search.enter(shared.oracle, trial, shared.run_trial(trial, name, 0.0))
+    found = search.finish(shared, report)
+    shared.folder.close()
+    order = [[result["settings"] for result in one["trials"]] for one in (alone, found)]
+    assert order[0] != order[1]
+    assert by_settings(found) == by_settings(alone)
+    sizes = [record.front(one["trials"], "latent_dim") for one in (alone, found)]
+    errors = [{size: best["validation_mse"] for size, best in one.items()} for one in sizes]
+    assert errors[0] == errors[1]
 
 
 # ----------------------------------------------------------------------------- how a trial trains
@@ -482,6 +524,23 @@ def test_a_changed_search_is_refused_and_overwrite_starts_anew(
     )
     search.run(changed, make_problem(changed))
     assert fake.ran > 1
+
+
+def test_a_search_with_seeds_by_number_is_read_where_it_is_over_and_else_refused(tmp_path, fake):
+    given = command(tmp_path)
+    found = search.run(given, problem(given))
+    path = tmp_path / "tuning" / "ae" / "hyperband" / "fingerprint.json"
+    before = runs.read_json(path)
+    del before["trial_seeds"]
+    runs.write_json(path, before)
+    with pytest.raises(config.InputError, match=r"seeds of trials by number.*received by settings"):
+        search.run(given, problem(given))
+    runs.write_json(path.with_name("record.json"), found)
+    fake.ran = 0
+    again = search.run(given, problem(given))
+    assert fake.ran == 0
+    assert outcome(again) == outcome(found)
+    assert "trial_seeds" not in again["fingerprint"]
 
 
 def test_settings_that_no_trial_depends_on_may_change(tmp_path, fake):
@@ -826,12 +885,7 @@ def test_two_workers_and_one_that_breaks_lose_nothing(searched, tmp_path, monkey
         runs.read_json(place / "tuning" / "ae" / "record.json") for place in (searched, tmp_path)
     )
     assert {result["worker"] for result in shared["trials"]} <= {"one", "two"}
-    assert {r["trial"] for r in shared["trials"]} == {r["trial"] for r in alone["trials"]}
-    first_rung = [
-        {r["trial"]: r["score"] for r in found["trials"] if r["first_epoch"] == 0}
-        for found in (alone, shared)
-    ]
-    assert first_rung[0] == first_rung[1]
+    assert by_settings(shared) == by_settings(alone)
 
 
 def free_port() -> int:
@@ -847,6 +901,17 @@ def test_a_chief_without_workers_does_not_wait_for_ever(tmp_path, monkeypatch, f
     given = command(tmp_path, distributed=("chief", f"localhost:{free_port()}"))
     with pytest.raises(config.InputError, match="no worker for 1 s, 0 trials are kept"):
         cluster.run(given, problem(given))
+
+
+def test_a_second_chief_on_the_same_port_is_refused(tmp_path):
+    address = "localhost", str(free_port())
+    first = oracles.serve(make(tmp_path / "first"), *address)
+    try:
+        with pytest.raises(config.InputError, match="another chief or program listens there"):
+            oracles.serve(make(tmp_path / "second"), *address)
+    finally:
+        first.stop(None).wait()
+    oracles.serve(make(tmp_path / "third"), *address).stop(None).wait()
 
 
 def test_a_worker_without_a_chief_does_not_wait_for_ever(tmp_path, monkeypatch, fake):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from kerasunsup import arms, config, images, runs, supervised, supervised_findings
+from kerasunsup import arms, config, data, images, runs, stores, supervised, supervised_findings
 
 FIGURES = {"confusion", "label_efficiency", "learning_speed", "mistakes", "reliability"}
 
@@ -64,8 +65,10 @@ def test_numbers_have_the_promised_names(finished):
         for arm in arms.NAMES:
             assert f"labels_{labels}/{arm}_accuracy" in numbers
             assert f"labels_{labels}/{arm}_accuracy_std" in numbers
+            assert 0.0 <= numbers[f"labels_{labels}/{arm}_validation_accuracy"] <= 1.0
         assert f"labels_{labels}/finetuned_minus_scratch_low" in numbers
     assert numbers["labels_100/scratch_accuracy"] > 0.15  # more than a guess
+    assert numbers["validation/images"] == 300
 
 
 def test_arms_that_learn_from_their_own_answers_are_asked_for_by_name():
@@ -81,6 +84,11 @@ def test_means_and_deviations_are_those_of_the_cells(finished):
         ]
         assert numbers[f"labels_100/{arm}_accuracy"] == pytest.approx(np.mean(values))
         assert numbers[f"labels_100/{arm}_accuracy_std"] == pytest.approx(np.std(values, ddof=1))
+        seen = [
+            float(runs.read_arrays(path)["validation_accuracy"])
+            for path in (finished / "checkpoints").glob(f"{arm}-100-*.npz")
+        ]
+        assert numbers[f"labels_100/{arm}_validation_accuracy"] == pytest.approx(np.mean(seen))
 
 
 def test_the_usual_encoder_is_trained_once_without_labels(finished, encoder, capsys):
@@ -96,6 +104,59 @@ def test_the_usual_encoder_is_trained_once_without_labels(finished, encoder, cap
     for arm in ("frozen", "neighbors"):  # an arm does not depend on which others there are
         name = f"labels_100/{arm}_accuracy"
         assert numbers_of(logs / "supervised" / "again")[name] == numbers_of(finished)[name]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"precision": "mixed_bfloat16"}, {"strategy": "mirrored"}, {"deterministic": True},
+        {"seed": 1}, {"epochs": 3}, {"schedule": "constant"}, {"hidden_units": 128},
+    ],
+)  # fmt: skip
+def test_usual_encoders_are_told_apart_by_everything_that_changes_them(change):
+    from kerasunsup import comparison
+
+    usual = config.AutoencoderConfig(epochs=20, **comparison._ENCODER)
+    name = comparison.encoder_name(usual, "images")
+    assert comparison.encoder_name(dataclasses.replace(usual, **change), "images") != name
+    assert comparison.encoder_name(dataclasses.replace(usual, data="a/copy"), "images") == name
+    assert comparison.encoder_name(usual, "others") != name
+
+
+def test_usual_encoders_of_two_versions_are_told_apart(monkeypatch):
+    from kerasunsup import comparison
+
+    usual = config.AutoencoderConfig()
+    name = comparison.encoder_name(usual, "images")
+    monkeypatch.setattr(comparison.kerasunsup, "__version__", "99")
+    assert comparison.encoder_name(usual, "images") != name
+
+
+def test_a_run_that_goes_on_keeps_to_its_encoder(tmp_path, monkeypatch):
+    from kerasunsup import comparison
+
+    model = tmp_path / "ae" / "encoder-of-an-earlier-version" / "model.keras"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"weights")
+    (model.parent / "metrics.json").write_text("{}")
+    given = config.Command("supervised", config.SupervisedConfig(), tmp_path, "r", True, ())
+    run = runs.Run(tmp_path / "supervised" / "r")
+    comparison.keep_to(run, model)
+
+    class Splits:
+        fingerprint = name = "images"
+
+    monkeypatch.setattr(comparison.autoencoder, "run", lambda *_, **__: pytest.fail("trains"))
+    assert comparison.usual_encoder(given, Splits(), run) == model
+    comparison.keep_to(run, model)
+    model.write_bytes(b"trained anew")
+    with pytest.raises(config.InputError, match=r"another encoder than the one that .* began"):
+        comparison.keep_to(run, model)
+    # One that an earlier version began wrote down nothing: its encoder had a shorter name.
+    (run.folder / "checkpoints" / "encoder.json").unlink()
+    model.parent.rename(tmp_path / "ae" / "encoder-images-20")
+    found = comparison.usual_encoder(given, Splits(), run)
+    assert found == tmp_path / "ae" / "encoder-images-20" / "model.keras"
 
 
 def test_the_saved_model_runs_without_the_package(finished):
@@ -120,8 +181,6 @@ np.testing.assert_allclose(loaded.predict(images, verbose=0), found, atol=1e-5)
 
 
 def test_the_exported_classifier_is_the_one_that_was_measured(finished):
-    from kerasunsup import config, data
-
     settings = config.SupervisedConfig(
         **config.read(config.SupervisedConfig, finished / "config.json")
     )
@@ -246,6 +305,50 @@ def test_data_without_labels_is_refused_with_what_to_do(tmp_path, capsys):
     assert error.count("\n") == 1
     assert "has no labels" in error
     assert "one sub-folder a class" in error
+
+
+def splits_of(train: list[int], test: list[int], names: tuple[str, ...] | None) -> data.Splits:
+    pixels = np.zeros((len(train) + len(test) + 1, 8, 8, 1), np.uint8)
+    pool = data.ImageSet(stores.MemoryStore(pixels))
+    end = len(train) + 1
+    labels = data.Labels(*(np.array(part, np.int64) for part in (train, train[:1], test)))
+    parts = range(len(train)), range(len(train), end), range(end, len(pixels))
+    return data.Splits(*map(pool.subset, parts), "odd", names, labels)
+
+
+@pytest.mark.parametrize("names", [None, ("cat", "dog", "owl")])
+def test_classes_that_training_lacks_are_named_and_take_no_label(names, capsys):
+    from kerasunsup import comparison
+
+    odd = splits_of([0, 1] * 10, [0, 1, 2, 2], names)
+    comparison.check(odd)
+    assert capsys.readouterr().out == (
+        f"odd has no training image of {'owl' if names else 2}: 2 of its 4 test images count as "
+        "mistakes\n"
+    )
+    settings = config.SupervisedConfig(labels=(2, 30, 0))
+    assert comparison.sizes_of(settings, odd) == [2, 0]
+    assert capsys.readouterr().out == (
+        "30 labels are left out: odd has 20 training images of 2 classes\n"
+    )
+    comparison.check(splits_of([0, 1] * 10, [0], names))
+    assert capsys.readouterr().out == ""
+
+
+def test_few_images_and_one_test_image_leave_numbers(encoder, tmp_path, capsys):
+    labels = np.array([3, 8] * 14 + [9])  # one image of the last class
+    pixels = np.random.default_rng(0).integers(0, 256, (29, 28, 28, 1), np.uint8)
+    np.savez(tmp_path / "few.npz", images=pixels, labels=labels)
+    arguments = [
+        *SMALL[4:], "--data", str(tmp_path / "few.npz"), "--encoder", str(encoder),
+        "--test-limit", "1", "--labels", "4", "0", "--logs", str(tmp_path), "--name", "few",
+        "--arms", "frozen", "linear_probe", "neighbors", "mixture", "graph",
+    ]  # fmt: skip
+    assert supervised.main(arguments) == 0
+    numbers = numbers_of(tmp_path / "supervised" / "few")
+    for arm in ("frozen", "linear_probe", "neighbors", "mixture", "graph"):
+        assert numbers[f"labels_4/{arm}_accuracy"] in (0.0, 0.5, 1.0)
+    assert numbers["validation/images"] == 1
 
 
 def test_a_damaged_cell_is_named(finished, capsys):
