@@ -311,7 +311,7 @@ def _outliers(job: _Job) -> dict[str, Any]:
     if settings.reference is not None:
         limit = outliers.threshold(reference.errors, reference.codes, settings.share, settings.seed)
     else:
-        limit = float(np.quantile(scores, 1.0 - settings.share, method="higher"))
+        limit = outliers.limit(scores, settings.share)
     order = np.argsort(-scores, kind="stable")
     is_outlier = scores > limit if settings.reference is not None else scores >= limit
     job.output.table(
