@@ -27,6 +27,7 @@ _NEIGHBORS = 7  # 5 and 10 give the same within the spread of the draws
 _ONE_SIDED = 0.1  # weight of a link that only one of the two has among its nearest
 _BETWEEN_CODES = 0.99  # 0.9 does not reach far enough from ten labels: 75 % instead of 87 %
 _TOLERANCE = 1e-5
+_BLOCK = 4096  # queries at a time: more take memory and save no time
 
 
 def linear_probe(
@@ -237,17 +238,27 @@ class GraphOfCodes:
     def __init__(self, codes: np.ndarray, seed: int) -> None:
         self._codes = codes
         self._scaler = preprocessing.StandardScaler().fit(codes)
+        self._scaler.scale_[~latent.varying(codes)] = np.inf  # rounding is no structure
         number = min(_NEIGHBORS, len(codes) - 1)
         self._index = neighbors.NearestNeighbors(n_neighbors=number, algorithm="brute")
-        self._index.fit(self._scaler.transform(codes))
+        self._index.fit(self.standardized(codes))
         self.links = _links(*self._index.kneighbors())  # of all, each without itself
+
+    def standardized(self, codes: np.ndarray) -> np.ndarray:
+        """(num_codes, dim), in which distances are measured: each coordinate by its spread."""
+        return self._scaler.transform(codes)
 
     def spread(
         self, labelled: np.ndarray, labels: np.ndarray, queries: np.ndarray, num_classes: int
     ) -> np.ndarray:
         """Float64 (num_queries, num_classes), as `graph_spread`; `labelled` are positions."""
-        near = self._index.kneighbors(self._scaler.transform(queries), return_distance=False)
-        return self.classes(labelled, labels, num_classes)[near].mean(axis=1)
+        classes = self.classes(labelled, labels, num_classes)
+        found = np.empty((len(queries), num_classes))
+        for start in range(0, len(queries), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            near = self._index.kneighbors(self.standardized(queries[block]), return_distance=False)
+            found[block] = classes[near].mean(axis=1)
+        return found
 
     def classes(self, labelled: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
         """Float64 (num_codes, num_classes), of the graph's own codes; rows sum to 1."""
