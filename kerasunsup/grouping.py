@@ -73,8 +73,10 @@ def groups(codes: np.ndarray, number: int | None, seed: int) -> np.ndarray:
     graph = probes.GraphOfCodes(codes[chosen], seed)
     found = _of_graph(graph, codes[chosen], number, seed)
     if len(chosen) < len(codes):
-        everything = graph.spread(np.arange(len(chosen)), found, codes, int(found.max()) + 1)
-        everything = everything.argmax(axis=1)
+        classes = graph.classes(np.arange(len(chosen)), found, int(found.max()) + 1)
+        everything = np.empty(len(codes), np.int64)
+        for block, shares in graph.of_nearest(classes, codes):
+            everything[block] = shares.argmax(axis=1)
         everything[chosen] = found
         found = everything
     order = np.argsort(-np.bincount(found), kind="stable")

@@ -240,15 +240,21 @@ def _is_it_luck(known: evidence.Evidence) -> list[str]:
         if found is None:
             continue
         mean, low, high = (100.0 * value for value in found)
-        text = f"{mean:+.2f} points with {size if size == 'all' else f'{int(size):,}'} labels"
-        (helps if low > 0 or high < 0 else luck).append(text)
+        p_value = known.value("supervised", f"{name}_p_holm")
+        text = f"{mean:+.2f} points [{low:+.2f}, {high:+.2f}] with {size if size == 'all' else f'{int(size):,}'} labels"
+        # A run before the correction has no such number, and proves nothing.
+        (helps if p_value is not None and p_value < 0.05 else luck).append(text)
     sentences = []
     if helps:
         sentences.append(
-            f"Fine-tuning less scratch, a difference beyond chance (95 %): {', '.join(helps)}."
+            "Fine-tuning less scratch, a difference beyond chance (5 %, corrected for all"
+            f" comparisons of the run): {', '.join(helps)}."
         )
     if luck:
-        sentences.append(f"It may be chance: {', '.join(luck)}.")
+        what = "It" if helps else "Fine-tuning less scratch: it"
+        sentences.append(
+            f"{what} may be chance, given how many comparisons are made: {', '.join(luck)}."
+        )
     best = _best_with(known, "100")
     if best:
         sentences.append(best)
@@ -353,12 +359,14 @@ def _two_gans(known: evidence.Evidence) -> list[str]:
             f" {second} {max(ours, study):.2f}"
             + (f"; training images come to {real:.2f}." if real is not None else ".")
         )
-    copied = known.value("gan", "nearest/distance_ratio")
-    if copied is not None:
-        verdict = "nothing is copied" if copied > 0.9 else "it may copy training images"
+    copied = known.value("gan", "nearest/closer_share")
+    ratio = known.value("gan", "nearest/distance_ratio")
+    if copied is not None and ratio is not None:
         sentences.append(
-            f"Samples are {copied:.2f} times as far from their nearest training images as test"
-            f" images are: {verdict}."
+            f"Samples are {ratio:.2f} times as far from their nearest training images as test images"
+            " are (medians), which does not see a few copies:"
+            f" {evidence.percent(copied, 1)} of the samples are nearer to a training image, in"
+            " pixels, than 99 % of the test images are; of real images it would be 1 %."
         )
     return sentences
 

@@ -65,6 +65,7 @@ def test_numbers_have_the_promised_names(finished):
             assert f"labels_{labels}/{arm}_accuracy" in numbers
             assert f"labels_{labels}/{arm}_accuracy_std" in numbers
         assert f"labels_{labels}/finetuned_minus_scratch_low" in numbers
+        assert 0.0 <= numbers[f"labels_{labels}/finetuned_minus_scratch_p_holm"] <= 1.0
     assert numbers["labels_100/scratch_accuracy"] > 0.15  # more than a guess
 
 
