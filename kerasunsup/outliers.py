@@ -56,7 +56,8 @@ class Detector:
 def fit(errors: np.ndarray, codes: np.ndarray, seed: int) -> Detector:
     """A detector that takes these images for clean.
 
-    `python -m kerasunsup.novelty` measures what each part is worth, one class against the rest.
+    `python -m kerasunsup.novelty` measures what each part is worth, one class against the rest, on
+    test images, by which the two parts were first chosen among six.
 
     Args:
         errors: (num_images,), mean squared error of each reconstruction, >= 0.

@@ -1,8 +1,8 @@
 """What a few labels are worth on codes: classifiers of vectors, some of which use the rest too.
 
 All have one signature, so that they stand in one table. They return probabilities, and what is
-asked for is never looked at while they learn. Settings were chosen by the accuracy on MNIST's
-validation images with 10, 100 and 1,000 labels, on the codes of two autoencoders.
+asked for is never looked at while they learn. Settings were chosen by the accuracy on MNIST's 5,000
+validation images, with all their labels, of what 10, 100 and 1,000 labels gave.
 """
 
 from __future__ import annotations
@@ -85,19 +85,7 @@ def nearest(
     Of one only: with one label a class there is no second to ask, with ten the second is farther
     than it helps (three neighbours lose 4 points), with a hundred three gain less than 0.5.
 
-    Args:
-        codes: (num_labelled, dim), float32.
-        labels: (num_labelled,), int64 in [0, num_classes).
-        queries: (num_queries, dim), float32.
-        num_classes: how many there are, those that no label has too.
-        unlabelled: not used.
-        seed: not used: nothing is random.
-
-    Returns:
-        (num_queries, num_classes), float64: 1 for the class, 0 for all others.
-
-    Raises:
-        ValueError: if the shapes do not fit, a value is not finite or a class is out of range.
+    Arguments, result and errors as those of `linear_probe`; 1 for the class, 0 for all others.
     """
     codes, labels, queries = _checked(codes, labels, queries, num_classes)
     index = neighbors.NearestNeighbors(n_neighbors=1, algorithm="brute").fit(codes)
@@ -165,20 +153,8 @@ def graph_spread(
     labels of MNIST it was right in 50 % of the validation images where this was in 91 %. 55,000
     codes take 12 s of one core.
 
-    Args:
-        codes: (num_labelled, dim), float32.
-        labels: (num_labelled,), int64 in [0, num_classes).
-        queries: (num_queries, dim), float32.
-        num_classes: how many there are, those that no label has too.
-        unlabelled: (num_unlabelled, dim), float32; of more than 60,000 codes in all, as many are
-            drawn. None are needed.
-        seed: >= 0.
-
-    Returns:
-        (num_queries, num_classes), float64, rows sum to 1; a class without labels has zeros.
-
-    Raises:
-        ValueError: if the shapes do not fit, a value is not finite or a class is out of range.
+    Arguments, result and errors as those of `mixture`; of more than 60,000 codes in all, as many
+    are drawn.
 
     Source:
         Zhou et al., 2004, "Learning with local and global consistency", NIPS 16; the weights

@@ -241,7 +241,8 @@ def _is_it_luck(known: evidence.Evidence) -> list[str]:
             continue
         mean, low, high = (100.0 * value for value in found)
         p_value = known.value("supervised", f"{name}_p_holm")
-        text = f"{mean:+.2f} points [{low:+.2f}, {high:+.2f}] with {size if size == 'all' else f'{int(size):,}'} labels"
+        count = size if size == "all" else f"{int(size):,}"
+        text = f"{mean:+.2f} points [{low:+.2f}, {high:+.2f}] with {count} labels"
         # A run before the correction has no such number, and proves nothing.
         (helps if p_value is not None and p_value < 0.05 else luck).append(text)
     sentences = []
@@ -251,9 +252,8 @@ def _is_it_luck(known: evidence.Evidence) -> list[str]:
             f" comparisons of the run): {', '.join(helps)}."
         )
     if luck:
-        what = "It" if helps else "Fine-tuning less scratch: it"
         sentences.append(
-            f"{what} may be chance, given how many comparisons are made: {', '.join(luck)}."
+            f"Fine-tuning less scratch, may be chance among so many: {', '.join(luck)}."
         )
     best = _best_with(known, "100")
     if best:
@@ -363,10 +363,10 @@ def _two_gans(known: evidence.Evidence) -> list[str]:
     ratio = known.value("gan", "nearest/distance_ratio")
     if copied is not None and ratio is not None:
         sentences.append(
-            f"Samples are {ratio:.2f} times as far from their nearest training images as test images"
-            " are (medians), which does not see a few copies:"
-            f" {evidence.percent(copied, 1)} of the samples are nearer to a training image, in"
-            " pixels, than 99 % of the test images are; of real images it would be 1 %."
+            f"Samples are {ratio:.2f} times as far from their nearest training images as test"
+            " images are (medians, which do not see a few copies):"
+            f" {evidence.percent(copied, 1)} of them are nearer than 99 % of the test images are;"
+            " of real images it would be 1 %."
         )
     return sentences
 

@@ -230,6 +230,16 @@ def test_spreading_is_the_solution_of_its_equation_with_shares_estimated_once():
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_queries_in_blocks_equal_the_whole(monkeypatch):
+    codes, labels = _blobs(spread=2.0)
+    graph = probes.GraphOfCodes(codes[:300], 0)
+    whole = graph.spread(np.arange(20), labels[:20], codes, 3)
+    monkeypatch.setattr(probes, "_BLOCK", 7)
+    held = [len(means) for _, means in graph.of_nearest(np.eye(300), codes)]
+    assert max(held) == 7
+    np.testing.assert_allclose(graph.spread(np.arange(20), labels[:20], codes, 3), whole)
+
+
 @WITH_THE_REST
 def test_a_balanced_choice_of_labels_invents_no_class_shares(name):
     """Two overlapping classes at 95:5, ten labels of each."""
