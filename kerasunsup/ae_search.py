@@ -74,16 +74,25 @@ def problem(command: config.Command, splits: data.Splits) -> search.Problem:
         rate=training.learning_rate,
         prepare=autoencoder.corruption_of(settings),
         by="latent_dim",
-        reference=lambda size: _pca_error(splits, size, settings.seed),
+        reference=lambda size: _pca_error(splits, size, settings),
         irrelevant=_IRRELEVANT,
     )
 
 
-def _pca_error(splits: data.Splits, size: int, seed: int) -> float:
-    """Validation error of PCA with a code of this size."""
+def _pca_error(splits: data.Splits, size: int, settings: config.AutoencoderConfig) -> float:
+    """Validation error of PCA with a code of this size, given what the trials are given.
+
+    Beside a trial that restores corrupted images stands PCA's error on the same corrupted images:
+    measured on clean ones it falls with the size where a trial's does not, and small codes win.
+    """
     fitted = splits.train.array(np.arange(min(len(splits.train), _PCA_IMAGES)))
+    clean, inputs = splits.validation.array(), None
+    prepare = autoencoder.corruption_of(settings)
+    if prepare is not None:  # the very batches that a trial is judged by
+        batches = data.evaluation_batches(splits.validation, settings.batch_size, prepare=prepare)
+        inputs = np.concatenate([given.numpy() for given, _ in batches])
     # More components than images or values leave no error: no number to divide by.
-    return max(1e-6, latent.pca_mse(fitted, splits.validation.array(), size, seed))
+    return max(1e-6, latent.pca_mse(fitted, clean, size, settings.seed, inputs=inputs))
 
 
 def write_best(command: config.Command, found: dict[str, Any]) -> config.AutoencoderConfig:

@@ -30,7 +30,6 @@ _SHOWN_A_GROUP = 60
 _COMPONENTS = 100  # of the mixture that new codes are drawn from
 _DRAWN = 256  # images that follow from one seed
 _MOST_SPRITES = 10_000
-_LEAST_ODD = 1e-3  # an outlier's score is so much above the usual, in standard deviations
 
 
 def run(command: config.Application) -> None:
@@ -213,9 +212,8 @@ def _scores(
     if settings.reference is not None:
         limit = outliers.threshold(reference.errors, reference.codes, settings.share, settings.seed)
         return scores, limit, scores > limit
-    limit = float(np.quantile(scores, 1.0 - settings.share, method="higher"))
-    # What is as the usual image is no outlier, however many are wanted.
-    return scores, limit, (scores >= limit) & (scores > np.median(scores) + _LEAST_ODD)
+    limit = outliers.limit(scores, settings.share)
+    return scores, limit, scores >= limit
 
 
 def _cluster(job: jobs.Job) -> dict[str, Any]:

@@ -73,6 +73,12 @@ class ImageSet:
         chosen = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices), np.int64)
         return ImageSet(self._store, self._indices[chosen], self._all_files)
 
+    def followed_by(self, other: ImageSet) -> ImageSet:
+        """The images of this set, then those of another one of the same store."""
+        return ImageSet(
+            self._store, np.concatenate([self._indices, other._indices]), self._all_files
+        )
+
     def array(self, indices: np.ndarray | Iterable[int] | None = None) -> np.ndarray:
         """The images as one array; a large set on disk need not fit into memory.
 

@@ -374,7 +374,7 @@ _SUMMARY = {
     "recall": "recall",
     "classifier_score": "classifier score",
     "smallest_class_share": "smallest share of a class",
-    "nearest/distance_ratio": "distance to training images, ratio",
+    "nearest/closer_share": "share nearer to training images",
     "running_statistics/fid": "distance: last weights as trained",
     "last_weights/fid": "distance: their statistics settled",
     "epochs": "epochs trained",

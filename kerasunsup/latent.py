@@ -20,6 +20,20 @@ _MIXTURE_ROWS = 20_000
 _ROWS_PER_COMPONENT = 20
 
 
+def varying(codes: np.ndarray) -> np.ndarray:
+    """Which coordinates differ by more than rounding, bool (latent_dim,).
+
+    An encoder gives equal images codes that differ in their last digits, by their place in a batch.
+    Divided by so small a spread, noise looks like structure.
+
+    Args:
+        codes: (num_codes, latent_dim), finite, one or more.
+    """
+    largest = np.abs(codes).max(axis=0)
+    spread = codes.max(axis=0) - codes.min(axis=0)
+    return spread > np.maximum(1e-5 * largest, 1e-6 * largest.max(initial=0.0))
+
+
 def principal_components(vectors: np.ndarray, num_components: int, seed: int) -> decomposition.PCA:
     """Principal components of a set of vectors.
 
@@ -51,7 +65,12 @@ def principal_components(vectors: np.ndarray, num_components: int, seed: int) ->
 
 
 def pca_mse(
-    train_images: np.ndarray, test_images: np.ndarray, num_components: int, seed: int
+    train_images: np.ndarray,
+    test_images: np.ndarray,
+    num_components: int,
+    seed: int,
+    *,
+    inputs: np.ndarray | None = None,
 ) -> float:
     """Reconstruction error of the linear code of the same size.
 
@@ -62,25 +81,31 @@ def pca_mse(
         test_images: (num_test, height, width, channels), float32 in [0, 1].
         num_components: code size; at most min(num_train, values an image) are used.
         seed: >= 0; matters only for images of more than 2,000 values.
+        inputs: what is projected, one a test image: corrupted ones, say; None for the test images.
 
     Returns:
         Mean over pixels, channels and images of the squared difference between the test images
-        and their projection, which is not clipped.
+        and the projection of the inputs, which is not clipped.
 
     Raises:
         ValueError: if there are fewer than two training images, no test images, or the sizes
             differ.
     """
+    inputs = test_images if inputs is None else inputs
     if train_images.shape[1:] != test_images.shape[1:] or not len(test_images):
         raise ValueError(
             "train_images and test_images must have one image shape, received "
             f"{train_images.shape} and {test_images.shape}"
         )
+    if inputs.shape != test_images.shape:
+        raise ValueError(
+            f"inputs must be one a test image, received {inputs.shape} for {test_images.shape}"
+        )
     pca = principal_components(train_images.reshape(len(train_images), -1), num_components, seed)
     test = test_images.reshape(len(test_images), -1)
     total = 0.0
-    for block in _blocks(test):
-        difference = pca.inverse_transform(pca.transform(block)) - block
+    for given, block in zip(_blocks(inputs.reshape(test.shape)), _blocks(test), strict=True):
+        difference = pca.inverse_transform(pca.transform(given)) - block
         total += float(np.sum(np.square(difference), dtype=np.float64))
     return total / test.size
 
@@ -222,7 +247,10 @@ def fit_mixture(codes: np.ndarray, num_components: int, seed: int) -> Mixture:
         raise ValueError(f"num_components must be at least 1, received {num_components}")
     codes = _subset(codes, _MIXTURE_ROWS, seed).astype(np.float64)
     # In units of the codes' own spread, no setting below depends on how an encoder scales them.
-    mean, scale = codes.mean(axis=0), float(np.sqrt(codes.var(axis=0).mean())) or 1.0
+    # A spread by rounding alone is no unit.
+    mean, scale = codes.mean(axis=0), 1.0
+    if varying(codes).any():
+        scale = float(np.sqrt(codes.var(axis=0).mean()))
     gaussians = mixture.GaussianMixture(
         max(1, min(num_components, len(codes) // _ROWS_PER_COMPONENT)),
         covariance_type="full",

@@ -28,6 +28,8 @@ from kerasunsup import (
 )
 
 _MOST_IMAGES = 20_000  # of a class
+# Of a class: its autoencoder keeps one to validate and one to test by.
+_LEAST_IMAGES = data.LEAST_TRAINING + 2
 _NEIGHBORS = 5
 _BATCH = 500
 _SHOWN = 30
@@ -50,8 +52,10 @@ def run(command: config.Command) -> dict[str, float]:
     """
     settings: config.NoveltyConfig = command.config
     splits = data.load(settings)
+    fingerprint = splits.fingerprint
+    splits = with_others(splits)
     chosen = classes_of(settings, splits)
-    with runs.opened(command, splits.fingerprint) as run:
+    with runs.opened(command, fingerprint) as run:
         done = 0
         try:
             scores: dict[int, dict[str, np.ndarray]] = {}
@@ -68,26 +72,63 @@ def run(command: config.Command) -> dict[str, float]:
             raise config.Interrupted(training.how_to_resume(run, done, "classes")) from None
 
 
+def with_others(splits: data.Splits) -> data.Splits:
+    """Splits whose test part holds images of two classes.
+
+    Where rare classes left none to the test part, all their other images join it: no autoencoder
+    of the one class that is there sees them.
+    """
+    labels = splits.labels
+    if labels is None or len(np.unique(labels.test)) > 1:
+        return splits
+    test, known = splits.test, labels.test
+    for part, own in ((splits.train, labels.train), (splits.validation, labels.validation)):
+        others = np.flatnonzero(own != labels.test[0])
+        test, known = test.followed_by(part.subset(others)), np.append(known, own[others])
+    print(
+        f"the test images are all of one class: {len(known) - len(labels.test)} images of the "
+        "others, which its autoencoder does not see, join them",
+        flush=True,
+    )
+    return dataclasses.replace(
+        splits, test=test, labels=data.Labels(labels.train, labels.validation, known)
+    )
+
+
 def classes_of(settings: config.NoveltyConfig, splits: data.Splits) -> list[int]:
     """The labels of the classes that are taken for clean, one after the other.
 
+    Those that are too small are named on standard output.
+
     Raises:
-        config.InputError: if there are no labels of two classes, or one asked for is not there.
+        config.InputError: if there are no labels of two classes, no class is large enough, or one
+            asked for is not there.
     """
     if not judge.has_classes(splits) or splits.labels is None:
         raise config.InputError(
             f"--data {splits.name} has no labels of two classes or more: sort the images into one "
             "sub-folder a class, or give a .npz with labels"
         )
-    found, counts = np.unique(splits.labels.train, return_counts=True)
-    known = found[counts >= data.LEAST_TRAINING].tolist()
+    labels = splits.labels
+    found = np.unique(np.concatenate([labels.train, labels.validation, labels.test]))
+    counts = np.array([np.sum(labels.train == label) for label in found])
+    is_known = (counts >= _LEAST_IMAGES) & np.isin(found, labels.test)
+    known, rule = found[is_known].tolist(), f"{_LEAST_IMAGES} training images and one test image"
+    if not known:
+        raise config.InputError(f"--data {splits.name}: no class has {rule}: add images")
     asked = known if settings.classes is None else list(dict.fromkeys(settings.classes))
     for label in asked:
         if label not in known:
             raise config.InputError(
-                f"--classes {label}: {splits.name} has {data.LEAST_TRAINING} training images or "
-                f"more of the classes {', '.join(map(str, known))}"
+                f"--classes {label}: {splits.name} has {rule} or more of the classes "
+                f"{', '.join(map(str, known))}"
             )
+    if settings.classes is None and not is_known.all():
+        small = [
+            f"{class_name(splits, label)} ({count} training images)"
+            for label, count in zip(found[~is_known], counts[~is_known], strict=True)
+        ]
+        print(f"not measured, as a class needs {rule}: {', '.join(small)}", flush=True)
     return asked
 
 

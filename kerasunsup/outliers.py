@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from scipy import stats
 
 from kerasunsup import latent
 
 _COMPONENTS = 10
+_LEAST_SPREAD = 0.01  # of errors' logarithms and of log-likelihoods: less is rounding
+_LEAST_LEAD = 0.1  # that an outlier's score has over the lowest: among equals there is none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,23 +35,29 @@ class Detector:
     def scores(self, errors: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """How odd images are, float64 (num_images,); about 0 for clean ones, more is odder.
 
+        The error's logarithm and the code's negative log-likelihood are standardized by the clean
+        images. How seldom a normal number is so high says how odd each is, and Fisher's method
+        joins the two: -log p of both, added up, less the 2 that chance gives. What is lower than
+        usual adds nothing, and takes nothing away: the plain sum of the two called an image with a
+        rare code common where it was easy to draw, as an empty frame among digits is.
+
         Args:
             errors: (num_images,), mean squared error of each reconstruction.
             codes: (num_images, latent_dim).
 
-        Returns:
-            The error's logarithm and the code's negative log-likelihood, each standardized by the
-            clean images, added up.
+        Source:
+            Fisher, 1932, "Statistical Methods for Research Workers", 4th ed., section 21.1.
         """
         error = (_log(errors) - self.error_mean) / self.error_spread
         rarity = (-self.mixture.log_likelihoods(codes) - self.rarity_mean) / self.rarity_spread
-        return error + rarity
+        return -stats.norm.logsf(error) - stats.norm.logsf(rarity) - 2.0
 
 
 def fit(errors: np.ndarray, codes: np.ndarray, seed: int) -> Detector:
     """A detector that takes these images for clean.
 
-    `python -m kerasunsup.novelty` measures what each part is worth, one class against the rest.
+    `python -m kerasunsup.novelty` measures what each part is worth, one class against the rest, on
+    test images, by which the two parts were first chosen among six.
 
     Args:
         errors: (num_images,), mean squared error of each reconstruction, >= 0.
@@ -68,6 +77,17 @@ def fit(errors: np.ndarray, codes: np.ndarray, seed: int) -> Detector:
     return Detector(mixture, *_moments(logs), *_moments(rarity))
 
 
+def limit(scores: np.ndarray, share: float) -> float:
+    """The score that so large a share of these images reaches, fewer where they are alike.
+
+    Args:
+        scores: (num_images,), one or more.
+        share: in (0, 1).
+    """
+    reached = np.quantile(scores, 1.0 - share, method="higher")
+    return float(max(reached, scores.min() + _LEAST_LEAD))
+
+
 def threshold(errors: np.ndarray, codes: np.ndarray, share: float, seed: int) -> float:
     """The score that so large a share of clean images passes.
 
@@ -83,11 +103,13 @@ def threshold(errors: np.ndarray, codes: np.ndarray, share: float, seed: int) ->
     """
     order = np.random.default_rng(seed).permutation(len(codes))
     halves = order[::2], order[1::2]
-    scores = [
-        fit(errors[fitted], codes[fitted], seed).scores(errors[scored], codes[scored])
-        for fitted, scored in (halves, halves[::-1])
-    ]
-    return float(np.quantile(np.concatenate(scores), 1.0 - share))
+    scores = np.concatenate(
+        [
+            fit(errors[fitted], codes[fitted], seed).scores(errors[scored], codes[scored])
+            for fitted, scored in (halves, halves[::-1])
+        ]
+    )
+    return float(max(np.quantile(scores, 1.0 - share), scores.min() + _LEAST_LEAD))
 
 
 def _log(errors: np.ndarray) -> np.ndarray:
@@ -96,4 +118,4 @@ def _log(errors: np.ndarray) -> np.ndarray:
 
 
 def _moments(values: np.ndarray) -> tuple[float, float]:
-    return float(values.mean()), float(values.std()) or 1.0
+    return float(values.mean()), max(float(values.std()), _LEAST_SPREAD)

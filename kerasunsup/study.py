@@ -234,15 +234,21 @@ def _is_it_luck(known: evidence.Evidence) -> list[str]:
         if found is None:
             continue
         mean, low, high = (100.0 * value for value in found)
-        text = f"{mean:+.2f} points with {size if size == 'all' else f'{int(size):,}'} labels"
-        (helps if low > 0 or high < 0 else luck).append(text)
+        p_value = known.value("supervised", f"{name}_p_holm")
+        count = size if size == "all" else f"{int(size):,}"
+        text = f"{mean:+.2f} points [{low:+.2f}, {high:+.2f}] with {count} labels"
+        # A run before the correction has no such number, and proves nothing.
+        (helps if p_value is not None and p_value < 0.05 else luck).append(text)
     sentences = []
     if helps:
         sentences.append(
-            f"Fine-tuning less scratch, a difference beyond chance (95 %): {', '.join(helps)}."
+            "Fine-tuning less scratch, a difference beyond chance (5 %, corrected for all"
+            f" comparisons of the run): {', '.join(helps)}."
         )
     if luck:
-        sentences.append(f"It may be chance: {', '.join(luck)}.")
+        sentences.append(
+            f"Fine-tuning less scratch, may be chance among so many: {', '.join(luck)}."
+        )
     return sentences
 
 
@@ -337,12 +343,14 @@ def _two_gans(known: evidence.Evidence) -> list[str]:
             f" {second} {max(ours, study):.2f}"
             + (f"; training images come to {real:.2f}." if real is not None else ".")
         )
-    copied = known.value("gan", "nearest/distance_ratio")
-    if copied is not None:
-        verdict = "nothing is copied" if copied > 0.9 else "it may copy training images"
+    copied = known.value("gan", "nearest/closer_share")
+    ratio = known.value("gan", "nearest/distance_ratio")
+    if copied is not None and ratio is not None:
         sentences.append(
-            f"Samples are {copied:.2f} times as far from their nearest training images as test"
-            f" images are: {verdict}."
+            f"Samples are {ratio:.2f} times as far from their nearest training images as test"
+            " images are (medians, which do not see a few copies):"
+            f" {evidence.percent(copied, 1)} of them are nearer than 99 % of the test images are;"
+            " of real images it would be 1 %."
         )
     return sentences
 

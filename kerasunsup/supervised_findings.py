@@ -135,8 +135,13 @@ def accuracies(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
 
 
 def differences(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
-    """Paired over repetitions: mean difference of accuracy and its 95 % interval."""
+    """Paired over repetitions: mean difference of accuracy, its 95 % interval and p-value.
+
+    The interval (`_low`, `_high`) is that of one comparison by itself; the p-value (`_p_holm`) is
+    corrected for all that are made here.
+    """
     numbers: dict[str, float] = {}
+    p_values: dict[str, float] = {}
     for size in bench.sizes:
         for name, first, second in _QUESTIONS:
             pair = [[o.accuracy for o in of(outcomes, arm, size)] for arm in (first, second)]
@@ -146,7 +151,9 @@ def differences(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
             numbers[f"{size_name(size)}/{name}"] = found.mean
             numbers[f"{size_name(size)}/{name}_low"] = found.low
             numbers[f"{size_name(size)}/{name}_high"] = found.high
-    return numbers
+            p_values[f"{size_name(size)}/{name}_p_holm"] = found.p_value
+    corrected = classification.holm(list(p_values.values()))
+    return numbers | dict(zip(p_values, corrected, strict=True))
 
 
 def draw_label_efficiency(bench: Bench, outcomes: Outcomes) -> None:
@@ -248,10 +255,11 @@ def summary(bench: Bench, numbers: Mapping[str, Any]) -> str:
             key = f"{size_name(size)}/{name}"
             if key in numbers:
                 low, high = numbers[f"{key}_low"], numbers[f"{key}_high"]
-                verdict = "more than luck" if low > 0 or high < 0 else "may be luck"
+                p_value = numbers[f"{key}_p_holm"]
+                verdict = "more than luck" if p_value < 0.05 else "may be luck"
                 lines.append(
                     f"  {f'{size:,}' if size else 'all'} labels: {arms.NAMES[first]} less "
                     f"{arms.NAMES[second]}: {100 * numbers[key]:+.2f} points "
-                    f"[{100 * low:+.2f}, {100 * high:+.2f}], {verdict}"
+                    f"[{100 * low:+.2f}, {100 * high:+.2f}], {verdict} (p {p_value:.3f}, Holm)"
                 )
     return "\n".join(lines)

@@ -154,6 +154,14 @@ def test_pairs_that_differ_by_the_same_have_a_point_for_an_interval():
     assert better.is_significant
 
 
+def test_holm_corrects_for_the_number_of_comparisons():
+    assert classification.holm([0.04]) == [0.04]
+    corrected = classification.holm([0.04, 0.01, 0.03, 0.6])
+    assert corrected == pytest.approx([0.09, 0.04, 0.09, 0.6])
+    assert classification.holm([0.2] * 30) == [1.0] * 30
+    assert classification.holm([]) == []
+
+
 def test_one_pair_is_no_comparison():
     with pytest.raises(ValueError, match="two seeds at least, received 1"):
         classification.paired_difference(np.array([0.9]), np.array([0.8]))

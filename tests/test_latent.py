@@ -50,11 +50,17 @@ def test_pca_mse_equals_the_plain_projection(monkeypatch):
     expected = np.mean((centered - centered @ directions[:5].T @ directions[:5]) ** 2)
     assert latent.pca_mse(train, test, 5, seed=0) == pytest.approx(expected, rel=1e-3)
     assert latent.pca_mse(train, train, 4096, seed=0) == pytest.approx(0.0, abs=1e-6)
+    noisy = latent.pca_mse(train, test, 5, seed=0, inputs=np.ones_like(test))
+    projected = (1.0 - mean) @ directions[:5].T @ directions[:5]
+    assert noisy == pytest.approx(np.mean((centered - projected) ** 2), rel=1e-3)
 
 
 def test_pca_mse_refuses_images_of_different_sizes():
     with pytest.raises(ValueError, match="one image shape"):
         latent.pca_mse(np.zeros((5, 4, 4, 1)), np.zeros((5, 4, 5, 1)), 2, seed=0)
+    images = np.zeros((5, 4, 4, 1))
+    with pytest.raises(ValueError, match="one a test image"):
+        latent.pca_mse(images, images, 2, seed=0, inputs=images[:2])
 
 
 def test_tsne_keeps_groups_together_and_repeats_itself():

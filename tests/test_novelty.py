@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from kerasunsup import classification, config, data, images, novelty, one_class, runs
+from kerasunsup import classification, config, data, images, novelty, one_class, runs, stores
 
 ARGUMENTS = ["--limit", "900", "--test-limit", "200", "--epochs", "1", "--latent-dim", "4"]
 
@@ -73,13 +73,45 @@ def test_data_without_labels_and_unknown_classes_are_one_line(tmp_path, capsys):
     logs = ["--logs", str(tmp_path / "logs")]
     for arguments, text in (
         (["--data", str(folder)], "has no labels of two classes or more"),
-        (["--classes", "11", *ARGUMENTS], "--classes 11: mnist has 10 training images or more"),
+        (["--classes", "11", *ARGUMENTS], "--classes 11: mnist has 12 training images and one"),
     ):
         assert novelty.main([*arguments, *logs]) == 2
         error = capsys.readouterr().err
         assert text in error
         assert error.count("\n") == 1
     assert not (tmp_path / "logs").exists()
+
+
+def unbalanced(test_labels, train_labels=(0,) * 20 + (1,) * 5 + (2,)) -> data.Splits:
+    labels = np.array([*train_labels, *test_labels, 0])
+    pixels = np.arange(4 * len(labels), dtype=np.uint8).reshape(-1, 2, 2, 1)
+    everything = data.ImageSet(stores.MemoryStore(pixels))
+    cuts = np.split(np.arange(len(labels)), [len(train_labels), len(labels) - 1])
+    parts = [everything.subset(cut) for cut in cuts]
+    return data.Splits(
+        train=parts[0], test=parts[1], validation=parts[2], name="birds",
+        class_names=("tit", "owl", "roc"),
+        labels=data.Labels(labels[cuts[0]], labels[cuts[2]], labels[cuts[1]]),
+    )  # fmt: skip
+
+
+def test_classes_that_are_too_small_are_named_and_the_others_measured(capsys):
+    chosen = one_class.classes_of(config.NoveltyConfig(), unbalanced([0, 0, 1]))
+    assert chosen == [0]
+    assert "owl (5 training images), roc (1 training images)" in capsys.readouterr().out
+    with pytest.raises(config.InputError, match="--classes 1: birds has 12 training images"):
+        one_class.classes_of(config.NoveltyConfig(classes=(1,)), unbalanced([0, 1]))
+    with pytest.raises(config.InputError, match="no class has 12 training images"):
+        one_class.classes_of(config.NoveltyConfig(), unbalanced([0, 1], (0,) * 5 + (1,) * 5))
+
+
+def test_where_the_test_part_holds_one_class_images_of_the_others_join_it():
+    splits = unbalanced([0, 0])
+    joined = one_class.with_others(splits)
+    np.testing.assert_array_equal(joined.labels.test, [0, 0, 1, 1, 1, 1, 1, 2])
+    np.testing.assert_array_equal(joined.test.array()[2:], splits.train.array(range(20, 26)))
+    mixed = unbalanced([0, 1])
+    assert one_class.with_others(mixed) is mixed
 
 
 def test_the_area_counts_pairs_and_half_of_ties():

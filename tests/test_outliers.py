@@ -46,6 +46,38 @@ def test_images_all_alike_are_no_obstacle():
     assert scores[1] > scores[0]
 
 
+def test_an_error_far_below_the_usual_does_not_hide_a_rare_code():
+    detector = outliers.fit(*clean(2000, 0), 0)
+    errors, codes = clean(500, 1)
+    rare = np.array([[6.0, 0.0, 0.0]])
+    usual, empty = (detector.scores(np.array([error]), rare)[0] for error in (0.01, 1e-9))
+    assert empty > detector.scores(errors, codes).max()
+    assert empty == pytest.approx(usual, abs=1.0)
+
+
+def test_a_code_in_the_midst_does_not_hide_a_large_error():
+    detector = outliers.fit(*clean(2000, 0), 0)
+    middle = detector.mixture.means[:1]
+    odd, usual = (detector.scores(np.array([error]), middle)[0] for error in (0.1, 0.01))
+    assert odd > usual + 10.0
+    assert odd > np.quantile(detector.scores(*clean(500, 1)), 0.99)
+
+
+@pytest.mark.parametrize("rounding", [0.0, 1e-7])
+def test_among_equals_none_is_an_outlier(rounding):
+    generator = np.random.default_rng(0)
+    codes = 1.0 + rounding * generator.standard_normal((60, 4))
+    errors = 0.02 * (1.0 + rounding * generator.standard_normal(60))
+    detector = outliers.fit(errors, codes, 0)
+    scores = detector.scores(errors, codes)
+    for share in (0.01, 0.3):
+        assert not (scores >= outliers.limit(scores, share)).any()
+        assert not (scores > outliers.threshold(errors, codes, share, 0)).any()
+    other = detector.scores(errors[:1], codes[:1] + [0.5, 0.0, 0.0, 0.0])
+    together = np.append(scores, other)
+    assert (together >= outliers.limit(together, 0.3)).nonzero()[0].tolist() == [60]
+
+
 def test_errors_and_codes_must_fit_together():
     with pytest.raises(ValueError, match="one finite number a code"):
         outliers.fit(np.zeros(3), np.zeros((4, 2)), 0)

@@ -210,7 +210,7 @@ def test_what_no_label_reaches_takes_the_class_of_the_nearest():
         np.testing.assert_array_equal(found.argmax(axis=1), which // 2)
 
 
-def test_spreading_is_the_solution_of_its_equation_with_the_given_shares():
+def test_spreading_is_the_solution_of_its_equation_with_shares_estimated_once():
     random = np.random.default_rng(0)
     weights = random.random((12, 12)) * (random.random((12, 12)) < 0.4)
     weights = np.triu(weights, 1)
@@ -222,8 +222,40 @@ def test_spreading_is_the_solution_of_its_equation_with_the_given_shares():
     mass = plain.sum(axis=0)
     plain *= np.array([1.0, 2.0, 0.0, 1.0]) / np.where(mass > 0.0, mass, 1.0)
     plain /= plain.sum(axis=1, keepdims=True)
-    found = probes._spread(sparse.csr_array(weights), given, 0.9)
-    np.testing.assert_allclose(found, plain, atol=1e-4)
+    for sizes in (None, np.arange(12.0)):
+        shares = np.average(plain, axis=0, weights=sizes)
+        expected = plain * shares / np.array([1.0, 2.0, 1.0, 1.0])
+        expected /= expected.sum(axis=1, keepdims=True)
+        found = probes._spread(sparse.csr_array(weights), given, 0.9, sizes)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_queries_in_blocks_equal_the_whole(monkeypatch):
+    codes, labels = _blobs(spread=2.0)
+    graph = probes.GraphOfCodes(codes[:300], 0)
+    whole = graph.spread(np.arange(20), labels[:20], codes, 3)
+    monkeypatch.setattr(probes, "_BLOCK", 7)
+    held = [len(means) for _, means in graph.of_nearest(np.eye(300), codes)]
+    assert max(held) == 7
+    np.testing.assert_allclose(graph.spread(np.arange(20), labels[:20], codes, 3), whole)
+
+
+@WITH_THE_REST
+def test_a_balanced_choice_of_labels_invents_no_class_shares(name):
+    """Two overlapping classes at 95:5, ten labels of each."""
+    random = np.random.default_rng(0)
+    labels = (np.arange(2000) % 20 == 0).astype(int)
+    codes = random.standard_normal((2000, 4)) + 3.0 * labels[:, None] * [1.0, 0.0, 0.0, 0.0]
+    chosen = np.concatenate([np.flatnonzero(labels == c)[:10] for c in range(2)])
+    rest = np.setdiff1d(np.arange(2000), chosen)
+    found = probes.PROBES[name](
+        codes[chosen], labels[chosen], codes, 2, unlabelled=codes[rest], seed=0
+    )
+    called_rare = found.argmax(axis=1).mean()
+    # With the labels' own shares: 0.23 of all and 0.81 (graph), 0.14 and 0.90 (mixture).
+    most, least = {"graph": (0.16, 0.88), "mixture": (0.09, 0.94)}[name]
+    assert 0.01 < called_rare < most
+    assert _accuracy(found, labels) > least
 
 
 def test_spreading_leaves_what_it_cannot_reach_at_zero():

@@ -30,6 +30,7 @@ from kerasunsup import (
     command_line,
     config,
     data,
+    latent,
     oracles,
     record,
     runs,
@@ -92,6 +93,21 @@ def workshop(settings=SETTINGS, max_epochs=9, **changes) -> trials.Workshop:
         max_epochs=max_epochs,
         **changes,
     )
+
+
+def test_pca_is_given_the_corrupted_images_that_the_trials_are_given(tmp_path):
+    parts, errors = splits(), {}
+    for noise in (0.0, 0.5):
+        settings = dataclasses.replace(SETTINGS, noise=noise, batch_size=32)
+        wanted = ae_search.problem(command(tmp_path, settings=settings), parts)
+        errors[noise] = wanted.reference(4)
+        batches = data.evaluation_batches(parts.validation, 32, prepare=wanted.prepare)
+        given = np.concatenate([pair[0].numpy() for pair in batches])
+        pca = latent.principal_components(parts.train.array().reshape(len(parts.train), -1), 4, 0)
+        restored = pca.inverse_transform(pca.transform(given.reshape(len(given), -1)))
+        clean = parts.validation.array().reshape(len(given), -1)
+        assert errors[noise] == pytest.approx(np.square(restored - clean).mean(), rel=1e-4)
+    assert errors[0.5] > 1.05 * errors[0.0]
 
 
 class FakeWorkshop:

@@ -67,6 +67,7 @@ def test_numbers_have_the_promised_names(finished):
             assert f"labels_{labels}/{arm}_accuracy_std" in numbers
             assert 0.0 <= numbers[f"labels_{labels}/{arm}_validation_accuracy"] <= 1.0
         assert f"labels_{labels}/finetuned_minus_scratch_low" in numbers
+        assert 0.0 <= numbers[f"labels_{labels}/finetuned_minus_scratch_p_holm"] <= 1.0
     assert numbers["labels_100/scratch_accuracy"] > 0.15  # more than a guess
     assert numbers["validation/images"] == 300
 
