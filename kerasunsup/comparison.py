@@ -117,7 +117,8 @@ def named_encoder(command: config.Command, splits: data.Splits) -> keras.Model:
         config.InputError: if there is no such run, it is not finished, or is for other images.
     """
     name = command.config.encoder
-    path, in_logs = Path(name).expanduser(), command.logs / "ae" / name
+    path = config.path_of("--encoder", name, is_written=False)
+    in_logs = command.logs / "ae" / name
     if not path.exists() and in_logs.exists():
         path = in_logs
     if path.is_dir():
@@ -127,13 +128,7 @@ def named_encoder(command: config.Command, splits: data.Splits) -> keras.Model:
             f"--encoder {name}: there is no finished autoencoder run in {Path(name)} or {in_logs}; "
             "train one with python -m kerasunsup.ae"
         )
-    try:
-        encoder = _loaded(path)
-    except Exception as error:  # zipfile, h5py, json and Keras each raise their own
-        raise config.InputError(
-            f"--encoder {path} cannot be used ({type(error).__name__}): give an autoencoder run or "
-            "its model.keras"
-        ) from error
+    encoder = _loaded(path, f"--encoder {path}", "give an autoencoder run or its model.keras")
     if tuple(encoder.input_shape[1:]) != tuple(splits.image_shape):
         theirs, ours = (
             " x ".join(map(str, shape)) for shape in (encoder.input_shape[1:], splits.image_shape)
@@ -145,8 +140,13 @@ def named_encoder(command: config.Command, splits: data.Splits) -> keras.Model:
     return encoder
 
 
-def _loaded(path: Path) -> keras.Model:
-    encoder = keras.models.load_model(path, compile=False).get_layer("encoder")
+def _loaded(path: Path, name: str, advice: str) -> keras.Model:
+    try:
+        encoder = keras.models.load_model(path, compile=False).get_layer("encoder")
+    except Exception as error:  # zipfile, h5py, json and Keras each raise their own
+        raise config.InputError(
+            f"{name} cannot be used ({type(error).__name__}): {advice}"
+        ) from error
     print(f"encoder: {path}", flush=True)
     return encoder
 
@@ -156,8 +156,9 @@ def usual_encoder(command: config.Command, splits: data.Splits) -> keras.Model:
     settings: config.SupervisedConfig = command.config
     name = f"encoder-{splits.fingerprint}-{settings.encoder_epochs}"
     folder = command.logs / "ae" / name
+    path, advice = folder / "model.keras", f"remove {folder}, and it is trained anew"
     if (folder / "metrics.json").exists():
-        return _loaded(folder / "model.keras")
+        return _loaded(path, str(path), advice)
     print(
         f"training the usual encoder of {splits.name}, without labels (once, kept in {folder})",
         flush=True,
@@ -180,7 +181,7 @@ def usual_encoder(command: config.Command, splits: data.Splits) -> keras.Model:
         ),
         brief=True,
     )
-    return _loaded(folder / "model.keras")
+    return _loaded(path, str(path), advice)
 
 
 def plan(settings: config.SupervisedConfig, sizes: list[int]) -> list[arms.Cell]:
@@ -231,7 +232,7 @@ def train(
 
     One of those at `exported` labels may leave as a model: they keep their weights.
     """
-    outcomes = {cell: _read(run, cell) for cell in cells if _file(run, cell).exists()}
+    outcomes = {cell: _read(run, cell, splits) for cell in cells if _file(run, cell).exists()}
     for cell, outcome in outcomes.items():  # a kill may have come between the file and this
         _enter(run, cell, outcome, settings)
     missing = [cell for cell in cells if cell not in outcomes]
@@ -263,14 +264,24 @@ def _file(run: runs.Run, cell: arms.Cell) -> Path:
     return run.folder / "checkpoints" / f"{cell.name}.npz"
 
 
-def _read(run: runs.Run, cell: arms.Cell) -> arms.Outcome:
+def _read(run: runs.Run, cell: arms.Cell, splits: data.Splits) -> arms.Outcome:
     path = _file(run, cell)
     try:
-        return arms.Outcome.from_arrays(runs.read_arrays(path))
-    except KeyError as error:
+        outcome = arms.Outcome.from_arrays(runs.read_arrays(path))
+        is_sound = (
+            outcome.predictions.shape == outcome.confidence.shape == (len(splits.test),)
+            and np.isin(outcome.predictions, np.arange(len(judge.classes_of(splits)))).all()
+            and np.isfinite([*outcome.confidence, outcome.loss, outcome.seconds]).all()
+            and min(outcome.accuracy, outcome.validation_accuracy) >= 0.0
+            and max(outcome.accuracy, outcome.validation_accuracy) <= 1.0
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise config.InputError(f"{path} is damaged ({error}): remove it, then --resume") from error
+    if not is_sound:
         raise config.InputError(
-            f"{path} is damaged ({error} is missing): remove it, then --resume"
-        ) from error
+            f"{path} is damaged (it is no answer to the test images): remove it, then --resume"
+        )
+    return outcome
 
 
 def _enter(

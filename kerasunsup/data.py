@@ -6,11 +6,11 @@ import dataclasses
 import hashlib
 import weakref
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import config as determinism  # no public name tells
 
 from kerasunsup import arrays, catalogue, config, folders, images, stores
 
@@ -189,7 +189,7 @@ def read(
     """
     if not name_or_path.strip():
         raise config.InputError("--data is empty: give 'mnist', a TFDS name, a folder or a .npz")
-    path = Path(name_or_path).expanduser()
+    path = config.path_of("--data", name_or_path, is_written=False)
     try:
         if name_or_path == "mnist":
             source = catalogue.read_mnist(image_size)
@@ -419,8 +419,15 @@ def _mapped(batches: tf.data.Dataset, element: Callable[..., Any]) -> tf.data.Da
     options.deterministic = True
     options.autotune.enabled = False  # its thread costs more than these maps do
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return (
-        batches.map(element, num_parallel_calls=2, deterministic=True)
-        .prefetch(4)
-        .with_options(options)
-    )
+    return batches.map(element, **map_options(2)).prefetch(4).with_options(options)
+
+
+def map_options(num_calls: int) -> dict[str, Any]:
+    """Arguments of a `tf.data` map that is made several times at once, in order.
+
+    Where operations must be deterministic TensorFlow puts a plain map in the place of a parallel
+    one, and logs eight lines as an error each time that it does: there it is a plain one at once.
+    """
+    if determinism.is_op_determinism_enabled():
+        return {}
+    return {"num_parallel_calls": num_calls, "deterministic": True}

@@ -85,7 +85,7 @@ class _Masks:
         self._mask: np.ndarray | None = None
         if place is None:
             return
-        path = Path(place).expanduser()
+        path = config.path_of("--mask", place, is_written=False)
         if path.is_dir():
             missing = [name for name in stream.names if not (path / name).is_file()]
             if missing:

@@ -103,7 +103,7 @@ def open_images(what: str, *, without: Path | None, part: str, limit: int | None
         config.InputError: if there are no such images.
         OSError: if the disk is full.
     """
-    path = Path(what).expanduser()
+    path = config.path_of("IMAGES", what, is_written=False)
     is_file = path.suffix.lower() in images.SUFFIXES and path.is_file()
     if is_file or (path.is_dir() and not arrays.idx_files(path)):
         if part != "all":

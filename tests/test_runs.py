@@ -310,7 +310,7 @@ def test_environment_says_how_to_repeat_the_run_and_no_secret(tmp_path, monkeypa
     assert "hunter2-secret" not in json.dumps(found)
     assert set(found) == {
         "started", "command", "seed", "python", "platform", "processor", "processors",
-        "versions", "git_commit",
+        "usable_processors", "versions", "git_commit",
     }  # fmt: skip
 
 

@@ -38,7 +38,9 @@ def start(
         model = autoencoder.build(settings, parts.image_shape)
         shown = parts.test.array(range(2))
         snapshots = callbacks.Snapshots(
-            lambda: model(shown, training=False), lambda epoch: epoch == 1 or epoch % 2 == 0
+            lambda: model(shown, training=False),
+            lambda epoch: epoch == 1 or epoch % 2 == 0,
+            run.folder / "checkpoints" / "snapshots",
         )
         fitted = training.fit(
             model, parts, settings, run,
