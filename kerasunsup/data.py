@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework import config as determinism  # no public name tells
 
 from kerasunsup import arrays, catalogue, config, folders, images, stores
 
@@ -425,9 +424,8 @@ def _mapped(batches: tf.data.Dataset, element: Callable[..., Any]) -> tf.data.Da
 def map_options(num_calls: int) -> dict[str, Any]:
     """Arguments of a `tf.data` map that is made several times at once, in order.
 
-    Where operations must be deterministic TensorFlow puts a plain map in the place of a parallel
-    one, and logs eight lines as an error each time that it does: there it is a plain one at once.
+    A plain map where `training.machine` has asked for those.
     """
-    if determinism.is_op_determinism_enabled():
+    if tf.data.AUTOTUNE is None:
         return {}
     return {"num_parallel_calls": num_calls, "deterministic": True}

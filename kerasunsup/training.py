@@ -42,6 +42,9 @@ def machine(settings: config.TrainingConfig) -> Iterator[tf.distribute.Strategy]
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
+        # Now TensorFlow puts a plain map in the place of each parallel one, and logs as an error
+        # what it drops on the way. None asks for a plain one at once, in Keras's own maps too.
+        tf.data.AUTOTUNE = None
     strategy = (
         tf.distribute.MirroredStrategy()
         if settings.strategy == "mirrored"

@@ -739,6 +739,18 @@ def test_going_on_at_an_epoch_gives_the_tail():
         assert np.array_equal(inputs, again)
 
 
+def test_batches_are_the_same_where_no_map_is_parallel(monkeypatch):
+    def batches() -> list[np.ndarray]:
+        made = data.training_batches(image_set(50), 16, seed=3, epoch=2)
+        return [images.numpy() for images, _ in made]
+
+    usual = batches()
+    assert data.map_options(2) == {"num_parallel_calls": 2, "deterministic": True}
+    monkeypatch.setattr(tf.data, "AUTOTUNE", None)
+    assert data.map_options(2) == {}
+    np.testing.assert_array_equal(batches(), usual)
+
+
 def test_fewer_images_than_a_batch_make_one_batch():
     pool = image_set(5)
     assert data.steps_per_epoch(pool, 16) == 1

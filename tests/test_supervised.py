@@ -248,10 +248,19 @@ def test_data_without_labels_is_refused_with_what_to_do(tmp_path, capsys):
     assert "one sub-folder a class" in error
 
 
-def test_a_damaged_cell_is_named(finished, capsys):
+@pytest.mark.parametrize("change", [None, "predictions", "confidence", "accuracy", "loss"])
+def test_a_damaged_cell_is_named(finished, capsys, change):
     path = finished / "checkpoints" / "scratch-10-0.npz"
     content = path.read_bytes()
-    path.write_bytes(content[:100])
+    if change is None:
+        path.write_bytes(content[:100])
+    else:
+        cell = runs.read_arrays(path)
+        senseless = {"predictions": 99, "confidence": np.nan, "accuracy": 1.5, "loss": "low"}
+        cell[change] = np.full_like(
+            cell[change], senseless[change], np.array(senseless[change]).dtype
+        )
+        runs.write_arrays(path, cell)
     try:
         logs = str(finished.parent.parent)
         assert supervised.main(["--resume", "--logs", logs, "--name", "first"]) == 2
