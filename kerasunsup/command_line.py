@@ -326,6 +326,8 @@ def _refusal_of_machine(error: Exception, experiment: str) -> str | None:
     TensorFlow raises classes of its own, HDF5 errors without a number: both hold the system's
     words for what is wrong.
     """
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
+        return f"{error.strerror}: set TMPDIR to a folder that can be written to"
     is_of_tensorflow = type(error).__module__.startswith("tensorflow.")
     said = str(error)
     if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:

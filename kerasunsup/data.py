@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import arrays, catalogue, config, folders, images, stores
+from kerasunsup import arrays, catalogue, config, folders, images, quiet, stores
 
 LEAST_TRAINING = 10
 MOST_VALIDATION = 5000
@@ -243,12 +243,15 @@ def load(settings: config.TrainingConfig, *, memory_limit: int = stores.MEMORY_L
         )
     everything = ImageSet(source.store, files=source.files)
     labels = source.labels
+    class_names = source.class_names
+    if class_names is not None:  # they stand in figures and tables, which know UTF-8 only
+        class_names = tuple(map(quiet.printable, class_names))
     return Splits(
         train=everything.subset(train),
         validation=everything.subset(validation),
         test=everything.subset(test),
-        name=source.name,
-        class_names=source.class_names,
+        name=quiet.printable(source.name),
+        class_names=class_names,
         labels=None if labels is None else Labels(labels[train], labels[validation], labels[test]),
     )
 

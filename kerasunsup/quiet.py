@@ -96,6 +96,11 @@ def _open_on(number: int, mode: int) -> None:
     os.set_inheritable(number, True)
 
 
+def printable(text: str) -> str:
+    """Text that can be shown and stored: of a file name that is no UTF-8, bytes as backslashes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def import_tensorflow() -> None:
     """Imports TensorFlow and Keras with the known start-up notes removed from stderr.
 
@@ -127,15 +132,10 @@ def import_tensorflow() -> None:
 @contextlib.contextmanager
 def _only_real_lines() -> Iterator[None]:
     """Holds back what is written on descriptor 2, then shows what is no start-up note."""
-    try:
-        caught = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
-    except OSError:  # no place for it, as on a read-only system: all lines are shown
-        yield
-        return
     # The lines bypass sys.stderr, so the file descriptor itself is put aside for the while.
     sys.stderr.flush()
     original = os.dup(2)
-    with caught:
+    with tempfile.TemporaryFile() as caught:
         os.dup2(caught.fileno(), 2)
         try:
             yield

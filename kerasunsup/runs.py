@@ -252,9 +252,9 @@ class Run:
         now = (usable_processors(), _processor())
         if before[0] is not None and before != now:
             print(
-                f"this run began on {before[0]} processors ({before[1]}) and goes on on {now[0]} "
-                f"({now[1]}): sums are rounded otherwise, so it is not bit-identical to one that "
-                "was never stopped",
+                f"processors: {before[0]} x {before[1]} when this run began, {now[0]} x {now[1]}"
+                " now; sums are rounded otherwise, so it is not bit-identical to one that was never"
+                " stopped",
                 flush=True,
             )
 

@@ -481,6 +481,11 @@ class ResourceExhaustedError(Exception):
         (OSError("Can't write data (No space left on device)"), 2, "cannot write: No space left"),
         (ResourceExhaustedError("a; No space left on device"), 2, "cannot write: No space left"),
         (ResourceExhaustedError("OOM when allocating"), 2, "the memory does not suffice (OOM when"),
+        (
+            FileNotFoundError(2, "No usable temporary directory"),
+            2,
+            "No usable temporary directory: ",
+        ),
         (MemoryError("Unable to allocate 5 TiB"), 2, "the memory does not suffice (Unable to all"),
     ],
 )

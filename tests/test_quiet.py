@@ -1,6 +1,5 @@
 """Streams that end no command, and TensorFlow's start: chatter removed, the rest kept."""
 
-import errno
 import json
 import os
 import platform
@@ -168,16 +167,6 @@ print("an error of ours", file=sys.stderr)
     assert result.stderr == "an error of ours\n"
     assert [path.name for path in tmp_path.iterdir()] == ["keras.json"]
     assert json.loads((tmp_path / "keras.json").read_text()) == theirs
-
-
-def test_where_no_temporary_file_can_be_made_the_start_goes_on(fake_tensorflow, monkeypatch, capfd):
-    def refuse():
-        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
-
-    fake_tensorflow([REAL[0]])
-    monkeypatch.setattr(quiet.tempfile, "TemporaryFile", refuse)
-    quiet.import_tensorflow()
-    assert capfd.readouterr().err.splitlines() == [REAL[0]]
 
 
 # ------------------------------------------------------------------------------ standard streams
