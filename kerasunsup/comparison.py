@@ -252,6 +252,7 @@ def train(
             tally.begin(name)
             keeps = cell.repetition == 0 and cell.num_labels == exported
             outcomes[cell] = workshop.run(cell, keeps_weights=keeps)
+            run.check_folder()
             runs.write_arrays(_file(run, cell), outcomes[cell].to_arrays())
             _enter(run, cell, outcomes[cell], settings)
             tally.end(f"{name}: {outcomes[cell].accuracy:.2%}")

@@ -59,6 +59,7 @@ def run(command: config.Command) -> dict[str, float]:
             seconds = 0.0
             for label in chosen:
                 print(f"class {class_name(splits, label)}: {done + 1} of {len(chosen)}", flush=True)
+                run.check_folder()
                 encoder_run = trained(settings, splits, label, run)
                 seconds += encoder_run.read_metrics().get("training_seconds", np.nan)
                 scores[label] = scores_of(encoder_run, settings, splits, label)

@@ -210,12 +210,10 @@ class Run:
     def reopen(cls, command: config.Command, data: str | None = None) -> Run:
         """The folder of a run that goes on; its settings are written anew (its length may differ).
 
-        Args:
-            command: the parsed command line.
-            data: fingerprint of the images, as in `create`.
+        The arguments are those of `create`.
 
         Raises:
-            config.InputError: if another process is at work in it, or it was trained on others.
+            config.InputError: if another process is at work in it, or it was trained on other data.
         """
         run = cls(command.logs / command.experiment / str(command.name))
         run._take_lock()
@@ -265,7 +263,9 @@ class Run:
             config.InputError: if it was; what has been written anew in its place is removed.
         """
         lock = self.folder / "checkpoints" / ".lock"
-        if lock.exists() and (self._lock is None or _is_same(self._lock, lock)):
+        if lock.exists() and (
+            self._lock is None or os.path.samestat(os.fstat(self._lock.fileno()), lock.stat())
+        ):
             return
         if not (self.folder / "config.json").exists():
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -318,11 +318,6 @@ class Run:
         return metrics
 
 
-def _is_same(file: io.TextIOWrapper, path: Path) -> bool:
-    """Whether an open file is the one that stands under this name."""
-    return os.path.samestat(os.fstat(file.fileno()), path.stat())
-
-
 def _places(settings: config.TrainingConfig) -> dict[str, str | None]:
     """`data_path` and so on: where what the settings name lies, whatever folder one starts in.
 
@@ -332,9 +327,9 @@ def _places(settings: config.TrainingConfig) -> dict[str, str | None]:
     for key in config.PLACES:
         if hasattr(settings, key):
             given = getattr(settings, key)
-            path = None if given in (None, "mnist") else os.path.expanduser(given)
-            is_place = path is not None and os.path.exists(path)
-            found[f"{key}_path"] = os.path.abspath(path) if path and is_place else None
+            path = os.path.abspath(os.path.expanduser(given or "mnist"))
+            is_place = given not in (None, "mnist") and os.path.exists(path)
+            found[f"{key}_path"] = path if is_place else None
     return found
 
 
