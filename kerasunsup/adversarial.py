@@ -99,7 +99,7 @@ def run(command: config.Command) -> dict[str, float]:
     """
     settings: config.GANConfig = command.config
     splits = data.load(settings)
-    check(splits)
+    check(settings, splits)
     with runs.opened(command, splits.fingerprint) as run:
         comparison = judge.of_data(splits, command.logs / "judge")
         with training.machine(settings), board.Board(run.folder) as tensorboard:
@@ -109,6 +109,7 @@ def run(command: config.Command) -> dict[str, float]:
             samples = callbacks.Snapshots(
                 lambda: gan.refresh_averaged_generator()(noise, training=False),
                 lambda epoch: epoch in gan_findings.shown_epochs(settings.epochs),
+                run.folder / "checkpoints" / "snapshots",
             )
             measurements = gan_findings.Measurements(gan, splits, settings, comparison, tensorboard)
             fitted = training.fit(
@@ -134,18 +135,24 @@ def run(command: config.Command) -> dict[str, float]:
             raise config.Interrupted(training.how_to_resume(run, done)) from None
 
 
-def check(splits: data.Splits) -> None:
+def check(settings: config.GANConfig, splits: data.Splits) -> None:
     """Refuses images that the networks cannot be built for, before anything is written.
 
     Raises:
-        config.InputError: if a side is not 16 to 64 pixels.
+        config.InputError: if a side is not 16 to 64 pixels, or the networks are larger than the
+            memory.
     """
+    shape, hidden = splits.image_shape, settings.hidden_units
     try:
-        networks.adversarial_filters(splits.image_shape, 1)
+        filters = networks.adversarial_filters(shape, settings.base_filters)
     except ValueError as error:
         raise config.InputError(
             f"--data {splits.name}: {error}; choose one with --image-size N"
         ) from error
+    training.check_memory(
+        networks.num_weights(shape, filters, hidden, 4),
+        f"--base-filters {settings.base_filters} and --hidden-units {hidden}",
+    )
 
 
 def finish(

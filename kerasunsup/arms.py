@@ -310,8 +310,7 @@ class Workshop:
                     augmentation.deform(batch[0], settings.deformation, tf.stack([seed, step])),
                     batch[1],
                 ),
-                num_parallel_calls=tf.data.AUTOTUNE,
-                deterministic=True,
+                **data.map_options(tf.data.AUTOTUNE),
             ),
             size,
             steps,
@@ -482,7 +481,7 @@ class Curve(keras.callbacks.Callback):
         super().__init__()
         self._probabilities, self._inputs, self._labels = probabilities, inputs, labels
         self._batch_size, self._rate, self._patience = batch_size, rate, patience
-        self._marks = measured_steps(num_steps)
+        self._num_steps, self._marks = num_steps, measured_steps(num_steps)
         self._rows: list[tuple[float, float, float, float]] = []
         self._seconds = self._began = 0.0
 
@@ -493,7 +492,7 @@ class Curve(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         """Sets the learning rate now and then."""
-        if batch % _RATE_EVERY == 0:
+        if batch % _RATE_EVERY == 0 or batch == self._num_steps - 1:
             self.model.optimizer.learning_rate = self._rate(batch)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:

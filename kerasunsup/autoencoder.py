@@ -25,6 +25,8 @@ from kerasunsup import (
     training,
 )
 
+_KERNEL_SIZE = 5  # pixels; see `networks.encoder`
+
 
 def build(
     settings: config.AutoencoderConfig,
@@ -49,6 +51,7 @@ def build(
         "latent_dim": settings.latent_dim,
         "filters": settings.filters,
         "hidden_units": settings.hidden_units,
+        "kernel_size": _KERNEL_SIZE,
     }
     encoder = networks.encoder(image_shape, **shape)
     if folded.is_faster() and not (is_shipped or training.is_distributed()):
@@ -153,6 +156,7 @@ def run(command: config.Command, *, brief: bool = False) -> dict[str, float]:
             snapshots = callbacks.Snapshots(
                 lambda: model(examples, training=False),
                 lambda epoch: epoch == 1 or epoch % settings.snapshot_every == 0,
+                run.folder / "checkpoints" / "snapshots",
             )
             fitted = training.fit(
                 model,
@@ -178,12 +182,16 @@ def check(settings: config.AutoencoderConfig, splits: data.Splits) -> None:
     """Refuses settings that do not fit the data, before anything is written.
 
     Raises:
-        config.InputError: if there are too many stages of filters, or the hole is too large.
+        config.InputError: if there are too many stages of filters, the network is larger than the
+            memory, or the hole is too large.
     """
+    filters, hidden = settings.filters, settings.hidden_units
     try:
-        networks.stage_shapes(splits.image_shape, settings.filters)
+        num_weights = networks.num_weights(splits.image_shape, filters, hidden, _KERNEL_SIZE)
     except ValueError as error:
         raise config.InputError(f"--filters: {error}") from error
+    sizes = " ".join(map(str, filters))
+    training.check_memory(num_weights, f"--filters {sizes} and --hidden-units {hidden}")
     side = min(splits.image_shape[:2])
     if settings.crop >= side:
         raise config.InputError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import keras
@@ -53,12 +54,14 @@ class ModelState:
         """Assigns every variable.
 
         Raises:
-            ValueError: if number or shapes are not those of the model.
+            ValueError: if number or shapes are not those of the model, or a value is not finite.
         """
         shapes = [tuple(variable.shape) for variable in self._variables]
         stored = [state[f"{index}"].shape for index in range(len(state))]
         if shapes != stored:
             raise ValueError("the stored state belongs to another model")
+        if not all(np.isfinite(value).all() for value in state.values()):
+            raise ValueError("a weight is no finite number")
         for index, variable in enumerate(self._variables):
             variable.assign(state[f"{index}"])
 
@@ -154,15 +157,17 @@ class Patience(keras.callbacks.EarlyStopping):
 
     Args:
         patience: epochs without a lower validation loss; 0 never stops but still restores.
+        shapes: of the model's weights, that a stored state must fit; None checks nothing.
     """
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, patience: int, shapes: Sequence[tuple[int, ...]] | None = None) -> None:
         super().__init__(
             monitor="val_loss",
             mode="min",
             patience=patience if patience else 10**9,
             restore_best_weights=True,
         )
+        self._shapes = shapes
         self._restored: Mapping[str, np.ndarray] | None = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -186,7 +191,17 @@ class Patience(keras.callbacks.EarlyStopping):
         return {**counters, **weights}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Keeps the counters until training begins."""
+        """Keeps the counters until training begins.
+
+        Raises:
+            ValueError: if they make no sense, or the best weights are of another model.
+        """
+        counters = [int(state["wait"]), int(state["best_epoch"]), float(state["best"])]
+        shapes = [state[f"weights_{i}"].shape for i in range(len(state) - 3)]
+        if min(counters[:2]) < 0 or np.isnan(counters[2]):
+            raise ValueError(f"the counters of patience are {counters}")
+        if self._shapes is not None and shapes and shapes != list(self._shapes):
+            raise ValueError("the stored best weights belong to another model")
         self._restored = dict(state)
 
     @property
@@ -198,33 +213,59 @@ class Patience(keras.callbacks.EarlyStopping):
 class Snapshots(keras.callbacks.Callback):
     """Records what the model makes of a fixed input, after chosen epochs.
 
+    Each is written once, into a file of its own: a state that held them all would be written anew
+    after each epoch, and grow with them.
+
     Args:
         make: () -> float32 (num_images, height, width, channels), as the model stands.
         when: epoch, from 1 -> whether to record after it.
+        folder: where the records are kept.
     """
 
-    def __init__(self, make: Callable[[], np.ndarray], when: Callable[[int], bool]) -> None:
+    def __init__(
+        self, make: Callable[[], np.ndarray], when: Callable[[int], bool], folder: Path
+    ) -> None:
         super().__init__()
         self._make = make
         self._when = when
+        self._folder = folder
         self.epochs: list[int] = []
         self.outputs: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Records where the epoch is one of the chosen."""
         if self._when(epoch + 1):
-            self.epochs.append(epoch + 1)
-            self.outputs.append(np.asarray(self._make(), np.float32))
+            self._keep(epoch + 1, np.asarray(self._make(), np.float32))
+
+    def _keep(self, epoch: int, output: np.ndarray) -> None:
+        self.epochs.append(epoch)
+        self.outputs.append(output)
+        runs.write_arrays(self._file(epoch), {"output": output})
+
+    def _file(self, epoch: int) -> Path:
+        return self._folder / f"epoch_{epoch}.npz"
 
     def state(self) -> dict[str, np.ndarray]:
-        """The records so far."""
-        outputs = np.stack(self.outputs) if self.outputs else np.zeros(0, np.float32)
-        return {"epochs": np.array(self.epochs, np.int64), "outputs": outputs}
+        """Which epochs are recorded; the records themselves lie in their files."""
+        return {"epochs": np.array(self.epochs, np.int64)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes the records back."""
-        self.epochs = [int(epoch) for epoch in state["epochs"]]
-        self.outputs = list(state["outputs"])
+        """Takes the records back; those inside the state of an older version become files.
+
+        Raises:
+            config.InputError: if a file is missing or damaged.
+            ValueError: if there are not as many records as epochs.
+        """
+        self.epochs, self.outputs = [], []
+        epochs = [int(epoch) for epoch in state["epochs"]]
+        if "outputs" in state:
+            for epoch, output in zip(epochs, state["outputs"], strict=True):
+                self._keep(epoch, output)
+            return
+        self.epochs = epochs
+        self.outputs = [runs.read_arrays(self._file(epoch))["output"] for epoch in epochs]
+        if len({output.shape for output in self.outputs}) > 1:
+            raise ValueError(f"the records in {self._folder} are of different shapes")
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -249,6 +290,7 @@ class Checkpoint(keras.callbacks.Callback):
 
         What is not measured in every epoch is NaN in the others.
         """
+        self._run.check_folder()
         row = {"epoch": epoch + 1, **(logs or {})}
         before = len(self.history.get("epoch", []))
         for name in [*self.history, *(name for name in row if name not in self.history)]:
@@ -269,7 +311,7 @@ def read_state(run: runs.Run) -> dict[str, dict[str, np.ndarray]] | None:
     """The state that `Checkpoint` wrote, by part; None where no epoch was finished.
 
     Raises:
-        config.InputError: if the file is damaged.
+        config.InputError: if the file is damaged, or its history is none.
     """
     if not run.checkpoint.exists():
         return None
@@ -277,6 +319,15 @@ def read_state(run: runs.Run) -> dict[str, dict[str, np.ndarray]] | None:
     for key, value in runs.read_arrays(run.checkpoint).items():
         part, _, name = key.partition("/")
         parts.setdefault(part, {})[name] = value
+    history = parts.get("history", {})
+    counted = np.arange(1, 1 + history.get("epoch", np.zeros(0)).size)
+    is_sound = len(counted) and all(
+        column.shape == counted.shape and column.dtype.kind in "iuf" for column in history.values()
+    )
+    if not is_sound or not np.array_equal(history["epoch"], counted):
+        raise config.InputError(
+            f"{run.checkpoint} is damaged (its epochs are not 1, 2, 3 and so on): start a new run"
+        )
     return parts
 
 

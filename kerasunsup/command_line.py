@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import dataclasses
 import errno
+import json
 import os
 import re
 import sys
@@ -18,9 +19,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kerasunsup import config
+from kerasunsup import config, quiet
 
 Config = TypeVar("Config", bound=config.TrainingConfig)
+
+# Experiments whose one training may go on for longer; others hold finished ones of many.
+_ONE_TRAINING = ("ae", "gan")
 
 
 def parse(
@@ -92,7 +96,8 @@ def parse(
         }
     )
 
-    logs, name, resume = Path(given.pop("logs")), given.pop("name"), given.pop("resume")
+    logs = config.path_of("--logs", given.pop("logs"))
+    name, resume = given.pop("name"), given.pop("resume")
     file, is_quick = given.pop("config", None), given.pop("quick")
     preset = given.pop("preset", None)
     if name is not None and not re.fullmatch(r"[A-Za-z0-9_+=][A-Za-z0-9._+=-]{0,99}", name):
@@ -115,7 +120,9 @@ def parse(
         return config.Command(experiment, settings, logs, name, True, arguments)
     defaults = {} if search is None or search_config.kind is None else dict(search)
     defaults |= {} if preset is None else dict(presets[preset])
-    stored = {} if file is None else config.read(config_type, Path(file))
+    stored = {}
+    if file is not None:
+        stored = config.read(config_type, config.path_of("--config", file, is_written=False))
     settings = config_type(**(defaults | stored))
     if is_quick:
         current = {key: getattr(settings, key) for key in quick}
@@ -170,8 +177,8 @@ def parse_application(
         for field in config.settings_of(verb):
             _add_flag(verb_parser, field, types_of_fields[field.name])
     given = vars(parser.parse_args(arguments))
-    verb, model = given.pop("verb"), Path(given.pop("model"))
-    output = Path(os.path.expanduser(given.pop("output")))
+    verb, output = given.pop("verb"), config.path_of("--output", given.pop("output"))
+    model = config.path_of("MODEL", given.pop("model"), is_written=False)
     images = given.pop("images", None)
     return config.Application(verb, model, images, output, config.ApplyConfig(**given), arguments)
 
@@ -207,7 +214,10 @@ def _is_less(value: Any, current: Any) -> bool:
 def _config_to_resume(
     config_type: type[Config], experiment: str, folder: Path, given: Mapping[str, Any]
 ) -> Config:
-    """The stored settings of a run that goes on; only its length may be changed by flags."""
+    """The stored settings of a run that goes on; only its length may be changed by flags.
+
+    Its images and encoder are looked for where they were, whatever folder the command starts in.
+    """
     if not (folder / "config.json").is_file():
         raise config.InputError(
             f"--resume: there is no {experiment} run in {folder}; leave --resume out to start one"
@@ -216,12 +226,26 @@ def _config_to_resume(
     changed = dataclasses.replace(stored, **given)
     for key in given:
         before, after = getattr(stored, key), getattr(changed, key)
-        if key not in ("epochs", "patience") and before != after:
+        is_length = key in ("epochs", "patience")
+        if before != after and not (is_length and experiment in _ONE_TRAINING):
+            reason = "; the trainings that it has finished would keep theirs" if is_length else ""
             raise config.InputError(
-                f"--resume: this run has {config.flag(key)} {before}, received {after}: "
+                f"--resume: this run has {config.flag(key)} {before}, received {after}{reason}: "
                 "leave the flag out, or start a new run"
             )
-    return changed
+    places = _recorded_places(folder / "environment.json", stored)
+    return dataclasses.replace(changed, **places)
+
+
+def _recorded_places(path: Path, stored: config.TrainingConfig) -> dict[str, Any]:
+    """Setting -> the absolute path that a run recorded for it, where something is there still."""
+    try:
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # of a version that wrote none; a damaged one is told later
+        return {}
+    found = recorded if isinstance(recorded, dict) else {}
+    places = {key: found.get(f"{key}_path") for key in config.PLACES if hasattr(stored, key)}
+    return {key: place for key, place in places.items() if place and os.path.exists(place)}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -256,18 +280,17 @@ def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, hint: A
 
 
 # What the machine can refuse although the program is right: no room, no permission, no such place.
-_MACHINE_ERRORS = {
+_MACHINE_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR,
-    errno.EISDIR, errno.ENAMETOOLONG, errno.EIO,
-}  # fmt: skip
+    errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE, errno.ENOTCONN,
+    errno.EBUSY, errno.EMFILE, errno.ENFILE,
+)  # fmt: skip
 
-
-# What helps then, by command; trainings keep what they have in their run.
-_ADVICE = {
-    "apply": "make room or choose another --output DIR, then give the same command again",
-    "report": "make room or choose another --logs DIR, then give the same command again",
+# How a command whose disk was full goes on.
+_GO_ON = {
+    "apply": "choose another --output DIR, then give the same command again",
+    "report": "choose other --logs, --tuning and --output, then give the same command again",
 }
-_TRAINING_ADVICE = "make room or choose another --logs DIR, then --resume"
 
 
 class ExitStatus:
@@ -279,6 +302,7 @@ class ExitStatus:
 @contextlib.contextmanager
 def exit_status(experiment: str) -> Iterator[ExitStatus]:
     """Turns what a user can cause into one line on stderr and a status; bugs keep a traceback."""
+    quiet.standard_streams()
     status = ExitStatus()
     try:
         yield status
@@ -288,16 +312,44 @@ def exit_status(experiment: str) -> Iterator[ExitStatus]:
     except KeyboardInterrupt as error:
         status.code = 130
         _complain(experiment, str(error) or "stopped")
-    except OSError as error:
-        if error.errno not in _MACHINE_ERRORS:
+    except Exception as error:
+        refusal = _refusal_of_machine(error, experiment)
+        if refusal is None:
             raise
         status.code = 2
+        _complain(experiment, refusal)
+
+
+def _refusal_of_machine(error: Exception, experiment: str) -> str | None:
+    """What to say of an error that the machine is the cause of; None where the program is.
+
+    TensorFlow raises classes of its own, HDF5 errors without a number: both hold the system's
+    words for what is wrong.
+    """
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
+        return f"{error.strerror}: set TMPDIR to a folder that can be written to"
+    is_of_tensorflow = type(error).__module__.startswith("tensorflow.")
+    said = str(error)
+    if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
         place = f" {error.filename}" if error.filename else ""
-        _complain(
-            experiment,
-            f"cannot write{place}: {error.strerror}; what was saved before is untouched: "
-            f"{_ADVICE.get(experiment, _TRAINING_ADVICE)}",
+        reason = error.strerror
+    elif is_of_tensorflow or (isinstance(error, OSError) and error.errno is None):
+        place = ""
+        reason = next((text for text in map(os.strerror, _MACHINE_ERRORS) if text in said), "")
+    else:
+        place = reason = ""
+    if reason:
+        advice = _GO_ON.get(experiment, "choose another --logs DIR, then --resume")
+        return (
+            f"cannot write{place}: {reason}; what was saved before is untouched: make room or "
+            f"{advice}"
         )
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return (
+            f"the memory does not suffice ({said.strip()[:200]}): choose a smaller --batch-size, "
+            "fewer images by --limit, or a smaller network"
+        )
+    return None
 
 
 def _complain(experiment: str, text: str) -> None:

@@ -62,7 +62,7 @@ def run(command: config.Command) -> dict[str, float]:
         try:
             path = usual_encoder(command, splits, run) if named is None else named
             keep_to(run, path)
-            encoder = _loaded(path)
+            encoder = _loaded(path, str(path), f"remove {path.parent}, and it is trained anew")
             with training.machine(settings), board.Board(run.folder) as tensorboard:
                 classes = judge.classes_of(splits)
                 workshop = arms.Workshop(splits, classes, encoder, settings)
@@ -139,7 +139,8 @@ def named_encoder(command: config.Command, splits: data.Splits) -> Path:
         config.InputError: if there is no such run, it is not finished, or is for other images.
     """
     name = command.config.encoder
-    path, in_logs = Path(name).expanduser(), command.logs / "ae" / name
+    path = config.path_of("--encoder", name, is_written=False)
+    in_logs = command.logs / "ae" / name
     if not path.exists() and in_logs.exists():
         path = in_logs
     if path.is_dir():
@@ -149,13 +150,7 @@ def named_encoder(command: config.Command, splits: data.Splits) -> Path:
             f"--encoder {name}: there is no finished autoencoder run in {Path(name)} or {in_logs}; "
             "train one with python -m kerasunsup.ae"
         )
-    try:
-        encoder = _loaded(path)
-    except Exception as error:  # zipfile, h5py, json and Keras each raise their own
-        raise config.InputError(
-            f"--encoder {path} cannot be used ({type(error).__name__}): give an autoencoder run or "
-            "its model.keras"
-        ) from error
+    encoder = _loaded(path, f"--encoder {path}", "give an autoencoder run or its model.keras")
     if tuple(encoder.input_shape[1:]) != tuple(splits.image_shape):
         theirs, ours = (
             " x ".join(map(str, shape)) for shape in (encoder.input_shape[1:], splits.image_shape)
@@ -167,8 +162,13 @@ def named_encoder(command: config.Command, splits: data.Splits) -> Path:
     return path
 
 
-def _loaded(path: Path) -> keras.Model:
-    return keras.models.load_model(path, compile=False).get_layer("encoder")
+def _loaded(path: Path, name: str, advice: str) -> keras.Model:
+    try:
+        return keras.models.load_model(path, compile=False).get_layer("encoder")
+    except Exception as error:  # zipfile, h5py, json and Keras each raise their own
+        raise config.InputError(
+            f"{name} cannot be used ({type(error).__name__}): {advice}"
+        ) from error
 
 
 def keep_to(run: runs.Run, path: Path) -> None:
@@ -278,7 +278,7 @@ def train(
 
     One of those at `exported` labels may leave as a model: they keep their weights.
     """
-    outcomes = {cell: _read(run, cell) for cell in cells if _file(run, cell).exists()}
+    outcomes = {cell: _read(run, cell, splits) for cell in cells if _file(run, cell).exists()}
     for cell, outcome in outcomes.items():  # a kill may have come between the file and this
         _enter(run, cell, outcome, settings)
     missing = [cell for cell in cells if cell not in outcomes]
@@ -298,6 +298,7 @@ def train(
             tally.begin(name)
             keeps = cell.repetition == 0 and cell.num_labels == exported
             outcomes[cell] = workshop.run(cell, keeps_weights=keeps)
+            run.check_folder()
             runs.write_arrays(_file(run, cell), outcomes[cell].to_arrays())
             _enter(run, cell, outcomes[cell], settings)
             tally.end(f"{name}: {outcomes[cell].accuracy:.2%}")
@@ -310,14 +311,24 @@ def _file(run: runs.Run, cell: arms.Cell) -> Path:
     return run.folder / "checkpoints" / f"{cell.name}.npz"
 
 
-def _read(run: runs.Run, cell: arms.Cell) -> arms.Outcome:
+def _read(run: runs.Run, cell: arms.Cell, splits: data.Splits) -> arms.Outcome:
     path = _file(run, cell)
     try:
-        return arms.Outcome.from_arrays(runs.read_arrays(path))
-    except KeyError as error:
+        outcome = arms.Outcome.from_arrays(runs.read_arrays(path))
+        is_sound = (
+            outcome.predictions.shape == outcome.confidence.shape == (len(splits.test),)
+            and np.isin(outcome.predictions, np.arange(len(judge.classes_of(splits)))).all()
+            and np.isfinite([*outcome.confidence, outcome.loss, outcome.seconds]).all()
+            and min(outcome.accuracy, outcome.validation_accuracy) >= 0.0
+            and max(outcome.accuracy, outcome.validation_accuracy) <= 1.0
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise config.InputError(f"{path} is damaged ({error}): remove it, then --resume") from error
+    if not is_sound:
         raise config.InputError(
-            f"{path} is damaged ({error} is missing): remove it, then --resume"
-        ) from error
+            f"{path} is damaged (it is no answer to the test images): remove it, then --resume"
+        )
+    return outcome
 
 
 def _enter(

@@ -19,6 +19,9 @@ from typing import Any
 
 _MOST = 2**31 - 1  # of whole numbers where nothing smaller is set; TensorFlow refuses larger ones
 
+# Settings that may name a place: a run records it as an absolute path, too.
+PLACES = ("data", "encoder")
+
 
 class InputError(ValueError):
     """Wrong use or bad input: its text is the one line that the user sees (exit status 2).
@@ -32,7 +35,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 def _setting(default: Any, text: str, **checks: Any) -> Any:
-    """A dataclass field with its help text, and `least`, `most`, `above`, `choices`, `metavar`."""
+    """A dataclass field with its help text, and `least`, `most`, `above`, `choices`, `metavar`.
+
+    `is_path` marks a place that is written to.
+    """
     return dataclasses.field(default=default, metadata={"help": text, **checks})
 
 
@@ -115,7 +121,10 @@ class AutoencoderConfig(TrainingConfig):
         5000, "test codes in the pictures of the encoded space and in the projector", least=10
     )
     num_samples: int = _setting(
-        10_000, "new images that each way of sampling codes is judged by", least=100
+        10_000,
+        "new images that each way of sampling codes is judged by",
+        least=100,
+        most=1_000_000,
     )
 
 
@@ -195,7 +204,9 @@ class GANConfig(TrainingConfig):
     measure_every: int = _setting(
         5, "epochs between two measurements of samples beside real images", least=1
     )
-    num_samples: int = _setting(10_000, "samples that the generator is judged by", least=100)
+    num_samples: int = _setting(
+        10_000, "samples that the generator is judged by", least=100, most=1_000_000
+    )
 
     @property
     def categories_used(self) -> int:
@@ -414,10 +425,13 @@ class ReportConfig(_Checked):
         InputError: if a value is of the wrong type, or two flags do not go together.
     """
 
-    logs: str = _setting("logs", "where runs are, and go", metavar="DIR")
-    tuning: str = _setting("tuning", "where searches are, and go", metavar="DIR")
+    logs: str = _setting("logs", "where runs are, and go", metavar="DIR", is_path=True)
+    tuning: str = _setting("tuning", "where searches are, and go", metavar="DIR", is_path=True)
     output: str = _setting(
-        "report.html", "the page; its numbers go beside it, as .json", metavar="FILE.html"
+        "report.html",
+        "the page; its numbers go beside it, as .json",
+        metavar="FILE.html",
+        is_path=True,
     )
     quick: bool = _setting(
         False, "the whole page from small runs, within minutes, marked as such", switch=True
@@ -467,7 +481,9 @@ class SearchConfig(_Checked):
     overwrite: bool = _setting(
         False, "start the search anew; else one that was stopped goes on", switch=True
     )
-    tuning: str = _setting("tuning", "where searches go: DIR/ae/best.json and more", metavar="DIR")
+    tuning: str = _setting(
+        "tuning", "where searches go: DIR/ae/best.json and more", metavar="DIR", is_path=True
+    )
     distributed: tuple[str, ...] | None = _setting(
         None,
         "share the search: 'chief HOST:PORT' once, 'NAME HOST:PORT' for each worker; all with the"
@@ -528,7 +544,9 @@ def read(config_type: type[TrainingConfig], path: Path) -> dict[str, Any]:
         InputError: if the file is missing, is no JSON object, or has an unknown name.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        # "sig": some editors put a byte order mark before the text.
+        text = path.read_text(encoding="utf-8-sig")
+        values = json.loads(text, object_pairs_hook=_without_repeats)
     except OSError as error:
         raise InputError(f"--config {path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -544,6 +562,46 @@ def read(config_type: type[TrainingConfig], path: Path) -> dict[str, Any]:
             advice = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
             raise InputError(f"--config {path} has the unknown setting {key!r}: {advice}")
     return values
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a name that stands in it twice one value would be lost without a word."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{repeated!r} stands in it more than once")
+    return values
+
+
+def path_of(name: str, text: str, *, is_written: bool = True) -> Path:
+    """The path that a flag gives, with `~` and `~user` replaced.
+
+    Args:
+        name: of the flag.
+        text: what the user gave.
+        is_written: whether TensorFlow writes there, which knows names in UTF-8 only.
+
+    Raises:
+        InputError: if it is empty, there is no such user, or it is no UTF-8.
+    """
+    if not text.strip():
+        raise InputError(f"{name} is empty: give a path")
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise InputError(
+            f"{name} {text}: the home folder of {Path(text).parts[0]} is not known; write ./{text} "
+            "where a folder is called so"
+        ) from None
+    if is_written:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{name} {text}: TensorFlow cannot write to a name that is no UTF-8; choose another"
+            ) from None
+    return path
 
 
 def to_json(config: TrainingConfig | ApplyConfig) -> dict[str, Any]:
@@ -586,6 +644,10 @@ def _checked_one(field: dataclasses.Field, kind: type, value: Any) -> Any:
         value = float(value) if abs(value) <= _MOST else math.inf
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise InputError(f"{name} must be of type {kind.__name__}, received {value!r}")
+    if isinstance(value, str) and "\0" in value:
+        raise InputError(f"{name} holds a zero byte, received {value!r}")
+    if isinstance(value, str) and checks.get("is_path"):
+        return str(path_of(name, value))
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{name} must be a finite number, received {value}")
     if "choices" in checks and value not in checks["choices"]:

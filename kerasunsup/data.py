@@ -441,8 +441,14 @@ def _mapped(batches: tf.data.Dataset, element: Callable[..., Any]) -> tf.data.Da
     options.deterministic = True
     options.autotune.enabled = False  # its thread costs more than these maps do
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return (
-        batches.map(element, num_parallel_calls=2, deterministic=True)
-        .prefetch(4)
-        .with_options(options)
-    )
+    return batches.map(element, **map_options(2)).prefetch(4).with_options(options)
+
+
+def map_options(num_calls: int) -> dict[str, Any]:
+    """Arguments of a `tf.data` map that is made several times at once, in order.
+
+    A plain map where `training.machine` has asked for those.
+    """
+    if tf.data.AUTOTUNE is None:
+        return {}
+    return {"num_parallel_calls": num_calls, "deterministic": True}

@@ -5,6 +5,8 @@ Images are float32 (batch, height, width, channels) in [0, 1] at every border.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -134,6 +136,28 @@ def stage_shapes(image_shape: Sequence[int], filters: Sequence[int]) -> list[tup
         height, width = -(-height // 2), -(-width // 2)
         shapes.append((height, width, num_filters))
     return shapes
+
+
+def num_weights(
+    image_shape: Sequence[int], filters: Sequence[int], hidden_units: int, kernel_size: int
+) -> int:
+    """Weights of an encoder and its decoder, or of a generator and its discriminator, about.
+
+    Counted from plain values, so that a network that no machine can hold is known before it is
+    built; biases, normalization, and the layers to code, noise and logit are left out.
+
+    Args:
+        image_shape: (height, width, channels).
+        filters: of each convolution.
+        hidden_units: of the dense layer behind them; 0 where there is none.
+        kernel_size: side of every convolution's window, in pixels.
+
+    Raises:
+        ValueError: if there are more stages than the image can be halved.
+    """
+    shapes = stage_shapes(image_shape, filters)
+    pairs = sum(before[-1] * after[-1] for before, after in itertools.pairwise(shapes))
+    return 2 * (kernel_size**2 * pairs + math.prod(shapes[-1]) * max(1, hidden_units))
 
 
 def generator(

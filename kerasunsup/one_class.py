@@ -55,6 +55,7 @@ def run(command: config.Command) -> dict[str, float]:
     fingerprint = splits.fingerprint
     splits = with_others(splits)
     chosen = classes_of(settings, splits)
+    autoencoder.check(_settings_of_class(settings, settings.data), splits)
     with runs.opened(command, fingerprint) as run:
         done = 0
         try:
@@ -62,8 +63,9 @@ def run(command: config.Command) -> dict[str, float]:
             seconds = 0.0
             for label in chosen:
                 print(f"class {class_name(splits, label)}: {done + 1} of {len(chosen)}", flush=True)
+                run.check_folder()
                 encoder_run = trained(settings, splits, label, run)
-                seconds += encoder_run.read_metrics()["training_seconds"]
+                seconds += encoder_run.read_metrics().get("training_seconds", np.nan)
                 scores[label] = scores_of(encoder_run, settings, splits, label)
                 done += 1
             with board.Board(run.folder) as tensorboard:
@@ -156,17 +158,10 @@ def trained(
         path.unlink(missing_ok=True)  # a kill may have come between the two
         return runs.Run(folder)
     runs.write_arrays(path, {"images": images.to_uint8(clean_images(splits, label))})
-    shared: dict[str, Any] = {
-        field: getattr(settings, field)
-        for field in (
-            "epochs", "batch_size", "learning_rate", "schedule", "patience", "seed", "precision",
-            "strategy", "deterministic", "latent_dim", "hidden_units",
-        )
-    }  # fmt: skip
     autoencoder.run(
         config.Command(
             "ae",
-            config.AutoencoderConfig(data=str(path), **shared),
+            _settings_of_class(settings, str(path)),
             logs,
             name,
             (folder / "config.json").exists(),
@@ -176,6 +171,17 @@ def trained(
     )
     path.unlink()
     return runs.Run(folder)
+
+
+def _settings_of_class(settings: config.NoveltyConfig, data: str) -> config.AutoencoderConfig:
+    shared: dict[str, Any] = {
+        field: getattr(settings, field)
+        for field in (
+            "epochs", "batch_size", "learning_rate", "schedule", "patience", "seed", "precision",
+            "strategy", "deterministic", "latent_dim", "hidden_units",
+        )
+    }  # fmt: skip
+    return config.AutoencoderConfig(data=data, **shared)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,8 +214,16 @@ def scores_of(
 
     Returns:
         A key of `SCORES` -> float64 (num_test,).
+
+    Raises:
+        config.InputError: if the run's model is damaged.
     """
-    model = keras.models.load_model(encoder_run.folder / "model.keras", compile=False)
+    try:
+        model = keras.models.load_model(encoder_run.folder / "model.keras", compile=False)
+    except Exception as error:  # zipfile, h5py, json and Keras each raise their own
+        raise config.InputError(
+            f"{encoder_run.folder} is damaged ({type(error).__name__}): remove it, then --resume"
+        ) from error
     clean, tests = clean_images(splits, label), splits.test.array()
     known, found = _describe(model, clean), _describe(model, tests)
     seed = settings.seed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,7 +116,7 @@ class Masks:
         self.fingerprint: str | None = None
         if place is None:
             return
-        path = Path(os.path.expanduser(place))
+        path = config.path_of("--mask", place, is_written=False)
         files = [path]
         if path.is_dir():
             missing = [name for name in stream.names if not (path / name).is_file()]

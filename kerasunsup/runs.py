@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import platform
+import secrets
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,21 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
+def part_name(name: str) -> str:
+    """A temporary name for what shall be called so; `Run.reopen` removes what a kill leaves.
+
+    A number of the process alone comes again: in containers after each start.
+    """
+    return f".{name}.{os.getpid()}-{secrets.token_hex(4)}.part"
+
+
+def usable_processors() -> int:
+    """Processors that this process may use; libraries make as many threads."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _plain(values: Any) -> Any:
     if isinstance(values, Mapping):
         return {str(key): _plain(value) for key, value in values.items()}
@@ -178,11 +194,12 @@ class Run:
             ) from None
         # It gets its name when it is complete: one killed before can neither be taken for a run
         # nor be in the way of the next.
-        run = cls(parent / f".{name}.{os.getpid()}.part")
+        run = cls(parent / part_name(name))
         run.folder.mkdir()
+        recorded = environment(command) | {"data": data} | _places(command.config)
         try:
             run._take_lock()
-            write_json(run.folder / "environment.json", environment(command) | {"data": data})
+            write_json(run.folder / "environment.json", recorded)
             write_json(run.folder / "config.json", config.to_json(command.config))
             run.folder = _named(run.folder, parent / name, is_chosen=command.name is not None)
         except BaseException:
@@ -192,21 +209,71 @@ class Run:
         return run
 
     @classmethod
-    def reopen(cls, command: config.Command) -> Run:
+    def reopen(cls, command: config.Command, data: str | None = None) -> Run:
         """The folder of a run that goes on; its settings are written anew (its length may differ).
 
+        The arguments are those of `create`.
+
         Raises:
-            config.InputError: if another process is at work in it.
+            config.InputError: if another process is at work in it, or it was trained on other data.
         """
         run = cls(command.logs / command.experiment / str(command.name))
         run._take_lock()
-        for leftover in list(run.folder.rglob(".*.part*")):  # of a write that was killed
-            if leftover.is_dir():  # of an export
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
-        write_json(run.folder / "config.json", config.to_json(command.config))
+        try:
+            run._compare(data, command.config)
+            for leftover in list(run.folder.rglob(".*.part*")):  # of a write that was killed
+                if leftover.is_dir():  # of an export
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
+                    leftover.unlink(missing_ok=True)
+            path = run.folder / "config.json"
+            stored = read_json(path) if path.exists() else {}
+            as_given = {key: stored[key] for key in config.PLACES if key in stored}
+            write_json(path, config.to_json(command.config) | as_given)
+        except BaseException:
+            run.close()
+            raise
         return run
+
+    def _compare(self, data: str | None, settings: config.TrainingConfig) -> None:
+        """Refuses other images than the run's own, and says where its machine was another."""
+        path = self.folder / "environment.json"
+        recorded = read_json(path) if path.exists() else {}
+        if not isinstance(recorded, dict):
+            raise config.InputError(f"{path} is damaged (no JSON object): remove it")
+        known = recorded.get("data")  # older versions wrote none
+        if known is not None and data is not None and known != data:
+            raise config.InputError(
+                f"--resume: {settings.data} has other images than those that {self.folder} was "
+                f"trained on (fingerprint {data}, recorded {known}): bring these back, or start a "
+                "new run"
+            )
+        before = (recorded.get("usable_processors"), recorded.get("processor"))
+        now = (usable_processors(), _processor())
+        if before[0] is not None and before != now:
+            print(
+                f"processors: {before[0]} x {before[1]} when this run began, {now[0]} x {now[1]}"
+                " now; sums are rounded otherwise, so it is not bit-identical to one that was never"
+                " stopped",
+                flush=True,
+            )
+
+    def check_folder(self) -> None:
+        """Refuses to go on in a folder that was removed or replaced while it is in use.
+
+        Raises:
+            config.InputError: if it was; what has been written anew in its place is removed.
+        """
+        lock = self.folder / "checkpoints" / ".lock"
+        if lock.exists() and (
+            self._lock is None or os.path.samestat(os.fstat(self._lock.fileno()), lock.stat())
+        ):
+            return
+        if not (self.folder / "config.json").exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+        raise config.InputError(
+            f"{self.folder} was removed or replaced while it was in use: start a new run"
+        )
 
     def _take_lock(self) -> None:
         """Keeps a second process out; the lock goes with the process, however it ends."""
@@ -253,6 +320,21 @@ class Run:
         return metrics
 
 
+def _places(settings: config.TrainingConfig) -> dict[str, str | None]:
+    """`data_path` and so on: where what the settings name lies, whatever folder one starts in.
+
+    None for what is a name and no place, such as `mnist`.
+    """
+    found: dict[str, str | None] = {}
+    for key in config.PLACES:
+        if hasattr(settings, key):
+            given = getattr(settings, key)
+            path = os.path.abspath(os.path.expanduser(given or "mnist"))
+            is_place = given not in (None, "mnist") and os.path.exists(path)
+            found[f"{key}_path"] = path if is_place else None
+    return found
+
+
 def _named(temporary: Path, folder: Path, *, is_chosen: bool) -> Path:
     """Gives a new folder its name, with a number behind it where a time stamp is taken already."""
     name = folder.name
@@ -281,9 +363,13 @@ def opened(command: config.Command, data: str | None = None) -> Iterator[Run]:
         command: the parsed command line.
         data: as in `Run.create`.
     """
-    run = Run.reopen(command) if command.resume else Run.create(command, data)
+    run = Run.reopen(command, data) if command.resume else Run.create(command, data)
     try:
         yield run
+        run.check_folder()
+    except BaseException:
+        run.check_folder()  # it may be the cause
+        raise
     finally:
         run.close()
 
@@ -302,6 +388,7 @@ def environment(command: config.Command) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "processors": os.cpu_count(),
+        "usable_processors": usable_processors(),
         "versions": versions,
         "git_commit": _git_commit(),
     }

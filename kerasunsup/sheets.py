@@ -18,7 +18,9 @@ from matplotlib.figure import Figure
 from kerasunsup import drawing
 
 _CELL_INCHES = 0.56  # side of one image, about
-_MOST_ROWS = 26  # of reconstructions; more make a picture taller than a page can show
+# Of reconstructions: the first of 50 epochs, every second one, and the originals. More make a
+# picture taller than a page can show.
+_MOST_ROWS = 27
 _CAPTIONED_A_ROW = 10
 _PAGE_INCHES = 7.2  # width that captioned images may take
 
@@ -56,8 +58,8 @@ def reconstructions_over_epochs(
 
     Args:
         originals: (k, height, width, channels), float32 in [0, 1]; the top row.
-        snapshots: (s, k, height, width, channels), float32 in [0, 1]; a row each. Of more than 25,
-            25 evenly spaced ones are shown, the first and the last among them.
+        snapshots: (s, k, height, width, channels), float32 in [0, 1]; a row each. Of more than 26,
+            the first is shown and, back from the last, every second, third and so on.
         epochs: (s,), the epoch of each snapshot.
         column_labels: (k,), printed above the columns.
 
@@ -74,8 +76,8 @@ def reconstructions_over_epochs(
         raise ValueError(f"received {len(epochs)} epochs for {len(snapshots)} snapshots")
     if column_labels is not None and len(column_labels) != len(originals):
         raise ValueError(f"received {len(column_labels)} labels for {len(originals)} columns")
-    most = _MOST_ROWS - 1
-    shown = np.unique(np.linspace(0, len(epochs) - 1, min(most, len(epochs))).round().astype(int))
+    last, most = len(epochs) - 1, _MOST_ROWS - 2  # beside the originals and the first
+    shown = [0, *range(last, 0, -max(1, math.ceil(last / most)))[::-1]]
     rows = np.concatenate([originals[None], snapshots[shown]])
     names = ["original"] + [f"epoch {epochs[index]}" for index in shown]
     sheet = _Sheet(left=names, right_inches=0.1)

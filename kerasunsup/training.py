@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 import shlex
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,6 +42,9 @@ def machine(settings: config.TrainingConfig) -> Iterator[tf.distribute.Strategy]
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
+        # Now TensorFlow puts a plain map in the place of each parallel one, and logs as an error
+        # what it drops on the way. None asks for a plain one at once, in Keras's own maps too.
+        tf.data.AUTOTUNE = None
     strategy = (
         tf.distribute.MirroredStrategy()
         if settings.strategy == "mirrored"
@@ -66,11 +70,34 @@ def is_distributed() -> bool:
     return tf.distribute.has_strategy()
 
 
+def check_memory(num_weights: int, flags: str) -> None:
+    """Refuses a network that this machine cannot hold, before anything is written.
+
+    Args:
+        num_weights: about as many as it has.
+        flags: what its size follows from.
+
+    Raises:
+        config.InputError: if weights, gradients and Adam's two averages need more memory than the
+            machine has.
+    """
+    needed = 4 * 4 * num_weights  # float32
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise config.InputError(
+            f"{flags}: a network of {num_weights:,} weights needs {needed / 2**30:,.0f} GiB to be "
+            f"trained, this machine has {there / 2**30:,.1f} GiB: choose less"
+        )
+
+
 def learning_rate(settings: config.TrainingConfig, epochs: int, epoch: int) -> float:
-    """The step size of one epoch, counted from 0, of a training over `epochs`."""
+    """The step size of one epoch, counted from 0, of a training over `epochs`.
+
+    Along the cosine the first epoch has the whole rate, and the last one 1 % of it.
+    """
     if settings.schedule == "constant":
         return settings.learning_rate
-    wave = 0.5 * (1.0 + math.cos(math.pi * min(1.0, epoch / epochs)))
+    wave = 0.5 * (1.0 + math.cos(math.pi * min(1.0, epoch / max(1, epochs - 1))))
     return settings.learning_rate * (0.01 + 0.99 * wave)
 
 
@@ -130,7 +157,8 @@ def fit(
     )
     if optimizers is None:
         model.optimizer.build(model.trainable_variables)
-    patience = callbacks.Patience(settings.patience) if validates else None
+    shapes = [weight.shape for weight in model.get_weights()]
+    patience = callbacks.Patience(settings.patience, shapes) if validates else None
     parts: dict[str, callbacks.Stateful] = {
         "model": callbacks.ModelState(model, optimizers),
         **({} if patience is None else {"patience": patience}),
@@ -164,6 +192,7 @@ def fit(
         raise config.Interrupted(how_to_resume(run, len(history.get("epoch", [])))) from None
     finally:
         progress.close()
+    run.check_folder()
     done = len(history["epoch"])
     best_epoch = done if patience is None else patience.best_epoch + 1
     return Fitted(history, best_epoch, sum(history["seconds"]))
@@ -181,7 +210,9 @@ def _restored(run: runs.Run, parts: Mapping[str, callbacks.Stateful]) -> dict[st
     try:
         for name, part in parts.items():
             part.restore(stored[name])
-    except (KeyError, ValueError) as error:
+    except config.InputError:
+        raise
+    except (LookupError, ValueError, TypeError, ArithmeticError) as error:
         raise config.InputError(
             f"{run.checkpoint} does not fit this version's model ({error}): start a new run"
         ) from error

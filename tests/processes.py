@@ -38,10 +38,11 @@ def logs_of_small_runs(factory: pytest.TempPathFactory) -> Path:
     return logs
 
 
-def finished(command: list[str]) -> str:
-    """What a command printed that ended well."""
+def finished(command: list[str], *, is_quiet: bool = False) -> str:
+    """What a command printed that ended well, and, where it is to be quiet, without a complaint."""
     result = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert result.returncode == 0, result.stderr[-3000:]
+    assert not (is_quiet and result.stderr), result.stderr[-3000:]
     return result.stdout
 
 

@@ -46,7 +46,7 @@ def logs(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def straight(logs) -> Path:
     """The folder of a run in a process of its own, which nothing stopped."""
-    processes.finished(command(logs, "--name", "straight", *SAME))
+    processes.finished(command(logs, "--name", "straight", *SAME), is_quiet=True)
     return logs / "ae" / "straight"
 
 

@@ -178,6 +178,16 @@ def test_codes_that_do_not_fit_into_the_sprite_are_cut(tmp_path):
         assert sprite.size == (8 * 128, 8 * 128)
 
 
+def test_names_that_are_no_utf_8_are_shown_with_backslashes(tmp_path):
+    projected(tmp_path, np.zeros((7, 3), np.float32), thumbnails(7), ["caf\udce9"] * 7)
+    assert rows(tmp_path, "labels.tsv") == ["caf\\udce9"] * 7
+    with board.Board(tmp_path) as tensorboard:
+        tensorboard.text("settings", "data caf\udce9")
+        tensorboard.hyperparameters({"data": "caf\udce9", "filters": (4,)}, {"mse": 0.5})
+    events = b"".join(path.read_bytes() for path in (tmp_path / "report").glob("events.*"))
+    assert events.count(b"caf\\udce9") == 2
+
+
 # ------------------------------------------------------------------------------------------- tables
 
 

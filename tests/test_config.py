@@ -2,12 +2,13 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-from kerasunsup import ae, command_line, config
+from kerasunsup import ae, command_line, config, gan, novelty, supervised
 
 QUICK = {"epochs": 2, "limit": 1000}
 
@@ -242,11 +243,18 @@ def test_unknown_setting_in_config_file_names_the_closest(tmp_path, key, advice)
         (b"null", "must hold one JSON object, received NoneType"),
         (b'{"learning_rate": NaN}', "--learning-rate must be a finite number"),
         (b'{"learning_rate": 1e999}', "--learning-rate must be a finite number"),
+        (b'{"epochs": 3, "seed": 1, "epochs": 4}', "'epochs' stands in it more than once"),
+        (b'{"data": "a\\u0000b"}', "--data holds a zero byte"),
     ],
 )
 def test_a_file_that_holds_no_settings_is_refused(tmp_path, content, expected):
     (tmp_path / "a.json").write_bytes(content)
     assert expected in refusal(parse, "--config", str(tmp_path / "a.json"))
+
+
+def test_a_byte_order_mark_before_the_settings_is_no_mistake(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"epochs": 3}')
+    assert parse("--config", str(tmp_path / "a.json")).config.epochs == 3
 
 
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path):
@@ -275,6 +283,41 @@ def test_a_name_that_cannot_be_a_folder_is_refused(name):
     text = refusal(parse, "--name", name)
     assert "--name" in text
     assert "use letters" in text
+
+
+# -------------------------------------------------------------------------------------------- paths
+
+
+PATHS = {
+    "--logs": lambda text: parse("--logs", text),
+    "--tuning": lambda text: ae.parse(["--tune", "--tuning", text]),
+    "--config": lambda text: parse("--config", text),
+    "--output": lambda text: command_line.parse_report(
+        description="Writes.", argv=["--output", text]
+    ),
+    "MODEL": lambda text: command_line.parse_application(
+        description="Applies.", verbs={"encode": "codes"},
+        argv=["encode", text, "images", "--output", "o"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_of_a_user_that_is_none_or_without_a_letter_is_refused(name):
+    text = refusal(PATHS[name], "~nosuchuser/runs.html")
+    assert text.startswith(f"{name} ~nosuchuser/runs.html: the home folder of ~nosuchuser is not")
+    assert refusal(PATHS[name], " ") == f"{name} is empty: give a path"
+
+
+def test_the_home_folder_is_found_where_the_shell_does_not_put_it_in(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parse("--logs", "~/runs").logs == tmp_path / "runs"
+    assert ae.parse(["--tune", "--tuning", "~/found"]).search.tuning == str(tmp_path / "found")
+
+
+def test_a_place_that_is_no_utf_8_is_refused_where_tensorflow_writes(tmp_path):
+    assert "no UTF-8" in refusal(parse, "--logs", os.fsdecode(b"caf\xe9"))
+    assert parse("--data", os.fsdecode(b"caf\xe9")).config.data == "caf\udce9"
 
 
 # ----------------------------------------------------------------------------------------- --resume
@@ -318,6 +361,49 @@ def test_resume_takes_a_setting_that_says_the_same(tmp_path, flags):
     stored = store_run(tmp_path / "ae" / "first", latent_dim=7, filters=(8, 16), learning_rate=1.0)
     command = parse("--logs", str(tmp_path), "--name", "first", "--resume", *flags)
     assert command.config == stored
+
+
+@pytest.mark.parametrize("flag", ["--epochs", "--patience"])
+@pytest.mark.parametrize("command", [supervised, novelty])
+def test_resume_refuses_another_length_where_finished_trainings_would_keep_theirs(
+    tmp_path, command, flag
+):
+    name = command.__name__.split(".")[1]
+    settings = {"supervised": config.SupervisedConfig(), "novelty": config.NoveltyConfig()}[name]
+    folder = tmp_path / name / "first"
+    folder.mkdir(parents=True)
+    write(folder / "config.json", config.to_json(settings))
+    given = ["--logs", str(tmp_path), "--name", "first", "--resume"]
+    text = refusal(command.parse, [*given, flag, "99"])
+    assert text.startswith(f"--resume: this run has {flag} ")
+    assert "the trainings that it has finished would keep theirs" in text
+    assert command.parse([*given, "--epochs", str(settings.epochs)]).config == settings
+
+
+def test_resume_lets_the_one_training_of_a_gan_last_longer(tmp_path):
+    folder = tmp_path / "gan" / "first"
+    folder.mkdir(parents=True)
+    write(folder / "config.json", config.to_json(config.GANConfig(epochs=3)))
+    given = ["--logs", str(tmp_path), "--name", "first", "--resume", "--epochs", "5"]
+    assert gan.parse(given).config.epochs == 5
+
+
+def test_resume_finds_images_and_encoder_from_another_folder(tmp_path, monkeypatch):
+    folder, data = tmp_path / "supervised" / "first", tmp_path / "images"
+    folder.mkdir(parents=True)
+    settings = config.SupervisedConfig(data="images", encoder="gone")
+    write(folder / "config.json", config.to_json(settings))
+    given = ["--logs", str(tmp_path), "--name", "first", "--resume"]
+    assert supervised.parse(given).config == settings  # an older run recorded no place
+    recorded = {"data": "abc", "data_path": str(data), "encoder_path": str(tmp_path / "gone")}
+    write(folder / "environment.json", recorded)
+    assert supervised.parse(given).config == settings  # nothing is there any more
+    data.mkdir()
+    found = supervised.parse(given).config
+    assert (found.data, found.encoder) == (str(data), "gone")
+    assert supervised.parse([*given, "--data", "images"]).config == found
+    (folder / "environment.json").write_text("[1")
+    assert supervised.parse(given).config == settings
 
 
 def test_resume_needs_a_name_and_a_run_and_no_other_settings(tmp_path):
@@ -377,6 +463,12 @@ def test_help_names_every_setting_with_its_default(capsys):
 # -------------------------------------------------------------------------------------- exit status
 
 
+class ResourceExhaustedError(Exception):
+    """As TensorFlow has one, which need not be loaded here."""
+
+    __module__ = "tensorflow.python.framework.errors_impl"
+
+
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
@@ -385,6 +477,16 @@ def test_help_names_every_setting_with_its_default(capsys):
         (config.Interrupted("go on with: ..."), 130, "go on with: ..."),
         (OSError(errno.ENOSPC, "No space left on device", "logs/a"), 2, "cannot write logs/a: No"),
         (OSError(errno.EACCES, "Permission denied"), 2, "cannot write: Permission denied"),
+        (OSError(errno.ELOOP, "Too many levels", "logs"), 2, "cannot write logs: Too many levels"),
+        (OSError("Can't write data (No space left on device)"), 2, "cannot write: No space left"),
+        (ResourceExhaustedError("a; No space left on device"), 2, "cannot write: No space left"),
+        (ResourceExhaustedError("OOM when allocating"), 2, "the memory does not suffice (OOM when"),
+        (
+            FileNotFoundError(2, "No usable temporary directory"),
+            2,
+            "No usable temporary directory: ",
+        ),
+        (MemoryError("Unable to allocate 5 TiB"), 2, "the memory does not suffice (Unable to all"),
     ],
 )
 def test_what_a_user_can_cause_is_one_line_and_a_status(capsys, error, code, line):
@@ -397,9 +499,20 @@ def test_what_a_user_can_cause_is_one_line_and_a_status(capsys, error, code, lin
     assert output.err.count("\n") == 1
 
 
+def test_each_command_says_where_else_it_could_write(capsys):
+    for name, words in (("apply", "--output DIR"), ("ae", "--logs DIR, then --resume")):
+        with command_line.exit_status(name):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        assert words in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
-    "error", [ValueError("bug"), KeyError("bug"), OSError(errno.ENOENT, "bug"), SystemExit(2)]
-)
+    "error",
+    [
+        ValueError("bug"), KeyError("bug"), OSError(errno.ENOENT, "bug"), SystemExit(2),
+        ValueError("of ours: No space left on device"),
+    ],
+)  # fmt: skip
 def test_what_is_a_bug_keeps_its_traceback(capsys, error):
     with pytest.raises(type(error)) as caught, command_line.exit_status("ae"):
         raise error

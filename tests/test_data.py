@@ -1227,6 +1227,28 @@ def test_going_on_at_an_epoch_gives_the_tail():
         assert np.array_equal(inputs, again)
 
 
+def test_classes_whose_folders_are_no_utf_8_have_names_that_can_be_shown(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 1), np.uint8)
+    for index, picture in enumerate(pictures):
+        place = tmp_path / "data\udce9" / ("caf\udce9" if index % 2 else "tea")
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{index}.png").write_bytes(images.encode_png(picture))
+    splits = data.load(config.AutoencoderConfig(data=str(tmp_path / "data\udce9")))
+    assert (splits.name, splits.class_names) == ("data\\xe9", ("caf\\xe9", "tea"))
+
+
+def test_batches_are_the_same_where_no_map_is_parallel(monkeypatch):
+    def batches() -> list[np.ndarray]:
+        made = data.training_batches(image_set(50), 16, seed=3, epoch=2)
+        return [images.numpy() for images, _ in made]
+
+    usual = batches()
+    assert data.map_options(2) == {"num_parallel_calls": 2, "deterministic": True}
+    monkeypatch.setattr(tf.data, "AUTOTUNE", None)
+    assert data.map_options(2) == {}
+    np.testing.assert_array_equal(batches(), usual)
+
+
 def test_fewer_images_than_a_batch_make_one_batch():
     pool = image_set(5)
     assert data.steps_per_epoch(pool, 16) == 1

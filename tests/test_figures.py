@@ -194,10 +194,14 @@ def test_image_pixels_arrive_unblurred_in_whole_multiples():
 
 def test_many_snapshots_are_thinned_with_the_first_and_last_kept():
     names = [text for text in _texts(_reconstructions(3, 8, 1, 60)) if text.startswith("epoch")]
-    assert len(names) == 25
-    assert (names[0], names[-1]) == ("epoch 2", "epoch 120")
-    all_names = _texts(_reconstructions(3, 8, 1, 25))
-    assert sum(text.startswith("epoch") for text in all_names) == 25
+    assert names == ["epoch 2", *(f"epoch {epoch}" for epoch in range(6, 121, 6))]
+
+
+def test_of_fifty_epochs_the_first_and_every_second_are_shown():
+    epochs = [1, *range(2, 51, 2)]
+    images = _images(26, 3, 8, 8, 1)
+    texts = _texts(sheets.reconstructions_over_epochs(images[0], images, epochs))
+    assert [text for text in texts if text.startswith("epoch")] == [f"epoch {n}" for n in epochs]
 
 
 def test_gains_are_printed_and_holes_outlined():

@@ -3,6 +3,8 @@
 import importlib
 import importlib.metadata
 import runpy
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -65,6 +67,18 @@ def test_a_module_that_is_started_ends_with_the_status(monkeypatch, capsys, modu
         runpy.run_module(module, run_name="__main__", alter_sys=False)
     assert caught.value.code == 2
     assert "--epochs must be at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize("arguments", ["kerasunsup --help", "kerasunsup.ae --help"])
+def test_a_listing_whose_reader_has_seen_enough_ends_quietly(arguments):
+    command = f'"$0" -m {arguments} | head -1; echo "${{PIPESTATUS[0]}}"'
+    result = subprocess.run(
+        ["bash", "-c", command, sys.executable],  # noqa: S607
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    first, status = result.stdout.splitlines()
+    assert (first[:18], status, result.stderr) == ("usage: kerasunsup ", "0", "")
 
 
 def test_console_script_is_the_same_main():

@@ -2,12 +2,15 @@
 
 import itertools
 import math
+import os
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from kerasunsup import export, networks
+from kerasunsup import command_line, export, networks
 
 SIDES = (8, 9, 28, 31, 64, 127, 128)
 
@@ -157,6 +160,55 @@ def test_the_largest_of_the_first_noise_values_chooses_the_category(tmp_path):
         noise = np.array([[0.1, 0.9, 0.2, 5.0, 5.0], [-0.1, -0.9, -0.2, 0.0, 0.0]], np.float32)
         expected = np.concatenate([[[0.0, 3.0, 0.0], [3.0, 0.0, 0.0]], noise], axis=1)
         np.testing.assert_allclose(np.asarray(joined(noise)), expected)
+
+
+def test_an_export_for_which_the_disk_has_no_room_leaves_what_stood_and_nothing_else(
+    tmp_path, monkeypatch, capsys
+):
+    class Archive:
+        def track(self, model):
+            pass
+
+        def add_endpoint(self, *arguments, **options):
+            pass
+
+        def write_out(self, folder, **options):
+            (Path(folder) / "half").write_bytes(b"half")
+            raise tf.errors.ResourceExhaustedError(None, None, f"{folder}; {os.strerror(28)}")
+
+    model = networks.encoder((8, 8, 1), latent_dim=2, filters=(2,), hidden_units=4)
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "old").write_bytes(b"whole")
+    # Of another process of the same number, in another container, and killed.
+    (tmp_path / f".export.{os.getpid()}.part").mkdir()
+    monkeypatch.setattr(keras.export, "ExportArchive", Archive)
+    with command_line.exit_status("ae") as status:
+        signatures = {"encode": (model, "images", "codes")}
+        export.write_saved_model(tmp_path / "export", signatures, {})
+    assert status.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("kerasunsup ae: cannot write: No space left on device; what was saved")
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["old"]
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (33, 64, 3)])
+@pytest.mark.parametrize("hidden", [0, 200])
+def test_weights_are_known_before_a_network_is_built(shape, hidden):
+    filters = networks.adversarial_filters(shape, 16)
+    adversarial = {"base_filters": 16, "hidden_units": hidden}
+    built = [
+        networks.generator(shape, noise_dim=8, **adversarial),
+        networks.discriminator(shape, **adversarial),
+    ]
+    if hidden:
+        pair = {"latent_dim": 8, "filters": (4, 9), "hidden_units": hidden}
+        both = [networks.encoder(shape, **pair), networks.decoder(shape, **pair)]
+        counted = networks.num_weights(shape, (4, 9), hidden, 5)
+        assert counted == pytest.approx(sum(model.count_params() for model in both), rel=0.03)
+    counted = networks.num_weights(shape, filters, hidden, 4)
+    rough = 0.1 if hidden else 0.5  # without it most weights are those of noise and logit
+    assert counted == pytest.approx(sum(model.count_params() for model in built), rel=rough)
 
 
 def test_more_categories_than_noise_values_are_refused():

@@ -1,7 +1,9 @@
-"""TensorFlow's start: its chatter is removed, everything else on stderr is kept."""
+"""Streams that end no command, and TensorFlow's start: chatter removed, the rest kept."""
 
+import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 
@@ -130,17 +132,28 @@ def test_fast_kernels_are_on_for_every_x86_processor_unless_the_user_says_otherw
     assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == after
 
 
-def test_the_real_tensorflow_starts_without_a_line_and_still_shows_errors():
+def test_the_real_tensorflow_starts_quietly_and_as_ours_whatever_another_project_has_set(tmp_path):
     program = """
-import sys
+import os, sys
 from kerasunsup import quiet
 quiet.import_tensorflow()
 import keras, tensorflow as tf
 keras.ops.ones(3) + 1
 print("computed", "tensorflow" in sys.modules, flush=True)
+options = keras.config
+print(options.backend(), options.floatx(), options.image_data_format(), options.epsilon())
+print(options.max_epochs(), options.dtype_policy().name, os.environ["KERAS_BACKEND"])
 print("an error of ours", file=sys.stderr)
 """
     variables = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
+    theirs = {
+        "backend": "jax", "floatx": "float16", "image_data_format": "channels_first",
+        "epsilon": 1e-2,
+    }  # fmt: skip
+    (tmp_path / "keras.json").write_text(json.dumps(theirs))
+    variables |= {
+        "KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "torch", "KERAS_MAX_EPOCHS": "three"
+    }  # fmt: skip
     result = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -148,5 +161,95 @@ print("an error of ours", file=sys.stderr)
         check=True,
         env=variables,
     )
-    assert result.stdout == "computed True\n"
+    assert result.stdout.splitlines() == [
+        "computed True", "tensorflow float32 channels_last 1e-07", "None float32 tensorflow"
+    ]  # fmt: skip
     assert result.stderr == "an error of ours\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["keras.json"]
+    assert json.loads((tmp_path / "keras.json").read_text()) == theirs
+
+
+# ------------------------------------------------------------------------------ standard streams
+
+# What a command does with its streams, to the interpreter's end.
+PROGRAM = """
+import os, sys
+from kerasunsup import quiet
+quiet.standard_streams()
+opened = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+os.write(opened, b"a file of ours")
+for number in range(int(sys.argv[2])):
+    print("caf\\udce9 \u00e9", number, flush=True)
+    print("on the other", number, file=sys.stderr)
+print("kept until the end")
+sys.exit(3)
+"""
+
+
+def through_shell(tmp_path, redirection: str, lines: int, **variables: str) -> tuple[str, str]:
+    """What the program leaves on stdout and stderr behind some redirection; it ends with 3."""
+    command = f'"$0" "$1" "$2" {lines} {redirection}; echo "status ${{PIPESTATUS[0]}}"'
+    (tmp_path / "program.py").write_text(PROGRAM)
+    result = subprocess.run(
+        ["bash", "-c", command, sys.executable, tmp_path / "program.py", tmp_path / "opened"],  # noqa: S607
+        capture_output=True, text=True, check=True, env=os.environ | variables,
+    )  # fmt: skip
+    *lines_left, status = result.stdout.splitlines()
+    assert status == "status 3", result.stderr
+    assert (tmp_path / "opened").read_bytes() == b"a file of ours"
+    return "\n".join(lines_left), result.stderr
+
+
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+
+
+@needs_bash
+@pytest.mark.parametrize(
+    ("redirection", "lines", "out", "err"),
+    [
+        ("2>/dev/null | head -1", 5000, "caf\\udce9 \u00e9 0", ""),
+        (">&-", 1, "", "on the other 0\n"),
+        ("2>&-", 1, "caf\\udce9 \u00e9 0\nkept until the end", ""),
+        ("<&- >&- 2>&-", 1, "", ""),
+        ("2>/dev/full >&2", 1, "", ""),
+    ],
+)
+def test_a_stream_that_is_closed_or_ends_early_ends_no_command(
+    tmp_path, redirection, lines, out, err
+):
+    assert through_shell(tmp_path, redirection, lines) == (out, err)
+
+
+@needs_bash
+def test_standard_output_on_a_full_disk_is_told_once(tmp_path):
+    out, err = through_shell(tmp_path, ">/dev/full", 3)
+    assert out == ""
+    assert err.count("standard output cannot be written (No space left on device)") == 1
+    assert err.count("on the other") == 3
+    assert err.count("\n") == 4
+
+
+@needs_bash
+@pytest.mark.parametrize(
+    "variables", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}]
+)
+def test_what_an_encoding_lacks_is_written_with_backslashes(tmp_path, variables):
+    out, err = through_shell(tmp_path, "", 1, PYTHONUTF8="0", **variables)
+    assert out.splitlines() == ["caf\\udce9 \\xe9 0", "kept until the end"]
+    assert err == "on the other 0\n"
+
+
+def test_streams_of_a_notebook_or_a_test_are_left_alone():
+    before = sys.stdout, sys.stderr
+    quiet.standard_streams()
+    assert (sys.stdout, sys.stderr) == before
+
+
+def test_a_descriptor_whose_reader_is_gone_is_written_to_for_ever():
+    reading, writing = os.pipe()
+    lasting = quiet._Lasting(writing, "w")
+    assert lasting.write(b"heard") == 5
+    assert os.read(reading, 10) == b"heard"
+    os.close(reading)
+    assert [lasting.write(b"lost"), lasting.write(b"lost too")] == [4, 8]
+    lasting.close()

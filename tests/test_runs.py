@@ -243,6 +243,126 @@ def test_going_on_writes_the_settings_anew_and_keeps_the_rest(tmp_path):
     assert (tmp_path / "ae/first/environment.json").read_bytes() == before
 
 
+def test_going_on_with_other_images_is_refused_before_anything_is_written(tmp_path):
+    with runs.opened(command(tmp_path, epochs=3), "0123"):
+        pass
+    before = (tmp_path / "ae/first/config.json").read_bytes()
+    other = command(tmp_path, resume=True, epochs=9)
+    for _ in range(2):  # a refusal lets go of the folder
+        with (
+            pytest.raises(config.InputError, match=r"other images .*4567, recorded 0123"),
+            runs.opened(other, "4567"),
+        ):
+            pass
+    assert (tmp_path / "ae/first/config.json").read_bytes() == before
+    with runs.opened(other, "0123") as run:
+        assert runs.read_json(run.folder / "config.json")["epochs"] == 9
+
+
+def test_a_run_of_a_version_that_recorded_no_images_goes_on(tmp_path):
+    with runs.opened(command(tmp_path)) as run:
+        pass
+    for name in ("data", "data_path", "usable_processors"):
+        recorded = runs.read_json(run.folder / "environment.json")
+        del recorded[name]
+        runs.write_json(run.folder / "environment.json", recorded)
+        with runs.opened(command(tmp_path, resume=True), "4567"):
+            pass
+    (run.folder / "environment.json").unlink()
+    with runs.opened(command(tmp_path, resume=True), "4567"):
+        pass
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"data": '])
+def test_a_damaged_environment_is_named_when_a_run_goes_on(tmp_path, content):
+    with runs.opened(command(tmp_path)) as run:
+        pass
+    (run.folder / "environment.json").write_text(content)
+    with (
+        pytest.raises(config.InputError, match=r"environment\.json is damaged .* remove it"),
+        runs.opened(command(tmp_path, resume=True), "4567"),
+    ):
+        pass
+
+
+def test_a_run_says_when_it_goes_on_with_another_number_of_processors(
+    tmp_path, monkeypatch, capsys
+):
+    with runs.opened(command(tmp_path)):
+        pass
+    with runs.opened(command(tmp_path, resume=True)):
+        pass
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(runs, "usable_processors", lambda: 977)
+    with runs.opened(command(tmp_path, resume=True)):
+        pass
+    text = capsys.readouterr().out
+    assert text.count("\n") == 1
+    assert f"processors: {len(os.sched_getaffinity(0))} x " in text
+    assert " 977 x " in text
+    assert "not bit-identical" in text
+
+
+def test_processors_are_counted_where_the_system_knows_no_affinity(monkeypatch):
+    assert runs.usable_processors() == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert runs.usable_processors() == os.cpu_count()
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert runs.usable_processors() == 1
+
+
+def test_places_are_recorded_absolute_beside_what_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    with runs.opened(command(tmp_path, data="images")) as run:
+        recorded = runs.read_json(run.folder / "environment.json")
+        assert recorded["data_path"] == str(tmp_path / "images")
+        assert runs.read_json(run.folder / "config.json")["data"] == "images"
+    found = command(tmp_path, resume=True, data=recorded["data_path"])
+    with runs.opened(found):
+        assert runs.read_json(run.folder / "config.json")["data"] == "images"
+    for name in ("mnist", "cifar10"):
+        with runs.opened(command(tmp_path, name, data=name)) as run:
+            assert runs.read_json(run.folder / "environment.json")["data_path"] is None
+
+
+def test_what_a_process_of_the_same_number_has_left_is_in_nobodys_way(tmp_path, monkeypatch):
+    for _ in range(2):
+        with monkeypatch.context() as patch:  # killed: nothing is tidied up
+            patch.setattr(runs, "_named", refuse(errno.EIO))
+            patch.setattr(runs.shutil, "rmtree", lambda *_, **__: None)
+            with pytest.raises(OSError, match="Input/output"), runs.opened(command(tmp_path)):
+                pass
+    assert len(list((tmp_path / "ae").iterdir())) == 2
+    with runs.opened(command(tmp_path)) as run:
+        assert run.name == "first"
+
+
+def test_a_run_that_is_removed_while_it_is_in_use_ends_in_one_line_and_leaves_nothing(tmp_path):
+    def work() -> None:
+        with runs.opened(command(tmp_path)) as run:
+            shutil.rmtree(run.folder)
+            run.write_metrics({"test/mse": 0.5})
+
+    with pytest.raises(config.InputError, match=r"ae/first was removed or replaced"):
+        work()
+    assert list((tmp_path / "ae").iterdir()) == []
+
+
+def test_a_run_that_takes_the_place_of_a_removed_one_is_left_alone(tmp_path):
+    def work() -> None:
+        with runs.opened(command(tmp_path)) as run:
+            shutil.rmtree(run.folder)
+            with runs.opened(command(tmp_path)):
+                pass
+            run.check_folder()
+
+    with pytest.raises(config.InputError, match="was removed or replaced"):
+        work()
+    left = files(tmp_path / "ae" / "first")
+    assert left == ["checkpoints/.lock", "config.json", "environment.json"]
+
+
 def test_going_on_removes_what_killed_writes_left(tmp_path):
     with runs.opened(command(tmp_path)) as run:
         run.write_figure("errors", b"png")
@@ -310,7 +430,7 @@ def test_environment_says_how_to_repeat_the_run_and_no_secret(tmp_path, monkeypa
     assert "hunter2-secret" not in json.dumps(found)
     assert set(found) == {
         "started", "command", "seed", "python", "platform", "processor", "processors",
-        "versions", "git_commit",
+        "usable_processors", "versions", "git_commit",
     }  # fmt: skip
 
 

@@ -1008,11 +1008,13 @@ def test_a_run_on_a_cosine_that_stops_goes_on_to_the_same_end(tmp_path, monkeypa
         assert again.history[name] == whole.history[name]
 
 
-def test_the_cosine_falls_to_one_percent():
+def test_the_last_epoch_on_a_cosine_has_one_percent_of_the_rate():
     rates = [training.learning_rate(SETTINGS, 10, epoch) for epoch in range(12)]
     assert rates[0] == SETTINGS.learning_rate
     assert rates == sorted(rates, reverse=True)
-    assert rates[10] == rates[11] == pytest.approx(0.01 * SETTINGS.learning_rate)
+    assert rates[9] == rates[11] == pytest.approx(0.01 * SETTINGS.learning_rate)
+    assert rates[8] > 1.5 * rates[9]
+    assert training.learning_rate(SETTINGS, 1, 0) == SETTINGS.learning_rate  # of a single epoch
 
 
 @pytest.mark.parametrize("kind", ["tune", "grid", "random"])

@@ -352,10 +352,19 @@ def test_few_images_and_one_test_image_leave_numbers(encoder, tmp_path, capsys):
     assert numbers["validation/images"] == 1
 
 
-def test_a_damaged_cell_is_named(finished, capsys):
+@pytest.mark.parametrize("change", [None, "predictions", "confidence", "accuracy", "loss"])
+def test_a_damaged_cell_is_named(finished, capsys, change):
     path = finished / "checkpoints" / "scratch-10-0.npz"
     content = path.read_bytes()
-    path.write_bytes(content[:100])
+    if change is None:
+        path.write_bytes(content[:100])
+    else:
+        cell = runs.read_arrays(path)
+        senseless = {"predictions": 99, "confidence": np.nan, "accuracy": 1.5, "loss": "low"}
+        cell[change] = np.full_like(
+            cell[change], senseless[change], np.array(senseless[change]).dtype
+        )
+        runs.write_arrays(path, cell)
     try:
         logs = str(finished.parent.parent)
         assert supervised.main(["--resume", "--logs", logs, "--name", "first"]) == 2

@@ -38,7 +38,9 @@ def start(
         model = autoencoder.build(settings, parts.image_shape)
         shown = parts.test.array(range(2))
         snapshots = callbacks.Snapshots(
-            lambda: model(shown, training=False), lambda epoch: epoch == 1 or epoch % 2 == 0
+            lambda: model(shown, training=False),
+            lambda epoch: epoch == 1 or epoch % 2 == 0,
+            run.folder / "checkpoints" / "snapshots",
         )
         fitted = training.fit(
             model, parts, settings, run,
@@ -174,6 +176,125 @@ def test_a_damaged_state_is_refused(whole, tmp_path):
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(config.InputError, match="damaged"):
         start(tmp_path, SETTINGS, resume=True)
+
+
+def nan_weight(state):
+    state["model/0"].flat[3] = np.nan
+
+
+def other_best_weights(state):
+    state["patience/weights_0"] = state["patience/weights_0"][..., :2]
+
+
+def skipped_epoch(state):
+    state["history/epoch"][-1] += 1
+
+
+def short_column(state):
+    state["history/loss"] = state["history/loss"][:-1]
+
+
+def empty_history(state):
+    for name in [name for name in state if name.startswith("history/")]:
+        state[name] = state[name][:0]
+
+
+def counter_of_two(state):
+    state["patience/wait"] = np.zeros(2, np.int64)
+
+
+def text_for_a_number(state):
+    state["patience/best"] = np.array("low")
+
+
+def negative_wait(state):
+    state["patience/wait"] = np.array(-5)
+
+
+def no_history(state):
+    for name in [name for name in state if name.startswith("history/")]:
+        del state[name]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        nan_weight, other_best_weights, skipped_epoch, short_column, empty_history, counter_of_two,
+        text_for_a_number, negative_wait, no_history,
+    ],
+)  # fmt: skip
+def test_a_state_with_a_senseless_value_is_refused_with_its_file_and_what_to_do(
+    whole, tmp_path, change
+):
+    copied(whole, tmp_path)
+    path = tmp_path / "ae" / "run" / "checkpoints" / "state.npz"
+    state = runs.read_arrays(path)
+    change(state)
+    runs.write_arrays(path, state)
+    with pytest.raises(config.InputError, match=r"state\.npz .*: start a new run$"):
+        start(tmp_path, SETTINGS, resume=True)
+
+
+def test_a_missing_snapshot_is_named(whole, tmp_path):
+    copied(whole, tmp_path)
+    (tmp_path / "ae" / "run" / "checkpoints" / "snapshots" / "epoch_2.npz").unlink()
+    with pytest.raises(config.InputError, match=r"epoch_2\.npz cannot be read"):
+        start(tmp_path, SETTINGS, resume=True)
+
+
+def test_each_snapshot_is_written_once_and_outside_the_state_of_each_epoch(
+    whole, tmp_path, monkeypatch
+):
+    written: list[str] = []
+    write = runs.write_arrays
+
+    def noted(path, arrays):
+        written.append(path.name)
+        write(path, arrays)
+
+    monkeypatch.setattr(runs, "write_arrays", noted)
+    start(tmp_path, SETTINGS)
+    state = "state.npz"
+    assert written == ["epoch_1.npz", state, "epoch_2.npz", state, state, "epoch_4.npz", state]
+    stored = runs.read_arrays(whole[1] / "checkpoints" / state)
+    assert [name for name in stored if name.startswith("snapshots/")] == ["snapshots/epochs"]
+
+
+def test_a_state_of_an_older_version_that_holds_its_snapshots_goes_on_alike(whole, tmp_path):
+    first = start(tmp_path, dataclasses.replace(SETTINGS, epochs=2))
+    folder = tmp_path / "ae" / "run" / "checkpoints"
+    shutil.rmtree(folder / "snapshots")
+    state = runs.read_arrays(folder / "state.npz")
+    runs.write_arrays(
+        folder / "state.npz", state | {"snapshots/outputs": np.stack(first[2].outputs)}
+    )
+    assert_same(whole[0], start(tmp_path, SETTINGS, resume=True))
+    assert_same(whole[0], start(tmp_path, SETTINGS, resume=True))  # from the files that it made
+
+
+def test_a_run_that_is_removed_while_it_trains_ends_in_one_line_and_leaves_nothing(
+    tmp_path, monkeypatch
+):
+    def remove(self, epoch, logs=None):
+        if epoch == 1:
+            shutil.rmtree(tmp_path / "ae" / "run")
+
+    monkeypatch.setattr(callbacks.StopOnNonFinite, "on_epoch_end", remove)
+    with pytest.raises(config.InputError, match=r"ae/run was removed or replaced while"):
+        start(tmp_path, SETTINGS)
+    assert list((tmp_path / "ae").iterdir()) == []
+
+
+@pytest.mark.parametrize("share", [0.5, 2.0])
+def test_a_network_larger_than_the_memory_is_refused_with_its_size(monkeypatch, share):
+    monkeypatch.setattr(training.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**18}.get)
+    num_weights = round(share * 2**30 / 16)
+    if share < 1.0:
+        training.check_memory(num_weights, "--filters 8")
+        return
+    text = r"--filters 8: a network of 134,217,728 weights needs 2 GiB .* has 1\.0 GiB: choose less"
+    with pytest.raises(config.InputError, match=text):
+        training.check_memory(num_weights, "--filters 8")
 
 
 def test_a_state_of_another_model_is_refused(whole, tmp_path):
