@@ -18,6 +18,9 @@ _MOST_ROWS = 10_000  # beyond it, as many rows,
 _MOST_VALUES = 200_000_000  # and as many values (0.8 GB) are enough to find the components
 _MIXTURE_ROWS = 20_000
 _ROWS_PER_COMPONENT = 20
+_ROUNDING = 1e-5  # of float32 values, some layers deep, beside the values
+
+LEAST_MAPPED = 4  # codes on a map
 
 
 def principal_components(vectors: np.ndarray, num_components: int, seed: int) -> decomposition.PCA:
@@ -32,7 +35,7 @@ def principal_components(vectors: np.ndarray, num_components: int, seed: int) ->
         seed: >= 0.
 
     Returns:
-        The fitted scikit-learn object.
+        The fitted scikit-learn object; of vectors all alike its shares of the variance are NaN.
 
     Raises:
         ValueError: if there are fewer than two vectors or less than one component is wanted.
@@ -43,11 +46,13 @@ def principal_components(vectors: np.ndarray, num_components: int, seed: int) ->
     dim = vectors.shape[1]
     if dim > _EXACT_DIM:
         vectors = _subset(vectors, max(2, min(_MOST_ROWS, _MOST_VALUES // dim)), seed)
-    return decomposition.PCA(
+    method = decomposition.PCA(
         min(num_components, *vectors.shape),
         svd_solver="covariance_eigh" if dim <= _EXACT_DIM else "randomized",
         random_state=seed,
-    ).fit(vectors)
+    )
+    with np.errstate(invalid="ignore"):  # of vectors all alike no share of the variance is known
+        return method.fit(vectors)
 
 
 def pca_mse(
@@ -77,12 +82,34 @@ def pca_mse(
             f"{train_images.shape} and {test_images.shape}"
         )
     pca = principal_components(train_images.reshape(len(train_images), -1), num_components, seed)
-    test = test_images.reshape(len(test_images), -1)
+    return projection_mse(pca, test_images)
+
+
+def projection_mse(components: decomposition.PCA, images: np.ndarray) -> float:
+    """Mean squared error of images beside their projection on principal components.
+
+    Args:
+        components: as `principal_components` finds them for flat images.
+        images: (num_images, height, width, channels), float32 in [0, 1].
+
+    Returns:
+        Mean over pixels, channels and images; the projection is not clipped.
+    """
+    flat = images.reshape(len(images), -1)
     total = 0.0
-    for block in _blocks(test):
-        difference = pca.inverse_transform(pca.transform(block)) - block
+    for block in _blocks(flat):
+        difference = components.inverse_transform(components.transform(block)) - block
         total += float(np.sum(np.square(difference), dtype=np.float64))
-    return total / test.size
+    return total / flat.size
+
+
+def is_alike(vectors: np.ndarray) -> bool:
+    """Whether vectors, (num_vectors, dim), differ by no more than rounding does.
+
+    An encoder gives equal images codes that differ by a few millionths of their size.
+    """
+    spread = np.ptp(vectors, axis=0).max()
+    return bool(spread <= _ROUNDING * np.abs(vectors).max())
 
 
 def tsne(codes: np.ndarray, seed: int) -> np.ndarray:
@@ -102,9 +129,10 @@ def tsne(codes: np.ndarray, seed: int) -> np.ndarray:
     Source:
         van der Maaten & Hinton, 2008, JMLR 9; Barnes-Hut approximation, angle 0.5.
     """
-    codes = _check(codes, "codes", least=4)
-    # A single coordinate, or codes all alike, give no two principal components to start from.
-    has_plane = codes.shape[1] > 1 and float(codes.std(axis=0).max()) > 0.0
+    codes = _check(codes, "codes", least=LEAST_MAPPED)
+    # A single coordinate, or codes all alike, give no two principal components to start from:
+    # divided by their spread, nothing but rounding, they would end the process.
+    has_plane = codes.shape[1] > 1 and not is_alike(codes)
     method = manifold.TSNE(
         perplexity=min(30.0, (len(codes) - 1) / 3.0),
         init="pca" if has_plane else "random",
