@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -31,6 +31,7 @@ _SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _HOLES = (4, 6, 8, 10, 12, 14)  # pixels
 _SHOWN = 12  # images a row where they are drawn at random
 _SHEET = 100
+_SWEPT = 10_000  # test images that are corrupted in every strength, at most
 _GROUPED = 10_000  # test images that are sorted into groups, at most
 _FITTED_CODES = 50_000  # training codes that samplers are fitted to, at most
 _HELD_BYTES = 200_000_000  # float32 images held at once, where a method needs them so; MNIST's fit
@@ -141,7 +142,7 @@ def reconstruction(bench: Bench, fitted: training.Fitted) -> dict[str, float]:
     fitted_on = bench.splits.train.array(np.arange(min(len(bench.splits.train), bench.most_held)))
     flat = fitted_on.reshape(len(fitted_on), -1)
     components = latent.principal_components(flat, size, bench.settings.seed)
-    del fitted_on, flat
+    del fitted_on, flat  # not needed in what follows
     parts = []
     for pictures in bench.splits.test.blocks():
         outputs = bench.apply(pictures)
@@ -202,31 +203,20 @@ def restoration(bench: Bench) -> dict[str, float]:
     bench.tensorboard.show(
         "corruption_sweep",
         figures.corruption_sweep(_SIGMAS, columns["noise"], holes, columns["crop"]),
-        "PSNR and SSIM of the corrupted input and of the output, mean over the test images.",
+        "PSNR and SSIM of the corrupted input and of the output, mean over test images.",
     )
     sigma = bench.settings.noise or 0.4
     hole = bench.settings.crop or min(8, side - 1)
-    blocks = [_block(bench, "noise", sigma), _block(bench, "crop", hole)]
+    shown = [_block(bench, "noise", sigma), _block(bench, "crop", hole)]
     bench.tensorboard.show(
         "restorations",
-        sheets.restorations(blocks),
+        sheets.restorations(shown),
         "Corrupted test images, the model's answer, the original; gain of PSNR in dB.",
     )
     return numbers
 
 
 _RESTORED = ("mse", "input_psnr_db", "psnr_db", "gain_db", "input_ssim", "ssim")
-
-
-def _corrupted(
-    bench: Bench, kind: str, strength: float, originals: np.ndarray, block: int = 0
-) -> np.ndarray:
-    """Each block of images is corrupted by a seed of its own."""
-    key = round(strength * 1000) + 1_000_000 * (block % 2000)
-    seed = np.array([bench.settings.seed, key], np.int32)
-    if kind == "noise":
-        return corruption.gaussian_noise(originals, strength, seed).numpy()
-    return corruption.cut_holes(originals, int(strength), seed).numpy()
 
 
 def _restored(bench: Bench, kind: str, strength: float) -> dict[str, float]:
@@ -236,29 +226,23 @@ def _restored(bench: Bench, kind: str, strength: float) -> dict[str, float]:
     would rule the mean. Empty where no image is changed.
     """
     parts = []
-    for block, originals in enumerate(bench.splits.test.blocks()):
-        corrupted = _corrupted(bench, kind, strength, originals, block)
+    for block, originals in enumerate(bench.splits.test.blocks(_SWEPT)):
+        corrupted = corruption.of_kind(kind, originals, strength, bench.settings.seed, block)
         changed = np.any(corrupted != originals, axis=(1, 2, 3))
         if not changed.any():
             continue
         originals, corrupted = originals[changed], corrupted[changed]
         outputs = bench.apply(corrupted)
         input_psnr, psnr = (metrics.psnr_db(made, originals) for made in (corrupted, outputs))
-        values = (
-            metrics.mse(outputs, originals),
-            input_psnr,
-            psnr,
-            psnr - input_psnr,
-            metrics.ssim(corrupted, originals),
-            metrics.ssim(outputs, originals),
-        )
+        ssim = (metrics.ssim(made, originals) for made in (corrupted, outputs))
+        values = (metrics.mse(outputs, originals), input_psnr, psnr, psnr - input_psnr, *ssim)
         parts.append((len(originals), dict(zip(_RESTORED, values, strict=True))))
     return metrics.mean_of_blocks(parts)
 
 
 def _block(bench: Bench, kind: str, strength: float) -> sheets.Restoration:
     originals = bench.examples
-    corrupted = _corrupted(bench, kind, strength, originals)
+    corrupted = corruption.of_kind(kind, originals, strength, bench.settings.seed)
     restored = bench.apply(corrupted)
     gains = metrics.psnr_db_per_image(restored, originals) - metrics.psnr_db_per_image(
         corrupted, originals
@@ -266,7 +250,7 @@ def _block(bench: Bench, kind: str, strength: float) -> sheets.Restoration:
     if kind == "noise":
         title = f"Gaussian noise, standard deviation {strength:g}"
         return sheets.Restoration(title, corrupted, restored, originals, gains)
-    seed = np.array([bench.settings.seed, round(strength * 1000)], np.int32)
+    seed = corruption.seed_of(strength, bench.settings.seed)
     mask = corruption.hole_mask(originals, int(strength), seed).numpy()
     title = f"hole of {strength:g} x {strength:g} pixels (outlined)"
     return sheets.Restoration(title, corrupted, restored, originals, gains, mask)
@@ -281,21 +265,17 @@ def encoded_space(bench: Bench) -> dict[str, float]:
     )
     names = class_labels(bench.splits, np.arange(number))
     bench.tensorboard.projector(codes, thumbnails, names)
-    if len(codes) < latent.LEAST_MAPPED or latent.is_alike(codes):
-        few = f"{len(codes)} test images are too few" if number < latent.LEAST_MAPPED else ""
+    few = f"{number} test images are too few" if number < latent.LEAST_MAPPED else ""
+    if few or latent.is_alike(codes):
         print(f"no map of the encoded space: {few or 'all codes are alike'}", flush=True)
         return {}
     labels = None if bench.splits.labels is None else bench.splits.labels.test[:number]
     components = latent.principal_components(codes, min(2, codes.shape[1]), bench.settings.seed)
-    figure = figures.encoded_space(
-        components.transform(codes),
-        components.explained_variance_ratio_,
-        latent.tsne(codes, bench.settings.seed),
-        labels,
-        bench.splits.class_names,
-    )
+    plane, shares = components.transform(codes), components.explained_variance_ratio_
+    neighbours = latent.tsne(codes, bench.settings.seed)
+    figure = figures.encoded_space(plane, shares, neighbours, labels, bench.splits.class_names)
     bench.tensorboard.show("encoded_space", figure, f"{len(codes)} codes of test images, by class.")
-    return {"codes/explained_by_two_components": float(components.explained_variance_ratio_.sum())}
+    return {"codes/explained_by_two_components": float(shares.sum())}
 
 
 def groups(bench: Bench) -> dict[str, float]:
@@ -330,25 +310,6 @@ def groups(bench: Bench) -> dict[str, float]:
     }
 
 
-Sampler = Callable[[np.ndarray, int, int], np.ndarray]
-
-# Name in metrics.json, name in the picture, (training codes, number, seed) -> codes.
-_SAMPLERS: tuple[tuple[str, str, Sampler], ...] = (
-    ("integers", "random integers", latent.sample_integers),
-    ("gaussian", "one Gaussian", latent.sample_gaussian),
-    (
-        "mixture_10",
-        "mixture of 10",
-        lambda codes, number, seed: latent.sample_mixture(codes, number, seed, 10),
-    ),
-    (
-        "mixture_100",
-        "mixture of 100",
-        lambda codes, number, seed: latent.sample_mixture(codes, number, seed, 100),
-    ),
-)
-
-
 def sampling(bench: Bench) -> dict[str, float]:
     """New images from drawn codes (the study's figure 9): its attempt, and what cures it.
 
@@ -363,28 +324,23 @@ def sampling(bench: Bench) -> dict[str, float]:
     # Name in metrics.json, name in the picture, what is compared, what is shown.
     sets: list[tuple[str, str, Iterable[np.ndarray], np.ndarray]] = [
         ("real", "real images", network.real_images(splits, number), examples),
-        (
-            "reconstructed",
-            "reconstructions",
-            map(bench.apply, splits.test.blocks(number)),
-            bench.apply(examples),
-        ),
     ]
+    made = map(bench.apply, splits.test.blocks(number))
+    sets.append(("reconstructed", "reconstructions", made, bench.apply(examples)))
     drawn: dict[str, np.ndarray] = {}
-    for name, shown_name, sampler in _SAMPLERS:
+    for name, (shown_name, sampler) in latent.SAMPLERS.items():
         drawn[shown_name] = sampler(codes, number, bench.settings.seed)
         shown = bench.part("decoder", drawn[shown_name][:_SHEET])
         sets.append((name, shown_name, bench.decoded(drawn[shown_name]), shown))
 
     numbers: dict[str, float] = {}
     rows = []
-    compared = []
-    for name, shown_name, pictures, shown in sets:
-        found = network.compare(pictures, reference_features)
-        compared.append(found)
+    compared = {name: network.compare(each, reference_features) for name, _, each, _ in sets}
+    judge.say_left_out(network, compared.values())
+    for name, shown_name, _, shown in sets:
+        found = compared[name]
         numbers |= {f"{name}/{key}": value for key, value in found.items()}
         rows.append(sheets.SampleRow(shown_name, shown[:_SHOWN], judge.columns(found)))
-    judge.say_left_out(network, compared)
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
     runs.write_json(bench.run.folder / judge.IDENTITY, network.identity())

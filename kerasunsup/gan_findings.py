@@ -30,7 +30,7 @@ _SHEET = 100
 _WALK_STEPS = 12
 _WALKS = 6
 _MOST_CATEGORIES = 16  # in a picture
-_NEAREST_SAMPLES = 2000
+_NEAREST = 2000
 _BLOCK = 2500  # samples in memory at once: 123 MB at 64 x 64 pixels in colour
 _LEAST_NEAREST = 20  # samples and test images; fewer distances say nothing of their median
 _SEARCHED = 60_000  # training images
@@ -89,6 +89,7 @@ class Measurements(keras.callbacks.Callback):
         self._judge, self._board = comparison, tensorboard
         self._reference = comparison.describe(splits.train.blocks(settings.num_samples))[0]
         self._real_spread = spread(splits.train.array(np.arange(min(_COMPARED, len(splits.train)))))
+        self._network = comparison.identity()["sha256"]
         self._said: set[str] = set()
         self._best, self._waited = math.inf, 0
 
@@ -157,12 +158,15 @@ class Measurements(keras.callbacks.Callback):
             "said": np.array(sorted(self._said), np.str_),
             "best": np.array(self._best),
             "waited": np.array(self._waited),
+            "network": np.array(self._network),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes back what `state` gave."""
         self._said = {str(key) for key in state["said"]}
-        self._best, self._waited = float(state["best"]), int(state["waited"])
+        # A distance in another feature network says nothing of one in this.
+        if str(state.get("network", "")) == self._network:
+            self._best, self._waited = float(state["best"]), int(state["waited"])
 
 
 def spread(pictures: np.ndarray) -> float:
@@ -211,9 +215,7 @@ def report(
     print("measuring samples beside real images", flush=True)
     numbers |= comparisons(bench)
     print("searching the nearest training images", flush=True)
-    pictures = generate(
-        gan.averaged_generator, noise(settings, min(_NEAREST_SAMPLES, settings.num_samples))
-    )
+    pictures = generate(gan.averaged_generator, noise(settings, settings.num_samples)[:_NEAREST])
     numbers |= copies(bench, pictures)
     draw_walks(bench)
     sheet = images.grid(pictures[:_SHEET], columns=10)
@@ -224,13 +226,11 @@ def report(
 
 def draw_history(bench: Bench, fitted: training.Fitted, samples: callbacks.Snapshots) -> None:
     """Samples of one fixed noise over the epochs (the study's figures 6 and 7), and the curves."""
-    rows = [
-        sheets.SampleRow(f"epoch {epoch}", output, {})
-        for epoch, output in zip(samples.epochs, samples.outputs, strict=True)
-    ]
-    text = "Samples of the same noise after some epochs."
+    pairs = zip(samples.epochs, samples.outputs, strict=True)
+    rows = [sheets.SampleRow(f"epoch {epoch}", output, {}) for epoch, output in pairs]
     for name, shown in (("samples_first_epochs", rows[:4]), ("samples_last_epochs", rows[-4:])):
-        bench.tensorboard.show(name, sheets.sampled_images(shown), text)
+        figure = sheets.sampled_images(shown)
+        bench.tensorboard.show(name, figure, "Samples of the same noise after some epochs.")
     bench.tensorboard.show(
         "adversarial_curves",
         figures.adversarial_curves(fitted.history),
@@ -245,12 +245,12 @@ def comparisons(bench: Bench) -> dict[str, float]:
     on. `last_weights/` are samples of the weights of the last step with settled statistics,
     `running_statistics/` those of the last step with the statistics that training left.
     """
-    number, tests = bench.settings.num_samples, bench.splits.test
-    features = bench.judge.describe(tests.blocks(number))[0]
-    real = bench.judge.compare(bench.judge.real_images(bench.splits, number), features)
+    number, tests, network = bench.settings.num_samples, bench.splits.test, bench.judge
+    features = network.describe(tests.blocks(number))[0]
+    real = network.compare(network.real_images(bench.splits, number), features)
     inputs = noise(bench.settings, number)
     averaged, last = bench.gan.averaged_generator, bench.gan.generator
-    numbers = bench.judge.compare(generated(averaged, inputs), features)
+    numbers = network.compare(generated(averaged, inputs), features)
     rows = {
         "real images": (tests.array(np.arange(min(SHOWN, len(tests)))), real),
         "samples": (generate(averaged, inputs[:SHOWN]), dict(numbers)),
@@ -258,23 +258,20 @@ def comparisons(bench: Bench) -> dict[str, float]:
     for name in ("running_statistics", "last_weights"):
         if name == "last_weights":
             gan_model.settle_statistics(last)
-        found = bench.judge.compare(generated(last, inputs), features)
+        found = network.compare(generated(last, inputs), features)
         rows[name.replace("_", " ")] = (generate(last, inputs[:SHOWN]), found)
         numbers |= {f"{name}/{key}": value for key, value in found.items()}
-    judge.say_left_out(bench.judge, [found for _, found in rows.values()])
+    judge.say_left_out(network, [found for _, found in rows.values()])
     numbers |= {f"real/{key}": value for key, value in real.items()}
     if "smallest_class_share" in numbers:
         numbers |= _class_shares(bench, inputs)
-    if bench.judge.test_accuracy is not None:
-        numbers["judge/accuracy"] = bench.judge.test_accuracy
-    runs.write_json(bench.run.folder / judge.IDENTITY, bench.judge.identity())
+    if network.test_accuracy is not None:
+        numbers["judge/accuracy"] = network.test_accuracy
+    runs.write_json(bench.run.folder / judge.IDENTITY, network.identity())
     bench.tensorboard.show(
         "comparison",
         sheets.sampled_images(
-            [
-                sheets.SampleRow(name, shown, judge.columns(found))
-                for name, (shown, found) in rows.items()
-            ]
+            [sheets.SampleRow(name, shown, judge.columns(f)) for name, (shown, f) in rows.items()]
         ),
         "Samples by the averaged and by the last weights; distance, score, precision, recall.",
     )
@@ -283,9 +280,7 @@ def comparisons(bench: Bench) -> dict[str, float]:
 
 def _class_shares(bench: Bench, inputs: np.ndarray) -> dict[str, float]:
     probabilities = bench.judge.describe(generated(bench.gan.averaged_generator, inputs))[1]
-    if probabilities is None:
-        return {}
-    shares = metrics.class_shares(probabilities)
+    shares = metrics.class_shares(np.asarray(probabilities))
     names = bench.splits.class_names or [str(index) for index in range(len(shares))]
     return {f"class_share/{name}": float(v) for name, v in zip(names, shares, strict=True)}
 
@@ -299,15 +294,13 @@ def copies(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
     Both are left out where there are too few test images, or most of them are training images.
     """
     train = bench.splits.train
-    tests = bench.splits.test.array(np.arange(min(len(bench.splits.test), _NEAREST_SAMPLES)))
-    samples = pictures[:_NEAREST_SAMPLES]
-    both = np.concatenate([samples, tests])
-    positions, distances = metrics.nearest(
-        both.reshape(len(both), -1),
-        (part.reshape(len(part), -1) for part in train.blocks(_SEARCHED)),
-    )
+    tests = bench.splits.test.array(np.arange(min(len(bench.splits.test), _NEAREST)))
+    samples = pictures[:_NEAREST]
+    both = np.concatenate([samples, tests]).reshape(len(samples) + len(tests), -1)
+    flat = (part.reshape(len(part), -1) for part in train.blocks(_SEARCHED))
+    positions, distances = metrics.nearest(both, flat)
     distances, usual = distances[: len(samples)], distances[len(samples) :]
-    first, closest = np.arange(min(SHOWN, len(samples))), np.argsort(distances)[:SHOWN]
+    first, closest = np.arange(len(samples))[:SHOWN], np.argsort(distances)[:SHOWN]
     bench.tensorboard.show(
         "nearest_training_images",
         sheets.sampled_images(
@@ -320,10 +313,10 @@ def copies(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
         ),
         "Samples and the training images nearest to them in pixels; then the closest pairs.",
     )
-    if len(tests) < _LEAST_NEAREST or not np.median(usual):
-        few = f"{len(tests)} test images are too few, {_LEAST_NEAREST} are needed"
-        equal = "half of the test images or more are training images too"
-        why = few if len(tests) < _LEAST_NEAREST else equal
+    why = "" if np.median(usual) else "half of the test images or more are training images too"
+    if len(tests) < _LEAST_NEAREST:
+        why = f"{len(tests)} test images are too few, {_LEAST_NEAREST} are needed"
+    if why:
         print(f"no distances to training images: {why}", flush=True)
         return {}
     return {
@@ -337,12 +330,10 @@ def draw_walks(bench: Bench) -> None:
     categories = bench.settings.categories_used
     ends = noise(bench.settings, 2 * _WALKS)
     ends[1::2, :categories] = ends[::2, :categories]  # from one to another there is no way
-    rows = [
-        sheets.SampleRow(
-            f"walk {number}", generate(bench.gan.averaged_generator, walk(*pair, _WALK_STEPS)), {}
-        )
-        for number, pair in enumerate(zip(ends[::2], ends[1::2], strict=True), start=1)
-    ]
+    rows = []
+    for number, pair in enumerate(zip(ends[::2], ends[1::2], strict=True), start=1):
+        samples = generate(bench.gan.averaged_generator, walk(*pair, _WALK_STEPS))
+        rows.append(sheets.SampleRow(f"walk {number}", samples, {}))
     bench.tensorboard.show("noise_walks", sheets.sampled_images(rows), "From one noise to another.")
     if categories < 2:
         return

@@ -130,17 +130,9 @@ class Judge:
         return found
 
     def real_images(self, splits: data.Splits, number: int) -> Iterator[np.ndarray]:
-        """Validation images, which the network was not trained on.
+        """Blocks of validation images, at most `number`, which the network was not trained on.
 
-        Their comparison with the test images shows the best that new images can reach. Training
-        images would not do: the network knows them by heart, and they lie apart from all others.
-
-        Args:
-            splits: the data.
-            number: how many, at most.
-
-        Returns:
-            Blocks, float32 (num_images, height, width, channels) in [0, 1].
+        Their comparison with the test images shows the best that new images can reach.
         """
         real = splits.validation
         if self.held_out is not None:
@@ -151,7 +143,7 @@ class Judge:
         """What tells one network from another, to be kept beside the numbers measured in it."""
         digest = hashlib.sha256()
         for values in (self.classifier or self.features).get_weights():
-            digest.update(np.ascontiguousarray(values, np.float32).data)
+            digest.update(values.astype(np.float32).tobytes())
         return {
             "sha256": digest.hexdigest()[:16],
             "origin": self.origin,
@@ -166,12 +158,8 @@ def columns(found: Mapping[str, float]) -> dict[str, float]:
 
 def say_left_out(network: Judge, compared: Iterable[Mapping[str, float]]) -> None:
     """Prints a line on the numbers that one of these comparisons had too few images for."""
-    every = list(compared)
-    missing = [
-        f"{name} {least}"
-        for name, least in network.needs.items()
-        if any(name not in found for found in every)
-    ]
+    known = set(network.needs).intersection(*compared)
+    missing = [f"{name} {least}" for name, least in network.needs.items() if name not in known]
     if missing:
         print(
             "too few real images for some numbers, they are left out; needed are of each set: "
@@ -312,16 +300,16 @@ def _training(splits: data.Splits) -> tuple[np.ndarray, int, int]:
 
 
 def write(path: Path, model: keras.Model, splits: data.Splits, dtype: str = "float32") -> float:
-    """Keeps the weights of a network, what it is worth, and which images it did not see.
+    """Keeps the weights of a network as .npz, with what it is worth and what it did not see.
 
     Args:
-        path: of the .npz file.
+        path: of the file.
         model: a classifier, or an encoder; its weights are rounded as they are kept.
         splits: that it was trained on.
         dtype: of the kept weights; `float16` halves the file.
 
     Returns:
-        A classifier's accuracy on the test images, with the rounded weights; NaN of an encoder.
+        A classifier's accuracy on the test images, with the rounded weights; else NaN.
     """
     weights = [value.astype(dtype) for value in model.get_weights()]
     model.set_weights([value.astype(np.float32) for value in weights])

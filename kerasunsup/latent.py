@@ -6,8 +6,9 @@ Vectors and codes are arrays (num_vectors, dim), one a row. Everything random fo
 from __future__ import annotations
 
 import dataclasses
+import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
@@ -289,6 +290,15 @@ def sample_mixture(
     """
     _check(codes, "codes", num_samples=num_samples)
     return fit_mixture(codes, num_components, seed).sample(num_samples, seed)
+
+
+# Name in metrics.json -> name in pictures, (training codes, number, seed) -> codes.
+SAMPLERS: dict[str, tuple[str, Callable[[np.ndarray, int, int], np.ndarray]]] = {
+    "integers": ("random integers", sample_integers),
+    "gaussian": ("one Gaussian", sample_gaussian),
+    "mixture_10": ("mixture of 10", functools.partial(sample_mixture, num_components=10)),
+    "mixture_100": ("mixture of 100", functools.partial(sample_mixture, num_components=100)),
+}
 
 
 def nearest(

@@ -22,14 +22,7 @@ _BLOCK = 1000  # rows at a time: 1,000 x 10,000 float32 distances are 40 MB
 
 
 def mean_of_blocks(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
-    """Means over images from the means over blocks of them.
-
-    Args:
-        parts: (number of images, name -> mean over them) of each block, the same names in each.
-
-    Returns:
-        Name -> mean over all images; empty where there is no block.
-    """
+    """Means over all images from (number of images, name -> mean over them) of each block."""
     total = sum(number for number, _ in parts)
     names = parts[0][1] if parts else ()
     return {name: sum(number * found[name] for number, found in parts) / total for name in names}
@@ -82,18 +75,7 @@ def psnr_db_per_image(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def psnr_db(images: np.ndarray, reference: np.ndarray) -> float:
-    """Mean over the images of `psnr_db_per_image`, in dB.
-
-    Args:
-        images: (num_images, height, width, channels), float32.
-        reference: of the same shape, float32 in [0, 1].
-
-    Returns:
-        The mean, at most `PSNR_CAP_DB`.
-
-    Raises:
-        ValueError: if the shapes differ or there are no images.
-    """
+    """Mean over the images of `psnr_db_per_image`, in dB, at most `PSNR_CAP_DB`."""
     return float(psnr_db_per_image(images, reference).mean())
 
 
@@ -228,8 +210,7 @@ def nearest(
 
     Args:
         rows: (num_rows, dim), any float.
-        others: (num_others, dim), any float, at least one; or blocks of them, one after the other,
-            where they need not be in memory at once.
+        others: (num_others, dim), any float, at least one; or blocks of them, in order.
 
     Returns:
         Positions in the others, int64 (num_rows,), and Euclidean distances, float32 (num_rows,); 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import keras
@@ -15,7 +16,15 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from kerasunsup import arms, config, images, runs, supervised, supervised_findings
+from kerasunsup import (
+    arms,
+    comparison,
+    config,
+    images,
+    runs,
+    supervised,
+    supervised_findings,
+)
 
 FIGURES = {"confusion", "label_efficiency", "learning_speed", "mistakes", "reliability"}
 
@@ -237,6 +246,18 @@ def test_bad_input_is_one_line_and_status_2(encoder, tmp_path, capsys, arguments
     for word in words:
         assert word in error
     assert not (tmp_path / "supervised").exists()
+
+
+def test_more_labels_than_there_are_images_are_all_of_them(capsys):
+    parts = types.SimpleNamespace(
+        name="few", class_names=("cat", "dog"), train=range(10), labels=None
+    )
+    sizes = comparison.sizes_of(config.SupervisedConfig(labels=(10, 100)), parts)
+    assert sizes == [0]
+    assert "10, 100 labels are left out" in capsys.readouterr().out
+    assert comparison.sizes_of(config.SupervisedConfig(labels=(5, 10, 0)), parts) == [5, 0]
+    with pytest.raises(config.InputError, match="give numbers from 2 to 9"):
+        comparison.sizes_of(config.SupervisedConfig(labels=(1,)), parts)
 
 
 def test_data_without_labels_is_refused_with_what_to_do(tmp_path, capsys):
