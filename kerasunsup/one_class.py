@@ -71,11 +71,8 @@ def run(command: config.Command) -> dict[str, float]:
 def classes_of(settings: config.NoveltyConfig, splits: data.Splits) -> list[int]:
     """The labels of the classes that are taken for clean, one after the other.
 
-    Those with too few images, or of which the test images are all or none, are left out.
-
     Raises:
-        config.InputError: if there are no labels of two classes, one asked for is not there, or
-            none is large enough.
+        config.InputError: if there are no labels of two classes, or one asked for is not there.
     """
     if not judge.has_classes(splits) or splits.labels is None:
         raise config.InputError(
@@ -83,31 +80,15 @@ def classes_of(settings: config.NoveltyConfig, splits: data.Splits) -> list[int]
             "sub-folder a class, or give a .npz with labels"
         )
     found, counts = np.unique(splits.labels.train, return_counts=True)
-    sizes = dict(zip(found.tolist(), counts.tolist(), strict=True))
-    asked = list(sizes) if settings.classes is None else list(dict.fromkeys(settings.classes))
+    known = found[counts >= data.LEAST_TRAINING].tolist()
+    asked = known if settings.classes is None else list(dict.fromkeys(settings.classes))
     for label in asked:
-        if label not in sizes:
+        if label not in known:
             raise config.InputError(
-                f"--classes {label}: {splits.name} has training images of the classes "
-                f"{', '.join(map(str, sizes))}"
+                f"--classes {label}: {splits.name} has {data.LEAST_TRAINING} training images or "
+                f"more of the classes {', '.join(map(str, known))}"
             )
-    least = data.LEAST_TRAINING + 2  # its autoencoder validates and tests on one of them each
-    tests = splits.labels.test
-    chosen = [
-        label
-        for label in asked
-        if sizes[label] >= least and 0 < np.count_nonzero(tests == label) < len(tests)
-    ]
-    need = f"a class needs {least} training images, and test images of itself and of another class"
-    if not chosen:
-        raise config.InputError(
-            f"--data {splits.name}: no class is large enough, {need}: add images, or raise --limit "
-            "or --test-limit"
-        )
-    if len(chosen) < len(asked):
-        missing = [class_name(splits, label) for label in asked if label not in chosen]
-        print(f"left out are the classes {', '.join(missing)}: {need}", flush=True)
-    return chosen
+    return asked
 
 
 def class_name(splits: data.Splits, label: int) -> str:
