@@ -102,7 +102,7 @@ class ImageSet:
         All of MNIST's test images are one block.
         """
         number = len(self) if number is None else min(number, len(self))
-        size = max(1, _BLOCK_BYTES // (4 * int(np.prod(self.shape))))
+        size = block_size(self.shape)
         for start in range(0, number, size):
             yield self.array(np.arange(start, min(start + size, number)))
 
@@ -127,6 +127,11 @@ class ImageSet:
         if pixels.dtype == tf.float32:
             return pixels
         return tf.cast(pixels, tf.float32) / tf.constant(255.0)
+
+
+def block_size(shape: tuple[int, int, int]) -> int:
+    """So many images of a shape are measured at a time."""
+    return max(1, _BLOCK_BYTES // (4 * int(np.prod(shape))))
 
 
 def _tensor(store: stores.MemoryStore) -> tf.Tensor:

@@ -71,8 +71,9 @@ class Bench:
 
     def decoded(self, codes: np.ndarray) -> Iterator[np.ndarray]:
         """The images of many codes, a block at a time."""
-        for start in range(0, len(codes), self.most_held):
-            yield self.part("decoder", codes[start : start + self.most_held])
+        size = data.block_size(self.splits.image_shape)
+        for start in range(0, len(codes), size):
+            yield self.part("decoder", codes[start : start + size])
 
 
 def report(

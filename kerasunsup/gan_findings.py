@@ -31,11 +31,9 @@ _WALK_STEPS = 12
 _WALKS = 6
 _MOST_CATEGORIES = 16  # in a picture
 _NEAREST = 2000
-_BLOCK = 2500  # samples in memory at once: 123 MB at 64 x 64 pixels in colour
 _LEAST_NEAREST = 20  # samples and test images; fewer distances say nothing of their median
 _SEARCHED = 60_000  # training images
 _COMPARED = 500  # samples whose distances to each other show a collapse
-
 _WON = 0.99  # share of both kinds that a discriminator tells apart when it has won
 _COLLAPSED = 0.5  # of the real images' spread
 
@@ -59,8 +57,9 @@ def generate(generator: keras.Model, inputs: np.ndarray) -> np.ndarray:
 
 def generated(generator: keras.Model, inputs: np.ndarray) -> Iterator[np.ndarray]:
     """Images of much noise, a block at a time."""
-    for start in range(0, len(inputs), _BLOCK):
-        yield generate(generator, inputs[start : start + _BLOCK])
+    size = data.block_size(generator.output_shape[1:])
+    for start in range(0, len(inputs), size):
+        yield generate(generator, inputs[start : start + size])
 
 
 class Measurements(keras.callbacks.Callback):
@@ -133,8 +132,8 @@ class Measurements(keras.callbacks.Callback):
 
     def _wait(self, found: Mapping[str, float]) -> None:
         distance = found.get("fid", found.get("kid"))
-        if distance is None:  # too few images to measure one
-            return
+        if distance is None:
+            return  # there are too few images
         self._waited = 0 if distance < self._best else self._waited + 1
         self._best = min(self._best, distance)
         if self.is_over:
@@ -279,8 +278,8 @@ def comparisons(bench: Bench) -> dict[str, float]:
 
 
 def _class_shares(bench: Bench, inputs: np.ndarray) -> dict[str, float]:
-    probabilities = bench.judge.describe(generated(bench.gan.averaged_generator, inputs))[1]
-    shares = metrics.class_shares(np.asarray(probabilities))
+    described = bench.judge.describe(generated(bench.gan.averaged_generator, inputs))
+    shares = metrics.class_shares(np.asarray(described[1]))
     names = bench.splits.class_names or [str(index) for index in range(len(shares))]
     return {f"class_share/{name}": float(v) for name, v in zip(names, shares, strict=True)}
 
@@ -291,7 +290,6 @@ def copies(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
     `nearest/distance_ratio` is the median distance of samples to their nearest training images,
     divided by that of test images to theirs: well below 1 it copies. `nearest/closer_share` is the
     share of samples closer to a training image than 99 % of the test images are; 0.01 is chance.
-    Both are left out where there are too few test images, or most of them are training images.
     """
     train = bench.splits.train
     tests = bench.splits.test.array(np.arange(min(len(bench.splits.test), _NEAREST)))
