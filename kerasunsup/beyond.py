@@ -234,7 +234,7 @@ def gan_numbers(known: evidence.Evidence) -> list[page.Html]:
     }  # fmt: skip
     rows: list[list[page.Text]] = []
     for key, prefix, title in (
-        ("gan", "real/", "real training images"),
+        ("gan", "real/", "real images"),
         ("gan", "", "our default"),
         ("gan", "last_weights/", "its last weights, statistics settled"),
         ("gan", "running_statistics/", "its last weights as trained"),

@@ -101,8 +101,8 @@ class Board:
 
         Args:
             codes: (num_codes, latent_dim), float32.
-            thumbnails: (num_codes, height, width, channels), float32 in [0, 1]. The sprite is at
-                most 8192 pixels a side, so as many codes are shown as fit into it.
+            thumbnails: (num_codes, height, width, channels), as `images.grid` takes them. The
+                sprite is at most 8192 pixels a side, so as many codes are shown as fit into it.
             labels: one a code, or None; then the points are numbered.
         """
         height, width = thumbnails.shape[1:3]

@@ -117,6 +117,8 @@ def sizes_of(settings: config.SupervisedConfig, splits: data.Splits) -> list[int
     least, most = 0 if labels is None else len(np.unique(labels.train)), len(splits.train)
     asked = sorted({size for size in settings.labels if size}) + [0] * (0 in settings.labels)
     fitting = [size for size in asked if size == 0 or least <= size < most]
+    if not fitting and asked and asked[-1] >= most:
+        fitting = [0]  # so many labels are all that there are
     if not fitting:
         raise config.InputError(
             f"--labels {' '.join(map(str, settings.labels))}: {splits.name} has {most:,} training "
@@ -124,9 +126,10 @@ def sizes_of(settings: config.SupervisedConfig, splits: data.Splits) -> list[int
         )
     left_out = [f"{size:,}" for size in asked if size not in fitting]
     if left_out:
+        instead = "" if set(fitting) <= set(asked) else ", all of them are used"
         print(
             f"{', '.join(left_out)} labels are left out: {splits.name} has {most:,} training "
-            f"images of {least} classes",
+            f"images of {least} classes{instead}",
             flush=True,
         )
     return fitting

@@ -6,6 +6,7 @@ give the same corruption; the images of one batch are corrupted independently of
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 # Named rather than left to TensorFlow's choice, so that a seed means the same on every device.
@@ -88,6 +89,29 @@ def cut_holes(images: tf.Tensor, pixels: int, seed: tf.Tensor) -> tf.Tensor:
     """
     images = _batch(images)
     return images * hole_mask(images, pixels, seed)
+
+
+def of_kind(
+    kind: str, images: np.ndarray, strength: float, seed: int, block: int = 0
+) -> np.ndarray:
+    """Images of a data set, noisy (`noise`, of this sigma) or with holes (`crop`, of this side).
+
+    Args:
+        kind: `noise` or `crop`.
+        images: float32 (num_images, height, width, channels) in [0, 1].
+        strength: of the corruption.
+        seed: of the data set.
+        block: which part of it these images are, from 0; each has a corruption of its own.
+    """
+    pair = seed_of(strength, seed, block)
+    if kind == "noise":
+        return gaussian_noise(images, strength, pair).numpy()
+    return cut_holes(images, int(strength), pair).numpy()
+
+
+def seed_of(strength: float, seed: int, block: int = 0) -> np.ndarray:
+    """The seed that `of_kind` corrupts a block by, int32 (2,)."""
+    return np.array([seed, round(strength * 1000) + 1_000_000 * (block % 2000)], np.int32)
 
 
 def _batch(images: tf.Tensor) -> tf.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ _ALIKE = 0.01  # root mean square deviation from the mean image; MNIST has 0.23
 
 # TensorFlow copies an array that becomes a tensor: worth 0.1 ms a batch, but not a second gigabyte.
 _TENSOR_LIMIT = 256 << 20
+_BLOCK_BYTES = 32 << 20  # float32 images that are measured at a time
 
 # (images (batch, height, width, channels), seed int32 (2,)) -> the element that the model gets.
 Prepare = Callable[[Any, Any], Any]
@@ -68,6 +69,16 @@ class ImageSet:
         digest.update(self._indices.tobytes())
         return digest.hexdigest()[:16]
 
+    @property
+    def positions(self) -> np.ndarray:
+        """Where the images lie in the store, int64 (num_images,)."""
+        return self._indices
+
+    @property
+    def whole(self) -> ImageSet:
+        """All images of the store, in its order."""
+        return ImageSet(self._store, files=self._all_files)
+
     def subset(self, indices: np.ndarray | Iterable[int]) -> ImageSet:
         """The images at these positions of this set, in this order; nothing is copied."""
         chosen = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices), np.int64)
@@ -91,6 +102,16 @@ class ImageSet:
         chosen = self if indices is None else self.subset(indices)
         return _to_float(self._store.read(chosen._indices))
 
+    def blocks(self, number: int | None = None) -> Iterator[np.ndarray]:
+        """The images, or the first `number`, as `array` gives them, a block of bounded size each.
+
+        All of MNIST's test images are one block.
+        """
+        number = len(self) if number is None else min(number, len(self))
+        size = block_size(self.shape)
+        for start in range(0, number, size):
+            yield self.array(np.arange(start, min(start + size, number)))
+
     def gather(self, indices: tf.Tensor) -> tf.Tensor:
         """The images at these positions, inside a graph such as a `tf.data` map.
 
@@ -112,6 +133,11 @@ class ImageSet:
         if pixels.dtype == tf.float32:
             return pixels
         return tf.cast(pixels, tf.float32) / tf.constant(255.0)
+
+
+def block_size(shape: tuple[int, int, int]) -> int:
+    """So many images of a shape are measured at a time."""
+    return max(1, _BLOCK_BYTES // (4 * int(np.prod(shape))))
 
 
 def _tensor(store: stores.MemoryStore) -> tf.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -30,8 +30,11 @@ from kerasunsup import (
 _SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _HOLES = (4, 6, 8, 10, 12, 14)  # pixels
 _SHOWN = 12  # images a row where they are drawn at random
+_SHEET = 100
+_SWEPT = 10_000  # test images that are corrupted in every strength, at most
 _GROUPED = 10_000  # test images that are sorted into groups, at most
-_FITTED_CODES = 50_000  # training codes that samplers and distances are fitted to, at most
+_FITTED_CODES = 50_000  # training codes that samplers are fitted to, at most
+_HELD_BYTES = 200_000_000  # float32 images held at once, where a method needs them so; MNIST's fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +46,16 @@ class Bench:
     settings: config.AutoencoderConfig
     run: runs.Run
     tensorboard: board.Board
-    test_images: np.ndarray  # float32 (num_test, height, width, channels)
+
+    @property
+    def examples(self) -> np.ndarray:
+        """The test images that pictures show, float32 (k, height, width, channels) in [0, 1]."""
+        return self.splits.test.array(example_indices(self.splits))
+
+    @property
+    def most_held(self) -> int:
+        """So many images may be in memory at once."""
+        return _HELD_BYTES // (4 * int(np.prod(self.splits.image_shape)))
 
     def apply(self, inputs: np.ndarray) -> np.ndarray:
         """The model's output for a batch of any size, float32."""
@@ -52,6 +64,16 @@ class Bench:
     def part(self, name: str, inputs: np.ndarray) -> np.ndarray:
         """The output of the `encoder` or the `decoder`, float32."""
         return self.model.get_layer(name).predict(inputs, batch_size=500, verbose=0)
+
+    def codes(self, image_set: data.ImageSet, number: int) -> np.ndarray:
+        """Of the first images of a set, read in blocks; float32 (number, latent_dim)."""
+        return np.concatenate([self.part("encoder", part) for part in image_set.blocks(number)])
+
+    def decoded(self, codes: np.ndarray) -> Iterator[np.ndarray]:
+        """The images of many codes, a block at a time."""
+        size = data.block_size(self.splits.image_shape)
+        for start in range(0, len(codes), size):
+            yield self.part("decoder", codes[start : start + size])
 
 
 def report(
@@ -73,7 +95,7 @@ def report(
     Returns:
         Flat, names are paths, as `metrics.json` holds them.
     """
-    bench = Bench(model, splits, settings, run, tensorboard, splits.test.array())
+    bench = Bench(model, splits, settings, run, tensorboard)
     numbers: dict[str, float] = {
         "epochs": len(fitted.history["epoch"]),
         "best_epoch": fitted.best_epoch,
@@ -84,14 +106,14 @@ def report(
     numbers |= reconstruction(bench, fitted)
     draw_snapshots(bench, snapshots)
     if brief:
-        return numbers
+        return metrics.finite(numbers)
     print("restoring images with noise and holes", flush=True)
     numbers |= restoration(bench)
     print("drawing the encoded space", flush=True)
     numbers |= encoded_space(bench) | groups(bench)
     print("drawing new samples", flush=True)
     numbers |= sampling(bench)
-    return numbers
+    return metrics.finite(numbers)
 
 
 def example_indices(splits: data.Splits) -> np.ndarray:
@@ -113,42 +135,46 @@ def class_labels(splits: data.Splits, indices: np.ndarray) -> list[str] | None:
 
 
 def reconstruction(bench: Bench, fitted: training.Fitted) -> dict[str, float]:
-    """Test error beside PCA's of the same size, and the learning curve (the study's figure 1)."""
-    outputs = bench.apply(bench.test_images)
-    flat_size = int(np.prod(bench.splits.image_shape))
-    # Images that PCA is fitted on: all of MNIST's, fewer where they are large.
-    chosen = np.arange(min(len(bench.splits.train), 400_000_000 // (4 * flat_size)))
-    pca = latent.pca_mse(
-        bench.splits.train.array(chosen),
-        bench.test_images,
-        bench.settings.latent_dim,
-        bench.settings.seed,
-    )
+    """Test error beside PCA's of the same size, and the learning curve (the study's figure 1).
+
+    PCA is fitted on all of MNIST's training images, on fewer where they are large.
+    """
+    size = bench.settings.latent_dim
+    fitted_on = bench.splits.train.array(np.arange(min(len(bench.splits.train), bench.most_held)))
+    flat = fitted_on.reshape(len(fitted_on), -1)
+    components = latent.principal_components(flat, size, bench.settings.seed)
+    del fitted_on, flat  # not needed in what follows
+    parts = []
+    for pictures in bench.splits.test.blocks():
+        outputs = bench.apply(pictures)
+        found = {
+            "test/mse": metrics.mse(outputs, pictures),
+            "test/psnr_db": metrics.psnr_db(outputs, pictures),
+            "test/ssim": metrics.ssim(outputs, pictures),
+            "pca/mse": latent.projection_mse(components, pictures),
+        }
+        parts.append((len(pictures), found))
+    numbers = metrics.mean_of_blocks(parts)
     history = fitted.history
     figure = figures.learning_curve(
         history["epoch"],
         history["loss"],
         history["val_loss"],
         best_epoch=fitted.best_epoch,
-        pca_mse=pca,
-        pca_dim=bench.settings.latent_dim,
+        pca_mse=numbers["pca/mse"],
+        pca_dim=size,
     )
     bench.tensorboard.show(
         "learning_curve", figure, "Mean squared error an epoch; PCA of the same size."
     )
-    return {
-        "test/mse": metrics.mse(outputs, bench.test_images),
-        "test/psnr_db": metrics.psnr_db(outputs, bench.test_images),
-        "test/ssim": metrics.ssim(outputs, bench.test_images),
-        "pca/mse": pca,
-    }
+    return numbers
 
 
 def draw_snapshots(bench: Bench, snapshots: callbacks.Snapshots) -> None:
     """The reconstruction of one image of each class while training (the study's figure 2)."""
     indices = example_indices(bench.splits)
     figure = sheets.reconstructions_over_epochs(
-        bench.test_images[indices],
+        bench.examples,
         np.stack(snapshots.outputs),
         snapshots.epochs,
         column_labels=class_labels(bench.splits, indices),
@@ -170,20 +196,22 @@ def restoration(bench: Bench) -> dict[str, float]:
             swept[kind].append(found)
             numbers |= {f"{kind}_{strength:g}/{name}": value for name, value in found.items()}
     columns = {
-        kind: {name: [found[name] for found in rows] for name in rows[0]}
+        kind: {name: [found.get(name, math.nan) for found in rows] for name in _RESTORED}
         for kind, rows in swept.items()
     }
+    if not all(swept["crop"]):
+        print("a black hole changes no test image: its numbers are left out", flush=True)
     bench.tensorboard.show(
         "corruption_sweep",
         figures.corruption_sweep(_SIGMAS, columns["noise"], holes, columns["crop"]),
-        "PSNR and SSIM of the corrupted input and of the output, mean over the test images.",
+        "PSNR and SSIM of the corrupted input and of the output, mean over test images.",
     )
     sigma = bench.settings.noise or 0.4
     hole = bench.settings.crop or min(8, side - 1)
-    blocks = [_block(bench, "noise", sigma), _block(bench, "crop", hole)]
+    shown = [_block(bench, "noise", sigma), _block(bench, "crop", hole)]
     bench.tensorboard.show(
         "restorations",
-        sheets.restorations(blocks),
+        sheets.restorations(shown),
         "Corrupted test images, the model's answer, the original; gain of PSNR in dB.",
     )
     return numbers
@@ -192,40 +220,30 @@ def restoration(bench: Bench) -> dict[str, float]:
 _RESTORED = ("mse", "input_psnr_db", "psnr_db", "gain_db", "input_ssim", "ssim")
 
 
-def _corrupted(bench: Bench, kind: str, strength: float, originals: np.ndarray) -> np.ndarray:
-    seed = np.array([bench.settings.seed, round(strength * 1000)], np.int32)
-    if kind == "noise":
-        return corruption.gaussian_noise(originals, strength, seed).numpy()
-    return corruption.cut_holes(originals, int(strength), seed).numpy()
-
-
 def _restored(bench: Bench, kind: str, strength: float) -> dict[str, float]:
     """PSNR and SSIM before and after, mean over the test images that the corruption changes.
 
     A hole over an empty background changes nothing: its input is perfect, and a few such images
-    would rule the mean.
+    would rule the mean. Empty where no image is changed.
     """
-    corrupted = _corrupted(bench, kind, strength, bench.test_images)
-    changed = np.any(corrupted != bench.test_images, axis=(1, 2, 3))
-    originals, corrupted = bench.test_images[changed], corrupted[changed]
-    if not len(originals):
-        return dict.fromkeys(_RESTORED, math.nan)
-    outputs = bench.apply(corrupted)
-    input_psnr, psnr = metrics.psnr_db(corrupted, originals), metrics.psnr_db(outputs, originals)
-    values = (
-        metrics.mse(outputs, originals),
-        input_psnr,
-        psnr,
-        psnr - input_psnr,
-        metrics.ssim(corrupted, originals),
-        metrics.ssim(outputs, originals),
-    )
-    return dict(zip(_RESTORED, values, strict=True))
+    parts = []
+    for block, originals in enumerate(bench.splits.test.blocks(_SWEPT)):
+        corrupted = corruption.of_kind(kind, originals, strength, bench.settings.seed, block)
+        changed = np.any(corrupted != originals, axis=(1, 2, 3))
+        if not changed.any():
+            continue
+        originals, corrupted = originals[changed], corrupted[changed]
+        outputs = bench.apply(corrupted)
+        input_psnr, psnr = (metrics.psnr_db(made, originals) for made in (corrupted, outputs))
+        ssim = (metrics.ssim(made, originals) for made in (corrupted, outputs))
+        values = (metrics.mse(outputs, originals), input_psnr, psnr, psnr - input_psnr, *ssim)
+        parts.append((len(originals), dict(zip(_RESTORED, values, strict=True))))
+    return metrics.mean_of_blocks(parts)
 
 
 def _block(bench: Bench, kind: str, strength: float) -> sheets.Restoration:
-    originals = bench.test_images[example_indices(bench.splits)]
-    corrupted = _corrupted(bench, kind, strength, originals)
+    originals = bench.examples
+    corrupted = corruption.of_kind(kind, originals, strength, bench.settings.seed)
     restored = bench.apply(corrupted)
     gains = metrics.psnr_db_per_image(restored, originals) - metrics.psnr_db_per_image(
         corrupted, originals
@@ -233,7 +251,7 @@ def _block(bench: Bench, kind: str, strength: float) -> sheets.Restoration:
     if kind == "noise":
         title = f"Gaussian noise, standard deviation {strength:g}"
         return sheets.Restoration(title, corrupted, restored, originals, gains)
-    seed = np.array([bench.settings.seed, round(strength * 1000)], np.int32)
+    seed = corruption.seed_of(strength, bench.settings.seed)
     mask = corruption.hole_mask(originals, int(strength), seed).numpy()
     title = f"hole of {strength:g} x {strength:g} pixels (outlined)"
     return sheets.Restoration(title, corrupted, restored, originals, gains, mask)
@@ -241,38 +259,46 @@ def _block(bench: Bench, kind: str, strength: float) -> sheets.Restoration:
 
 def encoded_space(bench: Bench) -> dict[str, float]:
     """Codes in two dimensions (the study's figure 8), and TensorBoard's projector."""
-    chosen = np.arange(min(bench.settings.num_codes, len(bench.test_images)))
-    codes = bench.part("encoder", bench.test_images[chosen])
-    labels = None if bench.splits.labels is None else bench.splits.labels.test[chosen]
+    number = min(bench.settings.num_codes, len(bench.splits.test))
+    codes = bench.codes(bench.splits.test, number)
+    thumbnails = np.concatenate(
+        [images.to_uint8(part) for part in bench.splits.test.blocks(number)]
+    )
+    names = class_labels(bench.splits, np.arange(number))
+    bench.tensorboard.projector(codes, thumbnails, names)
+    few = f"{number} test images are too few" if number < latent.LEAST_MAPPED else ""
+    if few or latent.is_alike(codes):
+        print(f"no map of the encoded space: {few or 'all codes are alike'}", flush=True)
+        return {}
+    labels = None if bench.splits.labels is None else bench.splits.labels.test[:number]
     components = latent.principal_components(codes, min(2, codes.shape[1]), bench.settings.seed)
-    figure = figures.encoded_space(
-        components.transform(codes),
-        components.explained_variance_ratio_,
-        latent.tsne(codes, bench.settings.seed),
-        labels,
-        bench.splits.class_names,
-    )
+    plane, shares = components.transform(codes), components.explained_variance_ratio_
+    neighbours = latent.tsne(codes, bench.settings.seed)
+    figure = figures.encoded_space(plane, shares, neighbours, labels, bench.splits.class_names)
     bench.tensorboard.show("encoded_space", figure, f"{len(codes)} codes of test images, by class.")
-    bench.tensorboard.projector(
-        codes, bench.test_images[chosen], class_labels(bench.splits, chosen)
-    )
-    return {"codes/explained_by_two_components": float(components.explained_variance_ratio_.sum())}
+    return {"codes/explained_by_two_components": float(shares.sum())}
 
 
 def groups(bench: Bench) -> dict[str, float]:
     """How well groups of test images, made without labels, agree with their classes.
 
     As many groups as classes: by k-means on pixels and on codes, and by the graph of codes that
-    `apply cluster` uses. Empty where there are no labels, or too few images for so many groups.
+    `apply cluster` uses. Of the first 10,000 test images, fewer where they are large. Empty where
+    there are no labels, or too few images for so many groups.
     """
     if bench.splits.labels is None:
         return {}
-    labels = bench.splits.labels.test[:_GROUPED]
+    labels = bench.splits.labels.test[: min(_GROUPED, bench.most_held)]
     number, seed = len(np.unique(labels)), bench.settings.seed
-    if number < 2 or len(labels) < max(grouping.LEAST_CODES, 10 * number):
+    least = max(grouping.LEAST_CODES, 10 * number)
+    if number < 2 or len(labels) < least:
+        print(f"no groups: {len(labels)} test images are too few, {least} are needed", flush=True)
         return {}
-    pictures = bench.test_images[: len(labels)]
+    pictures = bench.splits.test.array(np.arange(len(labels)))
     codes = bench.part("encoder", pictures)
+    if latent.is_alike(codes):
+        print("no groups: all codes are alike", flush=True)
+        return {}
     found = {
         "pixels/kmeans": grouping.k_means(pictures.reshape(len(pictures), -1), number, seed),
         "latent/kmeans": grouping.k_means(codes, number, seed),
@@ -285,60 +311,40 @@ def groups(bench: Bench) -> dict[str, float]:
     }
 
 
-Sampler = Callable[[np.ndarray, int, int], np.ndarray]
-
-# Name in metrics.json, name in the picture, (training codes, number, seed) -> codes.
-_SAMPLERS: tuple[tuple[str, str, Sampler], ...] = (
-    ("integers", "random integers", latent.sample_integers),
-    ("gaussian", "one Gaussian", latent.sample_gaussian),
-    (
-        "mixture_10",
-        "mixture of 10",
-        lambda codes, number, seed: latent.sample_mixture(codes, number, seed, 10),
-    ),
-    (
-        "mixture_100",
-        "mixture of 100",
-        lambda codes, number, seed: latent.sample_mixture(codes, number, seed, 100),
-    ),
-)
-
-
 def sampling(bench: Bench) -> dict[str, float]:
     """New images from drawn codes (the study's figure 9): its attempt, and what cures it.
 
-    Each way is compared with real test images in the feature space of the data's judge; `real/`
-    is the same comparison for as many training images, the best that a generator can reach.
+    Each way is compared with real test images in the feature network of the data; `real/` is the
+    same comparison of validation images, which neither the model nor that network was trained on.
     """
-    number = bench.settings.num_samples
-    chosen = np.arange(min(_FITTED_CODES, len(bench.splits.train)))
-    training_images = bench.splits.train.array(chosen)
-    codes = bench.part("encoder", training_images)
-    reference = bench.test_images[:number]
+    number, splits = bench.settings.num_samples, bench.splits
+    codes = bench.codes(splits.train, _FITTED_CODES)
     network = _judge(bench)
-    reference_features = network.describe(reference)[0]
-
-    real = training_images[: len(reference)]
-    reconstructed = bench.apply(reference)
-    # Name in metrics.json, name in the picture, what is judged, what is shown.
-    sets = [
-        ("real", "real images", real, reference),
-        ("reconstructed", "reconstructions", reconstructed, reconstructed),
+    reference_features = network.describe(splits.test.blocks(number))[0]
+    examples = splits.test.array(np.arange(min(_SHOWN, len(splits.test))))
+    # Name in metrics.json, name in the picture, what is compared, what is shown.
+    sets: list[tuple[str, str, Iterable[np.ndarray], np.ndarray]] = [
+        ("real", "real images", network.real_images(splits, number), examples),
     ]
+    made = map(bench.apply, splits.test.blocks(number))
+    sets.append(("reconstructed", "reconstructions", made, bench.apply(examples)))
     drawn: dict[str, np.ndarray] = {}
-    for name, shown_name, sampler in _SAMPLERS:
+    for name, (shown_name, sampler) in latent.SAMPLERS.items():
         drawn[shown_name] = sampler(codes, number, bench.settings.seed)
-        pictures = bench.part("decoder", drawn[shown_name])
-        sets.append((name, shown_name, pictures, pictures))
+        shown = bench.part("decoder", drawn[shown_name][:_SHEET])
+        sets.append((name, shown_name, bench.decoded(drawn[shown_name]), shown))
 
     numbers: dict[str, float] = {}
     rows = []
-    for name, shown_name, pictures, shown in sets:
-        found = network.compare(pictures, reference_features)
+    compared = {name: network.compare(each, reference_features) for name, _, each, _ in sets}
+    judge.say_left_out(network, compared.values())
+    for name, shown_name, _, shown in sets:
+        found = compared[name]
         numbers |= {f"{name}/{key}": value for key, value in found.items()}
         rows.append(sheets.SampleRow(shown_name, shown[:_SHOWN], judge.columns(found)))
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
+    runs.write_json(bench.run.folder / judge.IDENTITY, network.identity())
     bench.tensorboard.show(
         "samples",
         sheets.sampled_images(rows),
@@ -349,7 +355,7 @@ def sampling(bench: Bench) -> dict[str, float]:
         figures.code_marginals(codes, drawn),
         "Where drawn codes lie, beside the codes of training images.",
     )
-    sheet = images.grid(sets[-1][2][:100], columns=10)
+    sheet = images.grid(sets[-1][3], columns=10)
     bench.run.write_figure("samples_mixture_100", images.encode_png(sheet))
     bench.tensorboard.figure("samples_mixture_100", sheet, text="From a mixture of 100 Gaussians.")
     return numbers
@@ -384,7 +390,7 @@ _SUMMARY = {
     "crop_8/gain_db": "gain at holes of 8 pixels, dB",
     "latent/kmeans_accuracy": "groups by k-means on codes, accuracy",
     "latent/graph_accuracy": "groups by the graph of codes, accuracy",
-    "real/fid": "distance to test images: training images",
+    "real/fid": "distance to test images: validation images",
     "reconstructed/fid": "reconstructions",
     "integers/fid": "samples, random integers",
     "gaussian/fid": "samples, one Gaussian",

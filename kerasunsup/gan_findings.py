@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -30,9 +30,10 @@ _SHEET = 100
 _WALK_STEPS = 12
 _WALKS = 6
 _MOST_CATEGORIES = 16  # in a picture
-_NEAREST_SAMPLES = 2000
+_NEAREST = 2000
+_LEAST_NEAREST = 20  # samples and test images; fewer distances say nothing of their median
+_SEARCHED = 60_000  # training images
 _COMPARED = 500  # samples whose distances to each other show a collapse
-
 _WON = 0.99  # share of both kinds that a discriminator tells apart when it has won
 _COLLAPSED = 0.5  # of the real images' spread
 
@@ -52,6 +53,13 @@ def shown_epochs(epochs: int) -> set[int]:
 def generate(generator: keras.Model, inputs: np.ndarray) -> np.ndarray:
     """Images of some noise, float32 (number, height, width, channels)."""
     return generator.predict(inputs, batch_size=500, verbose=0)
+
+
+def generated(generator: keras.Model, inputs: np.ndarray) -> Iterator[np.ndarray]:
+    """Images of much noise, a block at a time."""
+    size = data.block_size(generator.output_shape[1:])
+    for start in range(0, len(inputs), size):
+        yield generate(generator, inputs[start : start + size])
 
 
 class Measurements(keras.callbacks.Callback):
@@ -78,10 +86,9 @@ class Measurements(keras.callbacks.Callback):
         super().__init__()
         self._gan, self._settings = gan, settings
         self._judge, self._board = comparison, tensorboard
-        number = min(settings.num_samples, len(splits.train))
-        real = splits.train.array(np.arange(number))
-        self._reference = comparison.describe(real)[0]
-        self._real_spread = spread(real)
+        self._reference = comparison.describe(splits.train.blocks(settings.num_samples))[0]
+        self._real_spread = spread(splits.train.array(np.arange(min(_COMPARED, len(splits.train)))))
+        self._network = comparison.identity()["sha256"]
         self._said: set[str] = set()
         self._best, self._waited = math.inf, 0
 
@@ -99,9 +106,11 @@ class Measurements(keras.callbacks.Callback):
         if (epoch + 1) % self._settings.measure_every and epoch + 1 != self._settings.epochs:
             return
         generator = self._gan.refresh_averaged_generator()
-        pictures = generate(generator, noise(self._settings, self._settings.num_samples))
-        found = self._judge.compare(pictures, self._reference)
-        found["spread"] = spread(pictures) / self._real_spread
+        inputs = noise(self._settings, self._settings.num_samples)
+        found = self._judge.compare(generated(generator, inputs), self._reference)
+        pictures = generate(generator, inputs[:_COMPARED])
+        if self._real_spread:  # real images that are all alike have none
+            found["spread"] = spread(pictures) / self._real_spread
         logs.update(found)
         self._board.scalars({f"samples/{name}": value for name, value in found.items()}, step=epoch)
         self._board.figure("samples", images.grid(pictures[:_SHEET], columns=10), step=epoch)
@@ -110,7 +119,7 @@ class Measurements(keras.callbacks.Callback):
 
     def _watch(self, epoch: int, found: Mapping[str, float]) -> None:
         what = ""
-        if found["spread"] < _COLLAPSED:
+        if found.get("spread", 1.0) < _COLLAPSED:
             what = f"two samples differ by {found['spread']:.2f} of what two real images do"
         elif found.get("smallest_class_share", 1.0) == 0.0 and epoch + 1 >= 5:
             what = "a class is never generated"
@@ -122,7 +131,9 @@ class Measurements(keras.callbacks.Callback):
             )
 
     def _wait(self, found: Mapping[str, float]) -> None:
-        distance = found.get("fid", found.get("kid", math.nan))
+        distance = found.get("fid", found.get("kid"))
+        if distance is None:
+            return  # there are too few images
         self._waited = 0 if distance < self._best else self._waited + 1
         self._best = min(self._best, distance)
         if self.is_over:
@@ -146,17 +157,22 @@ class Measurements(keras.callbacks.Callback):
             "said": np.array(sorted(self._said), np.str_),
             "best": np.array(self._best),
             "waited": np.array(self._waited),
+            "network": np.array(self._network),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes back what `state` gave."""
         self._said = {str(key) for key in state["said"]}
-        self._best, self._waited = float(state["best"]), int(state["waited"])
+        # A distance in another feature network says nothing of one in this.
+        if str(state.get("network", "")) == self._network:
+            self._best, self._waited = float(state["best"]), int(state["waited"])
 
 
 def spread(pictures: np.ndarray) -> float:
-    """Mean Euclidean distance between two of the first images, in pixel values."""
+    """Mean Euclidean distance between two of the first images, in pixel values; 0 if all alike."""
     rows = pictures[:_COMPARED].reshape(min(_COMPARED, len(pictures)), -1).astype(np.float64)
+    if not np.ptp(rows, axis=0).any():  # the sums of squares below would leave their rounding
+        return 0.0
     squares = np.sum(rows**2, axis=1)
     distances = np.sqrt(np.maximum(0.0, squares[:, None] + squares - 2.0 * rows @ rows.T))
     return float(distances.sum() / max(1, len(rows) * (len(rows) - 1)))
@@ -196,26 +212,24 @@ def report(
     }
     draw_history(bench, fitted, samples)
     print("measuring samples beside real images", flush=True)
-    pictures = generate(gan.averaged_generator, noise(settings, settings.num_samples))
-    numbers |= comparisons(bench, pictures)
+    numbers |= comparisons(bench)
     print("searching the nearest training images", flush=True)
+    pictures = generate(gan.averaged_generator, noise(settings, settings.num_samples)[:_NEAREST])
     numbers |= copies(bench, pictures)
     draw_walks(bench)
     sheet = images.grid(pictures[:_SHEET], columns=10)
     run.write_figure("samples", images.encode_png(sheet))
     tensorboard.figure("samples", sheet, step=len(fitted.history["epoch"]), text="At the end.")
-    return numbers
+    return metrics.finite(numbers)
 
 
 def draw_history(bench: Bench, fitted: training.Fitted, samples: callbacks.Snapshots) -> None:
     """Samples of one fixed noise over the epochs (the study's figures 6 and 7), and the curves."""
-    rows = [
-        sheets.SampleRow(f"epoch {epoch}", output, {})
-        for epoch, output in zip(samples.epochs, samples.outputs, strict=True)
-    ]
-    text = "Samples of the same noise after some epochs."
+    pairs = zip(samples.epochs, samples.outputs, strict=True)
+    rows = [sheets.SampleRow(f"epoch {epoch}", output, {}) for epoch, output in pairs]
     for name, shown in (("samples_first_epochs", rows[:4]), ("samples_last_epochs", rows[-4:])):
-        bench.tensorboard.show(name, sheets.sampled_images(shown), text)
+        figure = sheets.sampled_images(shown)
+        bench.tensorboard.show(name, figure, "Samples of the same noise after some epochs.")
     bench.tensorboard.show(
         "adversarial_curves",
         figures.adversarial_curves(fitted.history),
@@ -223,50 +237,49 @@ def draw_history(bench: Bench, fitted: training.Fitted, samples: callbacks.Snaps
     )
 
 
-def comparisons(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
+def comparisons(bench: Bench) -> dict[str, float]:
     """Samples beside the test images, and what the averages and the settled statistics give.
 
-    `real/` is the same comparison for training images, the best that a generator can reach.
-    `last_weights/` are samples of the weights of the last step with settled statistics,
+    `real/` is the same comparison of validation images, which the feature network was not trained
+    on. `last_weights/` are samples of the weights of the last step with settled statistics,
     `running_statistics/` those of the last step with the statistics that training left.
     """
-    reference = bench.splits.test.array()[: len(pictures)]
-    features = bench.judge.describe(reference)[0]
-    chosen = np.arange(min(len(reference), len(bench.splits.train)))
-    real = bench.splits.train.array(chosen)
-    numbers = bench.judge.compare(pictures, features)
-    rows = {"real images": (reference, bench.judge.compare(real, features))}
-    rows["samples"] = (pictures, dict(numbers))
-    inputs = noise(bench.settings, len(pictures))
-    last = bench.gan.generator
-    running = generate(last, inputs)
-    gan_model.settle_statistics(last)
-    for name, shown in (("running_statistics", running), ("last_weights", generate(last, inputs))):
-        found = bench.judge.compare(shown, features)
-        rows[name.replace("_", " ")] = (shown, found)
+    number, tests, network = bench.settings.num_samples, bench.splits.test, bench.judge
+    features = network.describe(tests.blocks(number))[0]
+    real = network.compare(network.real_images(bench.splits, number), features)
+    inputs = noise(bench.settings, number)
+    averaged, last = bench.gan.averaged_generator, bench.gan.generator
+    numbers = network.compare(generated(averaged, inputs), features)
+    rows = {
+        "real images": (tests.array(np.arange(min(SHOWN, len(tests)))), real),
+        "samples": (generate(averaged, inputs[:SHOWN]), dict(numbers)),
+    }
+    for name in ("running_statistics", "last_weights"):
+        if name == "last_weights":
+            gan_model.settle_statistics(last)
+        found = network.compare(generated(last, inputs), features)
+        rows[name.replace("_", " ")] = (generate(last, inputs[:SHOWN]), found)
         numbers |= {f"{name}/{key}": value for key, value in found.items()}
-    numbers |= {f"real/{key}": value for key, value in rows["real images"][1].items()}
-    numbers |= _class_shares(bench, pictures)
-    if bench.judge.test_accuracy is not None:
-        numbers["judge/accuracy"] = bench.judge.test_accuracy
+    judge.say_left_out(network, [found for _, found in rows.values()])
+    numbers |= {f"real/{key}": value for key, value in real.items()}
+    if "smallest_class_share" in numbers:
+        numbers |= _class_shares(bench, inputs)
+    if network.test_accuracy is not None:
+        numbers["judge/accuracy"] = network.test_accuracy
+    runs.write_json(bench.run.folder / judge.IDENTITY, network.identity())
     bench.tensorboard.show(
         "comparison",
         sheets.sampled_images(
-            [
-                sheets.SampleRow(name, shown[:SHOWN], judge.columns(found))
-                for name, (shown, found) in rows.items()
-            ]
+            [sheets.SampleRow(name, shown, judge.columns(f)) for name, (shown, f) in rows.items()]
         ),
         "Samples by the averaged and by the last weights; distance, score, precision, recall.",
     )
     return numbers
 
 
-def _class_shares(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
-    probabilities = bench.judge.describe(pictures)[1]
-    if probabilities is None:
-        return {}
-    shares = metrics.class_shares(probabilities)
+def _class_shares(bench: Bench, inputs: np.ndarray) -> dict[str, float]:
+    described = bench.judge.describe(generated(bench.gan.averaged_generator, inputs))
+    shares = metrics.class_shares(np.asarray(described[1]))
     names = bench.splits.class_names or [str(index) for index in range(len(shares))]
     return {f"class_share/{name}": float(v) for name, v in zip(names, shares, strict=True)}
 
@@ -278,25 +291,32 @@ def copies(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
     divided by that of test images to theirs: well below 1 it copies. `nearest/closer_share` is the
     share of samples closer to a training image than 99 % of the test images are; 0.01 is chance.
     """
-    train = bench.splits.train.array(np.arange(min(len(bench.splits.train), 60_000)))
-    flat = train.reshape(len(train), -1)
-    tests = bench.splits.test.array(np.arange(min(len(bench.splits.test), _NEAREST_SAMPLES)))
-    samples = pictures[:_NEAREST_SAMPLES]
-    positions, distances = metrics.nearest(samples.reshape(len(samples), -1), flat)
-    _, usual = metrics.nearest(tests.reshape(len(tests), -1), flat)
-    closest = np.argsort(distances)[:SHOWN]
+    train = bench.splits.train
+    tests = bench.splits.test.array(np.arange(min(len(bench.splits.test), _NEAREST)))
+    samples = pictures[:_NEAREST]
+    both = np.concatenate([samples, tests]).reshape(len(samples) + len(tests), -1)
+    flat = (part.reshape(len(part), -1) for part in train.blocks(_SEARCHED))
+    positions, distances = metrics.nearest(both, flat)
+    distances, usual = distances[: len(samples)], distances[len(samples) :]
+    first, closest = np.arange(len(samples))[:SHOWN], np.argsort(distances)[:SHOWN]
     bench.tensorboard.show(
         "nearest_training_images",
         sheets.sampled_images(
             [
-                sheets.SampleRow("samples", samples[:SHOWN], {}),
-                sheets.SampleRow("nearest in training", train[positions[:SHOWN]], {}),
+                sheets.SampleRow("samples", samples[first], {}),
+                sheets.SampleRow("nearest in training", train.array(positions[first]), {}),
                 sheets.SampleRow("closest samples", samples[closest], {}),
-                sheets.SampleRow("nearest in training", train[positions[closest]], {}),
+                sheets.SampleRow("nearest in training", train.array(positions[closest]), {}),
             ]
         ),
         "Samples and the training images nearest to them in pixels; then the closest pairs.",
     )
+    why = "" if np.median(usual) else "half of the test images or more are training images too"
+    if len(tests) < _LEAST_NEAREST:
+        why = f"{len(tests)} test images are too few, {_LEAST_NEAREST} are needed"
+    if why:
+        print(f"no distances to training images: {why}", flush=True)
+        return {}
     return {
         "nearest/distance_ratio": float(np.median(distances) / np.median(usual)),
         "nearest/closer_share": float(np.mean(distances < np.quantile(usual, 0.01))),
@@ -308,12 +328,10 @@ def draw_walks(bench: Bench) -> None:
     categories = bench.settings.categories_used
     ends = noise(bench.settings, 2 * _WALKS)
     ends[1::2, :categories] = ends[::2, :categories]  # from one to another there is no way
-    rows = [
-        sheets.SampleRow(
-            f"walk {number}", generate(bench.gan.averaged_generator, walk(*pair, _WALK_STEPS)), {}
-        )
-        for number, pair in enumerate(zip(ends[::2], ends[1::2], strict=True), start=1)
-    ]
+    rows = []
+    for number, pair in enumerate(zip(ends[::2], ends[1::2], strict=True), start=1):
+        samples = generate(bench.gan.averaged_generator, walk(*pair, _WALK_STEPS))
+        rows.append(sheets.SampleRow(f"walk {number}", samples, {}))
     bench.tensorboard.show("noise_walks", sheets.sampled_images(rows), "From one noise to another.")
     if categories < 2:
         return

@@ -338,7 +338,7 @@ def grid(images: np.ndarray, *, columns: int, padding: int = 2) -> np.ndarray:
     """Many images in one picture: rows filled from the left, white around and between them.
 
     Args:
-        images: (num_images, height, width, 1|3), float in [0, 1]; clipped.
+        images: (num_images, height, width, 1|3), uint8, or float in [0, 1], which is clipped.
         columns: images a row.
         padding: white pixels around each image; 0 sets them edge to edge.
 
@@ -356,7 +356,8 @@ def grid(images: np.ndarray, *, columns: int, padding: int = 2) -> np.ndarray:
     num_images, height, width, _ = images.shape
     rows = -(-num_images // columns)
     cells = np.full((rows * columns, height + padding, width + padding, 3), 255, np.uint8)
-    cells[:num_images, padding:, padding:] = to_uint8(images)
+    pixels = images if images.dtype == np.uint8 else to_uint8(images)
+    cells[:num_images, padding:, padding:] = pixels
     picture = cells.reshape(rows, columns, height + padding, width + padding, 3)
     picture = picture.swapaxes(1, 2).reshape(
         rows * (height + padding), columns * (width + padding), 3

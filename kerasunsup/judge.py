@@ -1,29 +1,44 @@
-"""The feature network in which sets of images are compared: trained once per data set, and kept.
+"""The feature network in which sets of images are compared: shipped, or trained once and kept.
 
 Distances between sets of images need features that suit the images. Networks trained on
 photographs do not suit digits and would have to be downloaded; where the data has labels, a small
-classifier of the same images serves.
+classifier of the same images serves. That of the packaged MNIST comes with the package, so that
+distances can be compared between machines, users and versions.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from kerasunsup import classification, data, export, metrics, networks, runs
+from kerasunsup import classification, config, data, metrics, networks, runs
+
+PACKAGED = Path(__file__).parent / "feature_network" / "mnist.npz"
 
 _EPOCHS = 4
 _LEAST_STEPS = 80  # of few images more epochs are needed
 _BATCH = 128
-_CODE_SIZE = 64  # of an encoder that stands in for a classifier
+_SEED = 0
+_ENCODER: dict[str, Any] = {"latent_dim": 64, "filters": (32, 64)}  # stands in for a classifier
 _MOST_BYTES = 1 << 28  # float32 training images held at once; MNIST's 55,000 are 172 MB
+_WAIT_SECONDS = 0.5
+_LEAST_IMAGES = 20  # below, distances and neighbours of images say next to nothing
+_LEAST_A_CLASS = 10  # nor does how often each class occurs
+
+# Images, float32 (num_images, height, width, channels) in [0, 1], or blocks of them, which need not
+# be in memory at once.
+Pictures = np.ndarray | Iterable[np.ndarray]
+
+IDENTITY = "feature_network.json"  # in a run's folder: what its distances were measured in
 
 _COLUMNS = {
     "fid": "distance",
@@ -40,30 +55,53 @@ class Judge:
     Attributes:
         features: images -> features (batch, feature_dim).
         classifier: images -> logits (batch, num_classes); None where the data has no labels.
-        test_accuracy: of the classifier; None without one.
+        test_accuracy: of the classifier; None without one, or where test images were too few.
+        origin: where it comes from, in a few words.
+        held_out: int64, positions in the data's store of the validation images of the run that
+            trained the network; None stands for the validation images of the run at hand.
     """
 
     features: keras.Model
     classifier: keras.Model | None
     test_accuracy: float | None
+    origin: str = "its own encoder"
+    held_out: np.ndarray | None = None
 
-    def describe(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def describe(self, images: Pictures) -> tuple[np.ndarray, np.ndarray | None]:
         """The features, and where there is a classifier the class probabilities.
 
         Args:
-            images: float32 (num_images, height, width, channels) in [0, 1].
+            images: float32 (num_images, height, width, channels) in [0, 1], one image or more.
 
         Returns:
             float32 (num_images, feature_dim) and float32 (num_images, num_classes) or None.
         """
+        blocks = [images] if isinstance(images, np.ndarray) else images
         if self.classifier is None:
-            return self.features.predict(images, batch_size=500, verbose=0), None
+            found = [self.features.predict(part, batch_size=500, verbose=0) for part in blocks]
+            return np.concatenate(found), None
         both = keras.Model(self.classifier.input, [self.features.output, self.classifier.output])
-        features, logits = both.predict(images, batch_size=500, verbose=0)
+        described = [both.predict(part, batch_size=500, verbose=0) for part in blocks]
+        features, logits = (np.concatenate(parts) for parts in zip(*described, strict=True))
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return features, shifted / shifted.sum(axis=1, keepdims=True)
 
-    def compare(self, images: np.ndarray, reference_features: np.ndarray) -> dict[str, float]:
+    @property
+    def needs(self) -> dict[str, int]:
+        """The least images of a set that each number of `compare` is measured from."""
+        least = {
+            # A Gaussian can be fitted only to more images than the features have dimensions.
+            "fid": max(_LEAST_IMAGES, self.features.output_shape[1] + 1),
+            "kid": _LEAST_IMAGES,
+            "precision": _LEAST_IMAGES,
+            "recall": _LEAST_IMAGES,
+        }
+        if self.classifier is not None:
+            of_classes = _LEAST_A_CLASS * self.classifier.output_shape[1]
+            least |= {"classifier_score": of_classes, "smallest_class_share": of_classes}
+        return least
+
+    def compare(self, images: Pictures, reference_features: np.ndarray) -> dict[str, float]:
         """Numbers of a set of images beside a set of real ones.
 
         Args:
@@ -72,29 +110,62 @@ class Judge:
 
         Returns:
             `fid`, `kid`, `precision`, `recall` (k = 3), and with a classifier `classifier_score`
-            and `smallest_class_share`; those for which there are too few images are left out.
+            and `smallest_class_share`; those for which there are too few images (see `needs`) are
+            left out.
         """
         features, probabilities = self.describe(images)
         found: dict[str, float] = {}
         least = min(len(features), len(reference_features))
-        # A Gaussian can be fitted only to more images than the features have dimensions.
-        if least > features.shape[1]:
+        if least >= self.needs["fid"]:
             found["fid"] = metrics.frechet_distance(features, reference_features)
-        if least > 3:
+        if least >= self.needs["kid"]:
             found["kid"] = metrics.kernel_distance(features, reference_features)
-        if probabilities is not None:
+        if probabilities is not None and len(features) >= self.needs["classifier_score"]:
             found["classifier_score"] = metrics.classifier_score(probabilities)
             found["smallest_class_share"] = float(metrics.class_shares(probabilities).min())
-        if least > 3:
+        if least >= self.needs["precision"]:
             found["precision"], found["recall"] = metrics.precision_recall(
                 features, reference_features
             )
         return found
 
+    def real_images(self, splits: data.Splits, number: int) -> Iterator[np.ndarray]:
+        """Blocks of validation images, at most `number`, which the network was not trained on.
+
+        Their comparison with the test images shows the best that new images can reach.
+        """
+        real = splits.validation
+        if self.held_out is not None:
+            real = real.whole.subset(self.held_out)
+        return real.blocks(min(number, len(splits.test)))
+
+    def identity(self) -> dict[str, Any]:
+        """What tells one network from another, to be kept beside the numbers measured in it."""
+        digest = hashlib.sha256()
+        for values in (self.classifier or self.features).get_weights():
+            digest.update(values.astype(np.float32).tobytes())
+        return {
+            "sha256": digest.hexdigest()[:16],
+            "origin": self.origin,
+            "test_accuracy": self.test_accuracy,
+        }
+
 
 def columns(found: Mapping[str, float]) -> dict[str, float]:
     """The numbers of `Judge.compare` that stand beside a picture's rows, by their short names."""
     return {shown: found[name] for name, shown in _COLUMNS.items() if name in found}
+
+
+def say_left_out(network: Judge, compared: Iterable[Mapping[str, float]]) -> None:
+    """Prints a line on the numbers that one of these comparisons had too few images for."""
+    known = set(network.needs).intersection(*compared)
+    missing = [f"{name} {least}" for name, least in network.needs.items() if name not in known]
+    if missing:
+        print(
+            "too few real images for some numbers, they are left out; needed are of each set: "
+            + ", ".join(missing),
+            flush=True,
+        )
 
 
 def of_data(splits: data.Splits, folder: Path) -> Judge:
@@ -113,51 +184,39 @@ def has_classes(splits: data.Splits) -> bool:
 
 
 def classifier_of(splits: data.Splits, folder: Path) -> Judge:
-    """The classifier of a labelled data set, trained on its training part at the first call.
+    """The classifier of a labelled data set.
+
+    The packaged MNIST's comes with the package. Any other data set's is trained on its training
+    part at the first call, with a fixed seed and by one process at a time.
 
     Args:
         splits: the data, with labels of two classes or more.
-        folder: where classifiers are kept, one a data set.
+        folder: where networks are kept, one a data set.
 
     Returns:
         The judge; later runs on the same data get the same one, so they can be compared.
 
     Raises:
         ValueError: if there are no labels.
+        config.InputError: if a stored network is damaged.
     """
     labels = splits.labels
     classes = classes_of(splits)
     if labels is None or len(classes) < 2:
         raise ValueError("a classifier needs labels of two classes or more")
+    packaged = _packaged(splits)
+    if packaged is not None:
+        return packaged
     # The test images tell data sets apart; what a seed draws from the rest for validation does not,
     # so that runs of several seeds are judged alike.
     # The labels do too: the same images may be sorted into other classes.
     digest = hashlib.sha256(classes.tobytes() + labels.test.tobytes()).hexdigest()
-    place = folder / f"{splits.test.fingerprint}-{digest[:8]}-{len(splits.train)}"
-    if (place / "metrics.json").exists():
-        model = keras.models.load_model(place / "classifier.keras", compile=False)
-        accuracy = runs.read_json(place / "metrics.json")["test/accuracy"]
-        return _judge(model, accuracy)
-    print(
-        f"training a classifier of {splits.name}, in whose features sets of images are compared "
-        f"(once, kept in {place})",
-        flush=True,
-    )
-    chosen, epochs, steps = _training(splits)
-    model = networks.classifier(splits.image_shape, len(classes))
-    model.compile(
-        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.002, steps)),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=False,
-    )
-    targets = np.searchsorted(classes, labels.train[chosen])
-    model.fit(splits.train.array(chosen), targets, batch_size=_BATCH, epochs=epochs, verbose=0)
-    logits = model.predict(splits.test.array(), batch_size=500, verbose=0)
-    accuracy = classification.accuracy(labels.test, classes[logits.argmax(axis=1)])
-    export.write_keras(place / "classifier.keras", model)
-    # The numbers come last: they say that the classifier is whole.
-    runs.write_json(place / "metrics.json", {"data": splits.name, "test/accuracy": accuracy})
-    return _judge(model, accuracy)
+    path = folder / f"{splits.test.fingerprint}-{digest[:8]}-{len(splits.train)}.npz"
+    with _turn(path):
+        if not path.exists():
+            _announce(f"a classifier of {splits.name}, in whose features", path)
+            write(path, train_classifier(splits), splits)
+    return _classifier(path, len(classes), splits.image_shape, f"trained on {splits.name}")
 
 
 def encoder_of(splits: data.Splits, folder: Path) -> Judge:
@@ -165,44 +224,29 @@ def encoder_of(splits: data.Splits, folder: Path) -> Judge:
 
     Args:
         splits: the data; its labels are not looked at.
-        folder: where judges are kept.
+        folder: where networks are kept.
 
     Returns:
         A judge without a classifier.
+
+    Raises:
+        config.InputError: if a stored network is damaged.
     """
-    place = folder / f"encoder-{splits.test.fingerprint}-{len(splits.train)}"
-    if (place / "metrics.json").exists():
-        return of_encoder(keras.models.load_model(place / "encoder.keras", compile=False))
-    print(
-        f"training an encoder of {splits.name}, in whose codes sets of images are compared "
-        f"(once, kept in {place})",
-        flush=True,
-    )
-    chosen, epochs, steps = _training(splits)
-    shape: dict[str, Any] = {"latent_dim": _CODE_SIZE, "filters": (32, 64)}
-    encoder = networks.encoder(splits.image_shape, **shape)
-    model = networks.autoencoder(encoder, networks.decoder(splits.image_shape, **shape))
-    model.compile(
-        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.002, steps)),
-        loss="mean_squared_error",
-        jit_compile=False,
-    )
-    pixels = splits.train.array(chosen)
-    model.fit(pixels, pixels, batch_size=_BATCH, epochs=epochs, verbose=0)
-    tests = splits.test.array()
-    error = metrics.mse(model.predict(tests, batch_size=500, verbose=0), tests)
-    export.write_keras(place / "encoder.keras", encoder)
-    runs.write_json(place / "metrics.json", {"data": splits.name, "test/mse": error})
-    return of_encoder(encoder)
+    path = folder / f"encoder-{splits.test.fingerprint}-{len(splits.train)}.npz"
+    with _turn(path):
+        if not path.exists():
+            _announce(f"an encoder of {splits.name}, in whose codes", path)
+            write(path, _train_encoder(splits), splits)
+    encoder = networks.encoder(splits.image_shape, **_ENCODER)
+    kept = _restore(path, encoder)
+    return of_encoder(encoder, f"trained on {splits.name}", kept["held_out"])
 
 
-def _training(splits: data.Splits) -> tuple[np.ndarray, int, int]:
-    """(positions of training images, epochs, steps in all)."""
-    most = _MOST_BYTES // (4 * int(np.prod(splits.image_shape)))
-    chosen = np.random.default_rng(0).permutation(len(splits.train))[:most]
-    steps_per_epoch = math.ceil(len(chosen) / _BATCH)
-    epochs = max(_EPOCHS, math.ceil(_LEAST_STEPS / steps_per_epoch))
-    return chosen, epochs, epochs * steps_per_epoch
+def of_encoder(
+    encoder: keras.Model, origin: str = "its own encoder", held_out: np.ndarray | None = None
+) -> Judge:
+    """The encoder as feature network, for data without labels: distances in its own code space."""
+    return Judge(encoder, None, None, origin, held_out)
 
 
 def classes_of(splits: data.Splits) -> np.ndarray:
@@ -216,11 +260,138 @@ def classes_of(splits: data.Splits) -> np.ndarray:
     return np.unique(np.concatenate([labels.train, labels.validation, labels.test]))
 
 
-def _judge(model: keras.Model, accuracy: float) -> Judge:
+def train_classifier(splits: data.Splits) -> keras.Model:
+    """A new classifier of the training part, which has labels; its weights follow from a seed."""
+    classes = classes_of(splits)
+    chosen, epochs, steps = _training(splits)
+    model = networks.classifier(splits.image_shape, len(classes))
+    model.compile(
+        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.002, steps)),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    targets = np.searchsorted(classes, splits.labels.train[chosen])  # type: ignore[union-attr]
+    model.fit(splits.train.array(chosen), targets, batch_size=_BATCH, epochs=epochs, verbose=0)
+    return model
+
+
+def _train_encoder(splits: data.Splits) -> keras.Model:
+    chosen, epochs, steps = _training(splits)
+    encoder = networks.encoder(splits.image_shape, **_ENCODER)
+    model = networks.autoencoder(encoder, networks.decoder(splits.image_shape, **_ENCODER))
+    model.compile(
+        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.002, steps)),
+        loss="mean_squared_error",
+        jit_compile=False,
+    )
+    pixels = splits.train.array(chosen)
+    model.fit(pixels, pixels, batch_size=_BATCH, epochs=epochs, verbose=0)
+    return encoder
+
+
+def _training(splits: data.Splits) -> tuple[np.ndarray, int, int]:
+    """(positions of training images, epochs, steps in all); all that is random follows from now."""
+    keras.utils.set_random_seed(_SEED)
+    most = _MOST_BYTES // (4 * int(np.prod(splits.image_shape)))
+    chosen = np.random.default_rng(0).permutation(len(splits.train))[:most]
+    steps_per_epoch = math.ceil(len(chosen) / _BATCH)
+    epochs = max(_EPOCHS, math.ceil(_LEAST_STEPS / steps_per_epoch))
+    return chosen, epochs, epochs * steps_per_epoch
+
+
+def write(path: Path, model: keras.Model, splits: data.Splits, dtype: str = "float32") -> float:
+    """Keeps the weights of a network as .npz, with what it is worth and what it did not see.
+
+    Args:
+        path: of the file.
+        model: a classifier, or an encoder; its weights are rounded as they are kept.
+        splits: that it was trained on.
+        dtype: of the kept weights; `float16` halves the file.
+
+    Returns:
+        A classifier's accuracy on the test images, with the rounded weights; else NaN.
+    """
+    weights = [value.astype(dtype) for value in model.get_weights()]
+    model.set_weights([value.astype(np.float32) for value in weights])
+    accuracy = _accuracy(model, splits) if model.name == "classifier" else math.nan
+    runs.write_arrays(
+        path,
+        {f"weights_{place:02}": value for place, value in enumerate(weights)}
+        | {
+            "accuracy": np.array(accuracy),
+            "images": np.array(splits.validation.whole.fingerprint),
+            "held_out": splits.validation.positions,
+        },
+    )
+    return accuracy
+
+
+def _accuracy(model: keras.Model, splits: data.Splits) -> float:
+    """On the test images; NaN where they are too few to say."""
+    labels, classes = splits.labels, classes_of(splits)
+    if labels is None or len(splits.test) < _LEAST_IMAGES:
+        return math.nan
+    found = [model.predict(part, batch_size=500, verbose=0) for part in splits.test.blocks()]
+    return classification.accuracy(labels.test, classes[np.concatenate(found).argmax(axis=1)])
+
+
+def _packaged(splits: data.Splits) -> Judge | None:
+    """The network that comes with the package, where these are the images that it was made for."""
+    # Images of the same pixels may be sorted into other classes.
+    if splits.image_shape != (28, 28, 1) or splits.class_names != tuple("0123456789"):
+        return None
+    if str(runs.read_arrays(PACKAGED)["images"]) != splits.test.whole.fingerprint:
+        return None
+    return _classifier(PACKAGED, 10, splits.image_shape, "shipped with the package")
+
+
+def _classifier(
+    path: Path, num_classes: int, image_shape: tuple[int, int, int], origin: str
+) -> Judge:
+    model = networks.classifier(image_shape, num_classes)
+    arrays = _restore(path, model)
     features = keras.Model(model.input, model.get_layer("features").output, name="features")
-    return Judge(features, model, accuracy)
+    accuracy = float(arrays["accuracy"])
+    known = None if math.isnan(accuracy) else accuracy
+    return Judge(features, model, known, origin, arrays["held_out"])
 
 
-def of_encoder(encoder: keras.Model) -> Judge:
-    """The encoder as feature network, for data without labels: distances in its own code space."""
-    return Judge(encoder, None, None)
+def _restore(path: Path, model: keras.Model) -> dict[str, np.ndarray]:
+    """Gives a network the weights that `write` kept, and returns all that it kept."""
+    arrays = runs.read_arrays(path)
+    names = sorted(name for name in arrays if name.startswith("weights_"))
+    try:
+        model.set_weights([arrays[name].astype(np.float32) for name in names])
+        return {name: arrays[name] for name in ("accuracy", "images", "held_out")}
+    except (KeyError, ValueError) as error:
+        raise config.InputError(
+            f"{path} holds no feature network of this version: remove it, and it is made anew"
+        ) from error
+
+
+@contextlib.contextmanager
+def _turn(path: Path) -> Iterator[None]:
+    """Where the file is not there yet, one process at a time; the others wait until it is."""
+    if path.exists():
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = f"another command trains the feature network {path}: waiting for it"
+    while True:
+        try:
+            lock = runs.locked(path.with_name(f".{path.stem}.lock"), text)
+            break
+        except config.InputError:
+            if text:
+                print(text, flush=True)
+            text = ""
+            time.sleep(_WAIT_SECONDS)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.close()
+
+
+def _announce(what: str, path: Path) -> None:
+    print(f"training {what} sets of images are compared (once, kept in {path})", flush=True)

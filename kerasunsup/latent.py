@@ -6,8 +6,9 @@ Vectors and codes are arrays (num_vectors, dim), one a row. Everything random fo
 from __future__ import annotations
 
 import dataclasses
+import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
@@ -18,6 +19,8 @@ _MOST_ROWS = 10_000  # beyond it, as many rows,
 _MOST_VALUES = 200_000_000  # and as many values (0.8 GB) are enough to find the components
 _MIXTURE_ROWS = 20_000
 _ROWS_PER_COMPONENT = 20
+
+LEAST_MAPPED = 4  # codes on a map
 
 
 def varying(codes: np.ndarray) -> np.ndarray:
@@ -46,7 +49,7 @@ def principal_components(vectors: np.ndarray, num_components: int, seed: int) ->
         seed: >= 0.
 
     Returns:
-        The fitted scikit-learn object.
+        The fitted scikit-learn object; of vectors all alike its shares of the variance are NaN.
 
     Raises:
         ValueError: if there are fewer than two vectors or less than one component is wanted.
@@ -57,11 +60,13 @@ def principal_components(vectors: np.ndarray, num_components: int, seed: int) ->
     dim = vectors.shape[1]
     if dim > _EXACT_DIM:
         vectors = _subset(vectors, max(2, min(_MOST_ROWS, _MOST_VALUES // dim)), seed)
-    return decomposition.PCA(
+    method = decomposition.PCA(
         min(num_components, *vectors.shape),
         svd_solver="covariance_eigh" if dim <= _EXACT_DIM else "randomized",
         random_state=seed,
-    ).fit(vectors)
+    )
+    with np.errstate(invalid="ignore"):  # of vectors all alike no share of the variance is known
+        return method.fit(vectors)
 
 
 def pca_mse(
@@ -102,12 +107,37 @@ def pca_mse(
             f"inputs must be one a test image, received {inputs.shape} for {test_images.shape}"
         )
     pca = principal_components(train_images.reshape(len(train_images), -1), num_components, seed)
-    test = test_images.reshape(len(test_images), -1)
+    return projection_mse(pca, test_images, inputs)
+
+
+def projection_mse(
+    components: decomposition.PCA, images: np.ndarray, inputs: np.ndarray | None = None
+) -> float:
+    """Mean squared error of images beside their projection on principal components.
+
+    Args:
+        components: as `principal_components` finds them for flat images.
+        images: (num_images, height, width, channels), float32 in [0, 1].
+        inputs: what is projected instead, such as the same images with noise; None means `images`.
+
+    Returns:
+        Mean over pixels, channels and images; the projection is not clipped.
+    """
+    flat = images.reshape(len(images), -1)
     total = 0.0
-    for given, block in zip(_blocks(inputs.reshape(test.shape)), _blocks(test), strict=True):
-        difference = pca.inverse_transform(pca.transform(given)) - block
+    given = flat if inputs is None else inputs.reshape(flat.shape)
+    for block, source in zip(_blocks(flat), _blocks(given), strict=True):
+        difference = components.inverse_transform(components.transform(source)) - block
         total += float(np.sum(np.square(difference), dtype=np.float64))
-    return total / test.size
+    return total / flat.size
+
+
+def is_alike(vectors: np.ndarray) -> bool:
+    """Whether vectors, (num_vectors, dim), differ by no more than rounding does.
+
+    An encoder gives equal images codes that differ by a few millionths of their size.
+    """
+    return not varying(vectors).any()
 
 
 def tsne(codes: np.ndarray, seed: int) -> np.ndarray:
@@ -127,9 +157,10 @@ def tsne(codes: np.ndarray, seed: int) -> np.ndarray:
     Source:
         van der Maaten & Hinton, 2008, JMLR 9; Barnes-Hut approximation, angle 0.5.
     """
-    codes = _check(codes, "codes", least=4)
-    # A single coordinate, or codes all alike, give no two principal components to start from.
-    has_plane = codes.shape[1] > 1 and float(codes.std(axis=0).max()) > 0.0
+    codes = _check(codes, "codes", least=LEAST_MAPPED)
+    # A single coordinate, or codes all alike, give no two principal components to start from:
+    # divided by their spread, nothing but rounding, they would end the process.
+    has_plane = codes.shape[1] > 1 and not is_alike(codes)
     method = manifold.TSNE(
         perplexity=min(30.0, (len(codes) - 1) / 3.0),
         init="pca" if has_plane else "random",
@@ -289,6 +320,15 @@ def sample_mixture(
     """
     _check(codes, "codes", num_samples=num_samples)
     return fit_mixture(codes, num_components, seed).sample(num_samples, seed)
+
+
+# Name in metrics.json -> name in pictures, (training codes, number, seed) -> codes.
+SAMPLERS: dict[str, tuple[str, Callable[[np.ndarray, int, int], np.ndarray]]] = {
+    "integers": ("random integers", sample_integers),
+    "gaussian": ("one Gaussian", sample_gaussian),
+    "mixture_10": ("mixture of 10", functools.partial(sample_mixture, num_components=10)),
+    "mixture_100": ("mixture of 100", functools.partial(sample_mixture, num_components=100)),
+}
 
 
 def nearest(

@@ -6,7 +6,8 @@ draws a picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +19,22 @@ from scipy import linalg
 PSNR_CAP_DB = 100.0
 
 _BLOCK = 1000  # rows at a time: 1,000 x 10,000 float32 distances are 40 MB
+
+
+def mean_of_blocks(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
+    """Means over all images from (number of images, name -> mean over them) of each block."""
+    total = sum(number for number, _ in parts)
+    names = parts[0][1] if parts else ()
+    return {name: sum(number * found[name] for number, found in parts) / total for name in names}
+
+
+def finite(numbers: Mapping[str, float]) -> dict[str, float]:
+    """The numbers that are numbers; a line says which are left out."""
+    kept = {name: value for name, value in numbers.items() if math.isfinite(value)}
+    if len(kept) < len(numbers):
+        missing = ", ".join(name for name in numbers if name not in kept)
+        print(f"left out, as they are no finite numbers: {missing}", flush=True)
+    return kept
 
 
 def mse(images: np.ndarray, reference: np.ndarray) -> float:
@@ -58,18 +75,7 @@ def psnr_db_per_image(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def psnr_db(images: np.ndarray, reference: np.ndarray) -> float:
-    """Mean over the images of `psnr_db_per_image`, in dB.
-
-    Args:
-        images: (num_images, height, width, channels), float32.
-        reference: of the same shape, float32 in [0, 1].
-
-    Returns:
-        The mean, at most `PSNR_CAP_DB`.
-
-    Raises:
-        ValueError: if the shapes differ or there are no images.
-    """
+    """Mean over the images of `psnr_db_per_image`, in dB, at most `PSNR_CAP_DB`."""
     return float(psnr_db_per_image(images, reference).mean())
 
 
@@ -197,27 +203,35 @@ def _cubic_kernel(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
     return (products / rows.shape[1] + 1.0) ** 3
 
 
-def nearest(rows: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def nearest(
+    rows: np.ndarray, others: np.ndarray | Iterable[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """For each row the nearest of the others.
 
     Args:
         rows: (num_rows, dim), any float.
-        others: (num_others, dim), any float, at least one.
+        others: (num_others, dim), any float, at least one; or blocks of them, in order.
 
     Returns:
-        Positions in the others, int64 (num_rows,), and Euclidean distances, float32 (num_rows,).
+        Positions in the others, int64 (num_rows,), and Euclidean distances, float32 (num_rows,); 0
+        for equal rows.
 
     Raises:
         ValueError: if the sizes differ or a value is not finite.
     """
-    rows, others = _feature_pair(rows, others)
-    rows, others = rows.astype(np.float32), others.astype(np.float32)
-    positions = np.empty(len(rows), np.int64)
-    distances = np.empty(len(rows), np.float32)
-    for block in _blocks(len(rows)):
-        squared = _squared_distances(rows[block], others)
-        positions[block] = squared.argmin(axis=1)
-        distances[block] = np.sqrt(squared.min(axis=1))
+    positions = np.zeros(len(rows), np.int64)
+    distances = np.full(len(rows), np.inf, np.float32)
+    start = 0
+    for part in [others] if isinstance(others, np.ndarray) else others:
+        rows, part = (values.astype(np.float32) for values in _feature_pair(rows, part))
+        for block in _blocks(len(rows)):
+            found = _squared_distances(rows[block], part).argmin(axis=1)
+            # Sums of squares leave equal rows apart by their rounding, their difference does not.
+            away = np.linalg.norm(rows[block] - part[found], axis=1)
+            closer = away < distances[block]
+            positions[block][closer] = start + found[closer]
+            distances[block][closer] = away[closer]
+        start += len(part)
     return positions, distances
 
 

@@ -379,7 +379,7 @@ def space(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
 
 
 SAMPLED = {
-    "real/": "real training images",
+    "real/": "real images",
     "reconstructed/": "reconstructions",
     "integers/": "codes of random integers (the study)",
     "gaussian/": "one Gaussian",

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from kerasunsup import config, data, judge, runs
+from kerasunsup import runs
 
 # Small enough for a test, and still every step of the real thing.
 SMALL = ["--limit", "600", "--test-limit", "200", "--num-samples", "200"]
@@ -26,16 +24,6 @@ tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceCo
 assert len(tf.config.list_logical_devices("CPU")) == 2
 sys.exit(importlib.import_module("kerasunsup." + sys.argv[1]).main(sys.argv[2:]))
 """
-
-
-def logs_of_small_runs(factory: pytest.TempPathFactory) -> Path:
-    """A new folder for runs with `SMALL`, whose judge all test files and processes share."""
-    base = factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "judge-of-small"
-    judge.of_data(data.load(config.AutoencoderConfig(limit=600, test_limit=200)), shared)
-    logs = factory.mktemp("small")
-    (logs / "judge").symlink_to(shared)
-    return logs
 
 
 def finished(command: list[str], *, is_quiet: bool = False) -> str:

@@ -40,7 +40,7 @@ def finished(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory) -> Path:
     """Where small runs go."""
-    return processes.logs_of_small_runs(tmp_path_factory)
+    return tmp_path_factory.mktemp("small")
 
 
 @pytest.fixture(scope="module")

@@ -104,3 +104,15 @@ def test_wrong_input_is_refused():
     )
     with pytest.raises(ValueError, match="known height and width"):
         function.get_concrete_function()
+
+
+@pytest.mark.parametrize(("kind", "strength"), [("noise", 0.3), ("crop", 4)])
+def test_each_block_of_a_data_set_is_corrupted_by_a_seed_of_its_own(kind, strength):
+    images = np.full((5, 16, 16, 1), 0.5, np.float32)
+    first = corruption.of_kind(kind, images, strength, 3)
+    np.testing.assert_array_equal(first, corruption.of_kind(kind, images, strength, 3, block=0))
+    second = corruption.of_kind(kind, images, strength, 3, block=1)
+    assert np.any(first != second)
+    seed = corruption.seed_of(strength, 3)
+    plain = corruption.gaussian_noise if kind == "noise" else corruption.cut_holes
+    np.testing.assert_array_equal(first, plain(images, strength, seed))

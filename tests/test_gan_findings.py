@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 
 import numpy as np
@@ -16,6 +17,7 @@ from kerasunsup import (
     judge,
     networks,
     optimizers,
+    runs,
     stores,
 )
 
@@ -147,6 +149,12 @@ def test_patience_counts_measurements_without_a_lower_distance(measured, monkeyp
     assert gan.stop_training
     measurements.restore(measurements.state())
     assert measurements.is_over  # so that a run that goes on trains nothing more
+    monkeypatch.setattr(measurements, "_network", "another")
+    monkeypatch.setattr(measurements, "_best", np.inf)
+    monkeypatch.setattr(measurements, "_waited", 0)
+    measurements.restore(measurements.state() | {"network": np.array("its own"), "waited": 9})
+    assert not measurements.is_over
+    assert measurements.state()["best"] == np.inf
 
 
 def test_copies_are_found(tmp_path):
@@ -155,10 +163,57 @@ def test_copies_are_found(tmp_path):
         bench = gan_findings.Bench(None, parts, SETTINGS, None, None, tensorboard)
         copied = gan_findings.copies(bench, parts.train.array(range(50)))
         fresh = gan_findings.copies(bench, parts.validation.array())
+        few = dataclasses.replace(parts, test=parts.test.subset(range(19)))
+        known = dataclasses.replace(parts, test=parts.train.subset(range(40)))
+        for others in (few, known):
+            bench = gan_findings.Bench(None, others, SETTINGS, None, None, tensorboard)
+            assert gan_findings.copies(bench, parts.train.array(range(50))) == {}
     assert copied == {"nearest/distance_ratio": 0.0, "nearest/closer_share": 1.0}
     assert (tmp_path / "figures" / "nearest_training_images.png").is_file()
     assert fresh["nearest/distance_ratio"] == pytest.approx(1.0, abs=0.1)
     assert fresh["nearest/closer_share"] <= 0.1
+
+
+def test_of_equal_images_no_spread_is_measured_and_none_is_called_a_collapse(tmp_path, capsys):
+    """Nor is patience counted where there are too few images for a distance."""
+    pool = data.ImageSet(stores.MemoryStore(np.zeros((14, 16, 16, 1), np.uint8)))
+    parts = data.Splits(
+        pool.subset(range(12)), pool.subset([12]), pool.subset([13]), "black", None, None
+    )
+    network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
+    generator = networks.generator((16, 16, 1), noise_dim=3, base_filters=2)
+    gan = types.SimpleNamespace(refresh_averaged_generator=lambda: generator, stop_training=False)
+    settings = dataclasses.replace(SETTINGS, patience=1)
+    with board.Board(tmp_path) as tensorboard:
+        measurements = gan_findings.Measurements(
+            gan, parts, settings, judge.of_encoder(network), tensorboard
+        )
+        for epoch in (1, 3, 5):
+            logs = dict(GOOD)
+            measurements.on_epoch_end(epoch, logs)
+            assert logs == GOOD
+    assert not measurements.is_over
+    assert "variety" not in capsys.readouterr().out
+
+
+def test_with_one_test_image_samples_are_shown_and_no_number_is_made_up(tmp_path, capsys):
+    gan = gan_model.GAN(
+        networks.generator((16, 16, 1), noise_dim=3, base_filters=2),
+        networks.discriminator((16, 16, 1), base_filters=2),
+    )
+    gan.compile(optimizers.adam(0.001, averaging=0.9), optimizers.adam(0.001))
+    gan.refresh_averaged_generator()
+    parts = dataclasses.replace(splits(), test=splits().test.subset([0]))
+    network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
+    run = runs.Run(tmp_path)
+    with board.Board(tmp_path) as tensorboard:
+        bench = gan_findings.Bench(
+            gan, parts, SETTINGS, run, judge.of_encoder(network), tensorboard
+        )
+        assert gan_findings.comparisons(bench) == {}
+    assert "fid 20, kid 20, precision 20, recall 20" in capsys.readouterr().out
+    assert (tmp_path / "figures" / "comparison.png").is_file()
+    assert len(runs.read_json(tmp_path / judge.IDENTITY)["sha256"]) == 16
 
 
 def test_the_measurement_reads_the_averaged_generator(tmp_path):

@@ -191,6 +191,7 @@ def test_packaging_names_every_file_of_the_packaged_data():
     parser.read(setup, encoding="utf-8")
     patterns = parser["options.package_data"]["kerasunsup"].split()
     named = {path for pattern in patterns for path in PACKAGE.glob(pattern) if path.is_file()}
-    files = {path for path in (PACKAGE / "mnist_data").rglob("*") if path.is_file()}
-    assert len(files) >= 4
+    folders = ("mnist_data", "feature_network")
+    files = {path for name in folders for path in (PACKAGE / name).rglob("*") if path.is_file()}
+    assert len(files) >= 6
     assert files | {PACKAGE / "py.typed"} == named

@@ -1,10 +1,12 @@
 """The feature network that sets of images are compared in."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
-from kerasunsup import config, data, judge, networks
+from kerasunsup import config, data, judge, networks, runs, stores
 
 
 def splits(folder, name="shapes", **labels) -> data.Splits:
@@ -67,14 +69,41 @@ def test_the_classifier_is_kept_and_not_trained_again(trained, no_training):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_classifier_without_its_numbers_is_not_whole(trained, no_training, tmp_path):
+def test_a_stored_network_of_another_shape_is_refused_in_one_line(trained, tmp_path):
     loaded, folder, _ = trained
-    (place,) = folder.iterdir()
-    copy = tmp_path / place.name
-    copy.mkdir()
-    (copy / "classifier.keras").write_bytes((place / "classifier.keras").read_bytes())
-    with pytest.raises(AssertionError, match="it trains"):
+    (path,) = folder.glob("*.npz")
+    arrays = runs.read_arrays(path)
+    del arrays["weights_00"]
+    runs.write_arrays(tmp_path / path.name, arrays)
+    with pytest.raises(config.InputError, match="remove it, and it is made anew"):
         judge.classifier_of(loaded, tmp_path)
+
+
+def test_the_same_data_gives_the_same_network_in_another_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(judge, "_LEAST_STEPS", 3)
+    loaded = splits(tmp_path, labels=lambda side: side)
+    keras.utils.set_random_seed(1)
+    first = judge.classifier_of(loaded, tmp_path / "first").identity()
+    keras.utils.set_random_seed(2)
+    second = judge.classifier_of(loaded, tmp_path / "second").identity()
+    assert first == second
+    assert first["origin"] == "trained on shapes"
+
+
+def test_a_second_command_waits_for_the_network_and_trains_none(
+    trained, no_training, tmp_path, monkeypatch, capsys
+):
+    loaded, folder, first = trained
+    (path,) = folder.glob("*.npz")
+    lock = runs.locked(tmp_path / f".{path.stem}.lock", "")
+
+    def other_command_ends(_: float) -> None:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+        lock.close()
+
+    monkeypatch.setattr(judge.time, "sleep", other_command_ends)
+    assert judge.classifier_of(loaded, tmp_path).identity() == first.identity()
+    assert capsys.readouterr().out.count("waiting for it") == 1
 
 
 def test_the_same_images_with_other_labels_get_a_classifier_of_their_own(
@@ -144,6 +173,67 @@ def test_a_comparison_holds_what_the_number_of_images_allows(trained):
     assert found["smallest_class_share"] == pytest.approx(0.5, abs=0.15)
     many = np.concatenate([images, images])
     assert network.compare(many, np.concatenate([reference, reference]))["fid"] < 1e-3
-    assert set(network.compare(images[:2], reference)) == {
-        "classifier_score", "smallest_class_share",
+    assert network.compare(images[:2], reference) == {}
+
+
+def test_what_is_left_out_is_said_with_the_number_that_it_needs(trained, capsys):
+    _, _, network = trained
+    judge.say_left_out(network, [dict.fromkeys(network.needs, 0.0)])
+    assert capsys.readouterr().out == ""
+    judge.say_left_out(network, [{"fid": 1.0, "kid": 0.0}, {"kid": 1.0}])
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1
+    assert "fid 129, precision 20, recall 20, classifier_score 20" in line
+    assert "kid" not in line
+
+
+def test_blocks_of_images_are_described_as_the_whole_is(trained):
+    loaded, _, network = trained
+    images = loaded.train.array()
+    whole = network.describe(images)
+    parts = network.describe(iter([images[:7], images[7:]]))
+    for ours, theirs in zip(parts, whole, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def mnist() -> data.Splits:
+    return data.load(config.TrainingConfig(seed=4, limit=100, test_limit=300))
+
+
+def test_mnist_is_compared_in_the_shipped_network_whatever_the_limit(mnist, no_training, tmp_path):
+    found = judge.of_data(mnist, tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+    assert found.identity() == {
+        "sha256": "e8f5d85b1a592635", "origin": "shipped with the package", "test_accuracy": 0.9931,
     }  # fmt: skip
+    probabilities = found.describe(mnist.test.array())[1]
+    assert np.mean(probabilities.argmax(axis=1) == mnist.labels.test) > 0.98
+    assert judge.PACKAGED.stat().st_size < 1_000_000
+
+
+def test_real_images_are_those_that_the_network_was_not_trained_on(mnist, tmp_path):
+    """The validation images of seed 0, by which it was trained, not those of the seed at hand."""
+    found = judge.of_data(mnist, tmp_path)
+    held_out = data.load(config.TrainingConfig(seed=0)).validation
+    np.testing.assert_array_equal(np.sort(found.held_out), np.sort(held_out.positions))
+    real = np.concatenate(list(found.real_images(mnist, 10_000)))
+    assert len(real) == len(mnist.test)  # no more than there are to compare with
+    np.testing.assert_array_equal(real, held_out.array(range(300)))
+
+
+def test_mnist_in_another_size_or_with_other_classes_is_other_data(mnist):
+    small = np.zeros((20, 16, 16, 1), np.uint8)
+    resized = data.ImageSet(stores.MemoryStore(small))
+    assert judge._packaged(mnist) is not None
+    assert judge._packaged(dataclasses.replace(mnist, train=resized, test=resized)) is None
+    assert judge._packaged(dataclasses.replace(mnist, class_names=("even", "odd"))) is None
+    other = data.ImageSet(stores.MemoryStore(np.zeros((20, 28, 28, 1), np.uint8)))
+    assert judge._packaged(dataclasses.replace(mnist, train=other, test=other)) is None
+
+
+def test_a_network_of_ones_own_keeps_the_validation_images_of_its_first_run(trained):
+    loaded, _, found = trained
+    np.testing.assert_array_equal(found.held_out, loaded.validation.positions)
+    (real,) = found.real_images(loaded, 10)
+    np.testing.assert_array_equal(real, loaded.validation.array(range(10)))

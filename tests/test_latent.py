@@ -159,3 +159,37 @@ def test_a_mixture_uses_at_most_so_many_codes(monkeypatch):
 def test_no_components_are_refused():
     with pytest.raises(ValueError, match="num_components"):
         latent.principal_components(_clusters(), 0, seed=0)
+
+
+def test_vectors_are_alike_where_they_differ_by_rounding_only():
+    codes = np.repeat(np.array([[3.0, -200.0, 0.5]], np.float32), 50, axis=0)
+    noise = np.random.default_rng(0).standard_normal(codes.shape).astype(np.float32)
+    assert latent.is_alike(codes)
+    assert latent.is_alike(codes * (1.0 + 1e-7 * noise))
+    assert not latent.is_alike(codes + 0.01 * noise)
+    assert latent.is_alike(np.zeros((5, 2)))
+    one_apart = codes.copy()
+    one_apart[7, 2] = 0.6
+    assert not latent.is_alike(one_apart)
+
+
+def test_a_map_of_codes_alike_but_for_rounding_starts_from_no_principal_components(monkeypatch):
+    """Divided by their spread, these have ended the process inside scikit-learn."""
+    starts = []
+    method = latent.manifold.TSNE
+
+    def recorded(*, init, **settings):
+        starts.append(init)
+        return method(init=init, **settings)
+
+    monkeypatch.setattr(latent.manifold, "TSNE", recorded)
+    codes = np.repeat(np.array([[3.0, -200.0, 0.5]], np.float32), 50, axis=0)
+    noise = np.random.default_rng(0).standard_normal(codes.shape).astype(np.float32)
+    assert np.isfinite(latent.tsne(codes * (1.0 + 1e-7 * noise), seed=0)).all()
+    latent.tsne(codes + noise, seed=0)
+    assert starts == ["random", "pca"]
+
+
+def test_principal_components_of_equal_vectors_give_no_warning():
+    pca = latent.principal_components(np.ones((20, 5), np.float32), 2, seed=0)
+    np.testing.assert_allclose(pca.inverse_transform(pca.transform(np.ones((1, 5)))), 1.0)

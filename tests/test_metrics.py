@@ -173,8 +173,28 @@ def test_the_nearest_is_found_with_its_distance(monkeypatch):
     plain = np.linalg.norm(rows[:, None].astype(np.float64) - others[None], axis=2)
     np.testing.assert_array_equal(positions, plain.argmin(axis=1))
     np.testing.assert_allclose(distances, plain.min(axis=1), rtol=1e-3)
+    in_parts = metrics.nearest(rows, iter([others[:11], others[11:]]))
+    np.testing.assert_array_equal(in_parts[0], positions)
+    np.testing.assert_array_equal(in_parts[1], distances)
     with pytest.raises(ValueError, match="one feature_dim"):
         metrics.nearest(rows, others[:, :3])
+
+
+def test_equal_rows_lie_exactly_nowhere_apart():
+    rows = 0.9 + 0.1 * _features(5, 800, 3)
+    np.testing.assert_array_equal(metrics.nearest(rows, np.repeat(rows, 3, axis=0))[1], 0.0)
+
+
+def test_means_over_blocks_weigh_each_image_alike():
+    assert metrics.mean_of_blocks([(3, {"mse": 1.0}), (1, {"mse": 5.0})]) == {"mse": 2.0}
+    assert metrics.mean_of_blocks([]) == {}
+
+
+def test_what_is_no_number_is_left_out_and_said(capsys):
+    assert metrics.finite({"a": 1.0, "b": 2}) == {"a": 1.0, "b": 2}
+    assert capsys.readouterr().out == ""
+    assert metrics.finite({"a": 1.0, "b": float("nan"), "c": float("inf")}) == {"a": 1.0}
+    assert capsys.readouterr().out == "left out, as they are no finite numbers: b, c\n"
 
 
 def _plain_precision(features, reference, k):

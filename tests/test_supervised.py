@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import keras
@@ -16,7 +17,17 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from kerasunsup import arms, config, data, images, runs, stores, supervised, supervised_findings
+from kerasunsup import (
+    arms,
+    comparison,
+    config,
+    data,
+    images,
+    runs,
+    stores,
+    supervised,
+    supervised_findings,
+)
 
 FIGURES = {"confusion", "label_efficiency", "learning_speed", "mistakes", "reliability"}
 
@@ -115,8 +126,6 @@ def test_the_usual_encoder_is_trained_once_without_labels(finished, encoder, cap
     ],
 )  # fmt: skip
 def test_usual_encoders_are_told_apart_by_everything_that_changes_them(change):
-    from kerasunsup import comparison
-
     usual = config.AutoencoderConfig(epochs=20, **comparison._ENCODER)
     name = comparison.encoder_name(usual, "images")
     assert comparison.encoder_name(dataclasses.replace(usual, **change), "images") != name
@@ -125,8 +134,6 @@ def test_usual_encoders_are_told_apart_by_everything_that_changes_them(change):
 
 
 def test_usual_encoders_of_two_versions_are_told_apart(monkeypatch):
-    from kerasunsup import comparison
-
     usual = config.AutoencoderConfig()
     name = comparison.encoder_name(usual, "images")
     monkeypatch.setattr(comparison.kerasunsup, "__version__", "99")
@@ -134,8 +141,6 @@ def test_usual_encoders_of_two_versions_are_told_apart(monkeypatch):
 
 
 def test_a_run_that_goes_on_keeps_to_its_encoder(tmp_path, monkeypatch):
-    from kerasunsup import comparison
-
     model = tmp_path / "ae" / "encoder-of-an-earlier-version" / "model.keras"
     model.parent.mkdir(parents=True)
     model.write_bytes(b"weights")
@@ -299,6 +304,18 @@ def test_bad_input_is_one_line_and_status_2(encoder, tmp_path, capsys, arguments
     assert not (tmp_path / "supervised").exists()
 
 
+def test_more_labels_than_there_are_images_are_all_of_them(capsys):
+    parts = types.SimpleNamespace(
+        name="few", class_names=("cat", "dog"), train=range(10), labels=None
+    )
+    sizes = comparison.sizes_of(config.SupervisedConfig(labels=(10, 100)), parts)
+    assert sizes == [0]
+    assert "10, 100 labels are left out" in capsys.readouterr().out
+    assert comparison.sizes_of(config.SupervisedConfig(labels=(5, 10, 0)), parts) == [5, 0]
+    with pytest.raises(config.InputError, match="give numbers from 2 to 9"):
+        comparison.sizes_of(config.SupervisedConfig(labels=(1,)), parts)
+
+
 def test_data_without_labels_is_refused_with_what_to_do(tmp_path, capsys):
     np.savez(tmp_path / "x.npz", images=np.zeros((50, 16, 16), np.uint8))
     assert supervised.main(["--data", str(tmp_path / "x.npz"), "--logs", str(tmp_path)]) == 2
@@ -319,8 +336,6 @@ def splits_of(train: list[int], test: list[int], names: tuple[str, ...] | None) 
 
 @pytest.mark.parametrize("names", [None, ("cat", "dog", "owl")])
 def test_classes_that_training_lacks_are_named_and_take_no_label(names, capsys):
-    from kerasunsup import comparison
-
     odd = splits_of([0, 1] * 10, [0, 1, 2, 2], names)
     comparison.check(odd)
     assert capsys.readouterr().out == (

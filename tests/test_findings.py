@@ -1,0 +1,113 @@
+"""What is measured of an autoencoder: of few images, of equal ones, and a block at a time."""
+
+from __future__ import annotations
+
+import math
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from kerasunsup import board, config, data, findings, judge, networks, runs, stores, training
+
+SETTINGS = config.AutoencoderConfig(latent_dim=3, num_samples=100, num_codes=50)
+
+
+def splits(pixels: np.ndarray, num_test: int, labels: np.ndarray | None = None) -> data.Splits:
+    """The last images are for the test, one before them for validation."""
+    pool = data.ImageSet(stores.MemoryStore(pixels))
+    last = len(pixels) - num_test
+    parts = [slice(0, last - 1), slice(last - 1, last), slice(last, len(pixels))]
+    return data.Splits(
+        *(pool.subset(np.arange(len(pixels))[part]) for part in parts), "shapes", None,
+        None if labels is None else data.Labels(*(labels[part] for part in parts)),
+    )  # fmt: skip
+
+
+def noise(number: int, channels: int = 1, side: int = 8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (number, side, side, channels), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """One step of a feature network's training, one strength of each corruption."""
+    monkeypatch.setattr(judge, "_LEAST_STEPS", 1)
+    monkeypatch.setattr(findings, "_SIGMAS", (0.4,))
+    monkeypatch.setattr(findings, "_HOLES", (4,))
+
+
+def measured(folder, parts: data.Splits) -> dict[str, float]:
+    """All numbers of a network that was not trained."""
+    keras.utils.set_random_seed(0)
+    shape = {"latent_dim": 3, "filters": (2,), "hidden_units": 16}
+    encoder = networks.encoder(parts.image_shape, **shape)
+    model = networks.autoencoder(encoder, networks.decoder(parts.image_shape, **shape))
+    fitted = training.Fitted({"epoch": [1], "loss": [0.1], "val_loss": [0.1]}, 1, 1.0)
+    shown = parts.test.array(findings.example_indices(parts))
+    snapshots = types.SimpleNamespace(outputs=[shown], epochs=[1])
+    run = runs.Run(folder / "ae" / "run")
+    with board.Board(run.folder) as tensorboard:
+        return findings.report(model, parts, SETTINGS, run, tensorboard, fitted, snapshots)
+
+
+CASES = {
+    "13 images": (noise(13), 1, False),
+    "3 to test, in colour": (noise(20, 3, 9), 3, True),
+    "black": (np.zeros((40, 8, 8, 1), np.uint8), 25, True),
+    "alike but for one": (np.concatenate([noise(1)] * 39 + [noise(1) ^ 255]), 25, False),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_few_and_equal_images_end_with_finite_numbers(tmp_path, name, capsys, monkeypatch):
+    pixels, num_test, is_labelled = CASES[name]
+    if name != "black":  # of which every figure is drawn to its end
+        monkeypatch.setattr(board.Board, "show", lambda *_: None)
+    labels = np.arange(len(pixels)) % 2 if is_labelled else None
+    numbers = measured(tmp_path, splits(pixels, num_test, labels))
+    assert all(map(math.isfinite, numbers.values()))
+    assert {"test/mse", "test/ssim", "pca/mse", "noise_0.4/gain_db"} <= set(numbers)
+    assert ("reconstructed/precision" in numbers) == (num_test >= 20)
+    assert "real/precision" not in numbers  # of one validation image
+    assert ("judge/accuracy" in numbers) == (is_labelled and num_test >= 20)
+    output = capsys.readouterr().out
+    assert "too few real images for some numbers" in output
+    assert ("a black hole changes no test image" in output) == (name == "black")
+    assert ("crop_4/mse" in numbers) == (name != "black")
+    why = f"{num_test} test images are too few" if num_test < 4 else "all codes are alike"
+    is_mapped = name == "alike but for one"
+    assert (f"no map of the encoded space: {why}" in output) != is_mapped
+
+
+def test_numbers_of_blocks_are_those_of_all_images_at_once(tmp_path, monkeypatch):
+    labels = np.arange(160) % 2
+    parts = splits(noise(160), 60, labels)
+    monkeypatch.setattr(board.Board, "show", lambda *_: None)
+    whole = measured(tmp_path / "whole", parts)
+    monkeypatch.setattr(data, "_BLOCK_BYTES", 40 * 8 * 8 * 4)
+    (tmp_path / "blocks").mkdir()
+    (tmp_path / "whole" / "judge").rename(tmp_path / "blocks" / "judge")
+    read = []
+    array = data.ImageSet.array
+
+    def recorded(image_set, indices=None):
+        read.append(len(image_set) if indices is None else len(indices))
+        return array(image_set, indices)
+
+    monkeypatch.setattr(data.ImageSet, "array", recorded)
+    blocks = measured(tmp_path / "blocks", parts)
+    assert sorted(read)[-3:] == [40, 60, 99]  # PCA's and the groups' images are bounded apart
+    assert set(blocks) == set(whole)
+    for name, value in whole.items():
+        # Each block has noise of its own.
+        tolerance = 0.3 if name.startswith(("noise", "crop")) else 1e-3
+        assert blocks[name] == pytest.approx(value, rel=1e-3, abs=tolerance), name
+
+
+def test_large_images_are_held_in_smaller_numbers(monkeypatch):
+    monkeypatch.setattr(findings, "_HELD_BYTES", 50 * 8 * 8 * 4)
+    bench = findings.Bench(None, splits(noise(300), 100), SETTINGS, None, None)
+    assert bench.most_held == 50
+    bench = findings.Bench(None, splits(noise(300, 3, 16), 100), SETTINGS, None, None)
+    assert bench.most_held == 4
