@@ -272,48 +272,35 @@ class _Sheet:
         return figure
 
     def _draw_block(self, axes: Any, block: Mapping[str, Any], montage: np.ndarray) -> None:
+        def write(text: str, x: float, y: float, shift: tuple[float, float], **look: Any) -> None:
+            """At image pixel (x, y), moved by points."""
+            axes.annotate(
+                text, (x, y), shift, textcoords="offset points", annotation_clip=False, **look
+            )
+
         axes.imshow(montage, interpolation="nearest", vmin=0.0, vmax=1.0, aspect="auto")
         axes.set_axis_off()
         num_rows, num_columns, height, width = block["rows"].shape[:4]
         tops = [_offset(row, height, block["gap"], block["gap_first"]) for row in range(num_rows)]
         lefts = [_offset(column, width, block["gap_x"]) for column in range(num_columns)]
-        middles = [left + (width - 1) / 2 for left in lefts]
-        points: dict[str, Any] = {
-            "textcoords": "offset points", "annotation_clip": False, "parse_math": False,
-        }  # fmt: skip
-        for name, row_top in zip(block["names"], tops, strict=True):
-            axes.annotate(
-                name, (-0.5, row_top + (height - 1) / 2), (-6, 0), ha="right", va="center", **points
-            )
+        middles = [top + (height - 1) / 2 for top in tops]
+        bottom, right = (side - 0.5 for side in montage.shape[:2])
+        small = {"ha": "center", "fontsize": drawing.FONT_SIZE - 1}
+        for name, middle in zip(block["names"], middles, strict=True):
+            write(name, -0.5, middle, (-6, 0), ha="right", va="center")
         if block["title"] is not None:
-            axes.annotate(
-                block["title"], (-0.5, -0.5), (0, 5), ha="left", va="bottom", weight="bold",
-                **points,
-            )  # fmt: skip
-        small = drawing.FONT_SIZE - 1
-        for text, middle in zip(block["columns"] or [], middles, strict=False):
-            axes.annotate(
-                text, (middle, -0.5), (0, 3), ha="center", va="bottom", fontsize=small, **points
-            )
-        bottom = len(montage) - 0.5
-        if block["footer"] is not None:
-            axes.annotate(
-                block["footer_name"], (-0.5, bottom), (-6, -3), ha="right", va="top", **points
-            )
-        for text, middle in zip(block["footer"] or [], middles, strict=False):
-            axes.annotate(
-                text, (middle, bottom), (0, -3), ha="center", va="top", fontsize=small, **points
-            )
-        right = montage.shape[1] - 0.5
+            write(block["title"], -0.5, -0.5, (0, 5), ha="left", va="bottom", weight="bold")
+        for text, left in zip(block["columns"] or [], lefts, strict=False):
+            write(text, left + (width - 1) / 2, -0.5, (0, 3), va="bottom", **small)
+        for text, left in zip(block["footer"] or [], lefts, strict=False):
+            write(text, left + (width - 1) / 2, bottom, (0, -3), va="top", **small)
+        write(block["footer_name"], -0.5, bottom, (-6, -3), ha="right", va="top")
         offset = 0.0
         for (name, values), inches in zip(self._table.items(), self._widths, strict=True):
             offset += inches * 72
-            axes.annotate(name, (right, -0.5), (offset, 3), ha="right", va="bottom", **points)
-            for text, row_top in zip(values, tops, strict=True):
-                axes.annotate(
-                    text, (right, row_top + (height - 1) / 2), (offset, 0), ha="right",
-                    va="center", **points,
-                )  # fmt: skip
+            write(name, right, -0.5, (offset, 3), ha="right", va="bottom")
+            for text, middle in zip(values, middles, strict=True):
+                write(text, right, middle, (offset, 0), ha="right", va="center")
         if block["holes"] is not None:
             for mask, left in zip(np.asarray(block["holes"]), lefts, strict=True):
                 _outline(axes, mask[..., 0] == 0, left, tops[0])
@@ -321,18 +308,14 @@ class _Sheet:
 
 def _outline(axes: Any, hole: np.ndarray, left: int, top: int) -> None:
     """A thin frame around the hole, (height, width) bool, of the image at (left, top)."""
-    rows, columns = np.flatnonzero(hole.any(axis=1)), np.flatnonzero(hole.any(axis=0))
-    if len(rows):
-        axes.add_patch(
-            patches.Rectangle(
-                (left + columns[0] - 0.5, top + rows[0] - 0.5),
-                columns[-1] - columns[0] + 1,
-                rows[-1] - rows[0] + 1,
-                fill=False,
-                edgecolor="#E69F00",  # seen on black, on white, and in grey
-                linewidth=0.9,
-            )
+    if hole.any():
+        (y, x), (bottom, right) = np.argwhere(hole).min(axis=0), np.argwhere(hole).max(axis=0) + 1
+        place, width, height = (left + x - 0.5, top + y - 0.5), right - x, bottom - y
+        # An orange that is seen on black, on white, and in grey.
+        frame = patches.Rectangle(
+            place, width, height, fill=False, edgecolor=drawing.COLORS[5], linewidth=0.9
         )
+        axes.add_patch(frame)
 
 
 def _offset(index: int, side: int, gap: int, gap_first: int = 0) -> int:
@@ -343,13 +326,9 @@ def _offset(index: int, side: int, gap: int, gap_first: int = 0) -> int:
 def _montage(rows: np.ndarray, gap: int, gap_x: int, gap_first: int) -> np.ndarray:
     """One picture, float (height, width, 3), of images set apart by white gaps."""
     num_rows, num_columns, height, width = rows.shape[:4]
-    picture = np.ones(
-        (
-            _offset(num_rows - 1, height, gap, gap_first) + height,
-            _offset(num_columns - 1, width, gap_x) + width,
-            3,
-        )
-    )
+    whole = (_offset(num_rows - 1, height, gap, gap_first) + height,
+             _offset(num_columns - 1, width, gap_x) + width, 3)  # fmt: skip
+    picture = np.ones(whole)
     for row in range(num_rows):
         for column in range(num_columns):
             top = _offset(row, height, gap, gap_first)
