@@ -126,8 +126,11 @@ def look(index: int) -> dict[str, Any]:
 def log_axis(axes: Any, name: str) -> None:
     """Makes the axis "x" or "y" logarithmic, with ticks such as 0.005 that are not too many.
 
-    What hardly differs shows as level: the axis spans a factor of 2.25 at least.
+    What hardly differs shows as level: the axis spans a factor of 2.25 at least. An axis with
+    nothing above 0 stays as it is.
     """
+    if math.isinf(axes.dataLim.minpos["xy".index(name)]):
+        return
     getattr(axes, f"set_{name}scale")("log")
     low, high = getattr(axes, f"get_{name}lim")()
     middle = math.sqrt(low * high)

@@ -7,7 +7,7 @@ colours of arms are the same in every picture that is given them in the same ord
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -218,17 +218,14 @@ def _finish_reliability(upper: Any, lower: Any, arms: Sequence[Any]) -> None:
 
 def _looks(names: Collection[str], scratch: Collection[str]) -> dict[str, dict[str, Any]]:
     """How the line of each arm looks, as keyword arguments of a matplotlib line."""
+    filled = zip(*map(itertools.cycle, (_COLORS, ("-",), drawing.MARKERS)), strict=True)
+    hollow = zip(*map(itertools.cycle, (_GREYS, _DASHES, drawing.MARKERS)), strict=True)
     looks: dict[str, dict[str, Any]] = {}
-    greys: Iterator[tuple[str, Any]] = itertools.cycle(zip(_GREYS, _DASHES, strict=True))
-    colors = itertools.cycle(_COLORS)
-    for name, marker in zip(names, itertools.cycle(drawing.MARKERS), strict=False):
-        if name in scratch:
-            color, line = next(greys)
-            look: dict[str, Any] = {"markerfacecolor": "white", "markersize": 5.0}
-        else:
-            color, line = next(colors), "-"
-            # A white edge sets a marker apart from another's line below it.
+    for name in names:
+        look: dict[str, Any] = {"markerfacecolor": "white", "markersize": 5.0}
+        if name not in scratch:  # a white edge sets a marker apart from another's line below it
             look = {"markeredgecolor": "white", "markeredgewidth": 0.5, "markersize": 6.0}
+        color, line, marker = next(hollow if name in scratch else filled)
         looks[name] = look | {"color": color, "linestyle": line, "marker": marker}
     return looks
 

@@ -21,6 +21,7 @@ _CELL_INCHES = 0.56  # side of one image, about
 _MOST_ROWS = 26  # of reconstructions; more make a picture taller than a page can show
 _CAPTIONED_A_ROW = 10
 _PAGE_INCHES = 7.2  # width that captioned images may take
+_SMALL = drawing.FONT_SIZE - 1  # of the texts above and below images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +77,10 @@ def reconstructions_over_epochs(
         raise ValueError(f"received {len(column_labels)} labels for {len(originals)} columns")
     most = _MOST_ROWS - 1
     shown = np.unique(np.linspace(0, len(epochs) - 1, min(most, len(epochs))).round().astype(int))
-    rows = np.concatenate([originals[None], snapshots[shown]])
     names = ["original"] + [f"epoch {epochs[index]}" for index in shown]
-    sheet = _Sheet(left=names, right_inches=0.1)
-    sheet.add(rows, names, columns=column_labels, gap_below_first=True)
+    sheet = _Sheet(left=names)
+    sheet.add(originals[None], names[:1], columns=column_labels)
+    sheet.add(snapshots[shown], names[1:])
     return sheet.draw()
 
 
@@ -162,7 +163,7 @@ def captioned_images(pictures: np.ndarray, above: Sequence[str], below: Sequence
             f"captioned images need a text above and below each image, received {len(above)} and "
             f"{len(below)} for {len(pictures)} images"
         )
-    widest = max(drawing.text_inches(text, drawing.FONT_SIZE - 1) for text in [*above, *below])
+    widest = max(drawing.text_inches(text, _SMALL) for text in [*above, *below])
     most = int(_PAGE_INCHES / (max(_CELL_INCHES, widest + 0.08) + 0.04))
     columns = min(max(1, most), _CAPTIONED_A_ROW, len(pictures))
     # The outer texts may be wider than their images.
@@ -175,7 +176,7 @@ def captioned_images(pictures: np.ndarray, above: Sequence[str], below: Sequence
         blank = [""] * (columns - len(pictures[chosen]))
         sheet.add(
             row[np.newaxis], [""], columns=[*above[chosen], *blank],
-            footer=[*below[chosen], *blank], column_inches=widest,
+            footer=[*below[chosen], *blank],
         )  # fmt: skip
     return sheet.draw()
 
@@ -191,10 +192,10 @@ class _Sheet:
         right_inches: float = 0.1,
         table: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        self._left = max(drawing.text_inches(text) for text in left) + left_inches
+        self._left = max(map(drawing.text_inches, left)) + left_inches
         self._table = dict(table or {})
         self._widths = [
-            max(drawing.text_inches(text) for text in [name, *values]) + 0.18
+            max(map(drawing.text_inches, [name, *values])) + 0.18
             for name, values in self._table.items()
         ]
         self._right = right_inches + sum(self._widths)
@@ -205,73 +206,64 @@ class _Sheet:
         rows: np.ndarray,
         names: Sequence[str],
         *,
-        title: str | None = None,
+        title: str = "",
         columns: Sequence[str] | None = None,
         footer: Sequence[str] | None = None,
         footer_name: str = "",
         holes: np.ndarray | None = None,
-        gap_below_first: bool = False,
-        column_inches: float = 0.0,
     ) -> None:
-        """Adds a block of rows, (rows, columns, height, width, channels) in [0, 1].
-
-        Columns have room for texts of `column_inches` or of the block's own, if those are wider.
-        """
+        """Adds a block of rows, (rows, columns, height, width, channels) in [0, 1]."""
         if rows.ndim != 5 or rows.shape[-1] not in (1, 3) or not rows.size:
             raise ValueError(
                 "images must be (k, height, width, channels) with 1 or 3 channels, received "
                 f"{rows.shape[1:]}"
             )
-        height, width = rows.shape[2:4]
-        scale = max(1, round(_CELL_INCHES * drawing.DPI / max(height, width)))
-        texts = [*(columns or []), *(footer or [])]
-        widest = max(
-            [column_inches, *(drawing.text_inches(text, drawing.FONT_SIZE - 1) for text in texts)]
-        )
-        needed = math.ceil(
-            (widest + 0.08) * drawing.DPI / scale
-        )  # image pixels, of the widest text
         self._blocks.append(
             {
-                "rows": rows, "names": names, "title": title, "columns": columns,
-                "footer": footer, "footer_name": footer_name, "holes": holes,
-                "scale": scale,
-                "gap": max(1, math.ceil(4 / scale)),  # about four pixels, in image pixels
-                # Columns move apart where a text needs more room than its image.
-                "gap_x": max(math.ceil(4 / scale), needed - width),
-                "gap_first": math.ceil(12 / scale) if gap_below_first else 0,
+                "rows": rows, "names": names, "title": title, "columns": columns or [],
+                "footer": footer or [], "footer_name": footer_name, "holes": holes,
             }
         )  # fmt: skip
 
     def draw(self) -> Figure:
         """The figure with all blocks, one below the other."""
+        texts = [text for block in self._blocks for text in (*block["columns"], *block["footer"])]
+        needed = max((drawing.text_inches(text, _SMALL) + 0.08 for text in texts), default=0.0)
         places = []
         top, widest = 0.08, 0.0
         for block in self._blocks:
-            montage = _montage(block["rows"], block["gap"], block["gap_x"], block["gap_first"])
-            size = np.array(montage.shape[:2]) * block["scale"] / drawing.DPI  # inches
-            top += 0.27 if block["title"] is not None else 0.0
-            top += 0.2 if block["columns"] is not None or self._table else 0.0
-            places.append((montage, size, top))
-            top += size[0] + (0.22 if block["footer"] is not None else 0.0) + 0.1
+            height, width = block["rows"].shape[2:4]
+            scale = max(1, round(_CELL_INCHES * drawing.DPI / max(height, width)))
+            gap = max(1, math.ceil(4 / scale))  # about four pixels, in image pixels
+            # Columns move apart where a text needs more room than its image.
+            steps = (
+                height + gap,
+                width + max(gap, math.ceil(needed * drawing.DPI / scale) - width),
+            )
+            montage = _montage(block["rows"], *steps)
+            size = np.array(montage.shape[:2]) * scale / drawing.DPI  # inches
+            top += 0.27 if block["title"] else 0.0
+            top += 0.2 if block["columns"] or self._table else 0.0
+            places.append((montage, steps, size, top))
+            top += size[0] + (0.22 if block["footer"] else 0.0) + 0.1
             widest = max(widest, size[1])
-        titles = [
-            drawing.text_inches(block["title"] or "", weight="bold") for block in self._blocks
-        ]
+        titles = [drawing.text_inches(block["title"], weight="bold") for block in self._blocks]
         width = self._left + max(widest + self._right, max(titles) + 0.1)
         width, height = (math.ceil(side * drawing.DPI) / drawing.DPI for side in (width, top))
         figure = Figure(figsize=(width, height))
-        for block, (montage, size, start) in zip(self._blocks, places, strict=True):
+        for block, (montage, steps, size, start) in zip(self._blocks, places, strict=True):
             box = (
                 round(self._left * drawing.DPI) / (width * drawing.DPI),
                 1.0 - round((start + size[0]) * drawing.DPI) / (height * drawing.DPI),
                 size[1] / width,
                 size[0] / height,
             )
-            self._draw_block(figure.add_axes(box), block, montage)
+            self._draw_block(figure.add_axes(box), block, montage, steps)
         return figure
 
-    def _draw_block(self, axes: Any, block: Mapping[str, Any], montage: np.ndarray) -> None:
+    def _draw_block(
+        self, axes: Any, block: Mapping[str, Any], montage: np.ndarray, steps: tuple[int, int]
+    ) -> None:
         def write(text: str, x: float, y: float, shift: tuple[float, float], **look: Any) -> None:
             """At image pixel (x, y), moved by points."""
             axes.annotate(
@@ -281,18 +273,16 @@ class _Sheet:
         axes.imshow(montage, interpolation="nearest", vmin=0.0, vmax=1.0, aspect="auto")
         axes.set_axis_off()
         num_rows, num_columns, height, width = block["rows"].shape[:4]
-        tops = [_offset(row, height, block["gap"], block["gap_first"]) for row in range(num_rows)]
-        lefts = [_offset(column, width, block["gap_x"]) for column in range(num_columns)]
-        middles = [top + (height - 1) / 2 for top in tops]
+        lefts = [column * steps[1] for column in range(num_columns)]
+        middles = [row * steps[0] + (height - 1) / 2 for row in range(num_rows)]
         bottom, right = (side - 0.5 for side in montage.shape[:2])
-        small = {"ha": "center", "fontsize": drawing.FONT_SIZE - 1}
+        small = {"ha": "center", "fontsize": _SMALL}
         for name, middle in zip(block["names"], middles, strict=True):
             write(name, -0.5, middle, (-6, 0), ha="right", va="center")
-        if block["title"] is not None:
-            write(block["title"], -0.5, -0.5, (0, 5), ha="left", va="bottom", weight="bold")
-        for text, left in zip(block["columns"] or [], lefts, strict=False):
+        write(block["title"], -0.5, -0.5, (0, 5), ha="left", va="bottom", weight="bold")
+        for text, left in zip(block["columns"], lefts, strict=False):
             write(text, left + (width - 1) / 2, -0.5, (0, 3), va="bottom", **small)
-        for text, left in zip(block["footer"] or [], lefts, strict=False):
+        for text, left in zip(block["footer"], lefts, strict=False):
             write(text, left + (width - 1) / 2, bottom, (0, -3), va="top", **small)
         write(block["footer_name"], -0.5, bottom, (-6, -3), ha="right", va="top")
         offset = 0.0
@@ -303,14 +293,14 @@ class _Sheet:
                 write(text, right, middle, (offset, 0), ha="right", va="center")
         if block["holes"] is not None:
             for mask, left in zip(np.asarray(block["holes"]), lefts, strict=True):
-                _outline(axes, mask[..., 0] == 0, left, tops[0])
+                _outline(axes, mask[..., 0] == 0, left)
 
 
-def _outline(axes: Any, hole: np.ndarray, left: int, top: int) -> None:
-    """A thin frame around the hole, (height, width) bool, of the image at (left, top)."""
+def _outline(axes: Any, hole: np.ndarray, left: int) -> None:
+    """A thin frame around the hole, (height, width) bool, of the image at (left, 0)."""
     if hole.any():
         (y, x), (bottom, right) = np.argwhere(hole).min(axis=0), np.argwhere(hole).max(axis=0) + 1
-        place, width, height = (left + x - 0.5, top + y - 0.5), right - x, bottom - y
+        place, width, height = (left + x - 0.5, y - 0.5), right - x, bottom - y
         # An orange that is seen on black, on white, and in grey.
         frame = patches.Rectangle(
             place, width, height, fill=False, edgecolor=drawing.COLORS[5], linewidth=0.9
@@ -318,23 +308,14 @@ def _outline(axes: Any, hole: np.ndarray, left: int, top: int) -> None:
         axes.add_patch(frame)
 
 
-def _offset(index: int, side: int, gap: int, gap_first: int = 0) -> int:
-    """Where the image of this index begins, in image pixels."""
-    return index * (side + gap) + (gap_first if index else 0)
-
-
-def _montage(rows: np.ndarray, gap: int, gap_x: int, gap_first: int) -> np.ndarray:
+def _montage(rows: np.ndarray, row_step: int, column_step: int) -> np.ndarray:
     """One picture, float (height, width, 3), of images set apart by white gaps."""
     num_rows, num_columns, height, width = rows.shape[:4]
-    whole = (_offset(num_rows - 1, height, gap, gap_first) + height,
-             _offset(num_columns - 1, width, gap_x) + width, 3)  # fmt: skip
-    picture = np.ones(whole)
-    for row in range(num_rows):
-        for column in range(num_columns):
-            top = _offset(row, height, gap, gap_first)
-            left = _offset(column, width, gap_x)
-            picture[top : top + height, left : left + width] = rows[row, column]
-    return np.clip(picture, 0.0, 1.0)
+    gaps = ((0, 0), (0, 0), (0, row_step - height), (0, column_step - width), (0, 0))
+    spaced = np.pad(np.clip(rows, 0.0, 1.0), gaps, constant_values=1.0).swapaxes(1, 2)
+    picture = spaced.reshape(num_rows * row_step, num_columns * column_step, -1)
+    picture = picture[: picture.shape[0] - gaps[2][1], : picture.shape[1] - gaps[3][1]]
+    return np.broadcast_to(picture, (*picture.shape[:2], 3))
 
 
 def _aligned(values: Sequence[float]) -> list[str]:
