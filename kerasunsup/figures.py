@@ -365,10 +365,9 @@ def _scatter(
     axes.set(xticks=[], yticks=[])
     if not keys:
         return
-    low, high = points.min(axis=0), points.max(axis=0)
+    low, high = np.transpose([axes.get_xlim(), axes.get_ylim()])
     medians = np.array([np.median(points[order == index], axis=0) for index in range(len(keys))])
-    span = np.where(high > low, high - low, 1.0)
-    places = low + span * _apart((medians - low) / span)
+    places = low + (high - low) * _apart((medians - low) / (high - low))
     for key, place, color in zip(keys, places, colors, strict=True):
         axes.text(
             *place, key, color=0.6 * color[:3], fontsize=10 if len(keys) <= 20 else 7,

@@ -197,6 +197,9 @@ def test_class_names_at_one_place_are_moved_apart_and_others_stay():
     np.testing.assert_allclose(places[4], [0.1, 0.9], atol=0.01)
     gaps = np.abs(places[:, None] - places)[np.triu_indices(5, 1)]
     assert (gaps.max(axis=1) > 0.04).all()
+    flat = _space(dim=1).axes[0]
+    heights = [text.get_position()[1] for text in flat.texts]
+    assert abs(np.mean(heights)) < 0.2 * flat.get_ylim()[1]
 
 
 def test_adversarial_curves_show_distances_where_they_were_measured():
