@@ -47,6 +47,7 @@ LONG_NAMES = ["T-shirt/top", "an ankle boot that has a name longer than wide", "
 FIGURES = {
     "reconstructions": lambda: _reconstructions(4, column_labels=LONG_NAMES),
     "reconstructions_colour": lambda: _reconstructions(12, 128, 3),
+    "reconstructions_long_first": lambda: _reconstructions(1, column_labels=LONG_NAMES[1:2]),
     "reconstructions_one": lambda: _reconstructions(1, 8, 3, 1),
     "restorations": lambda: sheets.restorations([_restoration(), _restoration(holes=False)]),
     "restorations_one_colour": lambda: sheets.restorations([_restoration(1, 8, 3, title="x" * 60)]),
