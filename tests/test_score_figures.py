@@ -10,13 +10,16 @@ SIZES = [100, 300, 1000, 10000, 55000]
 NAMES = ["from scratch", "frozen", "fine-tuned"]
 
 
-def _efficiency(**options):
+def _efficiency(names=tuple(NAMES), sizes=SIZES, scratch=NAMES[:1], **options):
     """The last arm is not run with the most labels and has one seed."""
-    means = [0.02 * (index + 1) * (np.array(SIZES) / 100) ** -0.5 for index in range(3)]
-    means[2][-1] = np.nan
-    arms = {name: (mean, 0.1 * mean) for name, mean in zip(NAMES, means, strict=True)}
-    arms[NAMES[2]][1][:] = np.nan
-    return arms, score_figures.label_efficiency(SIZES, arms, scratch=NAMES[:1], **options)
+    means = [
+        0.02 * (index + 1) / np.sqrt(np.arange(1, len(sizes) + 1)) for index in range(len(names))
+    ]
+    arms = {name: (mean, 0.1 * mean) for name, mean in zip(names, means, strict=True)}
+    if len(sizes) > 1:
+        means[-1][-1] = np.nan
+    arms[names[-1]][1][:] = np.nan
+    return arms, score_figures.label_efficiency(sizes, arms, scratch=scratch, **options)
 
 
 def _learning(num_points=12, num_seeds=3, zero=True, worst=0.1, best=0.995):
@@ -44,13 +47,6 @@ def _reliability(num_bins=15, images=10_000):
 
 LONG_NAMES = ["T-shirt/top", "an ankle boot that has a name longer than wide", "$5 and $6", "x_1"]
 TWELVE = [*LONG_NAMES, *(f"encoder {index}, fine-tuned" for index in range(8))]
-DECAYS = {name: 0.5 / np.arange(1, 6) / (1 + k) for k, name in enumerate(TWELVE)}
-
-
-def _decay(sizes, num_arms, **options):
-    arms = {name: (errors, errors / 9) for name, errors in list(DECAYS.items())[:num_arms]}
-    arms = {name: (mean[: len(sizes)], bar[: len(sizes)]) for name, (mean, bar) in arms.items()}
-    return score_figures.label_efficiency(sizes, arms, **options)
 
 
 def _confusion(number, names=None, wrong=0):
@@ -60,10 +56,10 @@ def _confusion(number, names=None, wrong=0):
 
 
 FIGURES = {
-    "efficiency": lambda: _decay(SIZES, 12, scratch=TWELVE[:2]),
-    "efficiency_one_size": lambda: _decay([55000], 2, scratch=TWELVE[:1]),
-    "efficiency_two_sizes": lambda: _decay([1, 2], 4, last_is_all=False),
-    "efficiency_close_sizes": lambda: _decay([5000, 6000, 10000, 50000, 55000], 1),
+    "efficiency": lambda: _efficiency(TWELVE, scratch=TWELVE[:2])[1],
+    "efficiency_one_size": lambda: _efficiency(sizes=[55000])[1],
+    "efficiency_two_sizes": lambda: _efficiency(LONG_NAMES, [1, 2], last_is_all=False)[1],
+    "efficiency_close_sizes": lambda: _efficiency(["a"], [5000, 6000, 10000, 50000, 55000])[1],
     "speed": lambda: score_figures.learning_speed(dict.fromkeys(TWELVE, _learning())),
     "speed_without_zero": lambda: score_figures.learning_speed({"a": _learning(4, zero=False)}),
     "speed_one_point": lambda: score_figures.learning_speed({"a": _learning(1, num_seeds=1)}),
