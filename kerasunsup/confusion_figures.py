@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from kerasunsup import drawing
 
 _SMALL = drawing.FONT_SIZE - 1
+_TICKS = (0.0, 0.001, 0.01, 0.1, 0.3, 1.0)  # of the colour scale
 
 
 @drawing.styled
@@ -20,8 +21,9 @@ def confusion_heatmap(counts: np.ndarray, class_names: Sequence[str] | None = No
     """The confusion matrix: colour and small numbers say the share of the label's images.
 
     The colour scale is a power law: a confusion of 0.2 % can be seen beside 100 %. At the right
-    are the images of each label and the share of them that is told right, in bold of all. Where
-    there are many classes first the shares, then the counts, at last some names are left out.
+    are the share of each label's images that is told right and their number, above the same of
+    all. Where there are many classes first the shares, then the counts, at last some names are
+    left out.
 
     Args:
         counts: (classes, classes), integers >= 0; rows are labels, columns predictions.
@@ -38,141 +40,63 @@ def confusion_heatmap(counts: np.ndarray, class_names: Sequence[str] | None = No
         )
     if not counts.size or counts.min() < 0 or not counts.sum():
         raise ValueError("counts must be 0 or more and count at least one image")
-    names = [str(label) for label in range(len(counts))] if class_names is None else class_names
-    if len(names) != len(counts):
-        raise ValueError(f"received {len(names)} class_names for {len(counts)} classes")
-    return _Heatmap(counts, [_shortened(name) for name in names]).figure
-
-
-class _Heatmap:
-    """A confusion matrix with cells of a fixed size in inches."""
-
-    def __init__(self, counts: np.ndarray, names: Sequence[str]) -> None:
-        self._counts, self._names = counts, names
-        self._totals = counts.sum(axis=1)
-        self._rates = counts / np.maximum(self._totals, 1)[:, None]
-        number = len(counts)
-        self._cell = float(np.clip(8.0 / number, 0.13, 0.5)) if number <= 60 else 6.5 / number
-        self._every = math.ceil(0.1 / self._cell)  # classes from one name to the next
-        self._font = min(_SMALL, self._every * self._cell * 72 * 0.75)  # of names and margins
-        widest = max(drawing.text_inches(name, self._font) for name in names)
-        self._rotated = widest > self._cell * self._every - 0.05
-        totals = [f"{total:,}" for total in (*self._totals, self._totals.sum())]
-        self._columns = (("images", totals), ("accuracy", self._accuracies()))
-        self._widths = [
-            max(drawing.text_inches(text, self._font, "bold") for text in (header, *texts)) + 0.14
-            for header, texts in self._columns
-        ]
-        if self._every > 1:
-            self._widths = [0.0, 0.0]  # a row is too low for its numbers
-        side = number * self._cell
-        below = widest if self._rotated else 0.15
-        left, right, bottom, top = widest + 0.42, sum(self._widths) + 0.95, below + 0.42, 0.3
-        bar_height = float(np.clip(side, 1.75, 3.0))
-        bottom = max(bottom, bar_height - side + 0.1)
-        width, height = left + side + right, bottom + side + top
-        self.figure = Figure(figsize=(width, height))
-        self._axes = self.figure.add_axes(
-            (left / width, bottom / height, side / width, side / height)
-        )
-        self._left, self._below = widest + 0.12, below + 0.1  # inches to the axis titles
-        self._draw()
-        bar_left = left + side + sum(self._widths) + 0.25
-        self._draw_scale(
-            self.figure.add_axes(
-                (bar_left / width, (bottom + side - bar_height) / height, 0.13 / width,
-                 bar_height / height)
-            )
-        )  # fmt: skip
-
-    def _accuracies(self) -> list[str]:
-        right = [*np.diagonal(self._counts), np.trace(self._counts)]
-        totals = [*self._totals, self._totals.sum()]
-        return [
-            _percent(part / whole, 2 if whole >= 5000 else 1) if whole else "\N{EN DASH}"
-            for part, whole in zip(right, totals, strict=True)
-        ]
-
-    def _draw(self) -> None:
-        axes, number = self._axes, len(self._counts)
-        norm = colors.PowerNorm(0.3, 0.0, 1.0)
-        self._image = axes.imshow(
-            self._rates, cmap=_white_to_blue(), norm=norm, interpolation="nearest", aspect="auto"
-        )
-        for spine in axes.spines.values():
-            spine.set_visible(True)
-        shown = list(range(0, number, self._every))
-        names = [self._names[index] for index in shown]
-        axes.set_xticks(shown, names, rotation=90 if self._rotated else 0)
-        axes.set_yticks(shown, names)
-        drawing.without_math([*axes.get_xticklabels(), *axes.get_yticklabels()])
-        axes.tick_params(length=0, labelsize=self._font)
-        side = number * self._cell
-        axes.set_xlabel("prediction")
-        axes.xaxis.set_label_coords(0.5, -self._below / side)
-        axes.set_ylabel("label")
-        axes.yaxis.set_label_coords(-self._left / side, 0.5)
-        axes.set_xticks(np.arange(number - 1) + 0.5, minor=True)
-        axes.set_yticks(np.arange(number - 1) + 0.5, minor=True)
-        axes.grid(True, which="minor", color="0.9", linewidth=0.4)
-        axes.tick_params(which="minor", length=0)
-        self._write_cells()
-        self._write_margin()
-
-    def _write_cells(self) -> None:
-        widest = max(
-            drawing.text_inches("0" * len(f"{count:,}"), 10.0) for count in (self._counts.max(), 0)
-        )
-        # As large as the cell lets it be; below 5 points nobody reads it.
-        size = min(_SMALL, 10.0 * (self._cell - 0.06) / widest, self._cell * 72 * 0.6)
-        if size < 5.0:
-            return
-        with_rates = self._cell >= 0.4
-        for row, column in np.argwhere(self._counts > 0):
-            rate = self._rates[row, column]
-            color = "white" if rate**0.3 > 0.62 else "black"
-            options: dict[str, Any] = {"ha": "center", "color": color}
-            axes = self._axes
-            axes.text(
-                column, row - (0.03 if with_rates else 0.0), f"{self._counts[row, column]:,}",
-                va="bottom" if with_rates else "center_baseline", fontsize=size, **options,
-            )  # fmt: skip
-            if with_rates:
-                axes.text(
-                    column, row + 0.1, _percent(rate), va="top", fontsize=min(6.0, size), **options
-                )
-
-    def _write_margin(self) -> None:
-        if not sum(self._widths):
-            return
-        number = len(self._counts)
-        edge = 0.0
-        for (header, texts), width in zip(self._columns, self._widths, strict=True):
-            edge += width * 72
-            for row, text in [(-1, header), *enumerate(texts)]:
-                place, shift, align = {
-                    -1: (-0.5, 3, "bottom"),
-                    number: (number - 0.5, -5, "top"),
-                }.get(row, (row, 0, "center"))
-                self._axes.annotate(
-                    text, (number - 0.5, place), (edge, shift), textcoords="offset points",
-                    annotation_clip=False, ha="right", va=align, fontsize=self._font,
-                    weight="bold" if row == number else "normal",
-                )  # fmt: skip
-
-    def _draw_scale(self, axes: Any) -> None:
-        bar = self.figure.colorbar(self._image, cax=axes)
-        ticks = [0.0, 0.001, 0.01, 0.1, 0.3, 1.0]
-        bar.set_ticks(ticks, labels=[f"{100.0 * tick:g}" for tick in ticks])
-        bar.ax.minorticks_off()
-        bar.outline.set_linewidth(0.6)
-        bar.set_label("share of the label's images / %", fontsize=_SMALL)
-
-
-def _white_to_blue() -> colors.Colormap:
-    return colors.LinearSegmentedColormap.from_list(
-        "white_to_blue", ["#ffffff", "#c6dbef", "#6baed6", "#2171b5", "#08306b"]
+    number = len(counts)
+    names = [drawing.shortened(str(name), 26) for name in class_names or range(number)]
+    if len(names) != number:
+        raise ValueError(f"received {len(names)} class_names for {number} classes")
+    side = float(np.clip(0.5 * number, 2.0, 8.0))  # inches
+    every = math.ceil(0.1 * number / side)  # classes from one name to the next
+    font = min(_SMALL, every * side / number * 72 * 0.75)
+    name_inches = max(drawing.text_inches(name, font) for name in names)
+    is_turned = name_inches + 0.05 > every * side / number
+    figure = Figure(
+        figsize=(side + name_inches + 2.8, side + (name_inches if is_turned else 0.15) + 0.7),
+        layout="compressed",
     )
+    axes = figure.add_subplot(title=f"right predictions: {_right(counts, decimals=2)} images")
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    # scikit-learn's ConfusionMatrixDisplay has no such scale, and loads pyplot.
+    scale = colors.PowerNorm(0.3, 0.0, 1.0)
+    image = axes.imshow(np.ma.masked_equal(shares, 0.0), cmap="Blues", norm=scale)
+    shown = range(0, number, every)
+    axes.set_xticks(shown, names[::every], rotation=90 if is_turned else 0, fontsize=font)
+    axes.set_yticks(shown, names[::every], fontsize=font)
+    axes.set(xlabel="prediction", ylabel="label")
+    axes.spines[:].set_visible(True)
+    axes.tick_params(length=0)
+    if every == 1:
+        edges = np.arange(number - 1) + 0.5
+        right = axes.secondary_yaxis("right")
+        right.set_yticks(shown, [_right(counts, label) for label in shown], fontsize=font)
+        right.tick_params(length=0)
+        for draw in (axes.hlines, axes.vlines):
+            draw(edges, -0.5, number - 0.5, color="0.9", linewidth=0.4)
+    _write_cells(axes, counts, shares, side / number)
+    bar = figure.colorbar(image, ax=axes, label="share of the label's images / %", ticks=_TICKS)
+    bar.ax.set_yticklabels([f"{100.0 * tick:g}" for tick in _TICKS])
+    return figure
+
+
+def _write_cells(axes: Any, counts: np.ndarray, shares: np.ndarray, cell: float) -> None:
+    """Counts, and shares where there is room, in cells of a side in inches."""
+    num_lines = 2 if cell > 0.4 else 1
+    texts = {
+        place: [f"{counts[place]:,}", _percent(shares[place])][:num_lines]
+        for place in zip(*np.nonzero(counts), strict=True)
+    }
+    longest = max(len(line) for lines in texts.values() for line in lines)
+    size = min(_SMALL, 0.95 * cell * 72 / (0.62 * longest))
+    for (row, column), lines in texts.items() if size >= 5.0 else ():  # else nobody could read it
+        color = "white" if shares[row, column] ** 0.3 > 0.62 else "black"
+        place = {"ha": "center", "va": "center", "fontsize": size, "color": color}
+        axes.text(column, row, "\n".join(lines), **place)
+
+
+def _right(counts: np.ndarray, label: int | None = None, decimals: int = 1) -> str:
+    """The share of a label's images that is told right, or of all, and their number."""
+    right = np.trace(counts) if label is None else counts[label, label]
+    total = counts.sum() if label is None else counts[label].sum()
+    return f"{_percent(right / total, decimals)} of {total:,}" if total else "none"
 
 
 def _percent(share: float, decimals: int = 1) -> str:
@@ -182,7 +106,3 @@ def _percent(share: float, decimals: int = 1) -> str:
     while decimals < 4 and round(100.0 * share, decimals) in (0.0, 100.0):
         decimals += 1
     return f"{100.0 * share:.{decimals}f} %"
-
-
-def _shortened(name: str, most: int = 26) -> str:
-    return name if len(name) <= most else name[: most - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"

@@ -11,7 +11,7 @@ import functools
 import io
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
@@ -42,12 +42,16 @@ _STYLE = {
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "legend.frameon": False,
+    "text.parse_math": False,  # a dollar sign in a name starts no formula
 }
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, darkest first; with a line
 # style and a marker each, so that grey print keeps them apart too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+MARKERS = "osD^vPX<>*h"
+
+NUMBERS = ticker.StrMethodFormatter("{x:,.9g}")  # of ticks: 0.005, 1,000
 
 
 @contextlib.contextmanager
@@ -102,22 +106,50 @@ def text_inches(text: str, size: float = FONT_SIZE, weight: str = "normal") -> f
     return path.get_extents().width / 72
 
 
-def plain_log_ticks(axis: Any, limits: tuple[float, float]) -> None:
-    """Ticks such as 0.005 that are neither too many nor too few for the limits."""
-    decades = math.log10(limits[1] / limits[0])
-    steps = tuple(1.0 + 0.5 * step for step in range(18))
-    if decades > 0.35:  # 0.9, 0.95 and 1 would lie on each other
-        steps = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
-    if decades > 0.7:
-        steps = (1.0, 2.0, 5.0)
-    if decades > 2.5:
-        steps = (1.0,)
+def panel(width: float = 5.2, height: float = 3.5) -> tuple[Figure, Any]:
+    """A figure of one plot with a grid, in inches, and its axes."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(True)
+    return figure, axes
+
+
+def look(index: int) -> dict[str, Any]:
+    """How the line of this index looks, as keyword arguments of a matplotlib line."""
+    return {
+        "color": COLORS[index % len(COLORS)],
+        "linestyle": LINES[index % len(LINES)],
+        "marker": MARKERS[index % len(MARKERS)],
+    }
+
+
+def log_axis(axes: Any, name: str) -> None:
+    """Makes the axis "x" or "y" logarithmic, with ticks such as 0.005 that are not too many.
+
+    What hardly differs shows as level: the axis spans a factor of 2.25 at least. An axis with
+    nothing above 0 stays as it is.
+    """
+    if math.isinf(axes.dataLim.minpos["xy".index(name)]):
+        return
+    getattr(axes, f"set_{name}scale")("log")
+    low, high = getattr(axes, f"get_{name}lim")()
+    middle = math.sqrt(low * high)
+    low, high = min(low, middle / 1.5), max(high, middle * 1.5)
+    getattr(axes, f"set_{name}lim")(low, high)
+    decades = math.log10(high / low)
+    steps: tuple[float, ...] = (1.0,) if decades > 2.5 else (1.0, 2.0, 5.0)
+    steps = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0) if decades < 0.7 else steps
+    axis = getattr(axes, f"{name}axis")
     axis.set_major_locator(ticker.LogLocator(subs=steps))
-    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(NUMBERS)
     axis.set_minor_locator(ticker.NullLocator())
 
 
-def without_math(texts: Sequence[Any]) -> None:
-    """A dollar sign in a name starts no formula."""
-    for text in texts:
-        text.set_parse_math(False)
+def shortened(name: str, most: int = 40) -> str:
+    """The name in at most so many characters."""
+    return name if len(name) <= most else name[: most - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def num_columns(names: Iterable[str], width: float) -> int:
+    """How many columns of a legend of these names, four at most, fit into a width in inches."""
+    return max(1, min(4, int(width / (max(map(text_inches, names)) + 0.5))))

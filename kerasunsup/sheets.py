@@ -23,6 +23,7 @@ _CELL_INCHES = 0.56  # side of one image, about
 _MOST_ROWS = 27
 _CAPTIONED_A_ROW = 10
 _PAGE_INCHES = 7.2  # width that captioned images may take
+_SMALL = drawing.FONT_SIZE - 1  # of the texts above and below images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +79,9 @@ def reconstructions_over_epochs(
         raise ValueError(f"received {len(column_labels)} labels for {len(originals)} columns")
     last, most = len(epochs) - 1, _MOST_ROWS - 2  # beside the originals and the first
     shown = [0, *range(last, 0, -max(1, math.ceil(last / most)))[::-1]]
-    rows = np.concatenate([originals[None], snapshots[shown]])
-    names = ["original"] + [f"epoch {epochs[index]}" for index in shown]
-    sheet = _Sheet(left=names, right_inches=0.1)
-    sheet.add(rows, names, columns=column_labels, gap_below_first=True)
-    return sheet.draw()
+    names = [f"epoch {epochs[index]}" for index in shown]
+    top = _Block(originals[None], ["original"], columns=column_labels or ())
+    return _sheet([top, _Block(snapshots[shown], names)])
 
 
 @drawing.styled
@@ -97,8 +96,7 @@ def restorations(blocks: Sequence[Restoration]) -> Figure:
     """
     if not blocks:
         raise ValueError("restorations needs at least one block, received none")
-    names = ["input", "restored", "original"]
-    sheet = _Sheet(left=[*names, "gain"])
+    drawn = []
     for block in blocks:
         rows = [np.asarray(part) for part in (block.corrupted, block.restored, block.originals)]
         if not rows[0].shape == rows[1].shape == rows[2].shape:
@@ -111,11 +109,9 @@ def restorations(blocks: Sequence[Restoration]) -> Figure:
                 f"{block.title}: received {len(block.gains_db)} gains for {len(rows[0])} images"
             )
         gains = [f"{gain:+.1f} dB".replace("-", "\N{MINUS SIGN}") for gain in block.gains_db]
-        sheet.add(
-            np.stack(rows), names, title=block.title, footer=gains, footer_name="gain",
-            holes=block.holes,
-        )  # fmt: skip
-    return sheet.draw()
+        names = ["input", "restored", "original"]
+        drawn.append(_Block(np.stack(rows), names, block.title, (), gains, "gain", block.holes))
+    return _sheet(drawn)
 
 
 @drawing.styled
@@ -141,9 +137,7 @@ def sampled_images(rows: Sequence[SampleRow]) -> Figure:
         name: _aligned([row.numbers.get(name, math.nan) for row in rows])
         for name in dict.fromkeys(name for row in rows for name in row.numbers)
     }
-    sheet = _Sheet(left=[row.name for row in rows], table=table)
-    sheet.add(stack, [row.name for row in rows])
-    return sheet.draw()
+    return _sheet([_Block(stack, [row.name for row in rows])], table)
 
 
 @drawing.styled
@@ -164,200 +158,143 @@ def captioned_images(pictures: np.ndarray, above: Sequence[str], below: Sequence
             f"captioned images need a text above and below each image, received {len(above)} and "
             f"{len(below)} for {len(pictures)} images"
         )
-    widest = max(drawing.text_inches(text, drawing.FONT_SIZE - 1) for text in [*above, *below])
+    widest = max(drawing.text_inches(text, _SMALL) for text in [*above, *below])
     most = int(_PAGE_INCHES / (max(_CELL_INCHES, widest + 0.08) + 0.04))
     columns = min(max(1, most), _CAPTIONED_A_ROW, len(pictures))
-    # The outer texts may be wider than their images.
-    side_inches = 0.1 + max(0.0, (widest - _CELL_INCHES) / 2)
-    sheet = _Sheet(left=[""], left_inches=side_inches, right_inches=side_inches)
-    for start in range(0, len(pictures), columns):
-        chosen = slice(start, start + columns)
-        row = np.ones((columns, *pictures.shape[1:]), np.float32)
-        row[: len(pictures[chosen])] = pictures[chosen]
-        blank = [""] * (columns - len(pictures[chosen]))
-        sheet.add(
-            row[np.newaxis], [""], columns=[*above[chosen], *blank],
-            footer=[*below[chosen], *blank], column_inches=widest,
-        )  # fmt: skip
-    return sheet.draw()
+    padding = [(0, -len(pictures) % columns), (0, 0), (0, 0), (0, 0)]
+    rows = np.pad(pictures, padding, constant_values=1.0)
+    parts = [slice(start, start + columns) for start in range(0, len(rows), columns)]
+    return _sheet(
+        [_Block(rows[part][None], [""], columns=above[part], footer=below[part]) for part in parts]
+    )
 
 
-class _Sheet:
-    """Rows of images with names at their left, laid out in whole pixels at `drawing.DPI`."""
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """Rows of images, and the texts around them."""
 
-    def __init__(
-        self,
-        left: Sequence[str],
-        *,
-        left_inches: float = 0.2,
-        right_inches: float = 0.1,
-        table: Mapping[str, Sequence[str]] | None = None,
-    ) -> None:
-        self._left = max(drawing.text_inches(text) for text in left) + left_inches
-        self._table = dict(table or {})
-        self._widths = [
-            max(drawing.text_inches(text) for text in [name, *values]) + 0.18
-            for name, values in self._table.items()
-        ]
-        self._right = right_inches + sum(self._widths)
-        self._blocks: list[dict[str, Any]] = []
+    rows: np.ndarray  # (rows, columns, height, width, channels) in [0, 1]
+    names: Sequence[str]  # one a row
+    title: str = ""
+    columns: Sequence[str] = ()  # texts above the columns
+    footer: Sequence[str] = ()  # texts below them
+    footer_name: str = ""
+    holes: np.ndarray | None = None  # (columns, height, width, 1), 0 in the hole; in the first row
 
-    def add(
-        self,
-        rows: np.ndarray,
-        names: Sequence[str],
-        *,
-        title: str | None = None,
-        columns: Sequence[str] | None = None,
-        footer: Sequence[str] | None = None,
-        footer_name: str = "",
-        holes: np.ndarray | None = None,
-        gap_below_first: bool = False,
-        column_inches: float = 0.0,
-    ) -> None:
-        """Adds a block of rows, (rows, columns, height, width, channels) in [0, 1].
-
-        Columns have room for texts of `column_inches` or of the block's own, if those are wider.
-        """
-        if rows.ndim != 5 or rows.shape[-1] not in (1, 3) or not rows.size:
+    def __post_init__(self) -> None:
+        if self.rows.ndim != 5 or self.rows.shape[-1] not in (1, 3) or not self.rows.size:
             raise ValueError(
                 "images must be (k, height, width, channels) with 1 or 3 channels, received "
-                f"{rows.shape[1:]}"
+                f"{self.rows.shape[1:]}"
             )
-        height, width = rows.shape[2:4]
+
+
+def _sheet(blocks: Sequence[_Block], table: Mapping[str, Sequence[str]] | None = None) -> Figure:
+    """The blocks one below the other in whole pixels at `drawing.DPI`, a table at their right."""
+    table = table or {}
+    texts = [text for block in blocks for text in (*block.columns, *block.footer)]
+    needed = max((drawing.text_inches(text, _SMALL) + 0.08 for text in texts), default=0.0)
+    names = [name for block in blocks for name in (*block.names, block.footer_name) if name]
+    left = max((drawing.text_inches(name) + 0.2 for name in names), default=0.1)
+    right = sum(_column_inches(name, values) for name, values in table.items()) + 0.1
+    places = []
+    top, widest = 0.08, 0.0
+    for block in blocks:
+        height, width = block.rows.shape[2:4]
         scale = max(1, round(_CELL_INCHES * drawing.DPI / max(height, width)))
-        texts = [*(columns or []), *(footer or [])]
-        widest = max(
-            [column_inches, *(drawing.text_inches(text, drawing.FONT_SIZE - 1) for text in texts)]
+        gap = max(1, math.ceil(4 / scale))  # about four pixels, in image pixels
+        # Columns move apart where a text needs more room than its image.
+        column_step = max(width + gap, math.ceil(needed * drawing.DPI / scale))
+        montage = _montage(block.rows, height + gap, column_step)
+        size = np.array(montage.shape[:2]) * scale / drawing.DPI  # inches
+        overhang = (needed - 0.08 - width * scale / drawing.DPI) / 2  # of the outer texts
+        left, right = max(left, overhang + 0.1), max(right, overhang + 0.1)
+        top += (0.27 if block.title else 0.0) + (0.2 if block.columns or table else 0.0)
+        places.append((montage, (height + gap, column_step), size, top))
+        top += size[0] + (0.22 if block.footer else 0.0) + 0.1
+        widest = max(widest, size[1])
+    titles = [drawing.text_inches(block.title, weight="bold") for block in blocks]
+    width = left + max(widest + right, max(titles) + 0.1)
+    width, height = (math.ceil(side * drawing.DPI) / drawing.DPI for side in (width, top))
+    figure = Figure(figsize=(width, height))
+    for block, (montage, steps, size, start) in zip(blocks, places, strict=True):
+        box = (
+            round(left * drawing.DPI) / (width * drawing.DPI),
+            1.0 - round((start + size[0]) * drawing.DPI) / (height * drawing.DPI),
+            size[1] / width,
+            size[0] / height,
         )
-        needed = math.ceil(
-            (widest + 0.08) * drawing.DPI / scale
-        )  # image pixels, of the widest text
-        self._blocks.append(
-            {
-                "rows": rows, "names": names, "title": title, "columns": columns,
-                "footer": footer, "footer_name": footer_name, "holes": holes,
-                "scale": scale,
-                "gap": max(1, math.ceil(4 / scale)),  # about four pixels, in image pixels
-                # Columns move apart where a text needs more room than its image.
-                "gap_x": max(math.ceil(4 / scale), needed - width),
-                "gap_first": math.ceil(12 / scale) if gap_below_first else 0,
-            }
-        )  # fmt: skip
-
-    def draw(self) -> Figure:
-        """The figure with all blocks, one below the other."""
-        places = []
-        top, widest = 0.08, 0.0
-        for block in self._blocks:
-            montage = _montage(block["rows"], block["gap"], block["gap_x"], block["gap_first"])
-            size = np.array(montage.shape[:2]) * block["scale"] / drawing.DPI  # inches
-            top += 0.27 if block["title"] is not None else 0.0
-            top += 0.2 if block["columns"] is not None or self._table else 0.0
-            places.append((montage, size, top))
-            top += size[0] + (0.22 if block["footer"] is not None else 0.0) + 0.1
-            widest = max(widest, size[1])
-        titles = [
-            drawing.text_inches(block["title"] or "", weight="bold") for block in self._blocks
-        ]
-        width = self._left + max(widest + self._right, max(titles) + 0.1)
-        width, height = (math.ceil(side * drawing.DPI) / drawing.DPI for side in (width, top))
-        figure = Figure(figsize=(width, height))
-        for block, (montage, size, start) in zip(self._blocks, places, strict=True):
-            box = (
-                round(self._left * drawing.DPI) / (width * drawing.DPI),
-                1.0 - round((start + size[0]) * drawing.DPI) / (height * drawing.DPI),
-                size[1] / width,
-                size[0] / height,
-            )
-            self._draw_block(figure.add_axes(box), block, montage)
-        return figure
-
-    def _draw_block(self, axes: Any, block: Mapping[str, Any], montage: np.ndarray) -> None:
+        axes = figure.add_axes(box)
         axes.imshow(montage, interpolation="nearest", vmin=0.0, vmax=1.0, aspect="auto")
         axes.set_axis_off()
-        num_rows, num_columns, height, width = block["rows"].shape[:4]
-        tops = [_offset(row, height, block["gap"], block["gap_first"]) for row in range(num_rows)]
-        lefts = [_offset(column, width, block["gap_x"]) for column in range(num_columns)]
-        middles = [left + (width - 1) / 2 for left in lefts]
-        points: dict[str, Any] = {
-            "textcoords": "offset points", "annotation_clip": False, "parse_math": False,
-        }  # fmt: skip
-        for name, row_top in zip(block["names"], tops, strict=True):
-            axes.annotate(
-                name, (-0.5, row_top + (height - 1) / 2), (-6, 0), ha="right", va="center", **points
-            )
-        if block["title"] is not None:
-            axes.annotate(
-                block["title"], (-0.5, -0.5), (0, 5), ha="left", va="bottom", weight="bold",
-                **points,
-            )  # fmt: skip
-        small = drawing.FONT_SIZE - 1
-        for text, middle in zip(block["columns"] or [], middles, strict=False):
-            axes.annotate(
-                text, (middle, -0.5), (0, 3), ha="center", va="bottom", fontsize=small, **points
-            )
-        bottom = len(montage) - 0.5
-        if block["footer"] is not None:
-            axes.annotate(
-                block["footer_name"], (-0.5, bottom), (-6, -3), ha="right", va="top", **points
-            )
-        for text, middle in zip(block["footer"] or [], middles, strict=False):
-            axes.annotate(
-                text, (middle, bottom), (0, -3), ha="center", va="top", fontsize=small, **points
-            )
-        right = montage.shape[1] - 0.5
-        offset = 0.0
-        for (name, values), inches in zip(self._table.items(), self._widths, strict=True):
-            offset += inches * 72
-            axes.annotate(name, (right, -0.5), (offset, 3), ha="right", va="bottom", **points)
-            for text, row_top in zip(values, tops, strict=True):
-                axes.annotate(
-                    text, (right, row_top + (height - 1) / 2), (offset, 0), ha="right",
-                    va="center", **points,
-                )  # fmt: skip
-        if block["holes"] is not None:
-            for mask, left in zip(np.asarray(block["holes"]), lefts, strict=True):
-                _outline(axes, mask[..., 0] == 0, left, tops[0])
+        _write_texts(axes, block, table, steps, montage.shape)
+    return figure
 
 
-def _outline(axes: Any, hole: np.ndarray, left: int, top: int) -> None:
-    """A thin frame around the hole, (height, width) bool, of the image at (left, top)."""
-    rows, columns = np.flatnonzero(hole.any(axis=1)), np.flatnonzero(hole.any(axis=0))
-    if len(rows):
-        axes.add_patch(
-            patches.Rectangle(
-                (left + columns[0] - 0.5, top + rows[0] - 0.5),
-                columns[-1] - columns[0] + 1,
-                rows[-1] - rows[0] + 1,
-                fill=False,
-                edgecolor="#E69F00",  # seen on black, on white, and in grey
-                linewidth=0.9,
-            )
+def _column_inches(name: str, values: Sequence[str]) -> float:
+    """Width of a column of a table."""
+    return max(map(drawing.text_inches, [name, *values])) + 0.18
+
+
+def _write_texts(
+    axes: Any,
+    block: _Block,
+    table: Mapping[str, Sequence[str]],
+    steps: tuple[int, int],
+    shape: tuple[int, ...],
+) -> None:
+    """The texts around a montage of a shape, whose images lie steps of pixels apart."""
+
+    def write(text: str, x: float, y: float, shift: tuple[float, float], **look: Any) -> None:
+        """At image pixel (x, y), moved by points."""
+        axes.annotate(
+            text, (x, y), shift, textcoords="offset points", annotation_clip=False, **look
         )
 
+    num_rows, num_columns, height, width = block.rows.shape[:4]
+    lefts = [column * steps[1] for column in range(num_columns)]
+    middles = [row * steps[0] + (height - 1) / 2 for row in range(num_rows)]
+    bottom, right = (side - 0.5 for side in shape[:2])
+    small = {"ha": "center", "fontsize": _SMALL}
+    for name, middle in zip(block.names, middles, strict=True):
+        write(name, -0.5, middle, (-6, 0), ha="right", va="center")
+    write(block.title, -0.5, -0.5, (0, 5), ha="left", va="bottom", weight="bold")
+    for text, left in zip(block.columns, lefts, strict=False):
+        write(text, left + (width - 1) / 2, -0.5, (0, 3), va="bottom", **small)
+    for text, left in zip(block.footer, lefts, strict=False):
+        write(text, left + (width - 1) / 2, bottom, (0, -3), va="top", **small)
+    write(block.footer_name, -0.5, bottom, (-6, -3), ha="right", va="top")
+    offset = 0.0
+    for name, values in table.items():
+        offset += _column_inches(name, values) * 72
+        write(name, right, -0.5, (offset, 3), ha="right", va="bottom")
+        for text, middle in zip(values, middles, strict=True):
+            write(text, right, middle, (offset, 0), ha="right", va="center")
+    if block.holes is not None:
+        for mask, left in zip(np.asarray(block.holes), lefts, strict=True):
+            _outline(axes, mask[..., 0] == 0, left)
 
-def _offset(index: int, side: int, gap: int, gap_first: int = 0) -> int:
-    """Where the image of this index begins, in image pixels."""
-    return index * (side + gap) + (gap_first if index else 0)
+
+def _outline(axes: Any, hole: np.ndarray, left: int) -> None:
+    """A thin frame around the hole, (height, width) bool, of the image at (left, 0)."""
+    if hole.any():
+        (y, x), (bottom, right) = np.argwhere(hole).min(axis=0), np.argwhere(hole).max(axis=0) + 1
+        place, width, height = (left + x - 0.5, y - 0.5), right - x, bottom - y
+        # An orange that is seen on black, on white, and in grey.
+        frame = patches.Rectangle(
+            place, width, height, fill=False, edgecolor=drawing.COLORS[5], linewidth=0.9
+        )
+        axes.add_patch(frame)
 
 
-def _montage(rows: np.ndarray, gap: int, gap_x: int, gap_first: int) -> np.ndarray:
+def _montage(rows: np.ndarray, row_step: int, column_step: int) -> np.ndarray:
     """One picture, float (height, width, 3), of images set apart by white gaps."""
     num_rows, num_columns, height, width = rows.shape[:4]
-    picture = np.ones(
-        (
-            _offset(num_rows - 1, height, gap, gap_first) + height,
-            _offset(num_columns - 1, width, gap_x) + width,
-            3,
-        )
-    )
-    for row in range(num_rows):
-        for column in range(num_columns):
-            top = _offset(row, height, gap, gap_first)
-            left = _offset(column, width, gap_x)
-            picture[top : top + height, left : left + width] = rows[row, column]
-    return np.clip(picture, 0.0, 1.0)
+    gaps = ((0, 0), (0, 0), (0, row_step - height), (0, column_step - width), (0, 0))
+    spaced = np.pad(np.clip(rows, 0.0, 1.0), gaps, constant_values=1.0).swapaxes(1, 2)
+    picture = spaced.reshape(num_rows * row_step, num_columns * column_step, -1)
+    picture = picture[: picture.shape[0] - gaps[2][1], : picture.shape[1] - gaps[3][1]]
+    return np.broadcast_to(picture, (*picture.shape[:2], 3))
 
 
 def _aligned(values: Sequence[float]) -> list[str]:

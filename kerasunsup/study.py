@@ -164,7 +164,7 @@ def supervised(known: evidence.Evidence, places: plan.Places) -> list[page.Html]
         page.paragraph(_first_batches(known)),
         known.figure(
             "supervised", "learning_speed",
-            "Validation accuracy and loss while training with the most labels.",
+            "Validation error and loss while training with the most labels.",
         ),
         page.paragraph(*_is_it_luck(known)),
         _accuracy_table(known),

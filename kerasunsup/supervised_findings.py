@@ -174,7 +174,7 @@ def draw_label_efficiency(bench: Bench, outcomes: Outcomes) -> None:
 
 
 def draw_learning_speed(bench: Bench, outcomes: Outcomes, size: int) -> None:
-    """Validation accuracy and loss from the first batches on, at one number of labels."""
+    """Validation error and loss from the first batches on, at one number of labels."""
     curves = {}
     for arm in bench.settings.arms:
         found = [o.curve for o in of(outcomes, arm, size) if o.curve]
@@ -186,7 +186,7 @@ def draw_learning_speed(bench: Bench, outcomes: Outcomes, size: int) -> None:
             }
             curves[arms.NAMES[arm]] = {"images": found[0]["images"][:points], **stacked}
     figure = score_figures.learning_speed(curves, scratch=_SCRATCH)
-    bench.tensorboard.show("learning_speed", figure, "Validation accuracy and loss while training.")
+    bench.tensorboard.show("learning_speed", figure, "Validation error and loss while training.")
 
 
 def one_classifier(bench: Bench, outcomes: Outcomes, cell: arms.Cell) -> dict[str, float]:

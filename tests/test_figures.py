@@ -1,22 +1,17 @@
 import io
-import math
 import subprocess
 import sys
 
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.backends import backend_agg
+import readable
 from PIL import Image
 
-from kerasunsup import drawing, figures, sheets
+from kerasunsup import drawing, figures, search_figures
 
 RANDOM = np.random.default_rng(0)
-LONG_NAMES = ["T-shirt/top", "an ankle boot that has a long name", "$5", "x_1", "Ω", "6", "7"]
-
-
-def _images(*shape):
-    return RANDOM.random(shape).astype(np.float32)
+LONG_NAMES = ["T-shirt/top", "an ankle boot that has a name longer than wide", "$5 and $6", "x_1"]
 
 
 def _curve(num_epochs=30, **options):
@@ -25,31 +20,10 @@ def _curve(num_epochs=30, **options):
     return figures.learning_curve(epochs, loss, loss * 1.1, best_epoch=num_epochs, **options)
 
 
-def _reconstructions(num_images=10, side=28, channels=1, num_snapshots=4, **options):
-    return sheets.reconstructions_over_epochs(
-        _images(num_images, side, side, channels),
-        _images(num_snapshots, num_images, side, side, channels),
-        list(range(2, 2 * num_snapshots + 2, 2)),
-        **options,
-    )
-
-
-def _restoration(num_images=5, side=28, channels=1, holes=True, title="hole of 8 pixels"):
-    images = _images(num_images, side, side, channels)
-    mask = np.ones((num_images, side, side, 1), np.float32)
-    mask[:, :3, 2:5] = 0.0
-    gains = np.linspace(-12.3, 9.0, num_images)
-    return sheets.Restoration(title, images * mask, images, images, gains, mask if holes else None)
-
-
 def _sweep(size=5):
     falling = np.linspace(1.0, 0.2, size)
-    curves = {
-        "input_psnr_db": [100.0, *(20.0 * falling[1:])],
-        "psnr_db": 22.0 * falling,
-        "input_ssim": falling,
-        "ssim": falling,
-    }
+    names = ("psnr_db", "input_ssim", "ssim")
+    curves = {"input_psnr_db": [100.0, *(20.0 * falling[1:])], **dict.fromkeys(names, falling)}
     return figures.corruption_sweep(np.arange(size) / 10, curves, np.arange(size) * 2, curves)
 
 
@@ -59,25 +33,13 @@ def _space(num_codes=200, num_classes=10, names=None, labelled=True, dim=2):
     return figures.encoded_space(points[:, :dim], [0.4, 0.2][:dim], points * 9, labels, names)
 
 
-def _rows(channels=1, num_images=12, side=28):
-    names = ["real images", "random integers", "a mixture of 100 Gaussians"]
-    return [
-        sheets.SampleRow(
-            name,
-            _images(num_images - index, side, side, channels),
-            {"distance": 1438.2 / (index + 1), "score": 9.8, "recall": float("nan")},
-        )
-        for index, name in enumerate(names)
-    ]
-
-
 def _marginals(dim=6, num_samples=3, num_codes=300):
     codes = RANDOM.standard_normal((num_codes, dim))
     samples = {f"way {index}": codes[:50] * (index + 1) for index in range(num_samples)}
     return figures.code_marginals(codes, samples)
 
 
-def _adversarial(num_epochs=20, measured=True):
+def _adversarial(num_epochs=20, distances=()):
     epochs = np.arange(1, num_epochs + 1)
     history = {
         "epoch": epochs,
@@ -86,166 +48,205 @@ def _adversarial(num_epochs=20, measured=True):
         "real_accuracy": np.full(num_epochs, 0.8),
         "generated_accuracy": np.full(num_epochs, 0.7),
     }
-    if measured:
-        history["fid"] = np.where(epochs % 5 == 0, 100.0 / epochs, np.nan)
+    if len(distances):
+        history["fid"] = np.full(num_epochs, np.nan)
+        history["fid"][4::5] = distances
     return figures.adversarial_curves(history)
 
 
-def _areas(num_classes=10, **options):
-    names = [str(label) for label in range(num_classes)]
-    scores = ("error and density", "reconstruction error", "density of codes", "distance to codes")
-    scores += ("error in the code space", "residual of PCA")
-    areas = {name: RANDOM.random(num_classes) for name in scores}
-    return figures.areas_under_curves(names, areas, **options)
+def _areas(names, num_scores=6):
+    scores = {f"score {index} of $x": RANDOM.random(len(names)) for index in range(num_scores)}
+    return figures.areas_under_curves(names, scores)
+
+
+def _record(sizes=(8, 16, 16, 64), **more):
+    trials = [
+        {
+            "settings": {"latent_dim": size}, "validation_mse": 0.1 / size + 0.001 * index,
+            "score": 1.0, "trained_epochs": 5, "clock": 1.0, **more,
+        }
+        for index, size in enumerate(sizes)
+    ]  # fmt: skip
+    return {"trials": trials, "reference": {"8": 0.03, "64": 0.009}}
 
 
 FIGURES = {
-    "areas": _areas,
-    "areas_one_class": lambda: _areas(1),
-    "areas_long_names": lambda: figures.areas_under_curves(LONG_NAMES, {"$x": [0.5] * 7}),
-    "adversarial": lambda: _adversarial(100),
-    "adversarial_one_epoch": lambda: _adversarial(1, measured=False),
+    "areas": lambda: _areas([str(label) for label in range(10)]),
+    "areas_long_names": lambda: _areas(LONG_NAMES, 1),
+    "areas_hundred": lambda: _areas([str(label) for label in range(100)], 2),
+    "adversarial": lambda: _adversarial(20, [5.0, 3.0, 2.0, 0.5]),
+    "adversarial_rising": lambda: _adversarial(20, [5.0, 3.0, 2.0, 4.0]),
+    "adversarial_one_epoch": lambda: _adversarial(1),
     "curve": lambda: _curve(pca_mse=0.0168, pca_dim=32),
-    "curve_without_pca": _curve,
     "curve_of_one_epoch": lambda: _curve(1, pca_mse=0.1),
-    "reconstructions": lambda: _reconstructions(column_labels=[str(i) for i in range(10)]),
-    "reconstructions_long_labels": lambda: _reconstructions(7, column_labels=LONG_NAMES),
-    "reconstructions_colour": lambda: _reconstructions(12, 128, 3),
-    "reconstructions_one": lambda: _reconstructions(1, 8, 3, 1),
-    "restorations": lambda: sheets.restorations([_restoration(), _restoration(holes=False)]),
-    "restorations_one_colour": lambda: sheets.restorations([_restoration(1, 8, 3, title="x" * 60)]),
     "sweep": _sweep,
-    "space": lambda: _space(names=[str(i) for i in range(10)]),
-    "space_long_names": lambda: _space(num_classes=7, names=LONG_NAMES),
-    "space_one_class": lambda: _space(num_classes=1),
+    "sweep_of_one": lambda: _sweep(1),
+    "space": lambda: _space(names=[str(label) for label in range(10)]),
+    "space_long_names": lambda: _space(num_classes=4, names=LONG_NAMES),
+    "space_one_class": lambda: _space(num_classes=1, dim=1),
     "space_without_labels": lambda: _space(labelled=False),
-    "space_many_classes": lambda: _space(num_classes=45),
-    "space_fifteen_classes": lambda: _space(num_classes=15),
-    "space_one_dimension": lambda: _space(dim=1),
-    "samples": lambda: sheets.sampled_images(_rows()),
-    "samples_colour": lambda: sheets.sampled_images(_rows(3, 16, 32)),
     "marginals": _marginals,
     "marginals_one_dimension": lambda: _marginals(dim=1, num_samples=1),
-    "marginals_five": lambda: _marginals(num_samples=5),
-    "marginals_six": lambda: _marginals(num_samples=6, num_codes=2500),
+    "marginals_seven": lambda: _marginals(num_samples=7, num_codes=2500),
+    "progress": lambda: search_figures.progress(
+        {"hyperband": _record(), "grid": _record(), "random": _record([])}, 16
+    ),
+    "code_size": lambda: search_figures.code_size(_record(standard_error=0.001)),
+    "code_size_one": lambda: search_figures.code_size(_record([32])),
 }
 
 
 @pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
-def test_nothing_lies_outside_the_canvas_and_the_png_decodes(make):
-    figure = make()
-    picture = Image.open(io.BytesIO(drawing.to_png(figure, dpi=80)))
-    assert picture.format == "PNG"
-    width, height = figure.get_size_inches()
-    assert picture.size == pytest.approx((width * 80, height * 80), abs=1)
-    canvas = backend_agg.FigureCanvasAgg(figure)
-    canvas.draw()
-    box = figure.get_tightbbox(canvas.get_renderer())  # of all that is drawn, in inches
-    assert box.x0 >= -0.01
-    assert box.y0 >= -0.01
-    assert box.x1 <= width + 0.01
-    assert box.y1 <= height + 0.01
+def test_no_text_covers_another_or_leaves_the_picture(make):
+    readable.check(make())
 
 
-def test_pixels_are_those_of_the_size_asked_for_and_the_figure_stays_as_it_was():
+def test_the_png_decodes_and_pixels_are_those_of_the_size_asked_for():
     figure = _curve()
     before = drawing.to_png(figure)
+    picture = Image.open(io.BytesIO(before))
+    assert (picture.format, picture.size) == ("PNG", (780, 525))
     pixels = drawing.to_pixels(figure, dpi=50)
-    assert pixels.shape == (175, 260, 3)
-    assert pixels.dtype == np.uint8
+    assert (pixels.shape, pixels.dtype) == ((175, 260, 3), np.uint8)
     assert (pixels[0, 0] == 255).all()
     assert drawing.to_png(figure) == before
 
 
-def test_nothing_global_is_changed_and_pyplot_and_tensorflow_stay_out():
-    before = dict(matplotlib.rcParams)
-    drawing.to_png(_sweep())
-    assert dict(matplotlib.rcParams) == before
+def test_a_users_own_settings_do_not_matter_and_stay_as_they_are():
+    expected = drawing.to_png(_curve())
+    with matplotlib.rc_context({"font.size": 30, "savefig.bbox": "tight", "axes.grid": True}):
+        settings = dict(matplotlib.rcParams)
+        assert drawing.to_png(_curve()) == expected
+        assert dict(matplotlib.rcParams) == settings
+
+
+def test_pyplot_and_what_loads_slowly_stay_out():
     code = (
-        "import sys; from kerasunsup import figures; "
-        "print([name for name in ('matplotlib.pyplot', 'tensorflow') if name in sys.modules])"
+        "import sys; from kerasunsup import confusion_figures, figures, score_figures, sheets; "
+        "print({'matplotlib.pyplot', 'tensorflow', 'sklearn', 'scipy'} & {*sys.modules})"
     )
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    assert printed.strip() == "[]"
+    assert printed.strip() == "set()"
 
 
-def test_a_users_own_settings_do_not_matter():
-    expected = drawing.to_png(_curve())
-    with matplotlib.rc_context({"font.size": 30, "savefig.bbox": "tight", "axes.grid": True}):
-        assert drawing.to_png(_curve()) == expected
+@pytest.mark.parametrize("values", [[0.00512, 0.00513], [1e-6, 1.0], [0.004, 0.03], [0.0, 0.01]])
+def test_a_logarithmic_axis_has_two_to_ten_plain_numbers(values):
+    figure, axes = drawing.panel()
+    axes.plot(values)
+    drawing.log_axis(axes, "y")
+    figure.draw_without_rendering()
+    low, high = axes.get_ylim()
+    shown = [text.get_text() for text in axes.get_yticklabels() if low <= text.get_position()[1]]
+    assert 2 <= len(shown) <= 10
+    assert high / low > 2.2
+    assert not any("e+" in text or "$" in text for text in shown)
+
+
+def test_an_axis_with_nothing_above_zero_stays_linear():
+    _, axes = drawing.panel()
+    axes.plot([0.0, 0.0])
+    drawing.log_axis(axes, "y")
+    assert axes.get_yscale() == "linear"
+
+
+def _legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def _lines(axes):
+    return {line.get_label(): line for line in axes.lines}
 
 
 def _texts(figure):
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
-def test_image_pixels_arrive_unblurred_in_whole_multiples():
-    originals = np.zeros((2, 28, 28, 1), np.float32)
-    originals[:, ::2] = 1.0
-    pixels = drawing.to_pixels(
-        sheets.reconstructions_over_epochs(originals, originals[None], [2]), dpi=150
-    )
-    stripes = pixels[:, -60, 0]  # a column through the last image
-    runs = np.diff(np.flatnonzero(np.diff(stripes.astype(int)) != 0))
-    assert np.count_nonzero(runs == 3) > 50
-
-
-def test_many_snapshots_are_thinned_with_the_first_and_last_kept():
-    names = [text for text in _texts(_reconstructions(3, 8, 1, 60)) if text.startswith("epoch")]
-    assert names == ["epoch 2", *(f"epoch {epoch}" for epoch in range(6, 121, 6))]
-
-
-def test_of_fifty_epochs_the_first_and_every_second_are_shown():
-    epochs = [1, *range(2, 51, 2)]
-    images = _images(26, 3, 8, 8, 1)
-    texts = _texts(sheets.reconstructions_over_epochs(images[0], images, epochs))
-    assert [text for text in texts if text.startswith("epoch")] == [f"epoch {n}" for n in epochs]
-
-
-def test_gains_are_printed_and_holes_outlined():
-    figure = sheets.restorations([_restoration(3), _restoration(3, holes=False)])
-    texts = _texts(figure)
-    assert texts.count("+9.0 dB") == 2
-    assert texts.count("\N{MINUS SIGN}12.3 dB") == 2
-    first, second = figure.axes
-    assert [patch.get_bbox().bounds[2:] for patch in first.patches] == [(3.0, 3.0)] * 3
-    assert not second.patches
+def test_a_learning_curve_names_the_best_epoch_and_the_pca_level():
+    figure = _curve(pca_mse=0.0168, pca_dim=32)
+    epochs = np.arange(1, 31)
+    lines = _lines(figure.axes[0])
+    np.testing.assert_allclose(lines["training"].get_ydata(), 0.004 + 0.05 / epochs)
+    np.testing.assert_allclose(lines["validation"].get_ydata(), 1.1 * (0.004 + 0.05 / epochs))
+    assert {"PCA, 32 components: 0.0168", "best, epoch 30: 0.0062"} <= set(_legend(figure))
 
 
 def test_psnr_of_uncorrupted_input_is_left_out_of_the_sweep():
-    psnr = _sweep().axes[0].lines[0].get_ydata()
-    assert np.isnan(psnr[0])
-    assert np.isfinite(psnr[1:]).all()
+    figure = _sweep()
+    psnr = _lines(figure.axes[0])["corrupted input"].get_ydata()
+    np.testing.assert_allclose(psnr, [np.nan, 16.0, 12.0, 8.0, 4.0])
+    ssim = _lines(figure.axes[3])["autoencoder's output"]
+    np.testing.assert_allclose(ssim.get_xdata(), [0, 2, 4, 6, 8])
+    np.testing.assert_allclose(ssim.get_ydata(), np.linspace(1.0, 0.2, 5))
 
 
-def test_the_table_of_samples_aligns_decimals_and_shows_a_dash_for_nan():
-    texts = _texts(sheets.sampled_images(_rows()))
-    assert {"distance", "score", "recall", "1438.2", "719.1", "9.80"} <= set(texts)
-    assert texts.count("\N{EN DASH}") == 3
+def test_short_class_names_stand_at_their_codes_and_long_ones_in_a_legend():
+    short = _space(names=[f"c{label}" for label in range(10)])
+    assert _texts(short) == 2 * [f"c{label}" for label in range(10)]
+    assert not short.legends
+    long = _space(num_classes=3, names=LONG_NAMES)
+    assert _texts(long) == 2 * ["0", "1", "2"]
+    assert _legend(long)[::2] == ["0: T-shirt/top", "2: $5 and $6"]
+    assert len(long.axes[0].collections[0].get_offsets()) == 200
 
 
-def test_the_best_epoch_and_the_pca_level_are_named():
-    figure = _curve(pca_mse=0.0168, pca_dim=32)
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert "PCA, 32 components: 0.0168" in names
-    assert any(name.startswith("best, epoch 30: 0.00") for name in names)
+def test_class_names_at_one_place_are_moved_apart_and_others_stay():
+    places = figures._apart(np.array([[0.5, 0.5]] * 4 + [[0.1, 0.9]]))
+    assert (np.abs(places[:4] - 0.5) < 0.15).all()
+    np.testing.assert_allclose(places[4], [0.1, 0.9], atol=0.01)
+    gaps = np.abs(places[:, None] - places)[np.triu_indices(5, 1)]
+    assert (gaps.max(axis=1) > 0.04).all()
+    flat = _space(dim=1).axes[0]
+    heights = [text.get_position()[1] for text in flat.texts]
+    assert abs(np.mean(heights)) < 0.2 * flat.get_ylim()[1]
 
 
-def test_class_names_do_not_cover_each_other():
-    figure = figures.encoded_space(
-        np.tile([[0.5, 0.5], [0.0, 0.0], [1.0, 1.0]], (10, 1)), [0.5, 0.5],
-        RANDOM.standard_normal((30, 2)), np.repeat(np.arange(10), 3),
-        [f"class {i}" for i in range(10)],
-    )  # fmt: skip
-    canvas = backend_agg.FigureCanvasAgg(figure)
-    canvas.draw()
-    boxes = [text.get_window_extent(canvas.get_renderer()) for text in figure.axes[0].texts]
-    for index, box in enumerate(boxes):
-        assert not any(
-            box.shrunk(0.8, 0.6).overlaps(other.shrunk(0.8, 0.6)) for other in boxes[:index]
-        )
+def test_adversarial_curves_show_distances_where_they_were_measured():
+    panels = _adversarial(20, [5.0, 3.0, 2.0, 4.0]).axes
+    (line,) = panels[2].get_lines()
+    np.testing.assert_array_equal(line.get_xydata(), [[5, 5], [10, 3], [15, 2], [20, 4]])
+    assert [text.get_text() for text in panels[2].texts] == ["4"]
+    losses = _lines(panels[0])
+    np.testing.assert_allclose(losses["generator"].get_ydata(), 1.0 + 1.0 / np.arange(1, 21))
+    assert len(_adversarial().axes) == 2
+
+
+def test_areas_are_drawn_in_percent_with_their_mean():
+    figure = figures.areas_under_curves(["a", "b"], {"first": [0.5, 1.0], "second": [0.25, 0.75]})
+    assert _legend(figure) == ["first: 75.0 %", "second: 50.0 %"]
+    lines = [line.get_ydata().tolist() for line in figure.axes[0].lines[:4]]
+    assert lines == [[50.0, 100.0], [75.0], [25.0, 75.0], [50.0]]
+
+
+def test_distances_to_the_nearest_training_code_are_shares_of_the_codes():
+    codes = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0], [0.0, 1.0]])
+    figure = figures.code_marginals(codes, {"far": np.array([[0.0, 7.0], [0.0, 0.0]])})
+    training, far = figure.axes[-1].patches[:60], figure.axes[-1].patches[60]
+    assert [bar.get_height() for bar in training if bar.get_height()] == [50.0, 25.0, 25.0]
+    assert far.get_xy()[:, 1].max() == 50.0
+    assert figure.axes[-1].get_xlim() == pytest.approx((0.0, np.sqrt(18.0)))
+    assert figure.axes[0].collections[1].get_offsets().shape == (2, 2)
+
+
+def test_search_progress_has_a_curve_a_search_that_found_something():
+    records = {"hyperband": _record(), "grid": _record([8]), "random": _record([])}
+    figure = search_figures.progress(records, 16)
+    assert _legend(figure) == ["Hyperband: 0.0073 after 20 epochs"]
+    (line,) = figure.axes[0].lines
+    np.testing.assert_allclose(line.get_xydata(), [[10, 0.00725], [15, 0.00725], [20, 0.00725]])
+    assert search_figures.progress(records, 128) is None
+
+
+def test_error_over_code_size_shows_the_best_of_each_size_beside_pca():
+    figure = search_figures.code_size(_record(standard_error=0.001))
+    lines = _lines(figure.axes[0])
+    assert lines["all trials"].get_xdata().tolist() == [8, 16, 16, 64]
+    best = lines["autoencoder, best trial"].get_ydata()
+    np.testing.assert_allclose(best, [0.0125, 0.00725, 0.0045625])
+    assert lines["PCA"].get_xydata().tolist() == [[8, 0.03], [64, 0.009]]
+    assert "standard error over folds" in _legend(figure)
+    assert search_figures.code_size(_record([])) is None
 
 
 @pytest.mark.parametrize(
@@ -253,52 +254,16 @@ def test_class_names_do_not_cover_each_other():
     [
         (lambda: figures.learning_curve([1, 2], [1], [1, 2], best_epoch=1), "one length"),
         (lambda: figures.learning_curve([1], [1], [1], best_epoch=2), "best_epoch"),
-        (lambda: _reconstructions(3, 8, 2), "channels"),
-        (lambda: _reconstructions(3, column_labels=["a"]), "labels"),
-        (
-            lambda: sheets.reconstructions_over_epochs(
-                _images(2, 8, 8, 1), _images(2, 8, 8, 1), [1, 2]
-            ),
-            "snapshots",
-        ),
-        (
-            lambda: sheets.reconstructions_over_epochs(
-                _images(2, 8, 8, 1), _images(1, 2, 8, 8, 1), [1, 2]
-            ),
-            "2 epochs",
-        ),
-        (lambda: sheets.restorations([]), "at least one"),
-        (
-            lambda: sheets.restorations(
-                [sheets.Restoration("a", *[_images(2, 8, 8, 1)] * 3, np.zeros(3))]
-            ),
-            "3 gains",
-        ),
-        (
-            lambda: sheets.restorations(
-                [
-                    sheets.Restoration(
-                        "a", _images(1, 8, 8, 1), *[_images(2, 8, 8, 1)] * 2, np.zeros(2)
-                    )
-                ]
-            ),
-            "one shape",
-        ),
         (lambda: figures.corruption_sweep([0.1], {}, [1], {}), "input_psnr_db"),
+        (lambda: figures.areas_under_curves(["a", "b"], {"c": [0.5]}), "each of 2 classes"),
+        (lambda: figures.adversarial_curves({"epoch": []}), "at least one epoch"),
         (lambda: _space(names=["only one"]), "no name"),
+        (lambda: figures.encoded_space(np.ones((3, 2)), [1, 0], np.ones((4, 2))), "and tsne"),
         (
-            lambda: figures.encoded_space(np.zeros((3, 2)), [1, 0], np.zeros((4, 2))),
-            "principal and tsne",
-        ),
-        (
-            lambda: figures.encoded_space(
-                np.zeros((3, 2)), [1, 0], np.zeros((3, 2)), np.zeros(2, int)
-            ),
+            lambda: figures.encoded_space(np.ones((3, 2)), [1, 0], np.ones((3, 2)), [0, 1]),
             "labels",
         ),
-        (lambda: sheets.sampled_images([]), "at least one"),
-        (lambda: sheets.sampled_images([*_rows(1), *_rows(3)]), "one image shape"),
-        (lambda: _marginals(num_samples=7), "1 to 6"),
+        (lambda: figures.code_marginals(np.zeros((5, 2)), {}), "at least one"),
         (lambda: figures.code_marginals(np.zeros((5, 2)), {"a": np.zeros((5, 3))}), "dimensions"),
         (lambda: figures.code_marginals(np.zeros((1, 2)), {"a": np.zeros((5, 2))}), "rows or more"),
     ],
@@ -306,75 +271,3 @@ def test_class_names_do_not_cover_each_other():
 def test_arrays_that_do_not_fit_together_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_search_progress_has_a_curve_a_search_that_found_something():
-    curves = {"Hyperband": ([3, 10, 20], [0.02, 0.01, 0.005]), "grid": ([5, 25], [0.02, 0.012])}
-    figure = figures.search_progress({**curves, "random": ([], [])})
-    axes = figure.axes[0]
-    assert axes.get_yscale() == "log"
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["Hyperband: 0.0050 after 20 epochs", "grid: 0.0120 after 25 epochs"]
-    with pytest.raises(ValueError, match="received none"):
-        figures.search_progress({"random": ([], [])})
-    with pytest.raises(ValueError, match="2 epochs and 1 errors"):
-        figures.search_progress({"random": ([1, 2], [0.1])})
-
-
-def test_error_over_code_size_shows_the_best_of_each_size_beside_pca():
-    trials = {16: [0.012, 0.008], 32: [0.005], 64: []}
-    figure = figures.error_over_code_size(
-        trials, {16: 0.027, 32: 0.017, 64: 0.009}, bars={16: (0.008, 0.001)}
-    )
-    lines = {line.get_label(): line for line in figure.axes[0].lines}
-    assert lines["autoencoder, best trial"].get_ydata().tolist() == [0.008, 0.005]
-    assert lines["PCA"].get_xdata().tolist() == [16, 32, 64]
-    assert len(drawing.to_png(figure)) > 1000
-    with pytest.raises(ValueError, match="at least one trial"):
-        figures.error_over_code_size({}, {})
-
-
-@pytest.mark.parametrize("last", [0.5, 4.0])  # a line that falls to its end, and one that rises
-def test_the_last_distance_stands_beside_the_line_and_inside_the_picture(last):
-    columns = ("generator_loss", "discriminator_loss", "real_accuracy", "generated_accuracy")
-    history = {name: [0.5] * 20 for name in columns} | {"epoch": list(range(1, 21))}
-    distances = [math.nan] * 20
-    distances[4::5] = [5.0, 3.0, 2.0, last]
-    figure = figures.adversarial_curves(history | {"fid": distances})
-    figure.canvas.draw()
-    axes = figure.axes[2]
-    box = axes.texts[0].get_window_extent()
-    points = axes.transData.transform(axes.get_lines()[0].get_xydata())
-    assert box.x0 > points[:, 0].max()
-    assert box.x1 <= figure.bbox.x1
-
-
-def test_adversarial_curves_show_distances_where_they_were_measured():
-    panels = _adversarial().axes
-    assert [axes.get_ylabel() for axes in panels] == [
-        "loss (nats)", "share told right", "distance to real images",
-    ]  # fmt: skip
-    (line,) = panels[2].get_lines()
-    np.testing.assert_array_equal(line.get_xdata(), [5, 10, 15, 20])
-    assert [text.get_text() for text in panels[2].texts] == ["5"]
-    assert len(_adversarial(measured=False).axes) == 2
-    history = {name: [1.0, 1.0] for name in (
-        "generator_loss", "discriminator_loss", "real_accuracy", "generated_accuracy",
-    )}  # fmt: skip
-    level = figures.adversarial_curves(history | {"epoch": [1, 2], "fid": [190.461, 190.458]})
-    low, high = level.axes[2].get_ylim()
-    assert high / low > 2  # no axis of six digits for a distance that hardly moves
-    short = _adversarial(2).axes[-1]
-    assert all(tick == int(tick) for tick in short.get_xticks())
-    with pytest.raises(ValueError, match="at least one epoch"):
-        figures.adversarial_curves({"epoch": []})
-
-
-def test_areas_are_drawn_in_percent_with_their_mean_and_must_fit_the_classes():
-    figure = figures.areas_under_curves(["a", "b"], {"first": [0.5, 1.0], "second": [0.25, 0.75]})
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["first: 75.0 %", "second: 50.0 %"]
-    lines = [line.get_ydata().tolist() for line in figure.axes[0].lines[:4]]
-    assert lines == [[50.0, 100.0], [75.0], [25.0, 75.0], [50.0]]
-    with pytest.raises(ValueError, match="one value for each of 2 classes"):
-        figures.areas_under_curves(["a", "b"], {"first": [0.5]})
