@@ -28,16 +28,17 @@ def encoder(
     """The study's encoder: strided convolution, dense layer, dense code.
 
     The code layer is linear. With ReLU on it most of its units die at the study's learning rate:
-    measured on MNIST with a code of 32, 20 epochs end at a test error of 0.0121 against 0.0046
-    (kernel 3, seed 0).
+    compared on MNIST's test images with a code of 32, 20 epochs end at an error of 0.0121 against
+    0.0046 (kernel 3, seed 0).
 
     Args:
         image_shape: (height, width, channels).
         latent_dim: size of the code.
         filters: of each convolution; every one halves height and width, rounding up.
         hidden_units: of the dense layer between the convolutions and the code.
-        kernel_size: side of every convolution's window, in pixels. On MNIST 5 ends at a test
-            error of 0.0042 after 20 epochs where 3 ends at 0.0046, for 5 % more arithmetic.
+        kernel_size: side of every convolution's window, in pixels. Compared on MNIST's test
+            images, 5 ends at an error of 0.0042 after 20 epochs where 3 ends at 0.0046, for 5 %
+            more arithmetic.
 
     Returns:
         images (batch, height, width, channels) -> codes (batch, latent_dim).
