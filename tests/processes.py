@@ -65,8 +65,12 @@ def interrupted(command: list[str], until: str) -> str:
 
 
 def arrays_of(run: Path) -> dict[str, np.ndarray]:
-    """The final state of a run, without the clock's numbers."""
-    return {
+    """The final state of a run and its snapshots, without the clock's numbers."""
+    snapshots = {
+        path.stem: runs.read_arrays(path)["output"]
+        for path in (run / "checkpoints" / "snapshots").iterdir()
+    }
+    return snapshots | {
         name: value
         for name, value in runs.read_arrays(run / "checkpoints" / "state.npz").items()
         if name not in ("history/seconds", "history/images_per_second")
