@@ -29,13 +29,14 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
 
     import tensorflow as tf
 
-    from kerasunsup import adversarial, config, data, optimizers, stores, training
+    from kerasunsup import adversarial, data, optimizers, stores, training
+    from kerasunsup import settings as _settings
 
     precision = str(changes.pop("precision", "float32"))
     fused = bool(changes.pop("fused", True))
     is_folded = bool(changes.pop("folded", True))
     averaging = float(str(changes.pop("averaging", 0.0)))
-    settings = config.GANConfig(
+    settings = _settings.GANConfig(
         precision=precision,
         noise_dim=NOISE_DIM,
         base_filters=64,

@@ -17,21 +17,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from kerasunsup import quiet  # noqa: E402
+from kerasunsup import tensorflow_startup  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> int:
     """Trains, writes the file, prints what it is worth."""
-    quiet.import_tensorflow()
+    tensorflow_startup.import_tensorflow()
     import tensorflow as tf
 
-    from kerasunsup import config, data, judge
+    from kerasunsup import data, judge, settings
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--output", type=Path, default=judge.PACKAGED, metavar="FILE")
     arguments = parser.parse_args(argv)
     tf.config.experimental.enable_op_determinism()
-    splits = data.load(config.TrainingConfig(seed=0))
+    splits = data.load(settings.TrainingConfig(seed=0))
     start = time.perf_counter()
     model = judge.train_classifier(splits)
     seconds = time.perf_counter() - start

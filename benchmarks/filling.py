@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup import apply, config, data, images, quiet
+from kerasunsup import apply, data, images, settings, tensorflow_startup
 
 
 def write(folder: Path, pictures: np.ndarray) -> None:
@@ -88,8 +88,8 @@ def main() -> None:
     parser.add_argument("--passes", type=int, nargs="+", default=[1, 2, 3, 5, 10, 20, 50])
     parser.add_argument("--output", type=Path, help="write the results as JSON")
     options = parser.parse_args()
-    quiet.import_tensorflow()
-    test = data.load(config.AutoencoderConfig()).test
+    tensorflow_startup.import_tensorflow()
+    test = data.load(settings.AutoencoderConfig()).test
     pictures = images.to_uint8(test.array(range(options.images)))
     rows = {}
     for model in options.models:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kerasunsup import apply, config, data, images, quiet
+from kerasunsup import apply, data, images, settings, tensorflow_startup
 
 
 def _jpeg(picture: Image.Image, quality: int) -> Image.Image:
@@ -69,8 +69,8 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=200, help="of each kind")
     parser.add_argument("--output", type=Path, help="write the results as JSON")
     options = parser.parse_args()
-    quiet.import_tensorflow()
-    part = getattr(data.load(config.AutoencoderConfig()), options.part)
+    tensorflow_startup.import_tensorflow()
+    part = getattr(data.load(settings.AutoencoderConfig()), options.part)
     pictures = images.to_uint8(part.array())
     chosen = np.random.default_rng(options.seed).permutation(len(pictures))
     rows: dict[str, dict[str, float]] = {}

@@ -38,9 +38,9 @@ DECAYS = (1e-5, 1e-4, 1e-3)
 
 def settings_of(options: argparse.Namespace) -> Any:
     """The settings that no trial changes."""
-    from kerasunsup import config
+    from kerasunsup import settings as _settings
 
-    return config.AutoencoderConfig(
+    return _settings.AutoencoderConfig(
         limit=options.limit, test_limit=options.validation, batch_size=BATCH_SIZE, seed=options.seed
     )
 
@@ -56,7 +56,8 @@ def choose(hp: Any) -> dict[str, Any]:
 
 def ours(options: argparse.Namespace, folder: Path) -> float:
     """Searches with `kerasunsup.search`; returns the lowest validation MSE."""
-    from kerasunsup import autoencoder, config, search, training, trials
+    from kerasunsup import autoencoder, search, training, trials
+    from kerasunsup import settings as _settings
 
     settings = settings_of(options)
     splits = load(settings)
@@ -68,9 +69,9 @@ def ours(options: argparse.Namespace, folder: Path) -> float:
             return shared(self, settings, seed)
 
         trials.Workshop.model = rebuilt  # type: ignore[method-assign]
-    command = config.Command(
+    command = _settings.Command(
         "ae", settings, folder / "logs", None, False, (),
-        config.SearchConfig(tune=True, max_epochs=options.max_epochs, tuning=str(folder / "disk")),
+        _settings.SearchConfig(tune=True, max_epochs=options.max_epochs, tuning=str(folder / "disk")),
     )  # fmt: skip
     problem = search.Problem(
         settings=settings,
@@ -161,9 +162,9 @@ def started() -> None:
 
 def work(options: argparse.Namespace) -> None:
     """What the process of one contender does."""
-    from kerasunsup import quiet
+    from kerasunsup import tensorflow_startup
 
-    quiet.import_tensorflow()
+    tensorflow_startup.import_tensorflow()
     error = CONTENDERS[options.worker](options, options.folder)
     print(f"ENDED {error}", flush=True)
 

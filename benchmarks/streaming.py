@@ -72,17 +72,18 @@ def measure(folder: Path, memory_limit: int, batch_size: int) -> dict[str, float
         load_seconds, images_per_second of one epoch, reading_per_second without a model,
         peak_megabytes resident, final loss.
     """
-    from kerasunsup import quiet
+    from kerasunsup import tensorflow_startup
 
-    quiet.import_tensorflow()
+    tensorflow_startup.import_tensorflow()
     import keras
 
-    from kerasunsup import config, data, networks
+    from kerasunsup import data, networks
+    from kerasunsup import settings as _settings
 
     baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     keras.utils.set_random_seed(0)
     start = time.perf_counter()
-    settings = config.AutoencoderConfig(data=str(folder), batch_size=batch_size)
+    settings = _settings.AutoencoderConfig(data=str(folder), batch_size=batch_size)
     splits = data.load(settings, memory_limit=memory_limit)
     load_seconds = time.perf_counter() - start
 

@@ -25,12 +25,13 @@ def ours(images: np.ndarray, **compile_changes: object) -> Epoch:
     """The package's own model and data; `compile_changes` undo one choice at a time."""
     import tensorflow as tf
 
-    from kerasunsup import autoencoder, config, data, optimizers, stores, training
+    from kerasunsup import autoencoder, data, optimizers, stores, training
+    from kerasunsup import settings as _settings
 
     precision = str(compile_changes.pop("precision", "float32"))
     fused = bool(compile_changes.pop("fused", True))
     is_folded = bool(compile_changes.pop("folded", True))
-    settings = config.AutoencoderConfig(precision=precision)
+    settings = _settings.AutoencoderConfig(precision=precision)
     pixels = np.round(images * 255).astype(np.uint8)
     image_set = data.ImageSet(stores.MemoryStore(pixels))
     with training.machine(settings):

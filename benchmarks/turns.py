@@ -55,12 +55,12 @@ class _Worker:
 
 def _work(contender: Contender, num_images: int) -> None:
     """What a worker does: build once, then an epoch a line."""
-    from kerasunsup import quiet
+    from kerasunsup import tensorflow_startup
 
-    quiet.import_tensorflow()  # before anything else does, so that it starts as in the commands
-    from kerasunsup import config, data
+    tensorflow_startup.import_tensorflow()  # before anything else does, so that it starts as in the commands
+    from kerasunsup import data, settings
 
-    epoch = contender(data.load(config.TrainingConfig()).train.array(np.arange(num_images)))
+    epoch = contender(data.load(settings.TrainingConfig()).train.array(np.arange(num_images)))
     for _ in sys.stdin:
         began = time.perf_counter()
         loss = epoch()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import kerasunsup
-from kerasunsup import quiet
+from kerasunsup import tensorflow_startup
 
 _COMMANDS = {
     "ae": "train the autoencoder, look at it, export it; search its settings",
@@ -21,7 +21,7 @@ _COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Starts `kerasunsup COMMAND ...` and returns its exit status."""
-    quiet.standard_streams()
+    tensorflow_startup.standard_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in _COMMANDS:
         return importlib.import_module(f"kerasunsup.{arguments[0]}").main(arguments[1:])

@@ -12,7 +12,6 @@ from keras import layers
 from kerasunsup import (
     board,
     callbacks,
-    config,
     data,
     export,
     folded,
@@ -24,12 +23,13 @@ from kerasunsup import (
     runs,
     training,
 )
+from kerasunsup import settings as _settings
 
 _SHOWN = {"generator_loss": "generator", "discriminator_loss": "discriminator", "fid": "distance"}
 
 
 def build(
-    settings: config.GANConfig, image_shape: tuple[int, int, int], *, is_shipped: bool = False
+    settings: _settings.GANConfig, image_shape: tuple[int, int, int], *, is_shipped: bool = False
 ) -> gan_model.GAN:
     """The compiled GAN.
 
@@ -84,7 +84,7 @@ def images_only(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return images
 
 
-def run(command: config.Command) -> dict[str, float]:
+def run(command: _settings.Command) -> dict[str, float]:
     """Trains, measures and exports one run, or goes on with it.
 
     Args:
@@ -94,10 +94,10 @@ def run(command: config.Command) -> dict[str, float]:
         What `metrics.json` holds.
 
     Raises:
-        config.InputError: for everything that a user can mend.
-        config.Interrupted: on Ctrl-C.
+        _settings.InputError: for everything that a user can mend.
+        _settings.Interrupted: on Ctrl-C.
     """
-    settings: config.GANConfig = command.config
+    settings: _settings.GANConfig = command.config
     splits = data.load(settings)
     check(settings, splits)
     with runs.opened(command, splits.fingerprint) as run:
@@ -132,21 +132,21 @@ def run(command: config.Command) -> dict[str, float]:
             return finish(plain, splits, settings, run, comparison, fitted, samples)
         except KeyboardInterrupt:
             done = len(fitted.history["epoch"])
-            raise config.Interrupted(training.how_to_resume(run, done)) from None
+            raise _settings.Interrupted(training.how_to_resume(run, done)) from None
 
 
-def check(settings: config.GANConfig, splits: data.Splits) -> None:
+def check(settings: _settings.GANConfig, splits: data.Splits) -> None:
     """Refuses images that the networks cannot be built for, before anything is written.
 
     Raises:
-        config.InputError: if a side is not 16 to 64 pixels, or the networks are larger than the
+        _settings.InputError: if a side is not 16 to 64 pixels, or the networks are larger than the
             memory.
     """
     shape, hidden = splits.image_shape, settings.hidden_units
     try:
         filters = networks.adversarial_filters(shape, settings.base_filters)
     except ValueError as error:
-        raise config.InputError(
+        raise _settings.InputError(
             f"--data {splits.name}: {error}; choose one with --image-size N"
         ) from error
     training.check_memory(
@@ -158,7 +158,7 @@ def check(settings: config.GANConfig, splits: data.Splits) -> None:
 def finish(
     gan: gan_model.GAN,
     splits: data.Splits,
-    settings: config.GANConfig,
+    settings: _settings.GANConfig,
     run: runs.Run,
     comparison: judge.Judge,
     fitted: training.Fitted,
@@ -182,10 +182,10 @@ def finish(
             gan, splits, settings, run, comparison, tensorboard, fitted, samples
         )
         run.write_metrics(numbers)
-        tensorboard.hyperparameters(config.to_json(settings), headline(numbers))
+        tensorboard.hyperparameters(_settings.to_json(settings), headline(numbers))
         tensorboard.graph(generator)
         table = board.markdown_table
-        tensorboard.text("settings", table(config.to_json(settings), ("setting", "value")))
+        tensorboard.text("settings", table(_settings.to_json(settings), ("setting", "value")))
         tensorboard.text("numbers", table(numbers, ("number", "value")))
     print(gan_findings.summary(numbers), flush=True)
     print(f"\nfigures, generator.keras and export/ are in {run.folder}", flush=True)

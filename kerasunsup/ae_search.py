@@ -13,7 +13,6 @@ from kerasunsup import (
     autoencoder,
     board,
     cluster,
-    config,
     data,
     drawing,
     latent,
@@ -22,27 +21,28 @@ from kerasunsup import (
     search_figures,
     training,
 )
+from kerasunsup import settings as _settings
 
 _PCA_IMAGES = 20_000  # that its components are fitted to
 _IRRELEVANT = ("snapshot_every", "num_codes", "num_samples")
 
 
-def run(command: config.Command) -> dict[str, Any] | None:
+def run(command: _settings.Command) -> dict[str, Any] | None:
     """Searches, writes the best configurations, and trains the one that was asked for.
 
     Returns:
         The search's record; None in a worker of a search that several machines share.
 
     Raises:
-        config.InputError: for everything that a user can mend.
-        config.Interrupted: on Ctrl-C.
+        _settings.InputError: for everything that a user can mend.
+        _settings.Interrupted: on Ctrl-C.
     """
-    settings: config.AutoencoderConfig = command.config
+    settings: _settings.AutoencoderConfig = command.config
     options = command.search
     if command.name is not None and not options.search_only:
         folder = command.logs / command.experiment / command.name
         if folder.exists():  # known before the search, not after it
-            raise config.InputError(
+            raise _settings.InputError(
                 f"--name {command.name}: {folder} exists already and is never overwritten; choose "
                 "another name, or add --search-only"
             )
@@ -57,13 +57,13 @@ def run(command: config.Command) -> dict[str, Any] | None:
     for path in draw(command, found):
         print(f"figure: {path}")
     if not options.search_only:
-        autoencoder.run(dataclasses.replace(command, config=best, search=config.SearchConfig()))
+        autoencoder.run(dataclasses.replace(command, config=best, search=_settings.SearchConfig()))
     return found
 
 
-def problem(command: config.Command, splits: data.Splits) -> search.Problem:
+def problem(command: _settings.Command, splits: data.Splits) -> search.Problem:
     """What is searched for on this data."""
-    settings: config.AutoencoderConfig = command.config
+    settings: _settings.AutoencoderConfig = command.config
     options = command.search
     space = autoencoder.grid_space if options.grid else autoencoder.space
     return search.Problem(
@@ -79,7 +79,7 @@ def problem(command: config.Command, splits: data.Splits) -> search.Problem:
     )
 
 
-def _pca_error(splits: data.Splits, size: int, settings: config.AutoencoderConfig) -> float:
+def _pca_error(splits: data.Splits, size: int, settings: _settings.AutoencoderConfig) -> float:
     """Validation error of PCA with a code of this size, given what the trials are given.
 
     Beside a trial that restores corrupted images stands PCA's error on the same corrupted images:
@@ -95,18 +95,18 @@ def _pca_error(splits: data.Splits, size: int, settings: config.AutoencoderConfi
     return max(1e-6, latent.pca_mse(fitted, clean, size, settings.seed, inputs=inputs))
 
 
-def write_best(command: config.Command, found: dict[str, Any]) -> config.AutoencoderConfig:
+def write_best(command: _settings.Command, found: dict[str, Any]) -> _settings.AutoencoderConfig:
     """Writes the configurations and the record; returns the one to train.
 
     `best_<size>.json` is the best at each code size, `best.json` the one at the size that was
     asked for: the others are no answer to that question. All are valid for `--config`.
     They lie in the search's own folder; Hyperband's lie one level up too, as the search's answer.
     """
-    settings: config.AutoencoderConfig = command.config
+    settings: _settings.AutoencoderConfig = command.config
     results = {result["trial"]: result for result in found["trials"]}
     folder = Path(command.search.tuning) / command.experiment
     places = [folder / found["kind"], *([folder] if found["kind"] == "hyperband" else [])]
-    configs: dict[int, config.AutoencoderConfig] = {}
+    configs: dict[int, _settings.AutoencoderConfig] = {}
     for found_size, trial in found["front"].items():
         chosen: dict[str, Any] = results[trial]["settings"]
         configs[int(found_size)] = dataclasses.replace(settings, **chosen)
@@ -117,8 +117,8 @@ def write_best(command: config.Command, found: dict[str, Any]) -> config.Autoenc
         print(f"no trial of code size {size} ended: best.json has the other settings of the best")
     for place in places:
         for code_size, best in configs.items():
-            runs.write_json(place / f"best_{code_size}.json", config.to_json(best))
-        runs.write_json(place / "best.json", config.to_json(configs[size]))
+            runs.write_json(place / f"best_{code_size}.json", _settings.to_json(best))
+        runs.write_json(place / "best.json", _settings.to_json(configs[size]))
         runs.write_json(place / "record.json", found)
     print(
         f"best at code size {size}: {places[-1] / 'best.json'}; train it with: "
@@ -128,7 +128,7 @@ def write_best(command: config.Command, found: dict[str, Any]) -> config.Autoenc
     return configs[size]
 
 
-def comparable(command: config.Command, found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def comparable(command: _settings.Command, found: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Kind -> record, of this search and of those beside it on the same data and settings."""
     folder = Path(command.search.tuning) / command.experiment
     records = {found["kind"]: found}
@@ -147,7 +147,7 @@ def comparable(command: config.Command, found: dict[str, Any]) -> dict[str, dict
     return {kind: records[kind] for kind in search_figures.TITLES if kind in records}
 
 
-def draw(command: config.Command, found: dict[str, Any]) -> list[Path]:
+def draw(command: _settings.Command, found: dict[str, Any]) -> list[Path]:
     """Writes the figures of a search, and of all searches that are finished so far.
 
     Returns:

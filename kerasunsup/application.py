@@ -10,7 +10,6 @@ import numpy as np
 
 from kerasunsup import (
     board,
-    config,
     descriptions,
     duplicates,
     grouping,
@@ -23,6 +22,7 @@ from kerasunsup import (
     sheets,
     trained,
 )
+from kerasunsup import settings as _settings
 
 _SHOWN = 40  # images on a contact sheet
 _SHOWN_QUERIES = 12
@@ -32,12 +32,12 @@ _DRAWN = 256  # images that follow from one seed
 _MOST_SPRITES = 10_000
 
 
-def run(command: config.Application) -> None:
+def run(command: _settings.Application) -> None:
     """Does what a command line of `apply` says.
 
     Raises:
-        config.InputError: for everything that a user can mend.
-        config.Interrupted: on Ctrl-C; the same command goes on.
+        _settings.InputError: for everything that a user can mend.
+        _settings.Interrupted: on Ctrl-C; the same command goes on.
     """
     began = time.perf_counter()
     job = jobs.Job(command)
@@ -50,7 +50,7 @@ def run(command: config.Application) -> None:
         try:
             numbers = _VERBS[command.verb](job)
         except KeyboardInterrupt:
-            raise config.Interrupted(
+            raise _settings.Interrupted(
                 "stopped; what is finished is kept, the same command goes on"
             ) from None
         numbers["seconds"] = round(time.perf_counter() - began, 1)
@@ -66,7 +66,7 @@ def _check(job: jobs.Job) -> None:
         is_generator = model.offers("generate")
         model.function("generate" if is_generator else "decode")
         if is_generator and "reference" in job.others:
-            raise config.InputError(
+            raise _settings.InputError(
                 f"--reference is for autoencoders, MODEL {model.path} is a generator: leave it out"
             )
         return
@@ -75,7 +75,7 @@ def _check(job: jobs.Job) -> None:
         model.function("encode")
     sheet = "restore_sheet.png"
     if verb == "restore" and sheet in job.stream.names:
-        raise config.InputError(f"{sheet} is the name of the contact sheet: rename that image")
+        raise _settings.InputError(f"{sheet} is the name of the contact sheet: rename that image")
 
 
 def _restore(job: jobs.Job) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _near_duplicates(job: jobs.Job) -> dict[str, Any]:
     found = job.describe(look=duplicates.look)
     names = job.names(found)
     if len(names) < 2:
-        raise config.InputError("near-duplicates need two images: give more, or --query")
+        raise _settings.InputError("near-duplicates need two images: give more, or --query")
 
     def read(rows: Iterable[int]) -> Iterator[np.ndarray | str]:
         return job.stream.read(found.positions[list(rows)])
@@ -199,11 +199,11 @@ def _outliers(job: jobs.Job) -> dict[str, Any]:
 def _scores(
     found: descriptions.Descriptions,
     reference: descriptions.Descriptions,
-    settings: config.ApplyConfig,
+    settings: _settings.ApplyConfig,
 ) -> tuple[np.ndarray, float, np.ndarray]:
     """(scores, the score of an outlier, which images are outliers)."""
     if len(reference.codes) < 4:
-        raise config.InputError(
+        raise _settings.InputError(
             f"outliers need four images to compare with, received {len(reference.codes)}: give "
             "more, or clean ones by --reference"
         )
@@ -226,7 +226,7 @@ def _cluster(job: jobs.Job) -> dict[str, Any]:
             else grouping.groups(found.codes, job.settings.clusters, job.settings.seed)
         )
     except ValueError as error:
-        raise config.InputError(
+        raise _settings.InputError(
             f"{error}: give more images" + (" or fewer --clusters" if job.settings.clusters else "")
         ) from error
     job.output.table("clusters.csv", ("file", "cluster"), zip(names, groups.tolist(), strict=True))
@@ -290,7 +290,7 @@ def _maker(job: jobs.Job) -> tuple[Draw, trained.Function]:
     given = job.others.get("reference")
     training = job.training_images() if given is None else given
     if training is None:
-        raise config.InputError(
+        raise _settings.InputError(
             f"MODEL {job.model.path} does not tell which images it was trained on, and new codes "
             "are drawn like theirs: give the folder of its run, or such images by --reference"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from kerasunsup import command_line, quiet
+from kerasunsup import cli, tensorflow_startup
 
 _DESCRIPTION = """\
 Uses a trained model on images: cleans them, finds what is alike, what is odd, and what belongs
@@ -25,10 +25,10 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, 2 (wrong use) or 130 (Ctrl-C)."""
-    with command_line.exit_status("apply") as status:
-        command = command_line.parse_application(description=_DESCRIPTION, verbs=VERBS, argv=argv)
+    with cli.exit_status("apply") as status:
+        command = cli.parse_application(description=_DESCRIPTION, verbs=VERBS, argv=argv)
         # TensorFlow takes seconds to load: only now that the arguments are known to be right.
-        quiet.import_tensorflow()
+        tensorflow_startup.import_tensorflow()
         from kerasunsup import application
 
         application.run(command)

@@ -21,7 +21,6 @@ import tensorflow as tf
 from kerasunsup import (
     augmentation,
     classification,
-    config,
     data,
     networks,
     optimizers,
@@ -30,6 +29,7 @@ from kerasunsup import (
     stores,
     training,
 )
+from kerasunsup import settings as _settings
 
 MOST_VALIDATION = (
     2000  # validation images that curves are measured on and the best arm is chosen by
@@ -43,7 +43,7 @@ _HOLE = 0.3  # of the smaller side
 _FILTERS = (16, 32, 128)
 _RATE_EVERY = 10  # steps
 
-NAMES = config.ARM_NAMES
+NAMES = _settings.ARM_NAMES
 FROM_SCRATCH = ("scratch", "convolutional", "pseudo_labels_scratch")
 # By steps; the rest are probes.
 TRAINED = ("frozen", "finetuned", *FROM_SCRATCH, "pseudo_labels", "graph_labels")
@@ -173,7 +173,7 @@ class Workshop:
         splits: data.Splits,
         classes: np.ndarray,
         encoder: keras.Model,
-        settings: config.SupervisedConfig,
+        settings: _settings.SupervisedConfig,
     ) -> None:
         labels = splits.labels
         if labels is None:
@@ -407,7 +407,7 @@ class Trainer:
     def __init__(
         self,
         build: Callable[[], keras.Model],
-        settings: config.SupervisedConfig,
+        settings: _settings.SupervisedConfig,
         *,
         hole: int,
         is_pseudo_labelled: bool,
@@ -507,7 +507,7 @@ class Curve(keras.callbacks.Callback):
         right = found[np.arange(len(found)), self._labels]
         loss = float(-np.mean(np.log(np.maximum(right, _LEAST_PROBABILITY))))
         if not np.isfinite(loss):
-            raise config.InputError(
+            raise _settings.InputError(
                 f"the loss became {loss} after {step} steps: choose a smaller --learning-rate"
             )
         accuracy = classification.accuracy(self._labels, found.argmax(axis=1))

@@ -16,7 +16,7 @@ from typing import IO, Literal
 
 import numpy as np
 
-from kerasunsup import config, images, stores
+from kerasunsup import images, settings, stores
 
 LIMIT = 4 << 30  # bytes of pixels that one file that is read whole may declare
 _CHUNK = 1024  # images that are looked at or converted at a time
@@ -33,13 +33,13 @@ def _one_line(path: Path, advice: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of headers that Python can hardly parse
             yield
-    except config.InputError:
+    except settings.InputError:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.strerror:
-            raise config.InputError(f"--data {path} cannot be read: {error.strerror}") from error
+            raise settings.InputError(f"--data {path} cannot be read: {error.strerror}") from error
         text = " ".join(str(error).split())[:120] or type(error).__name__
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {path} is truncated or damaged ({text}): {advice}"
         ) from error
 
@@ -104,13 +104,13 @@ def read_npz(path: Path, image_size: int | None) -> stores.Source:
         image_size: resize to this height and width; None keeps the file's own.
 
     Raises:
-        config.InputError: if the file cannot be used.
+        settings.InputError: if the file cannot be used.
     """
     with _one_line(path, "write it anew with numpy.savez"), zipfile.ZipFile(path) as archive:
         members = [info for info in archive.infolist() if info.filename[-4:] == ".npy"]
         declared = sum(info.file_size for info in members)
         if declared > LIMIT:
-            raise config.InputError(
+            raise settings.InputError(
                 f"--data {path} unpacks to {declared / 1e9:.1f} GB, at most "
                 f"{LIMIT / 1e9:.1f} are read: use fewer images, a .npy, or a folder of them"
             )
@@ -160,7 +160,7 @@ def _chosen(path: Path, headers: Mapping[str, _Header]) -> tuple[dict[str, str],
             continue
         other = found[role].setdefault(split, key)
         if other != key:
-            raise config.InputError(
+            raise settings.InputError(
                 f"--data {path} holds {other!r} and {key!r}, both {role}: keep one of them"
             )
     image_keys, label_keys = found["images"], found["labels"]
@@ -171,7 +171,7 @@ def _chosen(path: Path, headers: Mapping[str, _Header]) -> tuple[dict[str, str],
         return {split: image_keys[split] for split in order}, label_keys
     candidates = [key for key, header in headers.items() if header.looks_like_images]
     if len(candidates) != 1 or image_keys:
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {path} holds {', '.join(headers) or 'no arrays'}: it needs 'images' "
             "(and optionally 'labels'), or 'x_train', 'y_train', 'x_test', 'y_test', or "
             "'train_images' and the like, or one array of images"
@@ -190,7 +190,7 @@ def _chosen(path: Path, headers: Mapping[str, _Header]) -> tuple[dict[str, str],
 def _npz_array(archive: zipfile.ZipFile, key: str, header: _Header, path: Path) -> np.ndarray:
     """One array; its header was checked before anything is allocated."""
     if header.dtype.hasobject:
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {path}: {key!r} holds pickled Python objects, which are never loaded: "
             "save a plain array of uint8, or of floats in [0, 1]"
         )
@@ -208,21 +208,21 @@ def read_npy(path: Path, image_size: int | None, memory_limit: int) -> stores.So
         memory_limit: in bytes.
 
     Raises:
-        config.InputError: if the file cannot be used.
+        settings.InputError: if the file cannot be used.
         OSError: if the disk is full.
     """
     with _one_line(path, "write it anew with numpy.save"):
         with open(path, "rb") as file:
             header = _header(file, path.stat().st_size)
         if not header.looks_like_images:
-            raise config.InputError(
+            raise settings.InputError(
                 f"--data {path} is {header.dtype} of shape {header.shape}: images are numbers of "
                 "shape (n, height, width) or (n, height, width, 1 or 3)"
             )
         number = math.prod(header.shape)
         size = number * header.dtype.itemsize
         if header.fortran_order and size > LIMIT:
-            raise config.InputError(
+            raise settings.InputError(
                 f"--data {path} is in Fortran order, in which one image is all over the file: save "
                 "numpy.ascontiguousarray of it"
             )
@@ -275,11 +275,11 @@ def _form(path: Path, name: str, sets: Sequence[stores.Store]) -> _Form:
     """The form of one file's images, found over all its sets together.
 
     Raises:
-        config.InputError: if they are no images.
+        settings.InputError: if they are no images.
     """
     if len({values.dtype for values in sets}) > 1:
         received = " and ".join(str(values.dtype) for values in sets)
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {path}: training and test images differ, {received}: save both alike"
         )
     shape = (len(sets[0]), *sets[0].shape)
@@ -289,7 +289,7 @@ def _form(path: Path, name: str, sets: Sequence[stores.Store]) -> _Form:
         or not math.prod(shape)
         or not (len(shape) == 3 or is_first or shape[-1] in (1, 3, 4))
     ):
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {path}: {name} has the shape {shape}, images need (n, height, width) or "
             "(n, height, width, 1 or 3)"
         )
@@ -318,7 +318,7 @@ def _scale(
     if dtype.kind == "b":
         return lambda values: values.astype(np.uint8) * np.uint8(255), ""
     if dtype.kind not in "uif":
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {path}: {name} is of dtype {dtype}: images are integers from 0 to 65535, or "
             "floats in [0, 1]"
         )
@@ -337,12 +337,12 @@ def _scale(
                 lambda values: np.clip(values.astype(np.float32) / np.float32(255.0), 0.0, 1.0),
                 f"{dtype} from {least:g} to {most:g} taken as [0, 255]",
             )
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {path}: {name} goes from {least:g} to {most:g}: floats must lie in [0, 1], "
             "[-1, 1] or [0, 255] (or save uint8)"
         )
     if least < 0 or most > images.WHITE:
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {path}: {name} is {dtype} from {least:g} to {most:g}: integers must lie in 0 "
             "to 65535 (or save uint8)"
         )
@@ -364,7 +364,7 @@ def _range(path: Path, name: str, sets: Sequence[stores.Store]) -> tuple[float, 
             chunk = values.read(np.arange(start, min(start + _CHUNK, len(values))))
             least, most = min(least, float(chunk.min())), max(most, float(chunk.max()))
             if not np.isfinite([chunk.min(), chunk.max()]).all():
-                raise config.InputError(
+                raise settings.InputError(
                     f"--data {path}: {name} holds NaN or infinite values: replace or remove those "
                     "images"
                 )
@@ -381,7 +381,7 @@ def _labels(path: Path, key: str, values: np.ndarray) -> np.ndarray | None:
         _tell(path, [f"{key!r} has {values.shape[1]} columns, classes are left out"])
         return None
     if values.ndim != 1 or values.dtype.kind not in "iu" or (values.size and values.min() < 0):
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {path}: {key!r} is {values.dtype} of shape {values.shape}: labels are "
             "integers from 0, one an image"
         )
@@ -411,19 +411,19 @@ def from_arrays(
         image_size: resize to this height and width; None keeps the images' own.
 
     Raises:
-        config.InputError: if they do not fit together.
+        settings.InputError: if they do not fit together.
     """
     for split, part in parts.items():
         known = labels[split]
         if known is not None and len(part) != len(known):
-            raise config.InputError(
+            raise settings.InputError(
                 f"--data {place}: {len(part)} images and {len(known)} labels do not match: give "
                 "one label an image, or none"
             )
     arrays = list(parts.values())
     if len({part.shape[1:] for part in arrays}) > 1:
         received = " and ".join(str(part.shape) for part in arrays)
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {place}: training and test images differ, {received}: save both alike"
         )
     if image_size is not None and arrays[0].shape[1:3] != (image_size, image_size):
@@ -470,12 +470,12 @@ def read_idx(folder: Path, files: dict[str, Path], image_size: int | None) -> st
         image_size: resize to this height and width; None keeps the file's own.
 
     Raises:
-        config.InputError: if the file cannot be used.
+        settings.InputError: if the file cannot be used.
     """
     test = [prefix for prefix in files if "t10k" in prefix or "test" in prefix]
     training = [prefix for prefix in files if prefix not in test]
     if len(training) > 1 or len(test) > 1:
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {folder} holds {', '.join(path.name for path in files.values())}: one file "
             "of training images and one of test images (t10k-...) are read, remove the others"
         )
@@ -484,7 +484,7 @@ def read_idx(folder: Path, files: dict[str, Path], image_size: int | None) -> st
     for prefix in training + test:
         part = _read_idx_file(files[prefix], (3, 4))
         if part.ndim == 4 and part.shape[-1] not in (1, 3):
-            raise config.InputError(
+            raise settings.InputError(
                 f"--data {files[prefix]} holds images of shape {part.shape[1:]}: they need "
                 "(height, width) or (height, width, 1 or 3)"
             )
@@ -504,7 +504,7 @@ def _read_idx_file(path: Path, dimensions: Sequence[int]) -> np.ndarray:
     ):
         header = file.read(4)
         if len(header) < 4 or header[:3] != b"\0\0\x08" or header[3] not in dimensions:
-            raise config.InputError(
+            raise settings.InputError(
                 f"--data {path} does not begin as an IDX file of unsigned bytes with "
                 f"{' or '.join(map(str, dimensions))} dimensions does (received "
                 f"{header.hex() or 'nothing'}): it is damaged or no IDX file"
@@ -515,7 +515,7 @@ def _read_idx_file(path: Path, dimensions: Sequence[int]) -> np.ndarray:
         shape = struct.unpack(f">{header[3]}I", sizes)
         size = math.prod(shape)
         if not 0 < size <= LIMIT:
-            raise config.InputError(
+            raise settings.InputError(
                 f"--data {path} declares {shape[0]} items of shape {shape[1:]}: at most "
                 f"{LIMIT / 1e9:.1f} GB, and at least one item, are read"
             )

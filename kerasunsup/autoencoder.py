@@ -13,7 +13,6 @@ import tensorflow as tf
 from kerasunsup import (
     board,
     callbacks,
-    config,
     corruption,
     data,
     export,
@@ -24,12 +23,13 @@ from kerasunsup import (
     runs,
     training,
 )
+from kerasunsup import settings as _settings
 
 _KERNEL_SIZE = 5  # pixels; see `networks.encoder`
 
 
 def build(
-    settings: config.AutoencoderConfig,
+    settings: _settings.AutoencoderConfig,
     image_shape: tuple[int, int, int],
     *,
     is_shipped: bool = False,
@@ -70,7 +70,9 @@ def build(
     return model
 
 
-def space(hp: Any, settings: config.AutoencoderConfig, *, wide: bool) -> config.AutoencoderConfig:
+def space(
+    hp: Any, settings: _settings.AutoencoderConfig, *, wide: bool
+) -> _settings.AutoencoderConfig:
     """What Hyperband and random search choose from: the study's three settings, or more.
 
     Args:
@@ -92,8 +94,8 @@ def space(hp: Any, settings: config.AutoencoderConfig, *, wide: bool) -> config.
 
 
 def grid_space(
-    hp: Any, settings: config.AutoencoderConfig, *, wide: bool
-) -> config.AutoencoderConfig:
+    hp: Any, settings: _settings.AutoencoderConfig, *, wide: bool
+) -> _settings.AutoencoderConfig:
     """The grid: 3 code sizes x 3 learning rates x 2 decays; `wide` doubles it by hidden units."""
     sizes = _code_sizes(settings, (16, 32, 64))
     chosen: dict[str, Any] = {
@@ -107,13 +109,13 @@ def grid_space(
 
 
 def _code_sizes(
-    settings: config.AutoencoderConfig, usual: tuple[int, ...] = (8, 16, 32, 64)
+    settings: _settings.AutoencoderConfig, usual: tuple[int, ...] = (8, 16, 32, 64)
 ) -> list[int]:
     """The usual sizes, and the one that was asked for."""
     return sorted({*usual, settings.latent_dim})
 
 
-def corruption_of(settings: config.AutoencoderConfig) -> data.Prepare | None:
+def corruption_of(settings: _settings.AutoencoderConfig) -> data.Prepare | None:
     """(images, seed) -> (corrupted images, clean images); None where training is on clean ones."""
     if settings.noise == 0 and settings.crop == 0:
         return None
@@ -131,7 +133,7 @@ def _corrupt(
     return corrupted, images
 
 
-def run(command: config.Command, *, brief: bool = False) -> dict[str, float]:
+def run(command: _settings.Command, *, brief: bool = False) -> dict[str, float]:
     """Trains, reports and exports one run, or goes on with it.
 
     Args:
@@ -142,10 +144,10 @@ def run(command: config.Command, *, brief: bool = False) -> dict[str, float]:
         What `metrics.json` holds.
 
     Raises:
-        config.InputError: for everything that a user can mend.
-        config.Interrupted: on Ctrl-C.
+        _settings.InputError: for everything that a user can mend.
+        _settings.Interrupted: on Ctrl-C.
     """
-    settings: config.AutoencoderConfig = command.config
+    settings: _settings.AutoencoderConfig = command.config
     splits = data.load(settings)
     check(settings, splits)
     with runs.opened(command, splits.fingerprint) as run:
@@ -175,26 +177,26 @@ def run(command: config.Command, *, brief: bool = False) -> dict[str, float]:
             return finish(plain, splits, settings, run, fitted, snapshots, brief=brief)
         except KeyboardInterrupt:
             done = len(fitted.history["epoch"])
-            raise config.Interrupted(training.how_to_resume(run, done)) from None
+            raise _settings.Interrupted(training.how_to_resume(run, done)) from None
 
 
-def check(settings: config.AutoencoderConfig, splits: data.Splits) -> None:
+def check(settings: _settings.AutoencoderConfig, splits: data.Splits) -> None:
     """Refuses settings that do not fit the data, before anything is written.
 
     Raises:
-        config.InputError: if there are too many stages of filters, the network is larger than the
+        _settings.InputError: if there are too many stages of filters, the network is larger than the
             memory, or the hole is too large.
     """
     filters, hidden = settings.filters, settings.hidden_units
     try:
         num_weights = networks.num_weights(splits.image_shape, filters, hidden, _KERNEL_SIZE)
     except ValueError as error:
-        raise config.InputError(f"--filters: {error}") from error
+        raise _settings.InputError(f"--filters: {error}") from error
     sizes = " ".join(map(str, filters))
     training.check_memory(num_weights, f"--filters {sizes} and --hidden-units {hidden}")
     side = min(splits.image_shape[:2])
     if settings.crop >= side:
-        raise config.InputError(
+        raise _settings.InputError(
             f"--crop {settings.crop} cuts the whole image out: the images of {splits.name} are "
             f"{splits.image_shape[0]} x {splits.image_shape[1]} pixels, choose less than {side}"
         )
@@ -203,7 +205,7 @@ def check(settings: config.AutoencoderConfig, splits: data.Splits) -> None:
 def finish(
     model: keras.Model,
     splits: data.Splits,
-    settings: config.AutoencoderConfig,
+    settings: _settings.AutoencoderConfig,
     run: runs.Run,
     fitted: training.Fitted,
     snapshots: callbacks.Snapshots,
@@ -228,10 +230,10 @@ def finish(
             model, splits, settings, run, tensorboard, fitted, snapshots, brief=brief
         )
         run.write_metrics(numbers)
-        tensorboard.hyperparameters(config.to_json(settings), headline(numbers))
+        tensorboard.hyperparameters(_settings.to_json(settings), headline(numbers))
         tensorboard.graph(model)
         table = board.markdown_table
-        tensorboard.text("settings", table(config.to_json(settings), ("setting", "value")))
+        tensorboard.text("settings", table(_settings.to_json(settings), ("setting", "value")))
         tensorboard.text("numbers", table(numbers, ("number", "value")))
     print(findings.summary(numbers), flush=True)
     print(f"\nfigures, model.keras and export/ are in {run.folder}", flush=True)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kerasunsup import config, drawing, evidence, page, plan, record, runs, search_figures
+from kerasunsup import drawing, evidence, page, plan, record, runs, search_figures
+from kerasunsup import settings as _settings
 
 _DEEP_SVDD = 0.948  # Ruff et al. 2018, mean over the ten classes of MNIST
 _CODE_SIZE = 32  # that searches are compared at
@@ -88,7 +89,7 @@ def _comparable(
     try:
         other = runs.read_json(path)
         record.check(path, other)
-    except (OSError, config.InputError) as error:
+    except (OSError, _settings.InputError) as error:
         known.gaps.append(str(error))
         return None
     same = all(
@@ -175,7 +176,7 @@ def outliers(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
                         for label in ("mean", *classes)
                     ),
                 ]
-                for name, title in config.OUTLIER_SCORES.items()
+                for name, title in _settings.OUTLIER_SCORES.items()
             ],
             caption="By the class taken for clean; apply outliers sorts by the first score.",
         ),

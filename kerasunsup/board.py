@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorboard.plugins import projector
 from tensorboard.plugins.hparams import api as hparams
 
-from kerasunsup import drawing, quiet, runs
+from kerasunsup import drawing, runs, tensorflow_startup
 from kerasunsup import images as images_module
 
 MOST_SPRITE_SIDE = 8192  # pixels; browsers refuse larger textures
@@ -43,7 +43,7 @@ class Board:
     def text(self, name: str, markdown: str, *, step: int = 0) -> None:
         """Shows a text in the Text tab."""
         with self._writer.as_default():
-            tf.summary.text(name, quiet.printable(markdown), step=step)
+            tf.summary.text(name, tensorflow_startup.printable(markdown), step=step)
 
     def graph(self, model: Any) -> None:
         """Shows a functional model's operations in the Graphs tab.
@@ -65,7 +65,9 @@ class Board:
     def hyperparameters(self, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Enters the run into the HParams tab, with the numbers that it is judged by."""
         plain = {
-            key: value if isinstance(value, bool | int | float) else quiet.printable(str(value))
+            key: value
+            if isinstance(value, bool | int | float)
+            else tensorflow_startup.printable(str(value))
             for key, value in settings.items()
             if value is not None
         }
@@ -116,7 +118,9 @@ class Board:
         lines = "\n".join("\t".join(f"{value:.6g}" for value in code) for code in codes)
         runs.write_bytes(folder / "codes.tsv", (lines + "\n").encode())
         names = [str(index) for index in range(shown)] if labels is None else labels[:shown]
-        cleaned = [" ".join(quiet.printable(str(name)).split()) or "-" for name in names]
+        cleaned = [
+            " ".join(tensorflow_startup.printable(str(name)).split()) or "-" for name in names
+        ]
         # One column must have no header row; two must have one.
         runs.write_bytes(folder / "labels.tsv", ("\n".join(cleaned) + "\n").encode())
         settings = projector.ProjectorConfig()

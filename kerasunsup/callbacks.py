@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from kerasunsup import config, runs
+from kerasunsup import runs, settings
 
 
 class Stateful(Protocol):
@@ -139,11 +139,11 @@ class StopOnNonFinite(keras.callbacks.Callback):
     """
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Raises `config.InputError` if a loss is NaN or infinite."""
+        """Raises `settings.InputError` if a loss is NaN or infinite."""
         for name, value in (logs or {}).items():
             if name.endswith("loss") and not np.isfinite(value):
                 rate = float(self.model.optimizer.learning_rate.numpy())
-                raise config.InputError(
+                raise settings.InputError(
                     f"{name} became {value} in epoch {epoch + 1} with --learning-rate {rate:g}: "
                     "training cannot go on from there; start a new run with a smaller one"
                 )
@@ -253,7 +253,7 @@ class Snapshots(keras.callbacks.Callback):
         """Takes the records back; those inside the state of an older version become files.
 
         Raises:
-            config.InputError: if a file is missing or damaged.
+            settings.InputError: if a file is missing or damaged.
             ValueError: if there are not as many records as epochs.
         """
         self.epochs, self.outputs = [], []
@@ -311,7 +311,7 @@ def read_state(run: runs.Run) -> dict[str, dict[str, np.ndarray]] | None:
     """The state that `Checkpoint` wrote, by part; None where no epoch was finished.
 
     Raises:
-        config.InputError: if the file is damaged, or its history is none.
+        settings.InputError: if the file is damaged, or its history is none.
     """
     if not run.checkpoint.exists():
         return None
@@ -325,7 +325,7 @@ def read_state(run: runs.Run) -> dict[str, dict[str, np.ndarray]] | None:
         column.shape == counted.shape and column.dtype.kind in "iuf" for column in history.values()
     )
     if not is_sound or not np.array_equal(history["epoch"], counted):
-        raise config.InputError(
+        raise settings.InputError(
             f"{run.checkpoint} is damaged (its epochs are not 1, 2, 3 and so on): start a new run"
         )
     return parts

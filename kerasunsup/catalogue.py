@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import config, images, stores
+from kerasunsup import images, settings, stores
 
 PACKAGED = Path(__file__).parent / "mnist_data"
 
@@ -22,7 +22,7 @@ def read_mnist(image_size: int | None) -> stores.Source:
     """The packaged MNIST: no network, no chatter.
 
     Raises:
-        config.InputError: if the packaged files are missing or damaged.
+        settings.InputError: if the packaged files are missing or damaged.
     """
     import tensorflow as tf
     import tensorflow_datasets as tfds
@@ -33,7 +33,7 @@ def read_mnist(image_size: int | None) -> stores.Source:
             *(_read_packaged_split(builder, split) for split in ("train", "test")), strict=True
         )
     except (OSError, tf.errors.OpError, tfds.core.DatasetNotFoundError) as error:
-        raise config.InputError(
+        raise settings.InputError(
             f"the packaged MNIST in {PACKAGED} is missing or damaged "
             f"({_first_line(error)}): install kerasunsup anew"
         ) from error
@@ -102,7 +102,7 @@ def read(name: str, image_size: int | None, memory_limit: int) -> stores.Source:
         memory_limit: bytes of pixels above which they are kept on disk.
 
     Raises:
-        config.InputError: if there is no such name, no network, or no image in it.
+        settings.InputError: if there is no such name, no network, or no image in it.
         stores.SideError: if the images are too small or too large.
         OSError: if the disk is full.
     """
@@ -111,7 +111,7 @@ def read(name: str, image_size: int | None, memory_limit: int) -> stores.Source:
     builder = _prepared_builder(name)
     features = builder.info.features
     if "image" not in features or not isinstance(features["image"], tfds.features.Image):
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {name} has no feature 'image' (it has {', '.join(features.keys())}): choose "
             "a data set of images"
         )
@@ -147,7 +147,7 @@ def _tfds_pixels(
 ) -> np.ndarray:
     """uint8 (height, width, 1|3) of one example, of the size of those before."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] not in (1, 3, 4):
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {name}: its images are {pixels.dtype} {pixels.shape}, uint8 with 1, 3 or 4 "
             "channels can be used: choose another data set"
         )
@@ -156,7 +156,7 @@ def _tfds_pixels(
     if image_size is not None:
         return images.resize(pixels, image_size, image_size)
     if writer.shape is not None and writer.shape[:2] != pixels.shape[:2]:
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {name}: its images differ in size, {writer.shape[0]} x {writer.shape[1]} and "
             f"{pixels.shape[0]} x {pixels.shape[1]}: use --image-size N to resize all"
         )
@@ -176,13 +176,13 @@ def _prepared_builder(name: str) -> Any:
     if base not in known:
         close = difflib.get_close_matches(base.lower(), known, n=3, cutoff=0.5)
         advice = f"the closest TFDS names are {', '.join(close)}" if close else "check the name"
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {name}: there is no such file or folder and no such TFDS name: {advice}"
         )
     try:
         builder = tfds.builder(name)
     except Exception as error:  # each data set's module raises its own
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {name}: TFDS cannot use this name ({_first_line(error)}): check what follows "
             f"{base!r}"
         ) from error
@@ -192,7 +192,7 @@ def _prepared_builder(name: str) -> Any:
     except Exception as error:  # requests, urllib3, TFDS and the data sets each raise their own
         if isinstance(error, OSError) and error.errno in _FULL_OR_FORBIDDEN:
             raise
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {name} could not be downloaded ({_first_line(error)}): check the network, or "
             "give 'mnist', a folder of images or a .npz file"
         ) from error

@@ -15,27 +15,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kerasunsup import config, oracles, record, runs, search
+from kerasunsup import oracles, record, runs, search, settings
 
 BEAT = 2.0  # seconds between two signs of life
 SILENCE = 60.0  # seconds after which a worker is taken for dead
 PATIENCE = 600.0  # seconds that a chief without any living worker waits
 
 
-def run(command: config.Command, problem: search.Problem) -> dict[str, Any] | None:
+def run(command: settings.Command, problem: search.Problem) -> dict[str, Any] | None:
     """Takes the part that `--distributed` gives to this process.
 
     Returns:
         The record from the chief; None from a worker.
 
     Raises:
-        config.InputError: if the address cannot be used, or the other side is gone.
-        config.Interrupted: on Ctrl-C; the same command goes on.
+        settings.InputError: if the address cannot be used, or the other side is gone.
+        settings.Interrupted: on Ctrl-C; the same command goes on.
     """
     role, address = command.search.distributed or ("", "")
     host, _, port = address.rpartition(":")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", role):
-        raise config.InputError(
+        raise settings.InputError(
             f"--distributed {role!r} cannot be a worker's name: use letters, digits, '_' and '-'"
         )
     part = search.Search(command, problem)
@@ -45,7 +45,7 @@ def run(command: config.Command, problem: search.Problem) -> dict[str, Any] | No
         _work(part, role, host, port)
         return None
     except KeyboardInterrupt:
-        raise config.Interrupted("stopped; the same command goes on") from None
+        raise settings.Interrupted("stopped; the same command goes on") from None
     finally:
         part.folder.close()
 
@@ -90,7 +90,7 @@ class _Chief:
         """The living workers; takes back the trials of the others."""
         now = time.monotonic()
         for path in _signs(self._part.folder):
-            with contextlib.suppress(config.InputError, OSError):
+            with contextlib.suppress(settings.InputError, OSError):
                 sign = runs.read_json(path)
                 if self._beats.get(path.stem, (None, 0.0))[0] != sign:
                     self._beats[path.stem] = (sign, now)
@@ -112,7 +112,7 @@ class _Chief:
         if alive:
             self._seen = now
         elif now - self._seen > PATIENCE:
-            raise config.InputError(
+            raise settings.InputError(
                 f"no worker for {PATIENCE:.0f} s, {len(oracle.end_order)} trials are kept in "
                 f"{self._part.folder.path}: start the chief again, and workers"
             )

@@ -16,7 +16,6 @@ from kerasunsup import (
     autoencoder,
     board,
     callbacks,
-    config,
     data,
     export,
     judge,
@@ -24,6 +23,7 @@ from kerasunsup import (
     supervised_findings,
     training,
 )
+from kerasunsup import settings as _settings
 
 # The usual encoder differs from the study's own as what a search finds best does: schedule and
 # width, which were not searched, were compared by their errors on test images (see `ae`).
@@ -39,7 +39,7 @@ _STEP_WORK = {"frozen": 0.1, "convolutional": 2.0, "pseudo_labels": 4.0, "graph_
 _PROBE_WORK = {"linear_probe": 50.0, "neighbors": 50.0, "mixture": 200.0, "graph": 300.0}
 
 
-def run(command: config.Command) -> dict[str, float]:
+def run(command: _settings.Command) -> dict[str, float]:
     """Trains every arm, compares, and exports the best, or goes on with it.
 
     Args:
@@ -49,10 +49,10 @@ def run(command: config.Command) -> dict[str, float]:
         What `metrics.json` holds.
 
     Raises:
-        config.InputError: for everything that a user can mend.
-        config.Interrupted: on Ctrl-C.
+        _settings.InputError: for everything that a user can mend.
+        _settings.Interrupted: on Ctrl-C.
     """
-    settings: config.SupervisedConfig = command.config
+    settings: _settings.SupervisedConfig = command.config
     splits = data.load(settings)
     check(splits)
     sizes = sizes_of(settings, splits)
@@ -81,17 +81,17 @@ def run(command: config.Command) -> dict[str, float]:
                 return finish(bench, workshop, outcomes)
         except KeyboardInterrupt:
             done = sum(_file(run, cell).exists() for cell in cells)
-            raise config.Interrupted(training.how_to_resume(run, done, "trainings")) from None
+            raise _settings.Interrupted(training.how_to_resume(run, done, "trainings")) from None
 
 
 def check(splits: data.Splits) -> None:
     """Refuses data that no classifier can be trained on, and names classes of test images alone.
 
     Raises:
-        config.InputError: if there are no labels, or of one class only.
+        _settings.InputError: if there are no labels, or of one class only.
     """
     if splits.labels is None or not judge.has_classes(splits):
-        raise config.InputError(
+        raise _settings.InputError(
             f"--data {splits.name} has no labels of two classes or more: sort the images into one "
             "sub-folder a class, or give a .npz with labels"
         )
@@ -107,11 +107,11 @@ def check(splits: data.Splits) -> None:
         )
 
 
-def sizes_of(settings: config.SupervisedConfig, splits: data.Splits) -> list[int]:
+def sizes_of(settings: _settings.SupervisedConfig, splits: data.Splits) -> list[int]:
     """The numbers of labels that this data allows, ascending, 0 (all) last.
 
     Raises:
-        config.InputError: if none is left.
+        _settings.InputError: if none is left.
     """
     labels = splits.labels
     least, most = 0 if labels is None else len(np.unique(labels.train)), len(splits.train)
@@ -120,7 +120,7 @@ def sizes_of(settings: config.SupervisedConfig, splits: data.Splits) -> list[int
     if not fitting and asked and asked[-1] >= most:
         fitting = [0]  # so many labels are all that there are
     if not fitting:
-        raise config.InputError(
+        raise _settings.InputError(
             f"--labels {' '.join(map(str, settings.labels))}: {splits.name} has {most:,} training "
             f"images of {least} classes; give numbers from {least} to {most - 1}, or 0 for all"
         )
@@ -135,21 +135,21 @@ def sizes_of(settings: config.SupervisedConfig, splits: data.Splits) -> list[int
     return fitting
 
 
-def named_encoder(command: config.Command, splits: data.Splits) -> Path:
+def named_encoder(command: _settings.Command, splits: data.Splits) -> Path:
     """The model with the encoder that `--encoder` names, a run or a file.
 
     Raises:
-        config.InputError: if there is no such run, it is not finished, or is for other images.
+        _settings.InputError: if there is no such run, it is not finished, or is for other images.
     """
     name = command.config.encoder
-    path = config.path_of("--encoder", name, is_written=False)
+    path = _settings.path_of("--encoder", name, is_written=False)
     in_logs = command.logs / "ae" / name
     if not path.exists() and in_logs.exists():
         path = in_logs
     if path.is_dir():
         path = path / "model.keras"
     if not path.is_file():
-        raise config.InputError(
+        raise _settings.InputError(
             f"--encoder {name}: there is no finished autoencoder run in {Path(name)} or {in_logs}; "
             "train one with python -m kerasunsup.ae"
         )
@@ -158,7 +158,7 @@ def named_encoder(command: config.Command, splits: data.Splits) -> Path:
         theirs, ours = (
             " x ".join(map(str, shape)) for shape in (encoder.input_shape[1:], splits.image_shape)
         )
-        raise config.InputError(
+        raise _settings.InputError(
             f"--encoder {path}: it was trained on images of {theirs}, --data {splits.name} has "
             f"{ours}: choose another or give --image-size"
         )
@@ -169,7 +169,7 @@ def _loaded(path: Path, name: str, advice: str) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False).get_layer("encoder")
     except Exception as error:  # zipfile, h5py, json and Keras each raise their own
-        raise config.InputError(
+        raise _settings.InputError(
             f"{name} cannot be used ({type(error).__name__}): {advice}"
         ) from error
 
@@ -178,12 +178,12 @@ def keep_to(run: runs.Run, path: Path) -> None:
     """Writes down which encoder a run uses; what goes on may use no other.
 
     Raises:
-        config.InputError: if the finished trainings of the run had another one.
+        _settings.InputError: if the finished trainings of the run had another one.
     """
     place = run.folder / "checkpoints" / _WHICH_ENCODER
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if place.exists() and runs.read_json(place).get("sha256") != digest:
-        raise config.InputError(
+        raise _settings.InputError(
             f"--resume: {path} is another encoder than the one that {run.folder} began with: put "
             "that one back, or start a new run"
         )
@@ -191,27 +191,27 @@ def keep_to(run: runs.Run, path: Path) -> None:
     print(f"encoder: {path}", flush=True)
 
 
-def encoder_name(settings: config.AutoencoderConfig, fingerprint: str) -> str:
+def encoder_name(settings: _settings.AutoencoderConfig, fingerprint: str) -> str:
     """The run of the usual encoder, told apart by everything that changes it.
 
     Args:
         settings: that it is trained by.
         fingerprint: of the images and their splits.
     """
-    told = config.to_json(settings) | {"version": kerasunsup.__version__}
+    told = _settings.to_json(settings) | {"version": kerasunsup.__version__}
     del told["data"]  # the images count, not their place
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     return f"encoder-{fingerprint}-{settings.epochs}-{digest[:8]}"
 
 
-def usual_encoder(command: config.Command, splits: data.Splits, run: runs.Run) -> Path:
+def usual_encoder(command: _settings.Command, splits: data.Splits, run: runs.Run) -> Path:
     """The model which all comparisons on the same data share, trained where it is not.
 
     A run that goes on keeps to the encoder that it began with.
     """
-    settings: config.SupervisedConfig = command.config
+    settings: _settings.SupervisedConfig = command.config
     shared: dict[str, Any] = {field: getattr(settings, field) for field in _SHARED}
-    chosen = config.AutoencoderConfig(epochs=settings.encoder_epochs, **shared, **_ENCODER)
+    chosen = _settings.AutoencoderConfig(epochs=settings.encoder_epochs, **shared, **_ENCODER)
     name = encoder_name(chosen, splits.fingerprint)
     if command.resume:
         place = run.folder / "checkpoints" / _WHICH_ENCODER
@@ -227,19 +227,19 @@ def usual_encoder(command: config.Command, splits: data.Splits, run: runs.Run) -
         )
         goes_on = (folder / "config.json").exists()
         autoencoder.run(
-            config.Command("ae", chosen, command.logs, name, goes_on, command.arguments),
+            _settings.Command("ae", chosen, command.logs, name, goes_on, command.arguments),
             brief=True,
         )
     return folder / "model.keras"
 
 
-def plan(settings: config.SupervisedConfig, sizes: list[int]) -> list[arms.Cell]:
+def plan(settings: _settings.SupervisedConfig, sizes: list[int]) -> list[arms.Cell]:
     """Every training, in the order that they are made: one whole table after another.
 
     Arms that use the unlabelled rest are left out where there is none.
 
     Raises:
-        config.InputError: if no training is left.
+        _settings.InputError: if no training is left.
     """
     cells = [
         arms.Cell(arm, size, repetition)
@@ -249,14 +249,14 @@ def plan(settings: config.SupervisedConfig, sizes: list[int]) -> list[arms.Cell]
         if size or arm not in arms.SEMI_SUPERVISED
     ]
     if not cells:
-        raise config.InputError(
+        raise _settings.InputError(
             f"--arms {' '.join(settings.arms)} need images without labels, and --labels 0 leaves "
             "none: give fewer labels"
         )
     return cells
 
 
-def work(cell: arms.Cell, settings: config.SupervisedConfig, num_images: int) -> float:
+def work(cell: arms.Cell, settings: _settings.SupervisedConfig, num_images: int) -> float:
     """About how long a training is, in plain steps."""
     if cell.arm in _PROBE_WORK:
         return _PROBE_WORK[cell.arm]
@@ -273,7 +273,7 @@ def train(
     workshop: arms.Workshop,
     cells: list[arms.Cell],
     exported: int | None,
-    settings: config.SupervisedConfig,
+    settings: _settings.SupervisedConfig,
     splits: data.Splits,
     run: runs.Run,
 ) -> dict[arms.Cell, arms.Outcome]:
@@ -326,16 +326,18 @@ def _read(run: runs.Run, cell: arms.Cell, splits: data.Splits) -> arms.Outcome:
             and max(outcome.accuracy, outcome.validation_accuracy) <= 1.0
         )
     except (KeyError, ValueError, TypeError) as error:
-        raise config.InputError(f"{path} is damaged ({error}): remove it, then --resume") from error
+        raise _settings.InputError(
+            f"{path} is damaged ({error}): remove it, then --resume"
+        ) from error
     if not is_sound:
-        raise config.InputError(
+        raise _settings.InputError(
             f"{path} is damaged (it is no answer to the test images): remove it, then --resume"
         )
     return outcome
 
 
 def _enter(
-    run: runs.Run, cell: arms.Cell, outcome: arms.Outcome, settings: config.SupervisedConfig
+    run: runs.Run, cell: arms.Cell, outcome: arms.Outcome, settings: _settings.SupervisedConfig
 ) -> None:
     """Shows a cell in TensorBoard: its curves over the images seen, and a place in the HParams tab.
 
@@ -385,7 +387,7 @@ def finish(
     tensorboard, table = bench.tensorboard, board.markdown_table
     # Its settings are no trial's: beside the cells' arm and seed they would hide these.
     tensorboard.scalars(headline(numbers))
-    tensorboard.text("settings", table(config.to_json(bench.settings), ("setting", "value")))
+    tensorboard.text("settings", table(_settings.to_json(bench.settings), ("setting", "value")))
     tensorboard.text("numbers", table(numbers, ("number", "value")))
     print(supervised_findings.summary(bench, numbers), flush=True)
     print(f"\nfigures, model.keras and export/ are in {run.folder}", flush=True)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup import config, outputs, runs, streams, trained
+from kerasunsup import outputs, runs, streams, trained
+from kerasunsup import settings as _settings
 
 _BLOCK = 8192  # images
 _ALIKE = 8 / 255  # what blank scans differ by, and pictures that were rounded differently
@@ -50,7 +51,7 @@ class Descriptions:
         return len(self.codes) > 1 and float((highest - lowest).max()) <= _ALIKE
 
 
-def change(model: trained.Trained, settings: config.ApplyConfig) -> streams.Change:
+def change(model: trained.Trained, settings: _settings.ApplyConfig) -> streams.Change:
     """What brings a picture into the model's shape."""
     return functools.partial(
         trained.to_shape,
@@ -64,7 +65,7 @@ def describe(
     model: trained.Trained,
     stream: streams.Stream,
     folder: Path,
-    settings: config.ApplyConfig,
+    settings: _settings.ApplyConfig,
     *,
     errors: bool,
     look: Callable[[np.ndarray], np.ndarray] | None = None,
@@ -80,7 +81,7 @@ def describe(
         look: uint8 (height, width, 1|3) as it was read -> uint8 (bytes,) to be kept of it.
 
     Raises:
-        config.InputError: if an image does not fit the model.
+        _settings.InputError: if an image does not fit the model.
     """
     shape = model.input_shape("encode")
     (latent_dim,) = model.function("encode")(np.zeros((1, *shape), np.float32)).shape[1:]
@@ -118,7 +119,7 @@ def _kept(path: Path) -> dict[str, np.ndarray] | None:
         return None
     try:
         block = runs.read_arrays(path)
-    except config.InputError:  # damaged: its images are read once more
+    except _settings.InputError:  # damaged: its images are read once more
         return None
     return block if {*_OF_EACH_IMAGE, "lowest", "highest", "unreadable"} <= set(block) else None
 
@@ -127,7 +128,7 @@ def _block(
     model: trained.Trained,
     stream: streams.Stream,
     positions: range,
-    settings: config.ApplyConfig,
+    settings: _settings.ApplyConfig,
     errors: bool,
     look: Callable[[np.ndarray], np.ndarray] | None,
     latent_dim: int,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kerasunsup import config, page, plan
+from kerasunsup import page, plan, settings
 
 _SIZES = ("10", "100", "1000", "10000", "all")
 NOTHING = page.Html('<span class="soft">missing</span>')
@@ -140,7 +140,7 @@ def _best_arm(known: Evidence, size: str) -> tuple[str, bool]:
     for kind, is_fair in (("validation_accuracy", True), ("accuracy", False)):
         found = {
             arm: value
-            for arm in config.ARM_NAMES
+            for arm in settings.ARM_NAMES
             if (value := known.value("supervised", f"labels_{size}/{arm}_{kind}")) is not None
         }
         if len(found) < 2:
@@ -150,7 +150,7 @@ def _best_arm(known: Evidence, size: str) -> tuple[str, bool]:
         if accuracy is not None:
             labels = "all labels" if size == "all" else f"{int(size):,} labels"
             return (
-                f"with {labels} “{config.ARM_NAMES[best]}”, right in {percent(accuracy)}"
+                f"with {labels} “{settings.ARM_NAMES[best]}”, right in {percent(accuracy)}"
                 " of the test images",
                 is_fair,
             )

@@ -13,7 +13,6 @@ import numpy as np
 from kerasunsup import (
     board,
     callbacks,
-    config,
     corruption,
     data,
     figures,
@@ -26,6 +25,7 @@ from kerasunsup import (
     sheets,
     training,
 )
+from kerasunsup import settings as _settings
 
 _SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _HOLES = (4, 6, 8, 10, 12, 14)  # pixels
@@ -43,7 +43,7 @@ class Bench:
 
     model: keras.Model
     splits: data.Splits
-    settings: config.AutoencoderConfig
+    settings: _settings.AutoencoderConfig
     run: runs.Run
     tensorboard: board.Board
 
@@ -79,7 +79,7 @@ class Bench:
 def report(
     model: keras.Model,
     splits: data.Splits,
-    settings: config.AutoencoderConfig,
+    settings: _settings.AutoencoderConfig,
     run: runs.Run,
     tensorboard: board.Board,
     fitted: training.Fitted,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import config, images, stores
+from kerasunsup import images, settings, stores
 
 _NAMED = 10  # unreadable files in one line
 
@@ -35,7 +35,7 @@ def read(folder: Path, image_size: int | None, memory_limit: int) -> stores.Sour
         validation folder, then those of test/; colour where any of them is.
 
     Raises:
-        config.InputError: if there are no images, they differ in size, or more than one in ten of
+        settings.InputError: if there are no images, they differ in size, or more than one in ten of
             them cannot be read.
         stores.SideError: if the images are too small or too large.
         OSError: if the disk is full.
@@ -56,7 +56,7 @@ def read(folder: Path, image_size: int | None, memory_limit: int) -> stores.Sour
                 first = names[index], outcome.shape[:2]
             elif outcome.shape[:2] != first[1]:
                 (height, width), (other_height, other_width) = first[1], outcome.shape[:2]
-                raise config.InputError(
+                raise settings.InputError(
                     f"--data {folder}: the images differ in size, {first[0]} is {height} x {width}"
                     f" and {names[index]} is {other_height} x {other_width} (height x width): use "
                     "--image-size N to resize all"
@@ -196,19 +196,19 @@ def listed(folder: Path, *, without: Path | None = None) -> _Walk:
         without: a folder that is not entered, such as the one that results go to.
 
     Raises:
-        config.InputError: if a folder cannot be read, or there is no image.
+        settings.InputError: if a folder cannot be read, or there is no image.
     """
     try:
         found = _Walk(folder, without)
     except OSError as error:
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {error.filename or folder} cannot be read: {error.strerror}"
         ) from error
     found.names.sort()
     total = found.left_out.total()
     if not found.names:
         found_instead = f"none of its {total} files is an image" if total else "the folder is empty"
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {folder}: {found_instead}: give a folder of {images.KINDS} images, or of IDX "
             "files"
         )
@@ -262,7 +262,7 @@ def _arranged(folder: Path, found: _Walk) -> tuple[list[str], list[str | None], 
         # A single sub-folder separates nothing.
         return found.names, splits, classes if len(set(classes)) > 1 else None
     if "train" not in present:
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {folder} holds images for {' and '.join(sorted(present))} and none to train "
             "on: put training images into its folder train/, or give a folder below it"
         )
@@ -312,7 +312,7 @@ def _refuse_mixture(folder: Path, names: Sequence[str], classes: Sequence[str]) 
     flat = [name for name, group in zip(names, classes, strict=True) if not group]
     if flat and len(flat) < len(names):
         inside = next(name for name, group in zip(names, classes, strict=True) if group)
-        raise config.InputError(
+        raise settings.InputError(
             f"--data {folder} holds images ({flat[0]}) beside sub-folders of images ({inside}): "
             "put all into one folder, or all into one sub-folder a class"
         )
@@ -385,7 +385,7 @@ def judge_unreadable(place: str, unreadable: Sequence[str], total: int) -> None:
         total: readable and unreadable images.
 
     Raises:
-        config.InputError: if more than one in ten cannot be read.
+        settings.InputError: if more than one in ten cannot be read.
     """
     if not unreadable:
         return
@@ -393,7 +393,7 @@ def judge_unreadable(place: str, unreadable: Sequence[str], total: int) -> None:
     more = f" and {number - _NAMED} more" if number > _NAMED else ""
     named = ", ".join(unreadable[:_NAMED]) + more
     if 10 * number > total:
-        raise config.InputError(
+        raise settings.InputError(
             f"{place}: {number} of {total} images cannot be read, more than one in ten: {named}; "
             "repair or remove them"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from kerasunsup import command_line, config, quiet
+from kerasunsup import cli, settings, tensorflow_startup
 
 _DESCRIPTION = """\
 Trains a generative adversarial network on images without labels, measures its samples beside real
@@ -37,16 +37,16 @@ _PRESETS = {
 }
 
 
-def parse(argv: Sequence[str] | None = None) -> config.Command:
+def parse(argv: Sequence[str] | None = None) -> settings.Command:
     """The command line of this experiment.
 
     Raises:
-        config.InputError: if a value is wrong.
+        settings.InputError: if a value is wrong.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
-    return command_line.parse(
+    return cli.parse(
         "gan",
-        config.GANConfig,
+        settings.GANConfig,
         description=_DESCRIPTION,
         quick=_QUICK,
         presets=_PRESETS,
@@ -56,10 +56,10 @@ def parse(argv: Sequence[str] | None = None) -> config.Command:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, 2 (wrong use) or 130 (Ctrl-C)."""
-    with command_line.exit_status("gan") as status:
+    with cli.exit_status("gan") as status:
         command = parse(argv)
         # TensorFlow takes seconds to load: only now that the arguments are known to be right.
-        quiet.import_tensorflow()
+        tensorflow_startup.import_tensorflow()
         from kerasunsup import adversarial
 
         adversarial.run(command)

@@ -13,7 +13,6 @@ import numpy as np
 from kerasunsup import (
     board,
     callbacks,
-    config,
     data,
     figures,
     gan_model,
@@ -24,6 +23,7 @@ from kerasunsup import (
     sheets,
     training,
 )
+from kerasunsup import settings as _settings
 
 SHOWN = 12  # samples a row in the pictures, always of the same noise
 _SHEET = 100
@@ -38,7 +38,7 @@ _WON = 0.99  # share of both kinds that a discriminator tells apart when it has 
 _COLLAPSED = 0.5  # of the real images' spread
 
 
-def noise(settings: config.GANConfig, number: int) -> np.ndarray:
+def noise(settings: _settings.GANConfig, number: int) -> np.ndarray:
     """The same noise at every call, float32 (number, noise_dim); a longer one begins alike."""
     generator = np.random.default_rng([settings.seed, 1])
     return generator.standard_normal((number, settings.noise_dim), np.float32)
@@ -79,7 +79,7 @@ class Measurements(keras.callbacks.Callback):
         self,
         gan: gan_model.GAN,
         splits: data.Splits,
-        settings: config.GANConfig,
+        settings: _settings.GANConfig,
         comparison: judge.Judge,
         tensorboard: board.Board,
     ) -> None:
@@ -184,7 +184,7 @@ class Bench:
 
     gan: gan_model.GAN
     splits: data.Splits
-    settings: config.GANConfig
+    settings: _settings.GANConfig
     run: runs.Run
     judge: judge.Judge
     tensorboard: board.Board
@@ -193,7 +193,7 @@ class Bench:
 def report(
     gan: gan_model.GAN,
     splits: data.Splits,
-    settings: config.GANConfig,
+    settings: _settings.GANConfig,
     run: runs.Run,
     comparison: judge.Judge,
     tensorboard: board.Board,

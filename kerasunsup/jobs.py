@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from kerasunsup import (
-    config,
     data,
     descriptions,
     drawing,
@@ -20,6 +19,7 @@ from kerasunsup import (
     streams,
     trained,
 )
+from kerasunsup import settings as _settings
 
 _FITTED_CODES = 50_000  # that a mixture is fitted to, at most
 _CHANGE_NOTHING = ("batch_size", "trust_model")  # in what comes out
@@ -36,11 +36,11 @@ class Job:
         output: None until the command is known to be right.
 
     Raises:
-        config.InputError: if the model, the images or the masks cannot be used.
+        _settings.InputError: if the model, the images or the masks cannot be used.
     """
 
-    def __init__(self, command: config.Application) -> None:
-        self.settings: config.ApplyConfig = command.config
+    def __init__(self, command: _settings.Application) -> None:
+        self.settings: _settings.ApplyConfig = command.config
         self.verb = command.verb
         self.model = trained.open_model(command.model, is_trusted=self.settings.trust_model)
         self._output: outputs.Output | None = None
@@ -62,14 +62,14 @@ class Job:
 
     def identity(self) -> dict[str, Any]:
         """All that the results follow from, as plain JSON values."""
-        settings = config.to_json(self.settings)
+        settings = _settings.to_json(self.settings)
         identity: dict[str, Any] = {
             "verb": self.verb,
             "model": self.model.fingerprint,
             "images": None if self._stream is None else self._stream.fingerprint,
             **{
-                config.flag(field.name): settings[field.name]
-                for field in config.settings_of(self.verb)
+                _settings.flag(field.name): settings[field.name]
+                for field in _settings.settings_of(self.verb)
                 if field.name not in _CHANGE_NOTHING
             },
             **{f"images of --{name}": other.fingerprint for name, other in self.others.items()},
@@ -131,7 +131,7 @@ class Job:
             return
         name, reason = images.shown(unreadable[0][0]), unreadable[0][1]
         if len(unreadable) == len(stream):
-            raise config.InputError(
+            raise _settings.InputError(
                 f"none of the images of {stream.what} can be read, such as {name} ({reason}): give "
                 f"{images.KINDS} images"
             )
@@ -159,9 +159,9 @@ class Job:
         """The images that the model was trained on; None for a model that stands alone.
 
         Raises:
-            config.InputError: if they are not there, or others have taken their place.
+            _settings.InputError: if they are not there, or others have taken their place.
         """
-        settings = self.model.settings(config.AutoencoderConfig)
+        settings = self.model.settings(_settings.AutoencoderConfig)
         if settings is None or self.model.run is None:
             return None
         record = self.model.run / "environment.json"
@@ -173,13 +173,13 @@ class Job:
         for place in places:
             try:
                 splits = data.load(dataclasses.replace(settings, data=place))
-            except config.InputError as error:
+            except _settings.InputError as error:
                 reason = str(error).replace("--data ", "")
                 continue
             if splits.fingerprint == recorded["data"]:
                 chosen = splits.train.subset(np.arange(min(_FITTED_CODES, len(splits.train))))
                 return streams.of_set(splits.name, chosen)
-        raise config.InputError(
+        raise _settings.InputError(
             f"the images that MODEL {self.model.path} was trained on are not to be had ({reason}): "
             "put them back, or give clean images by --reference"
         )
@@ -195,8 +195,8 @@ def _other(name: str, what: str, like: streams.Stream | None) -> streams.Stream:
     """The images of a flag."""
     try:
         return streams.open_images(what, without=None, part="all", limit=None, like=like)
-    except config.InputError as error:
-        raise config.InputError(str(error).replace("IMAGES", f"--{name}")) from error
+    except _settings.InputError as error:
+        raise _settings.InputError(str(error).replace("IMAGES", f"--{name}")) from error
 
 
 def short(name: str) -> str:

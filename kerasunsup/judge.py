@@ -20,7 +20,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import classification, config, data, metrics, networks, runs
+from kerasunsup import classification, data, metrics, networks, runs, settings
 
 PACKAGED = Path(__file__).parent / "feature_network" / "mnist.npz"
 
@@ -198,7 +198,7 @@ def classifier_of(splits: data.Splits, folder: Path) -> Judge:
 
     Raises:
         ValueError: if there are no labels.
-        config.InputError: if a stored network is damaged.
+        settings.InputError: if a stored network is damaged.
     """
     labels = splits.labels
     classes = classes_of(splits)
@@ -230,7 +230,7 @@ def encoder_of(splits: data.Splits, folder: Path) -> Judge:
         A judge without a classifier.
 
     Raises:
-        config.InputError: if a stored network is damaged.
+        settings.InputError: if a stored network is damaged.
     """
     path = folder / f"encoder-{splits.test.fingerprint}-{len(splits.train)}.npz"
     with _turn(path):
@@ -364,7 +364,7 @@ def _restore(path: Path, model: keras.Model) -> dict[str, np.ndarray]:
         model.set_weights([arrays[name].astype(np.float32) for name in names])
         return {name: arrays[name] for name in ("accuracy", "images", "held_out")}
     except (KeyError, ValueError) as error:
-        raise config.InputError(
+        raise settings.InputError(
             f"{path} holds no feature network of this version: remove it, and it is made anew"
         ) from error
 
@@ -381,7 +381,7 @@ def _turn(path: Path) -> Iterator[None]:
         try:
             lock = runs.locked(path.with_name(f".{path.stem}.lock"), text)
             break
-        except config.InputError:
+        except settings.InputError:
             if text:
                 print(text, flush=True)
             text = ""

@@ -15,7 +15,6 @@ from kerasunsup import (
     autoencoder,
     board,
     classification,
-    config,
     data,
     figures,
     images,
@@ -26,6 +25,7 @@ from kerasunsup import (
     sheets,
     training,
 )
+from kerasunsup import settings as _settings
 
 _MOST_IMAGES = 20_000  # of a class
 # Of a class: its autoencoder keeps one to validate and one to test by.
@@ -34,10 +34,10 @@ _NEIGHBORS = 5
 _BATCH = 500
 _SHOWN = 30
 
-SCORES = config.OUTLIER_SCORES
+SCORES = _settings.OUTLIER_SCORES
 
 
-def run(command: config.Command) -> dict[str, float]:
+def run(command: _settings.Command) -> dict[str, float]:
     """Trains an autoencoder a class, scores all test images, or goes on with it.
 
     Args:
@@ -47,10 +47,10 @@ def run(command: config.Command) -> dict[str, float]:
         What `metrics.json` holds.
 
     Raises:
-        config.InputError: for everything that a user can mend.
-        config.Interrupted: on Ctrl-C.
+        _settings.InputError: for everything that a user can mend.
+        _settings.Interrupted: on Ctrl-C.
     """
-    settings: config.NoveltyConfig = command.config
+    settings: _settings.NoveltyConfig = command.config
     splits = data.load(settings)
     fingerprint = splits.fingerprint
     splits = with_others(splits)
@@ -71,7 +71,7 @@ def run(command: config.Command) -> dict[str, float]:
             with board.Board(run.folder) as tensorboard:
                 return finish(run, tensorboard, settings, splits, scores, seconds)
         except KeyboardInterrupt:
-            raise config.Interrupted(training.how_to_resume(run, done, "classes")) from None
+            raise _settings.Interrupted(training.how_to_resume(run, done, "classes")) from None
 
 
 def with_others(splits: data.Splits) -> data.Splits:
@@ -97,17 +97,17 @@ def with_others(splits: data.Splits) -> data.Splits:
     )
 
 
-def classes_of(settings: config.NoveltyConfig, splits: data.Splits) -> list[int]:
+def classes_of(settings: _settings.NoveltyConfig, splits: data.Splits) -> list[int]:
     """The labels of the classes that are taken for clean, one after the other.
 
     Those that are too small are named on standard output.
 
     Raises:
-        config.InputError: if there are no labels of two classes, no class is large enough, or one
+        _settings.InputError: if there are no labels of two classes, no class is large enough, or one
             asked for is not there.
     """
     if not judge.has_classes(splits) or splits.labels is None:
-        raise config.InputError(
+        raise _settings.InputError(
             f"--data {splits.name} has no labels of two classes or more: sort the images into one "
             "sub-folder a class, or give a .npz with labels"
         )
@@ -117,11 +117,11 @@ def classes_of(settings: config.NoveltyConfig, splits: data.Splits) -> list[int]
     is_known = (counts >= _LEAST_IMAGES) & np.isin(found, labels.test)
     known, rule = found[is_known].tolist(), f"{_LEAST_IMAGES} training images and one test image"
     if not known:
-        raise config.InputError(f"--data {splits.name}: no class has {rule}: add images")
+        raise _settings.InputError(f"--data {splits.name}: no class has {rule}: add images")
     asked = known if settings.classes is None else list(dict.fromkeys(settings.classes))
     for label in asked:
         if label not in known:
-            raise config.InputError(
+            raise _settings.InputError(
                 f"--classes {label}: {splits.name} has {rule} or more of the classes "
                 f"{', '.join(map(str, known))}"
             )
@@ -148,7 +148,7 @@ def clean_images(splits: data.Splits, label: int) -> np.ndarray:
 
 
 def trained(
-    settings: config.NoveltyConfig, splits: data.Splits, label: int, run: runs.Run
+    settings: _settings.NoveltyConfig, splits: data.Splits, label: int, run: runs.Run
 ) -> runs.Run:
     """The autoencoder run of one class, trained where it is not; it belongs to this run."""
     logs, name = run.folder / "classes", f"class-{label}"
@@ -159,7 +159,7 @@ def trained(
         return runs.Run(folder)
     runs.write_arrays(path, {"images": images.to_uint8(clean_images(splits, label))})
     autoencoder.run(
-        config.Command(
+        _settings.Command(
             "ae",
             _settings_of_class(settings, str(path)),
             logs,
@@ -173,7 +173,7 @@ def trained(
     return runs.Run(folder)
 
 
-def _settings_of_class(settings: config.NoveltyConfig, data: str) -> config.AutoencoderConfig:
+def _settings_of_class(settings: _settings.NoveltyConfig, data: str) -> _settings.AutoencoderConfig:
     shared: dict[str, Any] = {
         field: getattr(settings, field)
         for field in (
@@ -181,7 +181,7 @@ def _settings_of_class(settings: config.NoveltyConfig, data: str) -> config.Auto
             "strategy", "deterministic", "latent_dim", "hidden_units",
         )
     }  # fmt: skip
-    return config.AutoencoderConfig(data=data, **shared)
+    return _settings.AutoencoderConfig(data=data, **shared)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +208,7 @@ def _describe(model: keras.Model, pictures: np.ndarray) -> _Described:
 
 
 def scores_of(
-    encoder_run: runs.Run, settings: config.NoveltyConfig, splits: data.Splits, label: int
+    encoder_run: runs.Run, settings: _settings.NoveltyConfig, splits: data.Splits, label: int
 ) -> dict[str, np.ndarray]:
     """How odd each test image is to a class, by every score: more is odder.
 
@@ -216,12 +216,12 @@ def scores_of(
         A key of `SCORES` -> float64 (num_test,).
 
     Raises:
-        config.InputError: if the run's model is damaged.
+        _settings.InputError: if the run's model is damaged.
     """
     try:
         model = keras.models.load_model(encoder_run.folder / "model.keras", compile=False)
     except Exception as error:  # zipfile, h5py, json and Keras each raise their own
-        raise config.InputError(
+        raise _settings.InputError(
             f"{encoder_run.folder} is damaged ({type(error).__name__}): remove it, then --resume"
         ) from error
     clean, tests = clean_images(splits, label), splits.test.array()
@@ -252,7 +252,7 @@ def _mahalanobis(clean: np.ndarray, values: np.ndarray) -> np.ndarray:
 def finish(
     run: runs.Run,
     tensorboard: board.Board,
-    settings: config.NoveltyConfig,
+    settings: _settings.NoveltyConfig,
     splits: data.Splits,
     scores: dict[int, dict[str, np.ndarray]],
     seconds: float,
@@ -284,7 +284,7 @@ def finish(
     draw_overlooked(tensorboard, splits, scores)
     run.write_metrics(numbers)
     table = board.markdown_table
-    tensorboard.text("settings", table(config.to_json(settings), ("setting", "value")))
+    tensorboard.text("settings", table(_settings.to_json(settings), ("setting", "value")))
     tensorboard.text("numbers", table(numbers, ("number", "value")))
     tensorboard.scalars({name: v for name, v in numbers.items() if name.endswith("/auroc_mean")})
     print(summary(numbers), flush=True)

@@ -26,7 +26,7 @@ import keras_tuner
 from keras_tuner.engine import trial as trial_module
 from keras_tuner.src.engine import metrics_tracking
 
-from kerasunsup import config, runs
+from kerasunsup import runs, settings
 
 # KerasTuner 1.4.8 names the current thread by methods that Python 3.10 renamed, in each call.
 warnings.filterwarnings("ignore", r"(currentThread|getName)\(\) is deprecated", DeprecationWarning)
@@ -399,7 +399,7 @@ def serve(oracle: _Kept, host: str, port: str) -> Any:
     KerasTuner's own loop waits for ever for a worker that was killed.
 
     Raises:
-        config.InputError: if the address cannot be used.
+        settings.InputError: if the address cannot be used.
     """
     import grpc
     from keras_tuner.src import protos
@@ -413,7 +413,7 @@ def serve(oracle: _Kept, host: str, port: str) -> Any:
     try:
         server.add_insecure_port(f"{host}:{port}")
     except RuntimeError as error:
-        raise config.InputError(
+        raise settings.InputError(
             f"--distributed: {host}:{port} cannot be used: it is no address of this machine, or "
             "another chief or program listens there; stop that one or choose a free port"
         ) from error
@@ -442,7 +442,7 @@ def chief_answers(host: str, port: str) -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:
-        raise config.InputError(
+        raise settings.InputError(
             f"--distributed: no chief answers at {host}:{port} ({error.code().name}): start it, "
             "or start this worker again once it runs; what was finished is kept"
         ) from error

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from kerasunsup import config, images, runs
+from kerasunsup import images, runs, settings
 
 _RECORD = "apply.json"
 _WORK = ".work"  # parts of what is being computed, until it is whole
@@ -33,7 +33,7 @@ class Output:
             settings.
 
     Raises:
-        config.InputError: if the folder holds something else, or results of another command.
+        settings.InputError: if the folder holds something else, or results of another command.
         OSError: if it cannot be written.
     """
 
@@ -70,12 +70,12 @@ class Output:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
-            raise config.InputError(
+            raise settings.InputError(
                 f"--output {self.folder} cannot be a folder ({error.strerror}): choose another"
             ) from None
         names = {path.name for path in self.folder.iterdir()}
         if _RECORD not in names and not names <= {_WORK}:
-            raise config.InputError(
+            raise settings.InputError(
                 f"--output {self.folder} holds files that are no results of apply: choose another "
                 "folder"
             )
@@ -84,7 +84,7 @@ class Output:
         """Whether all results of this command are there.
 
         Raises:
-            config.InputError: if the folder holds results of another command; of one that is not
+            settings.InputError: if the folder holds results of another command; of one that is not
                 finished only under the lock, as it may be at work.
         """
         record = self.folder / _RECORD
@@ -92,7 +92,7 @@ class Output:
             return False
         found = runs.read_json(record)
         if not isinstance(found, dict):
-            raise config.InputError(f"{record} is damaged: choose another --output")
+            raise settings.InputError(f"{record} is damaged: choose another --output")
         if not found.get("done") and not self._is_held:
             return False
         for name, value in self._identity.items():
@@ -103,7 +103,7 @@ class Output:
                     if name == "verb" or name.startswith("--")
                     else f"they were made with {other} {name}"
                 )
-                raise config.InputError(
+                raise settings.InputError(
                     f"--output {self.folder} holds results of another command: {difference}: "
                     "choose another folder"
                 )
@@ -141,15 +141,15 @@ class Output:
             name: relative, with '/' between folders.
 
         Raises:
-            config.InputError: if it would lie outside the folder.
+            settings.InputError: if it would lie outside the folder.
         """
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or not pure.parts:
-            raise config.InputError(f"the image's name {name!r} leads out of --output: rename it")
+            raise settings.InputError(f"the image's name {name!r} leads out of --output: rename it")
         path = self.folder / pure
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.parent.resolve().is_relative_to(self._root):  # through a link that lies there
-            raise config.InputError(
+            raise settings.InputError(
                 f"--output {self.folder}: {path.parent} is a link out of it: remove the link"
             )
         return path
@@ -241,7 +241,7 @@ class Output:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Lets go of the folder."""
-        self.close(is_refused=kind is not None and issubclass(kind, config.InputError))
+        self.close(is_refused=kind is not None and issubclass(kind, settings.InputError))
 
 
 class Progress:

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kerasunsup import config, runs
+from kerasunsup import runs
+from kerasunsup import settings as _settings
 
 FORMAT = 1  # of the files; another one is refused
 MOST = 1e300  # no number of ours is larger
@@ -39,7 +40,7 @@ class Folder:
         """Keeps a second search out; the lock goes with the process, however it ends.
 
         Raises:
-            config.InputError: if another process is at work here.
+            _settings.InputError: if another process is at work here.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         # Beside the folder: starting anew removes what is in it.
@@ -66,7 +67,7 @@ class Folder:
             Whether a search lies here that can go on.
 
         Raises:
-            config.InputError: if the search that lies here is another one.
+            _settings.InputError: if the search that lies here is another one.
         """
         path = self.path / "fingerprint.json"
         if overwrite and self.path.exists():
@@ -79,7 +80,7 @@ class Folder:
             refuse_another(self.path, stored, plain)
             return True
         if any(self.path.glob("trial_*")) or (self.path / "oracle.json").exists():
-            raise config.InputError(
+            raise _settings.InputError(
                 f"{self.path} holds a search of unknown settings: choose another --tuning DIR, or "
                 "add --overwrite to remove it"
             )
@@ -125,7 +126,7 @@ def stamped(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_another(place: Path, stored: Mapping[str, Any], received: Mapping[str, Any]) -> None:
-    """Raises `config.InputError` with the first difference of two fingerprints."""
+    """Raises `_settings.InputError` with the first difference of two fingerprints."""
     for key in [*received, *(key for key in stored if key not in received)]:
         before: Any = stored.get(key, _SEEDS_BEFORE if key == "trial_seeds" else None)
         now: Any = received.get(key)
@@ -133,14 +134,14 @@ def refuse_another(place: Path, stored: Mapping[str, Any], received: Mapping[str
             continue
         if key == "settings":
             key, before, now = next(
-                (config.flag(name), before.get(name), now.get(name))
+                (_settings.flag(name), before.get(name), now.get(name))
                 for name in now
                 if before.get(name) != now.get(name)
             )
         name = _FLAGS.get(key, key)
         if key == "space":
             before, now = _short(before), _short(now)
-        raise config.InputError(
+        raise _settings.InputError(
             f"the search in {place} has {name} {before}, received {now}: give the same to go on, "
             "choose another --tuning DIR, or add --overwrite to start anew"
         )
@@ -162,7 +163,7 @@ def check(path: Path, found: Any) -> None:
     """Refuses what is no record that tables and figures can be made of.
 
     Raises:
-        config.InputError: with what is wrong in it.
+        _settings.InputError: with what is wrong in it.
     """
 
     def expect(values: Mapping[str, Any], *names: str, above: float = -1.0) -> None:
@@ -185,9 +186,9 @@ def check(path: Path, found: Any) -> None:
             if "standard_error" in result:
                 expect(result, "standard_error")
     except KeyError as error:
-        raise config.InputError(f"{path} is damaged ({error} is missing): remove it") from error
+        raise _settings.InputError(f"{path} is damaged ({error} is missing): remove it") from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise config.InputError(f"{path} is damaged ({error}): remove it") from error
+        raise _settings.InputError(f"{path} is damaged ({error}): remove it") from error
 
 
 def finished(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kerasunsup import beyond, command_line, config, evidence, page, plan, runs, study
+from kerasunsup import beyond, cli, evidence, page, plan, runs, settings, study
 
 _DESCRIPTION = """\
 Runs every part of the study that does not stand under LOGS and TUNING yet, then writes one page
@@ -46,16 +46,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def stop(*_: Any) -> NoReturn:
         command = shlex.join(["python", "-m", "kerasunsup.report", *arguments])
-        raise config.Interrupted(
+        raise settings.Interrupted(
             f"stopped; what is finished is kept, the same command goes on: {command}"
         )
 
-    with command_line.exit_status("report") as status, plan.heeding(stop):
-        command = command_line.parse_report(description=_DESCRIPTION, argv=arguments)
+    with cli.exit_status("report") as status, plan.heeding(stop):
+        command = cli.parse_report(description=_DESCRIPTION, argv=arguments)
         places = plan.Places(Path(command.logs), Path(command.tuning), command.quick)
         output = Path(command.output)
         if output.is_dir() or not output.resolve().parent.is_dir():
-            raise config.InputError(
+            raise settings.InputError(
                 f"--output {output} cannot be written: name a file in a folder that is there"
             )
         states = {step.key: plan.state_of(step, places) for step in plan.STEPS}
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         began = time.perf_counter()
         try:
             ran = [] if command.page_only else perform(states, places)
-        except config.Interrupted:
+        except settings.Interrupted:
             stop()
         numbers = write(states, places, output)
         if ran:

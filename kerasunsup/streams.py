@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup import arrays, config, data, folders, images
+from kerasunsup import arrays, data, folders, images, settings
 
-# uint8 (height, width, 1|3) -> the same in another form; raises config.InputError.
+# uint8 (height, width, 1|3) -> the same in another form; raises settings.InputError.
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -67,7 +67,7 @@ class Stream:
             that cannot be read, each with its reason) of each batch.
 
         Raises:
-            config.InputError: if `change` refuses a picture.
+            settings.InputError: if `change` refuses a picture.
         """
         wanted = list(positions)
         pictures = self.read(wanted)
@@ -82,9 +82,9 @@ class Stream:
                     continue
                 try:
                     pixels.append(change(picture))
-                except config.InputError as error:
+                except settings.InputError as error:
                     name = images.shown(self.names[position])
-                    raise config.InputError(f"{name} {error}") from None
+                    raise settings.InputError(f"{name} {error}") from None
                 kept.append(position)
             shape = pixels[0].shape if pixels else (0, 0, 1)
             stacked = np.stack(pixels) if pixels else np.empty((0, *shape), np.uint8)
@@ -104,7 +104,7 @@ def open_images(
         like: images whose scale those of more than 8 bits share; None finds their own.
 
     Raises:
-        config.InputError: if there are no such images.
+        settings.InputError: if there are no such images.
         OSError: if the disk is full.
     """
     try:
@@ -116,15 +116,15 @@ def open_images(
             names = folders.listed(path, without=without).names
         else:
             return _of_data(what, part, limit)
-    except config.InputError as error:
+    except settings.InputError as error:
         # The flag of a training's images is an argument here, and its --image-size is --resize.
         text = str(error).replace("--data", "IMAGES").replace("--image-size N", "--resize")
-        raise config.InputError(images.shown(text)) from error
+        raise settings.InputError(images.shown(text)) from error
     if part != "all":
         splits, _ = folders.splits_and_classes(names)
         names = [name for name, split in zip(names, splits, strict=True) if split == part]
         if "test" not in splits or not names:
-            raise config.InputError(
+            raise settings.InputError(
                 f"--part {part}: {what} has no test set of its own (folders train/ and test/): "
                 "leave --part out"
             )
@@ -163,7 +163,7 @@ def _of_data(what: str, part: str, limit: int | None) -> Stream:
     first_test = total - source.num_test
     first_validation = first_test - source.num_validation
     if part != "all" and not source.num_test:
-        raise config.InputError(
+        raise settings.InputError(
             f"--part {part}: {what} has no test set of its own: leave --part out"
         )
     ranges = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kerasunsup import config, evidence, page, plan
+from kerasunsup import evidence, page, plan, settings
 
 _STUDY_EPOCHS = 20
 
@@ -183,7 +183,7 @@ def _accuracy_table(known: evidence.Evidence) -> page.Html:
     if not tried:
         return known.missing("the accuracies of the comparison")
     rows = []
-    for arm, title in config.ARM_NAMES.items():
+    for arm, title in settings.ARM_NAMES.items():
         cells = [
             known.spread_cell("supervised", f"labels_{size}/{arm}_accuracy", ".1f", scale=100.0)
             for size in tried

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from kerasunsup import command_line, config, quiet
+from kerasunsup import cli, settings, tensorflow_startup
 
 _DESCRIPTION = """\
 Gives an encoder that was trained without labels a new layer, trains it with few labels and with
@@ -24,16 +24,16 @@ _QUICK = {
 }  # fmt: skip
 
 
-def parse(argv: Sequence[str] | None = None) -> config.Command:
+def parse(argv: Sequence[str] | None = None) -> settings.Command:
     """The command line of this experiment.
 
     Raises:
-        config.InputError: if a value is wrong.
+        settings.InputError: if a value is wrong.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
-    return command_line.parse(
+    return cli.parse(
         "supervised",
-        config.SupervisedConfig,
+        settings.SupervisedConfig,
         description=_DESCRIPTION,
         quick=_QUICK,
         argv=argv,
@@ -42,10 +42,10 @@ def parse(argv: Sequence[str] | None = None) -> config.Command:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, 2 (wrong use) or 130 (Ctrl-C)."""
-    with command_line.exit_status("supervised") as status:
+    with cli.exit_status("supervised") as status:
         command = parse(argv)
         # TensorFlow takes seconds to load: only now that the arguments are known to be right.
-        quiet.import_tensorflow()
+        tensorflow_startup.import_tensorflow()
         from kerasunsup import comparison
 
         comparison.run(command)

@@ -13,13 +13,13 @@ from kerasunsup import (
     arms,
     board,
     classification,
-    config,
     confusion_figures,
     data,
     runs,
     score_figures,
     sheets,
 )
+from kerasunsup import settings as _settings
 
 _MISTAKES = 30
 
@@ -44,7 +44,7 @@ class Bench:
 
     splits: data.Splits
     classes: np.ndarray  # the label that each class from 0 stands for
-    settings: config.SupervisedConfig
+    settings: _settings.SupervisedConfig
     sizes: Sequence[int]  # numbers of labels, 0 for all
     run: runs.Run
     tensorboard: board.Board

@@ -14,7 +14,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasunsup import callbacks, config, data, runs
+from kerasunsup import callbacks, data, runs
+from kerasunsup import settings as _settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Fitted:
 
 
 @contextlib.contextmanager
-def machine(settings: config.TrainingConfig) -> Iterator[tf.distribute.Strategy]:
+def machine(settings: _settings.TrainingConfig) -> Iterator[tf.distribute.Strategy]:
     """The seeds, precision, determinism and devices that a model is built and trained under.
 
     Yields:
@@ -78,19 +79,19 @@ def check_memory(num_weights: int, flags: str) -> None:
         flags: what its size follows from.
 
     Raises:
-        config.InputError: if weights, gradients and Adam's two averages need more memory than the
+        _settings.InputError: if weights, gradients and Adam's two averages need more memory than the
             machine has.
     """
     needed = 4 * 4 * num_weights  # float32
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
-        raise config.InputError(
+        raise _settings.InputError(
             f"{flags}: a network of {num_weights:,} weights needs {needed / 2**30:,.0f} GiB to be "
             f"trained, this machine has {there / 2**30:,.1f} GiB: choose less"
         )
 
 
-def learning_rate(settings: config.TrainingConfig, epochs: int, epoch: int) -> float:
+def learning_rate(settings: _settings.TrainingConfig, epochs: int, epoch: int) -> float:
     """The step size of one epoch, counted from 0, of a training over `epochs`.
 
     Along the cosine the first epoch has the whole rate, and the last one 1 % of it.
@@ -113,7 +114,7 @@ def compile_options() -> dict[str, int | bool]:
 def fit(
     model: keras.Model,
     splits: data.Splits,
-    settings: config.TrainingConfig,
+    settings: _settings.TrainingConfig,
     run: runs.Run,
     *,
     prepare: data.Prepare | None = None,
@@ -142,8 +143,8 @@ def fit(
         The history of the whole run, sessions before included.
 
     Raises:
-        config.InputError: if the stored state is damaged or the loss is no number any more.
-        config.Interrupted: on Ctrl-C; the text says how to go on.
+        _settings.InputError: if the stored state is damaged or the loss is no number any more.
+        _settings.Interrupted: on Ctrl-C; the text says how to go on.
     """
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
     steps = data.steps_per_epoch(splits.train, settings.batch_size)
@@ -189,7 +190,7 @@ def fit(
             ],
         )
     except KeyboardInterrupt:
-        raise config.Interrupted(how_to_resume(run, len(history.get("epoch", [])))) from None
+        raise _settings.Interrupted(how_to_resume(run, len(history.get("epoch", [])))) from None
     finally:
         progress.close()
     run.check_folder()
@@ -202,7 +203,7 @@ def _restored(run: runs.Run, parts: Mapping[str, callbacks.Stateful]) -> dict[st
     """Puts each part back to where the run stood and returns the run's history, else empty.
 
     Raises:
-        config.InputError: if the stored state is damaged or of another model.
+        _settings.InputError: if the stored state is damaged or of another model.
     """
     stored = callbacks.read_state(run)
     if stored is None:
@@ -210,10 +211,10 @@ def _restored(run: runs.Run, parts: Mapping[str, callbacks.Stateful]) -> dict[st
     try:
         for name, part in parts.items():
             part.restore(stored[name])
-    except config.InputError:
+    except _settings.InputError:
         raise
     except (LookupError, ValueError, TypeError, ArithmeticError) as error:
-        raise config.InputError(
+        raise _settings.InputError(
             f"{run.checkpoint} does not fit this version's model ({error}): start a new run"
         ) from error
     return {name: column.tolist() for name, column in stored["history"].items()}

@@ -17,7 +17,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import callbacks, config, data, runs
+from kerasunsup import callbacks, data, runs
+from kerasunsup import settings as _settings
 
 # What a compiled step does not depend on, and the value that stands for all others.
 _IN_PLACE: dict[str, Any] = {"learning_rate": 1.0, "weight_decay": 0.0, "schedule": "constant"}
@@ -82,7 +83,7 @@ class Workshop:
     def __init__(
         self,
         parts: Sequence[tuple[data.ImageSet, data.ImageSet]],
-        settings: config.TrainingConfig,
+        settings: _settings.TrainingConfig,
         *,
         build: Callable[[Any], keras.Model],
         rate: Callable[[Any, int, int], float],
@@ -161,7 +162,7 @@ class Workshop:
         """Trains one trial, from the beginning or from where its parent stood.
 
         Raises:
-            config.InputError: if the loss becomes no number, or the parent's state is damaged.
+            _settings.InputError: if the loss becomes no number, or the parent's state is damaged.
         """
         began = time.perf_counter()
         model = self.model(task.settings, task.seed)

@@ -17,7 +17,8 @@ import processes
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from kerasunsup import ae, command_line, config, data, images, report, runs
+from kerasunsup import ae, cli, data, images, report, runs
+from kerasunsup import settings as _settings
 
 SMALL = [*processes.SMALL, "--num-codes", "60"]
 # Of runs that must agree with each other, however they came to their end.
@@ -81,7 +82,7 @@ def test_numbers_have_the_promised_names_and_agree_with_the_saved_model(finished
     }  # fmt: skip
     assert promised <= set(numbers)
     assert all(isinstance(value, int | float) for value in numbers.values())
-    settings = config.AutoencoderConfig(limit=1000, test_limit=300)
+    settings = _settings.AutoencoderConfig(limit=1000, test_limit=300)
     test_images = data.load(settings).test.array()
     model = keras.models.load_model(finished / "model.keras")
     outputs = model.predict(test_images, verbose=0)
@@ -112,17 +113,17 @@ def test_tensorboard_holds_curves_figures_text_and_settings(finished):
 
 
 def test_config_of_a_run_starts_the_same_run_again(finished, tmp_path):
-    stored = config.read(config.AutoencoderConfig, finished / "config.json")
-    assert config.AutoencoderConfig(**stored).limit == 1000
-    again = command_line.parse(
-        "ae", config.AutoencoderConfig, description="", quick={},
+    stored = _settings.read(_settings.AutoencoderConfig, finished / "config.json")
+    assert _settings.AutoencoderConfig(**stored).limit == 1000
+    again = cli.parse(
+        "ae", _settings.AutoencoderConfig, description="", quick={},
         argv=["--config", str(finished / "config.json")],
     )  # fmt: skip
-    assert config.to_json(again.config) == stored
+    assert _settings.to_json(again.config) == stored
 
 
 def test_export_runs_in_a_process_without_the_package(finished, tmp_path):
-    settings = config.AutoencoderConfig(limit=1000, test_limit=300)
+    settings = _settings.AutoencoderConfig(limit=1000, test_limit=300)
     pictures = data.load(settings).test.array(range(7))
     model = keras.models.load_model(finished / "model.keras")
     codes = np.asarray(model.get_layer("encoder")(pictures))

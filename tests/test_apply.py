@@ -17,7 +17,6 @@ from PIL import Image
 
 from kerasunsup import (
     apply,
-    config,
     data,
     export,
     networks,
@@ -28,6 +27,7 @@ from kerasunsup import (
     tiles,
     trained,
 )
+from kerasunsup import settings as _settings
 
 SHAPE = (16, 16, 1)
 
@@ -57,8 +57,8 @@ def model(tmp_path_factory):
     run = tmp_path_factory.mktemp("logs") / "ae" / "small"
     training = run.parent.parent / "training.npz"
     np.savez(training, images=pictures(80, seed=5))
-    settings = config.AutoencoderConfig(data=str(training), latent_dim=4)
-    runs.write_json(run / "config.json", config.to_json(settings))
+    settings = _settings.AutoencoderConfig(data=str(training), latent_dim=4)
+    runs.write_json(run / "config.json", _settings.to_json(settings))
     runs.write_json(run / "environment.json", {"data": data.load(settings).fingerprint})
     encoder, decoder = parts()
     autoencoder = networks.autoencoder(encoder, decoder)
@@ -445,10 +445,10 @@ def test_results_inside_the_images_folder_are_not_taken_for_images(model, folder
 def test_nothing_is_written_outside_the_output(tmp_path):
     output = outputs.Output(tmp_path / "out", {"verb": "encode"})
     for name in ("../x.png", "/etc/x.png", "a/../../x.png", ""):
-        with pytest.raises(config.InputError, match="leads out of"):
+        with pytest.raises(_settings.InputError, match="leads out of"):
             output.path(name)
     (tmp_path / "out" / "link").symlink_to(tmp_path)
-    with pytest.raises(config.InputError, match="a link out of it"):
+    with pytest.raises(_settings.InputError, match="a link out of it"):
         output.path("link/x.png")
     output.close()
 
@@ -458,7 +458,7 @@ def test_a_second_command_is_kept_out_and_deletes_nothing(tmp_path, verb):
     with outputs.Output(tmp_path / "out", {"verb": "encode"}) as first:
         runs.write_bytes(first.part("images/000000000.npz"), b"an hour of work")
         before = files(tmp_path / "out")
-        with pytest.raises(config.InputError, match="in use by another process"):
+        with pytest.raises(_settings.InputError, match="in use by another process"):
             outputs.Output(tmp_path / "out", {"verb": verb})
         assert files(tmp_path / "out") == before
 
@@ -467,7 +467,7 @@ def test_unfinished_work_of_another_command_is_left_alone(tmp_path):
     with outputs.Output(tmp_path / "out", {"verb": "encode"}) as first:
         runs.write_bytes(first.part("images/000000000.npz"), b"an hour of work")
     before = files(tmp_path / "out")
-    with pytest.raises(config.InputError, match="another command: their verb is encode, now"):
+    with pytest.raises(_settings.InputError, match="another command: their verb is encode, now"):
         outputs.Output(tmp_path / "out", {"verb": "cluster"})
     assert files(tmp_path / "out") == before
     with outputs.Output(tmp_path / "out", {"verb": "encode"}) as again:

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup import arms, config, data, stores
+from kerasunsup import arms, data, stores
+from kerasunsup import settings as _settings
 
 SHAPE = (12, 12, 1)
 RANDOM = np.random.default_rng(0)
@@ -33,7 +34,7 @@ def splits() -> data.Splits:
 
 
 SPLITS = splits()
-SETTINGS = config.SupervisedConfig(
+SETTINGS = _settings.SupervisedConfig(
     epochs=1,
     steps=8,
     pseudo_label_steps=3,

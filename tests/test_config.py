@@ -8,20 +8,21 @@ import sys
 
 import pytest
 
-from kerasunsup import ae, command_line, config, gan, novelty, supervised
+from kerasunsup import ae, cli, gan, novelty, supervised
+from kerasunsup import settings as _settings
 
 QUICK = {"epochs": 2, "limit": 1000}
 
 
-def parse(*arguments: str, quick=QUICK) -> config.Command:
-    return command_line.parse(
-        "ae", config.AutoencoderConfig, description="Trains.", quick=quick, argv=arguments
+def parse(*arguments: str, quick=QUICK) -> _settings.Command:
+    return cli.parse(
+        "ae", _settings.AutoencoderConfig, description="Trains.", quick=quick, argv=arguments
     )
 
 
 def refusal(function, *arguments, **options) -> str:
     """The one line of the InputError."""
-    with pytest.raises(config.InputError) as caught:
+    with pytest.raises(_settings.InputError) as caught:
         function(*arguments, **options)
     text = str(caught.value)
     assert "\n" not in text
@@ -44,10 +45,10 @@ def write(path, values):
     return str(path)
 
 
-def store_run(folder, **settings) -> config.AutoencoderConfig:
-    stored = config.AutoencoderConfig(**settings)
+def store_run(folder, **settings) -> _settings.AutoencoderConfig:
+    stored = _settings.AutoencoderConfig(**settings)
     folder.mkdir(parents=True)
-    write(folder / "config.json", config.to_json(stored))
+    write(folder / "config.json", _settings.to_json(stored))
     return stored
 
 
@@ -105,13 +106,13 @@ WRONG = [
 def test_a_wrong_value_is_refused_with_its_flag_its_bound_and_what_was_received(
     name, value, expected
 ):
-    text = refusal(config.AutoencoderConfig, **{name: value})
+    text = refusal(_settings.AutoencoderConfig, **{name: value})
     assert text.startswith(expected)
     assert "received" in text
 
 
 def test_every_setting_stands_in_the_table_of_wrong_values():
-    settings = set(config.to_json(config.AutoencoderConfig()))
+    settings = set(_settings.to_json(_settings.AutoencoderConfig()))
     assert settings == {name for name, _, _ in WRONG}
 
 
@@ -133,14 +134,14 @@ BOUNDS = [
 @pytest.mark.parametrize(("name", "values"), BOUNDS)
 def test_the_bounds_themselves_are_allowed(name, values):
     for value in values:
-        assert getattr(config.AutoencoderConfig(**{name: value}), name) == value
+        assert getattr(_settings.AutoencoderConfig(**{name: value}), name) == value
 
 
 def test_whole_numbers_become_floats_and_lists_become_tuples():
-    settings = config.AutoencoderConfig(learning_rate=1, filters=[8, 16])
+    settings = _settings.AutoencoderConfig(learning_rate=1, filters=[8, 16])
     assert isinstance(settings.learning_rate, float)
     assert settings.filters == (8, 16)
-    assert hash(settings) == hash(config.AutoencoderConfig(learning_rate=1.0, filters=(8, 16)))
+    assert hash(settings) == hash(_settings.AutoencoderConfig(learning_rate=1.0, filters=(8, 16)))
 
 
 # ----------------------------------------------------------------------------- where they come from
@@ -149,7 +150,7 @@ def test_whole_numbers_become_floats_and_lists_become_tuples():
 def test_defaults_give_way_to_the_file_that_to_quick_and_that_to_flags(tmp_path):
     file = write(tmp_path / "a.json", {"epochs": 7, "latent_dim": 16, "noise": 0.5, "limit": 400})
     settings = parse("--config", file, "--quick", "--noise", "0.25", "--patience", "3").config
-    assert settings.batch_size == config.AutoencoderConfig().batch_size  # default
+    assert settings.batch_size == _settings.AutoencoderConfig().batch_size  # default
     assert settings.latent_dim == 16  # file
     assert settings.limit == 400  # file: already smaller than --quick
     assert settings.epochs == 2  # --quick
@@ -161,7 +162,7 @@ def test_defaults_give_way_to_the_file_that_to_quick_and_that_to_flags(tmp_path)
 
 
 def test_quick_leaves_what_the_file_has_smaller():
-    assert parse("--quick", quick={"epochs": 80}).config.epochs == config.TrainingConfig.epochs
+    assert parse("--quick", quick={"epochs": 80}).config.epochs == _settings.TrainingConfig.epochs
 
 
 def test_each_setting_has_a_flag_that_sets_it():
@@ -174,8 +175,8 @@ def test_each_setting_has_a_flag_that_sets_it():
         "--num-samples": "200", "--schedule": "cosine",
     }  # fmt: skip
     arguments = [word for pair in given.items() for word in pair]
-    settings = config.to_json(parse(*arguments, "--deterministic").config)
-    defaults = config.to_json(config.AutoencoderConfig())
+    settings = _settings.to_json(parse(*arguments, "--deterministic").config)
+    defaults = _settings.to_json(_settings.AutoencoderConfig())
     assert [name for name in defaults if settings[name] == defaults[name]] == []
 
 
@@ -200,8 +201,8 @@ def test_a_switch_of_the_file_can_be_turned_off(tmp_path):
     ],
 )
 def test_settings_survive_the_way_through_their_file(tmp_path, settings):
-    before = config.AutoencoderConfig(**settings)
-    file = write(tmp_path / "a.json", config.to_json(before))
+    before = _settings.AutoencoderConfig(**settings)
+    file = write(tmp_path / "a.json", _settings.to_json(before))
     assert parse("--config", file).config == before
 
 
@@ -292,10 +293,10 @@ PATHS = {
     "--logs": lambda text: parse("--logs", text),
     "--tuning": lambda text: ae.parse(["--tune", "--tuning", text]),
     "--config": lambda text: parse("--config", text),
-    "--output": lambda text: command_line.parse_report(
+    "--output": lambda text: cli.parse_report(
         description="Writes.", argv=["--output", text]
     ),
-    "MODEL": lambda text: command_line.parse_application(
+    "MODEL": lambda text: cli.parse_application(
         description="Applies.", verbs={"encode": "codes"},
         argv=["encode", text, "images", "--output", "o"],
     ),
@@ -369,10 +370,12 @@ def test_resume_refuses_another_length_where_finished_trainings_would_keep_their
     tmp_path, command, flag
 ):
     name = command.__name__.split(".")[1]
-    settings = {"supervised": config.SupervisedConfig(), "novelty": config.NoveltyConfig()}[name]
+    settings = {"supervised": _settings.SupervisedConfig(), "novelty": _settings.NoveltyConfig()}[
+        name
+    ]
     folder = tmp_path / name / "first"
     folder.mkdir(parents=True)
-    write(folder / "config.json", config.to_json(settings))
+    write(folder / "config.json", _settings.to_json(settings))
     given = ["--logs", str(tmp_path), "--name", "first", "--resume"]
     text = refusal(command.parse, [*given, flag, "99"])
     assert text.startswith(f"--resume: this run has {flag} ")
@@ -383,7 +386,7 @@ def test_resume_refuses_another_length_where_finished_trainings_would_keep_their
 def test_resume_lets_the_one_training_of_a_gan_last_longer(tmp_path):
     folder = tmp_path / "gan" / "first"
     folder.mkdir(parents=True)
-    write(folder / "config.json", config.to_json(config.GANConfig(epochs=3)))
+    write(folder / "config.json", _settings.to_json(_settings.GANConfig(epochs=3)))
     given = ["--logs", str(tmp_path), "--name", "first", "--resume", "--epochs", "5"]
     assert gan.parse(given).config.epochs == 5
 
@@ -391,8 +394,8 @@ def test_resume_lets_the_one_training_of_a_gan_last_longer(tmp_path):
 def test_resume_finds_images_and_encoder_from_another_folder(tmp_path, monkeypatch):
     folder, data = tmp_path / "supervised" / "first", tmp_path / "images"
     folder.mkdir(parents=True)
-    settings = config.SupervisedConfig(data="images", encoder="gone")
-    write(folder / "config.json", config.to_json(settings))
+    settings = _settings.SupervisedConfig(data="images", encoder="gone")
+    write(folder / "config.json", _settings.to_json(settings))
     given = ["--logs", str(tmp_path), "--name", "first", "--resume"]
     assert supervised.parse(given).config == settings  # an older run recorded no place
     recorded = {"data": "abc", "data_path": str(data), "encoder_path": str(tmp_path / "gone")}
@@ -454,8 +457,8 @@ def test_help_names_every_setting_with_its_default(capsys):
         parse("--help")
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for name, value in config.to_json(config.AutoencoderConfig()).items():
-        assert config.flag(name) in text
+    for name, value in _settings.to_json(_settings.AutoencoderConfig()).items():
+        assert _settings.flag(name) in text
         if isinstance(value, str | float):
             assert f"({value})" in text
 
@@ -472,9 +475,9 @@ class ResourceExhaustedError(Exception):
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (config.InputError("too\nlong"), 2, "too long"),
+        (_settings.InputError("too\nlong"), 2, "too long"),
         (KeyboardInterrupt(), 130, "stopped"),
-        (config.Interrupted("go on with: ..."), 130, "go on with: ..."),
+        (_settings.Interrupted("go on with: ..."), 130, "go on with: ..."),
         (OSError(errno.ENOSPC, "No space left on device", "logs/a"), 2, "cannot write logs/a: No"),
         (OSError(errno.EACCES, "Permission denied"), 2, "cannot write: Permission denied"),
         (OSError(errno.ELOOP, "Too many levels", "logs"), 2, "cannot write logs: Too many levels"),
@@ -490,7 +493,7 @@ class ResourceExhaustedError(Exception):
     ],
 )
 def test_what_a_user_can_cause_is_one_line_and_a_status(capsys, error, code, line):
-    with command_line.exit_status("ae") as status:
+    with cli.exit_status("ae") as status:
         raise error
     assert status.code == code
     output = capsys.readouterr()
@@ -501,7 +504,7 @@ def test_what_a_user_can_cause_is_one_line_and_a_status(capsys, error, code, lin
 
 def test_each_command_says_where_else_it_could_write(capsys):
     for name, words in (("apply", "--output DIR"), ("ae", "--logs DIR, then --resume")):
-        with command_line.exit_status(name):
+        with cli.exit_status(name):
             raise OSError(errno.ENOSPC, "No space left on device")
         assert words in capsys.readouterr().err
 
@@ -514,14 +517,14 @@ def test_each_command_says_where_else_it_could_write(capsys):
     ],
 )  # fmt: skip
 def test_what_is_a_bug_keeps_its_traceback(capsys, error):
-    with pytest.raises(type(error)) as caught, command_line.exit_status("ae"):
+    with pytest.raises(type(error)) as caught, cli.exit_status("ae"):
         raise error
     assert caught.value is error
     assert capsys.readouterr().err == ""
 
 
 def test_status_is_zero_where_nothing_went_wrong(capsys):
-    with command_line.exit_status("ae") as status:
+    with cli.exit_status("ae") as status:
         pass
     assert status.code == 0
     assert capsys.readouterr().err == ""
@@ -547,7 +550,7 @@ def test_command_answers_a_wrong_argument_with_status_2(
 def test_help_and_wrong_arguments_answer_without_tensorflow(tmp_path):
     program = """
 import contextlib, sys
-from kerasunsup import __main__, ae, figures, gan, images, runs, sheets
+from kerasunsup import __main__; from kerasunsup import ae; from kerasunsup import figures; from kerasunsup import gan; from kerasunsup import images; from kerasunsup import runs; from kerasunsup import sheets
 statuses = []
 for arguments in (["--help"], ["--epochs", "many"], ["--epochs", "0"], ["--config", "missing"]):
     try:

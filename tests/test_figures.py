@@ -122,7 +122,7 @@ def test_a_users_own_settings_do_not_matter_and_stay_as_they_are():
 
 def test_pyplot_and_what_loads_slowly_stay_out():
     code = (
-        "import sys; from kerasunsup import confusion_figures, figures, score_figures, sheets; "
+        "import sys; from kerasunsup import confusion_figures; from kerasunsup import figures; from kerasunsup import score_figures; from kerasunsup import sheets; "
         "print({'matplotlib.pyplot', 'tensorflow', 'sklearn', 'scipy'} & {*sys.modules})"
     )
     printed = subprocess.run(

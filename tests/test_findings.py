@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup import board, config, data, findings, judge, networks, runs, stores, training
+from kerasunsup import board, data, findings, judge, networks, runs, settings, stores, training
 
-SETTINGS = config.AutoencoderConfig(latent_dim=3, num_samples=100, num_codes=50)
+SETTINGS = settings.AutoencoderConfig(latent_dim=3, num_samples=100, num_codes=50)
 
 
 def splits(pixels: np.ndarray, num_test: int, labels: np.ndarray | None = None) -> data.Splits:

@@ -15,7 +15,8 @@ import processes
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from kerasunsup import ae, command_line, config, data, gan, images, runs
+from kerasunsup import ae, cli, data, gan, images, runs
+from kerasunsup import settings as _settings
 
 SMALL = [
     *processes.SMALL, "--base-filters", "4", "--noise-dim", "8", "--measure-every", "2",
@@ -126,7 +127,7 @@ discriminator = keras.models.load_model(sys.argv[1] + "/discriminator.keras")
 np.testing.assert_allclose(generator.predict(noise, verbose=0), images, atol=1e-5)
 np.testing.assert_allclose(discriminator.predict(images, verbose=0), logits, atol=1e-4)
 """
-    stored = config.read(config.GANConfig, finished / "config.json")
+    stored = _settings.read(_settings.GANConfig, finished / "config.json")
     noise = np.random.default_rng(0).standard_normal((3, stored["noise_dim"]), np.float32)
     np.save(finished / "noise.npy", noise)
     result = subprocess.run(
@@ -161,15 +162,20 @@ def test_a_folder_of_images_without_labels(tmp_path, colour, precision):
 
 def test_a_preset_gives_way_to_flags_and_is_no_setting():
     def parse(*arguments):
-        return command_line.parse(
-            "gan", config.GANConfig, description="", quick={}, presets=gan._PRESETS, argv=arguments
+        return cli.parse(
+            "gan",
+            _settings.GANConfig,
+            description="",
+            quick={},
+            presets=gan._PRESETS,
+            argv=arguments,
         ).config
 
     study = parse("--preset", "study")
     assert (study.loss, study.averaging, study.schedule) == ("minimax", 0.0, "constant")
     assert (study.epochs, study.batch_size, study.learning_rate) == (100, 128, 0.0005)
     assert parse("--preset", "study", "--averaging", "0.5").averaging == 0.5
-    assert "preset" not in config.to_json(study)
+    assert "preset" not in _settings.to_json(study)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +297,7 @@ def test_the_data_that_trains_is_the_splits_training_part(monkeypatch, logs):
     monkeypatch.setattr(keras.Model, "fit", watched)
     with pytest.raises(SeenError):
         gan.main(["--epochs", "1", "--logs", str(logs), *SMALL])
-    settings = config.GANConfig(limit=600, test_limit=200)
+    settings = _settings.GANConfig(limit=600, test_limit=200)
     train = data.load(settings).train.array()
     assert len(seen) == 600 // 64 * 64
     found = {image.tobytes() for image in seen}

@@ -10,7 +10,6 @@ import pytest
 
 from kerasunsup import (
     board,
-    config,
     data,
     gan_findings,
     gan_model,
@@ -20,8 +19,11 @@ from kerasunsup import (
     runs,
     stores,
 )
+from kerasunsup import settings as _settings
 
-SETTINGS = config.GANConfig(epochs=10, measure_every=2, num_samples=100, noise_dim=3, batch_size=16)
+SETTINGS = _settings.GANConfig(
+    epochs=10, measure_every=2, num_samples=100, noise_dim=3, batch_size=16
+)
 GOOD = {"real_accuracy": 0.8, "generated_accuracy": 0.8}
 
 
@@ -135,7 +137,7 @@ def test_a_class_that_is_never_generated_is_a_collapse(measured, capsys):
 def test_patience_counts_measurements_without_a_lower_distance(measured, monkeypatch):
     measurements, says, _, gan = measured
     monkeypatch.setattr(
-        measurements, "_settings", config.GANConfig(
+        measurements, "_settings", _settings.GANConfig(
             epochs=50, measure_every=1, num_samples=100, patience=2, noise_dim=3
         )
     )  # fmt: skip

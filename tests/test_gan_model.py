@@ -308,7 +308,7 @@ import keras
 import tensorflow as tf
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
-from kerasunsup import gan_model, networks, optimizers
+from kerasunsup import gan_model; from kerasunsup import networks; from kerasunsup import optimizers
 
 def train(strategy):
     with strategy.scope():

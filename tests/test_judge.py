@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup import config, data, judge, networks, runs, stores
+from kerasunsup import data, judge, networks, runs, settings, stores
 
 
 def splits(folder, name="shapes", **labels) -> data.Splits:
@@ -18,7 +18,7 @@ def splits(folder, name="shapes", **labels) -> data.Splits:
     pixels[side == 1, :, 4:] += 190
     kept = {key: value(side) for key, value in labels.items()}
     np.savez(folder / f"{name}.npz", images=pixels, **kept)
-    return data.load(config.TrainingConfig(data=str(folder / f"{name}.npz")))
+    return data.load(settings.TrainingConfig(data=str(folder / f"{name}.npz")))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_a_stored_network_of_another_shape_is_refused_in_one_line(trained, tmp_p
     arrays = runs.read_arrays(path)
     del arrays["weights_00"]
     runs.write_arrays(tmp_path / path.name, arrays)
-    with pytest.raises(config.InputError, match="remove it, and it is made anew"):
+    with pytest.raises(settings.InputError, match="remove it, and it is made anew"):
         judge.classifier_of(loaded, tmp_path)
 
 
@@ -198,7 +198,7 @@ def test_blocks_of_images_are_described_as_the_whole_is(trained):
 
 @pytest.fixture(scope="module")
 def mnist() -> data.Splits:
-    return data.load(config.TrainingConfig(seed=4, limit=100, test_limit=300))
+    return data.load(settings.TrainingConfig(seed=4, limit=100, test_limit=300))
 
 
 def test_mnist_is_compared_in_the_shipped_network_whatever_the_limit(mnist, no_training, tmp_path):
@@ -215,7 +215,7 @@ def test_mnist_is_compared_in_the_shipped_network_whatever_the_limit(mnist, no_t
 def test_real_images_are_those_that_the_network_was_not_trained_on(mnist, tmp_path):
     """The validation images of seed 0, by which it was trained, not those of the seed at hand."""
     found = judge.of_data(mnist, tmp_path)
-    held_out = data.load(config.TrainingConfig(seed=0)).validation
+    held_out = data.load(settings.TrainingConfig(seed=0)).validation
     np.testing.assert_array_equal(np.sort(found.held_out), np.sort(held_out.positions))
     real = np.concatenate(list(found.real_images(mnist, 10_000)))
     assert len(real) == len(mnist.test)  # no more than there are to compare with

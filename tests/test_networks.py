@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasunsup import command_line, export, networks
+from kerasunsup import cli, export, networks
 
 SIDES = (8, 9, 28, 31, 64, 127, 128)
 
@@ -182,7 +182,7 @@ def test_an_export_for_which_the_disk_has_no_room_leaves_what_stood_and_nothing_
     # Of another process of the same number, in another container, and killed.
     (tmp_path / f".export.{os.getpid()}.part").mkdir()
     monkeypatch.setattr(keras.export, "ExportArchive", Archive)
-    with command_line.exit_status("ae") as status:
+    with cli.exit_status("ae") as status:
         signatures = {"encode": (model, "images", "codes")}
         export.write_saved_model(tmp_path / "export", signatures, {})
     assert status.code == 2

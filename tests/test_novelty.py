@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from kerasunsup import classification, config, data, images, novelty, one_class, runs, stores
+from kerasunsup import classification, data, images, novelty, one_class, runs, stores
+from kerasunsup import settings as _settings
 
 ARGUMENTS = ["--limit", "900", "--test-limit", "200", "--epochs", "1", "--latent-dim", "4"]
 
@@ -40,7 +41,7 @@ def test_a_run_leaves_numbers_figures_and_an_autoencoder_a_class(finished):
 
 
 def test_an_autoencoder_saw_images_of_its_class_alone_and_its_error_is_the_score(finished):
-    settings = config.NoveltyConfig(limit=900, test_limit=200, epochs=1, latent_dim=4)
+    settings = _settings.NoveltyConfig(limit=900, test_limit=200, epochs=1, latent_dim=4)
     splits = data.load(settings)
     clean = one_class.clean_images(splits, 1)
     assert len(clean) == np.sum(splits.labels.train == 1)
@@ -96,13 +97,13 @@ def unbalanced(test_labels, train_labels=(0,) * 20 + (1,) * 5 + (2,)) -> data.Sp
 
 
 def test_classes_that_are_too_small_are_named_and_the_others_measured(capsys):
-    chosen = one_class.classes_of(config.NoveltyConfig(), unbalanced([0, 0, 1]))
+    chosen = one_class.classes_of(_settings.NoveltyConfig(), unbalanced([0, 0, 1]))
     assert chosen == [0]
     assert "owl (5 training images), roc (1 training images)" in capsys.readouterr().out
-    with pytest.raises(config.InputError, match="--classes 1: birds has 12 training images"):
-        one_class.classes_of(config.NoveltyConfig(classes=(1,)), unbalanced([0, 1]))
-    with pytest.raises(config.InputError, match="no class has 12 training images"):
-        one_class.classes_of(config.NoveltyConfig(), unbalanced([0, 1], (0,) * 5 + (1,) * 5))
+    with pytest.raises(_settings.InputError, match="--classes 1: birds has 12 training images"):
+        one_class.classes_of(_settings.NoveltyConfig(classes=(1,)), unbalanced([0, 1]))
+    with pytest.raises(_settings.InputError, match="no class has 12 training images"):
+        one_class.classes_of(_settings.NoveltyConfig(), unbalanced([0, 1], (0,) * 5 + (1,) * 5))
 
 
 def test_where_the_test_part_holds_one_class_images_of_the_others_join_it():

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from kerasunsup import quiet
+from kerasunsup import tensorflow_startup
 
 # As TensorFlow 2.21 and its predecessors write them.
 NOISE = [
@@ -71,17 +71,17 @@ def fake_tensorflow(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("line", NOISE)
 def test_start_up_notes_are_known(line):
-    assert quiet._NOISE.search(line)
+    assert tensorflow_startup._NOISE.search(line)
 
 
 @pytest.mark.parametrize("line", REAL)
 def test_everything_else_is_not_taken_for_a_start_up_note(line):
-    assert not quiet._NOISE.search(line)
+    assert not tensorflow_startup._NOISE.search(line)
 
 
 def test_notes_are_removed_and_other_lines_kept_in_order(fake_tensorflow, capfd):
     fake_tensorflow([NOISE[0], REAL[0], "", NOISE[1], REAL[1]])
-    quiet.import_tensorflow()
+    tensorflow_startup.import_tensorflow()
     output = capfd.readouterr()
     assert output.err.splitlines() == REAL[:2]
     assert output.out == ""
@@ -92,7 +92,7 @@ def test_notes_are_removed_and_other_lines_kept_in_order(fake_tensorflow, capfd)
 def test_an_import_that_fails_shows_its_lines_and_its_error(fake_tensorflow, capfd):
     fake_tensorflow([NOISE[0], REAL[0]], end="raise ImportError('no such library')\n")
     with pytest.raises(ImportError, match="no such library"):
-        quiet.import_tensorflow()
+        tensorflow_startup.import_tensorflow()
     assert capfd.readouterr().err.splitlines() == [REAL[0]]
     os.write(2, b"afterwards\n")
     assert capfd.readouterr().err == "afterwards\n"
@@ -100,9 +100,9 @@ def test_an_import_that_fails_shows_its_lines_and_its_error(fake_tensorflow, cap
 
 def test_what_is_imported_already_is_not_imported_again(fake_tensorflow, capfd):
     fake_tensorflow([REAL[0]])
-    quiet.import_tensorflow()
+    tensorflow_startup.import_tensorflow()
     capfd.readouterr()
-    quiet.import_tensorflow()
+    tensorflow_startup.import_tensorflow()
     assert capfd.readouterr().err == ""
 
 
@@ -112,7 +112,7 @@ def test_a_log_level_that_the_user_set_stays(fake_tensorflow, monkeypatch, befor
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
     if before is not None:
         monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", before)
-    quiet.import_tensorflow()
+    tensorflow_startup.import_tensorflow()
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == after
 
 
@@ -128,15 +128,15 @@ def test_fast_kernels_are_on_for_every_x86_processor_unless_the_user_says_otherw
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
     if before is not None:
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", before)
-    quiet.import_tensorflow()
+    tensorflow_startup.import_tensorflow()
     assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == after
 
 
 def test_the_real_tensorflow_starts_quietly_and_as_ours_whatever_another_project_has_set(tmp_path):
     program = """
 import os, sys
-from kerasunsup import quiet
-quiet.import_tensorflow()
+from kerasunsup import tensorflow_startup
+tensorflow_startup.import_tensorflow()
 import keras, tensorflow as tf
 keras.ops.ones(3) + 1
 print("computed", "tensorflow" in sys.modules, flush=True)
@@ -174,8 +174,8 @@ print("an error of ours", file=sys.stderr)
 # What a command does with its streams, to the interpreter's end.
 PROGRAM = """
 import os, sys
-from kerasunsup import quiet
-quiet.standard_streams()
+from kerasunsup import tensorflow_startup
+tensorflow_startup.standard_streams()
 opened = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
 os.write(opened, b"a file of ours")
 for number in range(int(sys.argv[2])):
@@ -241,13 +241,13 @@ def test_what_an_encoding_lacks_is_written_with_backslashes(tmp_path, variables)
 
 def test_streams_of_a_notebook_or_a_test_are_left_alone():
     before = sys.stdout, sys.stderr
-    quiet.standard_streams()
+    tensorflow_startup.standard_streams()
     assert (sys.stdout, sys.stderr) == before
 
 
 def test_a_descriptor_whose_reader_is_gone_is_written_to_for_ever():
     reading, writing = os.pipe()
-    lasting = quiet._Lasting(writing, "w")
+    lasting = tensorflow_startup._Lasting(writing, "w")
     assert lasting.write(b"heard") == 5
     assert os.read(reading, 10) == b"heard"
     os.close(reading)

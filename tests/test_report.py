@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kerasunsup import config, images, plan, report
+from kerasunsup import images, plan, report, settings
 
 ROOT = Path(__file__).parent.parent
 PNG = images.encode_png(np.zeros((30, 60, 1), np.uint8))
@@ -485,7 +485,7 @@ def test_what_a_command_ends_with_is_told(places, monkeypatch):
         "python -m kerasunsup.gan ended with status 2; its last lines say why"
     ]
     monkeypatch.setattr(plan, "_run", lambda command: 130)
-    with pytest.raises(config.Interrupted, match="the same command goes on"):
+    with pytest.raises(settings.Interrupted, match="the same command goes on"):
         plan.perform(state, places)
 
 

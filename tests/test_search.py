@@ -26,9 +26,8 @@ from kerasunsup import (
     autoencoder,
     board,
     callbacks,
+    cli,
     cluster,
-    command_line,
-    config,
     data,
     latent,
     oracles,
@@ -38,9 +37,10 @@ from kerasunsup import (
     stores,
     training,
     trials,
-)  # fmt: skip
+)
+from kerasunsup import settings as _settings  # fmt: skip
 
-SETTINGS = config.AutoencoderConfig(
+SETTINGS = _settings.AutoencoderConfig(
     batch_size=16, latent_dim=4, filters=(4,), hidden_units=8, schedule="cosine"
 )
 
@@ -69,14 +69,14 @@ def space(hp, settings):
     )
 
 
-def command(folder: Path, *, settings=SETTINGS, kind="tune", **options) -> config.Command:
+def command(folder: Path, *, settings=SETTINGS, kind="tune", **options) -> _settings.Command:
     options = {kind: True, "max_epochs": 9, "tuning": str(folder / "tuning"), **options}
-    return config.Command(
-        "ae", settings, folder / "logs", None, False, (), config.SearchConfig(**options)
+    return _settings.Command(
+        "ae", settings, folder / "logs", None, False, (), _settings.SearchConfig(**options)
     )
 
 
-def problem(given: config.Command, **changes) -> search.Problem:
+def problem(given: _settings.Command, **changes) -> search.Problem:
     made = ae_search.problem(given, splits())
     if not given.search.grid:
         made = dataclasses.replace(made, space=space)
@@ -123,7 +123,7 @@ class FakeWorkshop:
     def run(self, task: trials.Task) -> trials.Outcome:
         self.ran += 1
         if self.ran in self.fails:
-            raise config.InputError("loss became nan")
+            raise _settings.InputError("loss became nan")
         seed = task.seed
         if task.parent is not None:
             stored = runs.read_arrays(task.parent)
@@ -239,7 +239,7 @@ def test_every_code_size_is_taken_to_the_last_epoch(tmp_path, monkeypatch, fake,
 
     monkeypatch.setattr(fake, "run", stopped)
     given = command(tmp_path / "stopped", max_epochs=9)
-    with pytest.raises(config.Interrupted, match="24 trials are saved"):
+    with pytest.raises(_settings.Interrupted, match="24 trials are saved"):
         search.run(given, dataclasses.replace(wanted, settings=given.config))
     again = search.run(given, dataclasses.replace(wanted, settings=given.config))
     assert outcome(again) == outcome(found)
@@ -407,7 +407,7 @@ def test_the_precision_holds_in_every_trial():
 
 
 def test_a_loss_that_is_no_number_is_the_trials_own_failure(shop):
-    with pytest.raises(config.InputError, match="became"):
+    with pytest.raises(_settings.InputError, match="became"):
         shop.run(trials.Task(dataclasses.replace(SETTINGS, learning_rate=1e30), 3, 0, 3))
     fine = shop.run(trials.Task(SETTINGS, 3, 0, 1))  # the next on this model is not harmed
     assert np.isfinite(fine.error)
@@ -531,7 +531,7 @@ def test_a_changed_search_is_refused_and_overwrite_starts_anew(
     given = command(tmp_path)
     search.run(given, problem(given))
     changed = command(tmp_path, settings=dataclasses.replace(SETTINGS, **settings), **options)
-    with pytest.raises(config.InputError, match=text) as caught:
+    with pytest.raises(_settings.InputError, match=text) as caught:
         search.run(changed, make_problem(changed))
     assert "--overwrite" in str(caught.value)
     fake.ran = 0
@@ -549,7 +549,9 @@ def test_a_search_with_seeds_by_number_is_read_where_it_is_over_and_else_refused
     before = runs.read_json(path)
     del before["trial_seeds"]
     runs.write_json(path, before)
-    with pytest.raises(config.InputError, match=r"seeds of trials by number.*received by settings"):
+    with pytest.raises(
+        _settings.InputError, match=r"seeds of trials by number.*received by settings"
+    ):
         search.run(given, problem(given))
     runs.write_json(path.with_name("record.json"), found)
     fake.ran = 0
@@ -573,7 +575,7 @@ def test_two_searches_in_one_folder_are_refused(tmp_path, fake):
     folder = record.Folder(tmp_path / "tuning" / "ae" / "hyperband")
     folder.lock()
     given = command(tmp_path)
-    with pytest.raises(config.InputError, match="in use by another search"):
+    with pytest.raises(_settings.InputError, match="in use by another search"):
         search.run(given, problem(given))
     folder.close()
     search.run(given, problem(given))
@@ -607,7 +609,7 @@ def test_a_trial_that_fails_costs_its_bracket_no_promotion(tmp_path, fake):
 def test_three_failures_in_a_row_stop_the_search_with_the_error(tmp_path, fake):
     fake.fails = {4, 5, 6}
     given = command(tmp_path)
-    with pytest.raises(config.InputError, match=r"3 trials in a row failed.*loss became nan"):
+    with pytest.raises(_settings.InputError, match=r"3 trials in a row failed.*loss became nan"):
         search.run(given, problem(given))
 
 
@@ -644,7 +646,9 @@ def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path, monkeypatch, fake):
 
     with monkeypatch.context() as patch:
         patch.setattr(fake, "run", interrupted)
-        with pytest.raises(config.Interrupted, match=r"4 trials are saved.*same command goes on"):
+        with pytest.raises(
+            _settings.Interrupted, match=r"4 trials are saved.*same command goes on"
+        ):
             search.run(given, problem(given))
     assert len(search.run(given, problem(given))["trials"]) == 23
 
@@ -672,13 +676,15 @@ def arguments(folder: Path, *more: str) -> list[str]:
 
 def test_best_files_are_valid_configs_and_the_one_asked_for_is_best_json(searched):
     folder = searched / "tuning" / "ae"
-    best = config.AutoencoderConfig(**config.read(config.AutoencoderConfig, folder / "best.json"))
+    best = _settings.AutoencoderConfig(
+        **_settings.read(_settings.AutoencoderConfig, folder / "best.json")
+    )
     assert (best.latent_dim, best.hidden_units, best.schedule) == (8, 8, "cosine")
     sizes = {int(path.stem[5:]) for path in folder.glob("best_*.json")}
     found = runs.read_json(folder / "record.json")
     assert sizes >= {int(size) for size in found["front"]}
     for path in folder.glob("best_*.json"):
-        read = config.read(config.AutoencoderConfig, path)
+        read = _settings.read(_settings.AutoencoderConfig, path)
         assert read["latent_dim"] == int(path.stem[5:])
         assert not any("/" in name for name in read)  # none of KerasTuner's own values
 
@@ -768,8 +774,8 @@ def test_the_best_is_trained_into_a_run_of_its_own(searched, capsys):
     given.remove("--search-only")
     assert ae.main(given) == 0
     run = searched / "logs" / "ae" / "best"
-    stored = config.read(config.AutoencoderConfig, run / "config.json")
-    best = config.read(config.AutoencoderConfig, searched / "tuning" / "ae" / "best.json")
+    stored = _settings.read(_settings.AutoencoderConfig, run / "config.json")
+    best = _settings.read(_settings.AutoencoderConfig, searched / "tuning" / "ae" / "best.json")
     assert stored == best
     assert stored["epochs"] == 2
     assert (run / "metrics.json").exists()
@@ -852,8 +858,8 @@ def wait_for(condition, process: subprocess.Popen | None = None, seconds: float 
 
 CRASHING = """
 import sys
-from kerasunsup import ae, quiet
-quiet.import_tensorflow()
+from kerasunsup import ae; from kerasunsup import tensorflow_startup
+tensorflow_startup.import_tensorflow()
 from kerasunsup import trials
 def run(self, task):
     raise TypeError("a bug in this worker")
@@ -915,7 +921,7 @@ def free_port() -> int:
 def test_a_chief_without_workers_does_not_wait_for_ever(tmp_path, monkeypatch, fake):
     monkeypatch.setattr(cluster, "PATIENCE", 1.0)
     given = command(tmp_path, distributed=("chief", f"localhost:{free_port()}"))
-    with pytest.raises(config.InputError, match="no worker for 1 s, 0 trials are kept"):
+    with pytest.raises(_settings.InputError, match="no worker for 1 s, 0 trials are kept"):
         cluster.run(given, problem(given))
 
 
@@ -923,7 +929,7 @@ def test_a_second_chief_on_the_same_port_is_refused(tmp_path):
     address = "localhost", str(free_port())
     first = oracles.serve(make(tmp_path / "first"), *address)
     try:
-        with pytest.raises(config.InputError, match="another chief or program listens there"):
+        with pytest.raises(_settings.InputError, match="another chief or program listens there"):
             oracles.serve(make(tmp_path / "second"), *address)
     finally:
         first.stop(None).wait()
@@ -934,7 +940,7 @@ def test_a_worker_without_a_chief_does_not_wait_for_ever(tmp_path, monkeypatch, 
     monkeypatch.setattr(oracles, "CHIEF_LIMIT", 1)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     given = command(tmp_path, distributed=("w1", f"localhost:{free_port()}"))
-    with pytest.raises(config.InputError, match="no chief answers"):
+    with pytest.raises(_settings.InputError, match="no chief answers"):
         cluster.run(given, problem(given))
 
 
@@ -958,9 +964,9 @@ def test_flags_that_do_not_go_together_are_refused(capsys, options, text):
     assert text in capsys.readouterr().err
 
 
-def parse(*arguments: str) -> config.Command:
-    return command_line.parse(
-        "ae", config.AutoencoderConfig, description="", quick={"epochs": 2, "limit": 1000},
+def parse(*arguments: str) -> _settings.Command:
+    return cli.parse(
+        "ae", _settings.AutoencoderConfig, description="", quick={"epochs": 2, "limit": 1000},
         search=ae._SEARCH, argv=arguments,
     )  # fmt: skip
 
@@ -978,12 +984,12 @@ def test_a_search_has_a_falling_rate_and_wider_layers_unless_told_otherwise(tmp_
 def test_search_flags_are_no_settings():
     given = parse("--grid", "--quick")
     assert (given.search.kind, given.search.max_epochs, given.search.folds) == ("grid", 3, 2)
-    assert not {"tune", "grid", "folds"} & set(config.to_json(given.config))
+    assert not {"tune", "grid", "folds"} & set(_settings.to_json(given.config))
 
 
 def test_a_run_on_a_cosine_that_stops_goes_on_to_the_same_end(tmp_path, monkeypatch):
     def start(name: str, resume: bool = False) -> training.Fitted:
-        given = config.Command("ae", settings, tmp_path, name, resume, ())
+        given = _settings.Command("ae", settings, tmp_path, name, resume, ())
         with training.machine(settings), runs.opened(given) as run:
             model = autoencoder.build(settings, (8, 8, 1))
             rate = functools.partial(training.learning_rate, settings, settings.epochs)
@@ -1001,7 +1007,7 @@ def test_a_run_on_a_cosine_that_stops_goes_on_to_the_same_end(tmp_path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(callbacks.StopOnNonFinite, "on_epoch_end", stop)
-        with pytest.raises(config.Interrupted):
+        with pytest.raises(_settings.Interrupted):
             start("stopped")
     again = start("stopped", resume=True)
     for name in ("loss", "val_loss", "learning_rate"):
@@ -1025,7 +1031,7 @@ def test_the_wide_space_chooses_the_networks_shape_too(tmp_path, kind):
         made = search.Search(given, ae_search.problem(given, splits()))
         chosen[wide] = set(made.names)
         settings = made.settings_of(made.oracle.create_trial("local"))
-        assert isinstance(settings, config.AutoencoderConfig)
+        assert isinstance(settings, _settings.AutoencoderConfig)
         autoencoder.check(settings, splits())  # every choice can be built
     assert chosen[False] == {"latent_dim", "learning_rate", "weight_decay"}
     added = {"hidden_units"} if kind == "grid" else {"hidden_units", "filters"}

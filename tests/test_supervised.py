@@ -17,17 +17,8 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from kerasunsup import (
-    arms,
-    comparison,
-    config,
-    data,
-    images,
-    runs,
-    stores,
-    supervised,
-    supervised_findings,
-)
+from kerasunsup import arms, comparison, data, images, runs, stores, supervised, supervised_findings
+from kerasunsup import settings as _settings
 
 FIGURES = {"confusion", "label_efficiency", "learning_speed", "mistakes", "reliability"}
 
@@ -84,7 +75,7 @@ def test_numbers_have_the_promised_names(finished):
 
 
 def test_arms_that_learn_from_their_own_answers_are_asked_for_by_name():
-    assert {*arms.NAMES} - {*config.SupervisedConfig().arms} == {*arms.PSEUDO_LABELLED}
+    assert {*arms.NAMES} - {*_settings.SupervisedConfig().arms} == {*arms.PSEUDO_LABELLED}
 
 
 def test_means_and_deviations_are_those_of_the_cells(finished):
@@ -126,7 +117,7 @@ def test_the_usual_encoder_is_trained_once_without_labels(finished, encoder, cap
     ],
 )  # fmt: skip
 def test_usual_encoders_are_told_apart_by_everything_that_changes_them(change):
-    usual = config.AutoencoderConfig(epochs=20, **comparison._ENCODER)
+    usual = _settings.AutoencoderConfig(epochs=20, **comparison._ENCODER)
     name = comparison.encoder_name(usual, "images")
     assert comparison.encoder_name(dataclasses.replace(usual, **change), "images") != name
     assert comparison.encoder_name(dataclasses.replace(usual, data="a/copy"), "images") == name
@@ -134,7 +125,7 @@ def test_usual_encoders_are_told_apart_by_everything_that_changes_them(change):
 
 
 def test_usual_encoders_of_two_versions_are_told_apart(monkeypatch):
-    usual = config.AutoencoderConfig()
+    usual = _settings.AutoencoderConfig()
     name = comparison.encoder_name(usual, "images")
     monkeypatch.setattr(comparison.kerasunsup, "__version__", "99")
     assert comparison.encoder_name(usual, "images") != name
@@ -145,7 +136,7 @@ def test_a_run_that_goes_on_keeps_to_its_encoder(tmp_path, monkeypatch):
     model.parent.mkdir(parents=True)
     model.write_bytes(b"weights")
     (model.parent / "metrics.json").write_text("{}")
-    given = config.Command("supervised", config.SupervisedConfig(), tmp_path, "r", True, ())
+    given = _settings.Command("supervised", _settings.SupervisedConfig(), tmp_path, "r", True, ())
     run = runs.Run(tmp_path / "supervised" / "r")
     comparison.keep_to(run, model)
 
@@ -156,7 +147,7 @@ def test_a_run_that_goes_on_keeps_to_its_encoder(tmp_path, monkeypatch):
     assert comparison.usual_encoder(given, Splits(), run) == model
     comparison.keep_to(run, model)
     model.write_bytes(b"trained anew")
-    with pytest.raises(config.InputError, match=r"another encoder than the one that .* began"):
+    with pytest.raises(_settings.InputError, match=r"another encoder than the one that .* began"):
         comparison.keep_to(run, model)
     # One that an earlier version began wrote down nothing: its encoder had a shorter name.
     (run.folder / "checkpoints" / "encoder.json").unlink()
@@ -187,8 +178,8 @@ np.testing.assert_allclose(loaded.predict(images, verbose=0), found, atol=1e-5)
 
 
 def test_the_exported_classifier_is_the_one_that_was_measured(finished):
-    settings = config.SupervisedConfig(
-        **config.read(config.SupervisedConfig, finished / "config.json")
+    settings = _settings.SupervisedConfig(
+        **_settings.read(_settings.SupervisedConfig, finished / "config.json")
     )
     splits = data.load(settings)
     model = keras.models.load_model(finished / "model.keras")
@@ -308,12 +299,12 @@ def test_more_labels_than_there_are_images_are_all_of_them(capsys):
     parts = types.SimpleNamespace(
         name="few", class_names=("cat", "dog"), train=range(10), labels=None
     )
-    sizes = comparison.sizes_of(config.SupervisedConfig(labels=(10, 100)), parts)
+    sizes = comparison.sizes_of(_settings.SupervisedConfig(labels=(10, 100)), parts)
     assert sizes == [0]
     assert "10, 100 labels are left out" in capsys.readouterr().out
-    assert comparison.sizes_of(config.SupervisedConfig(labels=(5, 10, 0)), parts) == [5, 0]
-    with pytest.raises(config.InputError, match="give numbers from 2 to 9"):
-        comparison.sizes_of(config.SupervisedConfig(labels=(1,)), parts)
+    assert comparison.sizes_of(_settings.SupervisedConfig(labels=(5, 10, 0)), parts) == [5, 0]
+    with pytest.raises(_settings.InputError, match="give numbers from 2 to 9"):
+        comparison.sizes_of(_settings.SupervisedConfig(labels=(1,)), parts)
 
 
 def test_data_without_labels_is_refused_with_what_to_do(tmp_path, capsys):
@@ -342,7 +333,7 @@ def test_classes_that_training_lacks_are_named_and_take_no_label(names, capsys):
         f"odd has no training image of {'owl' if names else 2}: 2 of its 4 test images count as "
         "mistakes\n"
     )
-    settings = config.SupervisedConfig(labels=(2, 30, 0))
+    settings = _settings.SupervisedConfig(labels=(2, 30, 0))
     assert comparison.sizes_of(settings, odd) == [2, 0]
     assert capsys.readouterr().out == (
         "30 labels are left out: odd has 20 training images of 2 classes\n"

@@ -19,9 +19,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kerasunsup import config, quiet
+from kerasunsup import settings as _settings
+from kerasunsup import tensorflow_startup
 
-Config = TypeVar("Config", bound=config.TrainingConfig)
+Config = TypeVar("Config", bound=_settings.TrainingConfig)
 
 # Experiments whose one training may go on for longer; others hold finished ones of many.
 _ONE_TRAINING = ("ae", "gan")
@@ -36,7 +37,7 @@ def parse(
     search: Mapping[str, Any] | None = None,
     presets: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({}),
     argv: Sequence[str] | None = None,
-) -> config.Command:
+) -> _settings.Command:
     """The command line of one experiment.
 
     Defaults give way to `--preset`, that to `--config`, that to `--quick`, that to other flags.
@@ -54,7 +55,7 @@ def parse(
         The parsed command. With `resume`, its config is that of the run named by `--name`.
 
     Raises:
-        config.InputError: if a value is wrong or a file given by `--config` cannot be used.
+        _settings.InputError: if a value is wrong or a file given by `--config` cannot be used.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
     arguments = tuple(sys.argv[1:] if argv is None else argv)
@@ -83,46 +84,46 @@ def parse(
         parser.add_argument(
             "--preset", choices=sorted(presets), default=None, help="a named set of settings"
         )
-    for settings_type in (config_type, *(() if search is None else (config.SearchConfig,))):
+    for settings_type in (config_type, *(() if search is None else (_settings.SearchConfig,))):
         types_of_fields = typing.get_type_hints(settings_type)
         for field in dataclasses.fields(settings_type):
             _add_flag(parser, field, types_of_fields[field.name])
     given = vars(parser.parse_args(arguments))
-    search_config = config.SearchConfig(
+    search_config = _settings.SearchConfig(
         **{
             field.name: given.pop(field.name)
-            for field in dataclasses.fields(config.SearchConfig)
+            for field in dataclasses.fields(_settings.SearchConfig)
             if field.name in given
         }
     )
 
-    logs = config.path_of("--logs", given.pop("logs"))
+    logs = _settings.path_of("--logs", given.pop("logs"))
     name, resume = given.pop("name"), given.pop("resume")
     file, is_quick = given.pop("config", None), given.pop("quick")
     preset = given.pop("preset", None)
     if name is not None and not re.fullmatch(r"[A-Za-z0-9_+=][A-Za-z0-9._+=-]{0,99}", name):
-        raise config.InputError(
+        raise _settings.InputError(
             f"--name {name!r} cannot be a folder's name: use letters, digits, '.', '_' and '-'"
         )
     if resume:
         if search_config.kind is not None:
-            raise config.InputError(
+            raise _settings.InputError(
                 "--resume goes on with a run; a search goes on by itself: leave --resume out"
             )
         if name is None:
-            raise config.InputError("--resume needs --name RUN: which run should go on?")
+            raise _settings.InputError("--resume needs --name RUN: which run should go on?")
         if file is not None or is_quick or preset is not None:
-            raise config.InputError(
+            raise _settings.InputError(
                 "--resume takes its settings from the run itself: leave --config, --preset and "
                 "--quick out"
             )
         settings = _config_to_resume(config_type, experiment, logs / experiment / name, given)
-        return config.Command(experiment, settings, logs, name, True, arguments)
+        return _settings.Command(experiment, settings, logs, name, True, arguments)
     defaults = {} if search is None or search_config.kind is None else dict(search)
     defaults |= {} if preset is None else dict(presets[preset])
     stored = {}
     if file is not None:
-        stored = config.read(config_type, config.path_of("--config", file, is_written=False))
+        stored = _settings.read(config_type, _settings.path_of("--config", file, is_written=False))
     settings = config_type(**(defaults | stored))
     if is_quick:
         current = {key: getattr(settings, key) for key in quick}
@@ -133,12 +134,12 @@ def parse(
             unset = {key: n for key, n in small.items() if getattr(search_config, key) is None}
             search_config = dataclasses.replace(search_config, **unset)
     settings = dataclasses.replace(settings, **given)
-    return config.Command(experiment, settings, logs, name, False, arguments, search_config)
+    return _settings.Command(experiment, settings, logs, name, False, arguments, search_config)
 
 
 def parse_application(
     *, description: str, verbs: Mapping[str, str], argv: Sequence[str] | None = None
-) -> config.Application:
+) -> _settings.Application:
     """The command line of `apply`: a verb, a model, images, and the settings of that verb.
 
     Args:
@@ -147,7 +148,7 @@ def parse_application(
         argv: the arguments; None takes the process's own.
 
     Raises:
-        config.InputError: if a value is wrong.
+        _settings.InputError: if a value is wrong.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
     arguments = tuple(sys.argv[1:] if argv is None else argv)
@@ -158,7 +159,7 @@ def parse_application(
     }
     parser = _Parser(prog="kerasunsup apply", description=description, **shape)
     parsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    types_of_fields = typing.get_type_hints(config.ApplyConfig)
+    types_of_fields = typing.get_type_hints(_settings.ApplyConfig)
     for verb, text in verbs.items():
         verb_parser = parsers.add_parser(verb, help=text, description=text, **shape)
         verb_parser.add_argument(
@@ -174,16 +175,18 @@ def parse_application(
         verb_parser.add_argument(
             "--output", metavar="DIR", required=True, help="where all that is made goes"
         )
-        for field in config.settings_of(verb):
+        for field in _settings.settings_of(verb):
             _add_flag(verb_parser, field, types_of_fields[field.name])
     given = vars(parser.parse_args(arguments))
-    verb, output = given.pop("verb"), config.path_of("--output", given.pop("output"))
-    model = config.path_of("MODEL", given.pop("model"), is_written=False)
+    verb, output = given.pop("verb"), _settings.path_of("--output", given.pop("output"))
+    model = _settings.path_of("MODEL", given.pop("model"), is_written=False)
     images = given.pop("images", None)
-    return config.Application(verb, model, images, output, config.ApplyConfig(**given), arguments)
+    return _settings.Application(
+        verb, model, images, output, _settings.ApplyConfig(**given), arguments
+    )
 
 
-def parse_report(*, description: str, argv: Sequence[str] | None = None) -> config.ReportConfig:
+def parse_report(*, description: str, argv: Sequence[str] | None = None) -> _settings.ReportConfig:
     """The command line of `report`.
 
     Args:
@@ -191,7 +194,7 @@ def parse_report(*, description: str, argv: Sequence[str] | None = None) -> conf
         argv: the arguments; None takes the process's own.
 
     Raises:
-        config.InputError: if a value is wrong.
+        _settings.InputError: if a value is wrong.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
     parser = _Parser(
@@ -201,10 +204,10 @@ def parse_report(*, description: str, argv: Sequence[str] | None = None) -> conf
         argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    types_of_fields = typing.get_type_hints(config.ReportConfig)
-    for field in dataclasses.fields(config.ReportConfig):
+    types_of_fields = typing.get_type_hints(_settings.ReportConfig)
+    for field in dataclasses.fields(_settings.ReportConfig):
         _add_flag(parser, field, types_of_fields[field.name])
-    return config.ReportConfig(**vars(parser.parse_args(argv)))
+    return _settings.ReportConfig(**vars(parser.parse_args(argv)))
 
 
 def _is_less(value: Any, current: Any) -> bool:
@@ -219,32 +222,32 @@ def _config_to_resume(
     Its images and encoder are looked for where they were, whatever folder the command starts in.
     """
     if not (folder / "config.json").is_file():
-        raise config.InputError(
+        raise _settings.InputError(
             f"--resume: there is no {experiment} run in {folder}; leave --resume out to start one"
         )
-    stored = config_type(**config.read(config_type, folder / "config.json"))
+    stored = config_type(**_settings.read(config_type, folder / "config.json"))
     changed = dataclasses.replace(stored, **given)
     for key in given:
         before, after = getattr(stored, key), getattr(changed, key)
         is_length = key in ("epochs", "patience")
         if before != after and not (is_length and experiment in _ONE_TRAINING):
             reason = "; the trainings that it has finished would keep theirs" if is_length else ""
-            raise config.InputError(
-                f"--resume: this run has {config.flag(key)} {before}, received {after}{reason}: "
+            raise _settings.InputError(
+                f"--resume: this run has {_settings.flag(key)} {before}, received {after}{reason}: "
                 "leave the flag out, or start a new run"
             )
     places = _recorded_places(folder / "environment.json", stored)
     return dataclasses.replace(changed, **places)
 
 
-def _recorded_places(path: Path, stored: config.TrainingConfig) -> dict[str, Any]:
+def _recorded_places(path: Path, stored: _settings.TrainingConfig) -> dict[str, Any]:
     """Setting -> the absolute path that a run recorded for it, where something is there still."""
     try:
         recorded = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # of a version that wrote none; a damaged one is told later
         return {}
     found = recorded if isinstance(recorded, dict) else {}
-    places = {key: found.get(f"{key}_path") for key in config.PLACES if hasattr(stored, key)}
+    places = {key: found.get(f"{key}_path") for key in _settings.PLACES if hasattr(stored, key)}
     return {key: place for key, place in places.items() if place and os.path.exists(place)}
 
 
@@ -261,8 +264,8 @@ def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, hint: A
     if default is not None and default is not False:
         shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
         text += f" ({shown})"
-    kind, is_many = config.plain_type(hint)
-    name = config.flag(field.name)
+    kind, is_many = _settings.plain_type(hint)
+    name = _settings.flag(field.name)
     if field.metadata.get("switch"):
         parser.add_argument(name, action="store_true", help=text)
         return
@@ -302,11 +305,11 @@ class ExitStatus:
 @contextlib.contextmanager
 def exit_status(experiment: str) -> Iterator[ExitStatus]:
     """Turns what a user can cause into one line on stderr and a status; bugs keep a traceback."""
-    quiet.standard_streams()
+    tensorflow_startup.standard_streams()
     status = ExitStatus()
     try:
         yield status
-    except config.InputError as error:
+    except _settings.InputError as error:
         status.code = 2
         _complain(experiment, str(error))
     except KeyboardInterrupt as error:
