@@ -14,7 +14,6 @@ from kerasunsup import (
     board,
     cluster,
     data,
-    drawing,
     latent,
     runs,
     search,
@@ -22,6 +21,7 @@ from kerasunsup import (
     training,
 )
 from kerasunsup import settings as _settings
+from kerasunsup.figures import style
 
 _PCA_IMAGES = 20_000  # that its components are fitted to
 _IRRELEVANT = ("snapshot_every", "num_codes", "num_samples")
@@ -164,6 +164,6 @@ def draw(command: _settings.Command, found: dict[str, Any]) -> list[Path]:
     events = command.logs / f"{command.experiment}_search" / found["kind"]
     with board.Board(events) as tensorboard:
         for path, figure in drawn.items():
-            runs.write_bytes(path, drawing.to_png(figure))
-            tensorboard.figure(path.stem, drawing.to_pixels(figure))
+            runs.write_bytes(path, style.to_png(figure))
+            tensorboard.figure(path.stem, style.to_pixels(figure))
     return list(drawn)

@@ -19,10 +19,10 @@ from kerasunsup import (
     outliers,
     outputs,
     restoration,
-    sheets,
     trained,
 )
 from kerasunsup import settings as _settings
+from kerasunsup.figures import image_grids
 
 _SHOWN = 40  # images on a contact sheet
 _SHOWN_QUERIES = 12
@@ -85,8 +85,11 @@ def _restore(job: jobs.Job) -> dict[str, Any]:
     job.list_unreadable(unreadable, job.stream)
     before, after = restoration.shown(job.model, job.stream, job.output)
     if len(before):
-        rows = [sheets.SampleRow("input", before, {}), sheets.SampleRow("restored", after, {})]
-        job.show("restore", sheets.sampled_images(rows))
+        rows = [
+            image_grids.SampleRow("input", before, {}),
+            image_grids.SampleRow("restored", after, {}),
+        ]
+        job.show("restore", image_grids.sampled_images(rows))
     return dict(numbers) | {"unreadable": len(unreadable)}
 
 
@@ -130,8 +133,8 @@ def _similar(job: jobs.Job) -> dict[str, Any]:
         shown = found.positions[nearest[row, :_SHOWN_QUERIES]]
         query = job.thumbnails([asked.positions[row]], queries)
         pictures = np.concatenate([query, job.thumbnails(shown)])
-        rows.append(sheets.SampleRow(jobs.short(query_names[row]), pictures, {}))
-    job.show("similar", sheets.sampled_images(rows))
+        rows.append(image_grids.SampleRow(jobs.short(query_names[row]), pictures, {}))
+    job.show("similar", image_grids.sampled_images(rows))
     return {"queries": len(query_names), "images": len(names)}
 
 
@@ -156,7 +159,7 @@ def _near_duplicates(job: jobs.Job) -> dict[str, Any]:
         texts = [jobs.short(names[row]) for row in shown]
         below = [f"{distance:.3g}" for *_, distance in pairs[: _SHOWN // 2] for _ in range(2)]
         pictures = job.thumbnails(found.positions[shown])
-        job.show("similar", sheets.captioned_images(pictures, texts, below))
+        job.show("similar", image_grids.captioned_images(pictures, texts, below))
     return {"images": len(names), "near_duplicates": len(pairs)}
 
 
@@ -185,7 +188,7 @@ def _outliers(job: jobs.Job) -> dict[str, Any]:
     worst = order[:_SHOWN]
     job.show(
         "outliers",
-        sheets.captioned_images(
+        image_grids.captioned_images(
             job.thumbnails(found.positions[worst]),
             [jobs.short(names[index]) for index in worst],
             [f"{scores[index]:.3g}" for index in worst],

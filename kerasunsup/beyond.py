@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kerasunsup import drawing, evidence, page, plan, record, runs, search_figures
+from kerasunsup import evidence, page, plan, record, runs, search_figures
 from kerasunsup import settings as _settings
+from kerasunsup.figures import style
 
 _DEEP_SVDD = 0.948  # Ruff et al. 2018, mean over the ten classes of MNIST
 _CODE_SIZE = 32  # that searches are compared at
@@ -76,7 +77,7 @@ def search(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
     for text, picture in pictures.items():
         if picture is not None:
             source = page.joined([text, " Drawn from ", page.link(address, f"{address}/"), "."])
-            parts.append(page.figure(drawing.to_png(picture), text, source))
+            parts.append(page.figure(style.to_png(picture), text, source))
     return parts
 
 

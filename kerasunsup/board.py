@@ -13,8 +13,9 @@ import tensorflow as tf
 from tensorboard.plugins import projector
 from tensorboard.plugins.hparams import api as hparams
 
-from kerasunsup import drawing, runs, tensorflow_startup
 from kerasunsup import images as images_module
+from kerasunsup import runs, tensorflow_startup
+from kerasunsup.figures import style
 
 MOST_SPRITE_SIDE = 8192  # pixels; browsers refuse larger textures
 
@@ -35,10 +36,10 @@ class Board:
         with self._writer.as_default():
             tf.summary.image(name, picture[np.newaxis], step=step, description=text)
 
-    def show(self, name: str, figure: drawing.Figure, text: str) -> None:
+    def show(self, name: str, figure: style.Figure, text: str) -> None:
         """Writes a figure to `figures/<name>.png` and shows it in the Images tab."""
-        runs.write_bytes(self.folder / "figures" / f"{name}.png", drawing.to_png(figure))
-        self.figure(name, drawing.to_pixels(figure), text=text)
+        runs.write_bytes(self.folder / "figures" / f"{name}.png", style.to_png(figure))
+        self.figure(name, style.to_pixels(figure), text=text)
 
     def text(self, name: str, markdown: str, *, step: int = 0) -> None:
         """Shows a text in the Text tab."""

@@ -15,17 +15,16 @@ from kerasunsup import (
     callbacks,
     corruption,
     data,
-    figures,
     grouping,
     images,
     judge,
     latent,
     metrics,
     runs,
-    sheets,
     training,
 )
 from kerasunsup import settings as _settings
+from kerasunsup.figures import curves, image_grids
 
 _SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _HOLES = (4, 6, 8, 10, 12, 14)  # pixels
@@ -156,7 +155,7 @@ def reconstruction(bench: Bench, fitted: training.Fitted) -> dict[str, float]:
         parts.append((len(pictures), found))
     numbers = metrics.mean_of_blocks(parts)
     history = fitted.history
-    figure = figures.learning_curve(
+    figure = curves.learning_curve(
         history["epoch"],
         history["loss"],
         history["val_loss"],
@@ -173,7 +172,7 @@ def reconstruction(bench: Bench, fitted: training.Fitted) -> dict[str, float]:
 def draw_snapshots(bench: Bench, snapshots: callbacks.Snapshots) -> None:
     """The reconstruction of one image of each class while training (the study's figure 2)."""
     indices = example_indices(bench.splits)
-    figure = sheets.reconstructions_over_epochs(
+    figure = image_grids.reconstructions_over_epochs(
         bench.examples,
         np.stack(snapshots.outputs),
         snapshots.epochs,
@@ -203,7 +202,7 @@ def restoration(bench: Bench) -> dict[str, float]:
         print("a black hole changes no test image: its numbers are left out", flush=True)
     bench.tensorboard.show(
         "corruption_sweep",
-        figures.corruption_sweep(_SIGMAS, columns["noise"], holes, columns["crop"]),
+        curves.corruption_sweep(_SIGMAS, columns["noise"], holes, columns["crop"]),
         "PSNR and SSIM of the corrupted input and of the output, mean over test images.",
     )
     sigma = bench.settings.noise or 0.4
@@ -211,7 +210,7 @@ def restoration(bench: Bench) -> dict[str, float]:
     shown = [_block(bench, "noise", sigma), _block(bench, "crop", hole)]
     bench.tensorboard.show(
         "restorations",
-        sheets.restorations(shown),
+        image_grids.restorations(shown),
         "Corrupted test images, the model's answer, the original; gain of PSNR in dB.",
     )
     return numbers
@@ -241,7 +240,7 @@ def _restored(bench: Bench, kind: str, strength: float) -> dict[str, float]:
     return metrics.mean_of_blocks(parts)
 
 
-def _block(bench: Bench, kind: str, strength: float) -> sheets.Restoration:
+def _block(bench: Bench, kind: str, strength: float) -> image_grids.Restoration:
     originals = bench.examples
     corrupted = corruption.of_kind(kind, originals, strength, bench.settings.seed)
     restored = bench.apply(corrupted)
@@ -250,11 +249,11 @@ def _block(bench: Bench, kind: str, strength: float) -> sheets.Restoration:
     )
     if kind == "noise":
         title = f"Gaussian noise, standard deviation {strength:g}"
-        return sheets.Restoration(title, corrupted, restored, originals, gains)
+        return image_grids.Restoration(title, corrupted, restored, originals, gains)
     seed = corruption.seed_of(strength, bench.settings.seed)
     mask = corruption.hole_mask(originals, int(strength), seed).numpy()
     title = f"hole of {strength:g} x {strength:g} pixels (outlined)"
-    return sheets.Restoration(title, corrupted, restored, originals, gains, mask)
+    return image_grids.Restoration(title, corrupted, restored, originals, gains, mask)
 
 
 def encoded_space(bench: Bench) -> dict[str, float]:
@@ -274,7 +273,7 @@ def encoded_space(bench: Bench) -> dict[str, float]:
     components = latent.principal_components(codes, min(2, codes.shape[1]), bench.settings.seed)
     plane, shares = components.transform(codes), components.explained_variance_ratio_
     neighbours = latent.tsne(codes, bench.settings.seed)
-    figure = figures.encoded_space(plane, shares, neighbours, labels, bench.splits.class_names)
+    figure = curves.encoded_space(plane, shares, neighbours, labels, bench.splits.class_names)
     bench.tensorboard.show("encoded_space", figure, f"{len(codes)} codes of test images, by class.")
     return {"codes/explained_by_two_components": float(shares.sum())}
 
@@ -341,18 +340,18 @@ def sampling(bench: Bench) -> dict[str, float]:
     for name, shown_name, _, shown in sets:
         found = compared[name]
         numbers |= {f"{name}/{key}": value for key, value in found.items()}
-        rows.append(sheets.SampleRow(shown_name, shown[:_SHOWN], judge.columns(found)))
+        rows.append(image_grids.SampleRow(shown_name, shown[:_SHOWN], judge.columns(found)))
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
     runs.write_json(bench.run.folder / judge.IDENTITY, network.identity())
     bench.tensorboard.show(
         "samples",
-        sheets.sampled_images(rows),
+        image_grids.sampled_images(rows),
         "Images decoded from drawn codes; distance to real images, score, precision, recall.",
     )
     bench.tensorboard.show(
         "drawn_codes",
-        figures.code_marginals(codes, drawn),
+        curves.code_marginals(codes, drawn),
         "Where drawn codes lie, beside the codes of training images.",
     )
     sheet = images.grid(sets[-1][3], columns=10)

@@ -10,20 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import (
-    board,
-    callbacks,
-    data,
-    figures,
-    gan_model,
-    images,
-    judge,
-    metrics,
-    runs,
-    sheets,
-    training,
-)
+from kerasunsup import board, callbacks, data, gan_model, images, judge, metrics, runs, training
 from kerasunsup import settings as _settings
+from kerasunsup.figures import curves, image_grids
 
 SHOWN = 12  # samples a row in the pictures, always of the same noise
 _SHEET = 100
@@ -226,13 +215,13 @@ def report(
 def draw_history(bench: Bench, fitted: training.Fitted, samples: callbacks.Snapshots) -> None:
     """Samples of one fixed noise over the epochs (the study's figures 6 and 7), and the curves."""
     pairs = zip(samples.epochs, samples.outputs, strict=True)
-    rows = [sheets.SampleRow(f"epoch {epoch}", output, {}) for epoch, output in pairs]
+    rows = [image_grids.SampleRow(f"epoch {epoch}", output, {}) for epoch, output in pairs]
     for name, shown in (("samples_first_epochs", rows[:4]), ("samples_last_epochs", rows[-4:])):
-        figure = sheets.sampled_images(shown)
+        figure = image_grids.sampled_images(shown)
         bench.tensorboard.show(name, figure, "Samples of the same noise after some epochs.")
     bench.tensorboard.show(
         "adversarial_curves",
-        figures.adversarial_curves(fitted.history),
+        curves.adversarial_curves(fitted.history),
         "Losses, shares that the discriminator gets right, distance to training images.",
     )
 
@@ -269,8 +258,11 @@ def comparisons(bench: Bench) -> dict[str, float]:
     runs.write_json(bench.run.folder / judge.IDENTITY, network.identity())
     bench.tensorboard.show(
         "comparison",
-        sheets.sampled_images(
-            [sheets.SampleRow(name, shown, judge.columns(f)) for name, (shown, f) in rows.items()]
+        image_grids.sampled_images(
+            [
+                image_grids.SampleRow(name, shown, judge.columns(f))
+                for name, (shown, f) in rows.items()
+            ]
         ),
         "Samples by the averaged and by the last weights; distance, score, precision, recall.",
     )
@@ -301,12 +293,12 @@ def copies(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
     first, closest = np.arange(len(samples))[:SHOWN], np.argsort(distances)[:SHOWN]
     bench.tensorboard.show(
         "nearest_training_images",
-        sheets.sampled_images(
+        image_grids.sampled_images(
             [
-                sheets.SampleRow("samples", samples[first], {}),
-                sheets.SampleRow("nearest in training", train.array(positions[first]), {}),
-                sheets.SampleRow("closest samples", samples[closest], {}),
-                sheets.SampleRow("nearest in training", train.array(positions[closest]), {}),
+                image_grids.SampleRow("samples", samples[first], {}),
+                image_grids.SampleRow("nearest in training", train.array(positions[first]), {}),
+                image_grids.SampleRow("closest samples", samples[closest], {}),
+                image_grids.SampleRow("nearest in training", train.array(positions[closest]), {}),
             ]
         ),
         "Samples and the training images nearest to them in pixels; then the closest pairs.",
@@ -331,8 +323,10 @@ def draw_walks(bench: Bench) -> None:
     rows = []
     for number, pair in enumerate(zip(ends[::2], ends[1::2], strict=True), start=1):
         samples = generate(bench.gan.averaged_generator, walk(*pair, _WALK_STEPS))
-        rows.append(sheets.SampleRow(f"walk {number}", samples, {}))
-    bench.tensorboard.show("noise_walks", sheets.sampled_images(rows), "From one noise to another.")
+        rows.append(image_grids.SampleRow(f"walk {number}", samples, {}))
+    bench.tensorboard.show(
+        "noise_walks", image_grids.sampled_images(rows), "From one noise to another."
+    )
     if categories < 2:
         return
     # A column a category: the largest of the first values moves from place to place.
@@ -344,9 +338,9 @@ def draw_walks(bench: Bench) -> None:
         for place, row in enumerate(moved):
             row[[place, largest]] = row[[largest, place]]
         samples = generate(bench.gan.averaged_generator, moved)
-        rows.append(sheets.SampleRow(f"noise {number}", samples, {}))
+        rows.append(image_grids.SampleRow(f"noise {number}", samples, {}))
     bench.tensorboard.show(
-        "categories", sheets.sampled_images(rows), "A column a category, a row a noise."
+        "categories", image_grids.sampled_images(rows), "A column a category, a row a noise."
     )
 
 

@@ -8,18 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import (
-    data,
-    descriptions,
-    drawing,
-    images,
-    outputs,
-    restoration,
-    runs,
-    streams,
-    trained,
-)
+from kerasunsup import data, descriptions, images, outputs, restoration, runs, streams, trained
 from kerasunsup import settings as _settings
+from kerasunsup.figures import style
 
 _FITTED_CODES = 50_000  # that a mixture is fitted to, at most
 _CHANGE_NOTHING = ("batch_size", "trust_model")  # in what comes out
@@ -151,9 +142,9 @@ class Job:
         batches = (stream or self.stream).batches(wanted, max(1, len(wanted)), change)
         return next(pixels for _, pixels, _ in batches)
 
-    def show(self, name: str, figure: drawing.Figure) -> None:
+    def show(self, name: str, figure: style.Figure) -> None:
         """Writes a contact sheet."""
-        self.output.sheet(f"{name}_sheet.png", drawing.to_png(figure))
+        self.output.sheet(f"{name}_sheet.png", style.to_png(figure))
 
     def training_images(self) -> streams.Stream | None:
         """The images that the model was trained on; None for a model that stands alone.

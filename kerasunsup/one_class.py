@@ -16,16 +16,15 @@ from kerasunsup import (
     board,
     classification,
     data,
-    figures,
     images,
     judge,
     latent,
     outliers,
     runs,
-    sheets,
     training,
 )
 from kerasunsup import settings as _settings
+from kerasunsup.figures import curves, image_grids
 
 _MOST_IMAGES = 20_000  # of a class
 # Of a class: its autoencoder keeps one to validate and one to test by.
@@ -278,7 +277,7 @@ def finish(
     names = [class_name(splits, label) for label in scores]
     tensorboard.show(
         "auroc",
-        figures.areas_under_curves(names, {SCORES[key]: areas[key] for key in SCORES}),
+        curves.areas_under_curves(names, {SCORES[key]: areas[key] for key in SCORES}),
         "How surely an image of another class is the odder one, by class and score.",
     )
     draw_overlooked(tensorboard, splits, scores)
@@ -310,7 +309,7 @@ def draw_overlooked(
     shown = shown[:_SHOWN]
     tensorboard.show(
         "overlooked",
-        sheets.captioned_images(
+        image_grids.captioned_images(
             splits.test.array(np.array([index for index, _, _ in shown])),
             [
                 f"{class_name(splits, labels[index])} as {class_name(splits, label)}"

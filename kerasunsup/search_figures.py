@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kerasunsup import drawing, record
+from kerasunsup import record
+from kerasunsup.figures import style
 
 TITLES = {"hyperband": "Hyperband", "grid": "grid, cross-validated", "random": "random"}
 
 
-@drawing.styled
-def progress(records: Mapping[str, Mapping[str, Any]], size: int) -> drawing.Figure | None:
+@style.styled
+def progress(records: Mapping[str, Mapping[str, Any]], size: int) -> style.Figure | None:
     """The best error at a code size over the epochs spent, a step line a search.
 
     Args:
@@ -21,17 +22,17 @@ def progress(records: Mapping[str, Mapping[str, Any]], size: int) -> drawing.Fig
     Returns:
         None where no trial of this size has ended.
     """
-    figure, axes = drawing.panel()
+    figure, axes = style.panel()
     for kind, found in records.items():
         epochs, _, errors = record.best_so_far(found["trials"], latent_dim=size)
         if epochs:
             axes.step(
-                epochs, errors, where="post", markevery=[0, -1], **drawing.look(len(axes.lines)),
+                epochs, errors, where="post", markevery=[0, -1], **style.look(len(axes.lines)),
                 label=f"{TITLES[kind]}: {errors[-1]:.4f} after {epochs[-1]:,.0f} epochs",
             )  # fmt: skip
     if not axes.lines:
         return None
-    drawing.log_axis(axes, "y")
+    style.log_axis(axes, "y")
     axes.set_xlim(left=0)
     axes.set_xlabel("epochs trained, all trials")
     axes.set_ylabel(f"best validation error so far (MSE),\ncode size {size}")
@@ -39,19 +40,19 @@ def progress(records: Mapping[str, Mapping[str, Any]], size: int) -> drawing.Fig
     return figure
 
 
-@drawing.styled
-def code_size(found: Mapping[str, Any]) -> drawing.Figure | None:
+@style.styled
+def code_size(found: Mapping[str, Any]) -> style.Figure | None:
     """The error of every trial over the code size, with PCA's; None where no trial has ended."""
     ended = record.finished(found["trials"])
     if not ended:
         return None
-    figure, axes = drawing.panel()
+    figure, axes = style.panel()
     sizes = [result["settings"]["latent_dim"] for result in ended]
     errors = [result["validation_mse"] for result in ended]
     axes.plot(sizes, errors, ".", color="0.6", zorder=1, label="all trials")
     best = record.front(ended, "latent_dim")
     lowest = [best[size]["validation_mse"] for size in sorted(best)]
-    axes.plot(sorted(best), lowest, label="autoencoder, best trial", **drawing.look(0))
+    axes.plot(sorted(best), lowest, label="autoencoder, best trial", **style.look(0))
     pca = {float(size): error for size, error in found["reference"].items()}
     axes.plot(sorted(pca), [pca[size] for size in sorted(pca)], "s:", color="0.35", label="PCA")
     folds = {size: result for size, result in best.items() if "standard_error" in result}
@@ -61,7 +62,7 @@ def code_size(found: Mapping[str, Any]) -> drawing.Figure | None:
             yerr=[result["standard_error"] for result in folds.values()], fmt="none",
             color="black", capsize=3, label="standard error over folds", zorder=3,
         )  # fmt: skip
-    drawing.log_axis(axes, "y")
+    style.log_axis(axes, "y")
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(best), [f"{size:g}" for size in sorted(best)])
     axes.minorticks_off()

@@ -9,17 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import (
-    arms,
-    board,
-    classification,
-    confusion_figures,
-    data,
-    runs,
-    score_figures,
-    sheets,
-)
+from kerasunsup import arms, board, classification, data, runs
 from kerasunsup import settings as _settings
+from kerasunsup.figures import classifiers, confusion, image_grids
 
 _MISTAKES = 30
 
@@ -167,7 +159,7 @@ def draw_label_efficiency(bench: Bench, outcomes: Outcomes) -> None:
             deviations.append(float(np.std(values, ddof=1)) if values[1:] else math.nan)
         errors[arms.NAMES[arm]] = (means, deviations)
     counts = [size or len(bench.splits.train) for size in bench.sizes]
-    figure = score_figures.label_efficiency(
+    figure = classifiers.label_efficiency(
         counts, errors, scratch=_SCRATCH, last_is_all=bench.sizes[-1] == 0
     )
     bench.tensorboard.show("label_efficiency", figure, "Test error over the number of labels.")
@@ -185,7 +177,7 @@ def draw_learning_speed(bench: Bench, outcomes: Outcomes, size: int) -> None:
                 for key in ("seconds", "accuracy", "loss")
             }
             curves[arms.NAMES[arm]] = {"images": found[0]["images"][:points], **stacked}
-    figure = score_figures.learning_speed(curves, scratch=_SCRATCH)
+    figure = classifiers.learning_speed(curves, scratch=_SCRATCH)
     bench.tensorboard.show("learning_speed", figure, "Validation error and loss while training.")
 
 
@@ -196,13 +188,13 @@ def one_classifier(bench: Bench, outcomes: Outcomes, cell: arms.Cell) -> dict[st
     names = bench.class_names
     bench.tensorboard.show(
         "confusion",
-        confusion_figures.confusion_heatmap(counts, names),
+        confusion.confusion_heatmap(counts, names),
         f"{arms.NAMES[cell.arm]}: labels in rows, predictions in columns.",
     )
     wrong = np.flatnonzero(outcome.predictions != labels)
     surest = wrong[np.argsort(-outcome.confidence[wrong], kind="stable")][:_MISTAKES]
     if len(surest):
-        figure = sheets.captioned_images(
+        figure = image_grids.captioned_images(
             bench.splits.test.array(surest),
             [f"{names[labels[i]]} as {names[outcome.predictions[i]]}" for i in surest],
             [f"{100 * outcome.confidence[i]:.1f} %" for i in surest],
@@ -231,7 +223,7 @@ def calibration(bench: Bench, outcomes: Outcomes, size: int) -> dict[str, float]
         curves[arms.NAMES[arm]] = reliability
         name = f"{size_name(size)}/{arm}_calibration_error"
         numbers[name] = reliability.expected_calibration_error
-    figure = score_figures.reliability_curve(curves, scratch=_SCRATCH)
+    figure = classifiers.reliability_curve(curves, scratch=_SCRATCH)
     bench.tensorboard.show(
         "reliability", figure, "How often classifiers are right over how sure they are."
     )

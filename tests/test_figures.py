@@ -8,7 +8,9 @@ import pytest
 import readable
 from PIL import Image
 
-from kerasunsup import drawing, figures, search_figures
+from kerasunsup import search_figures
+from kerasunsup.figures import curves as figures_curves
+from kerasunsup.figures import style
 
 RANDOM = np.random.default_rng(0)
 LONG_NAMES = ["T-shirt/top", "an ankle boot that has a name longer than wide", "$5 and $6", "x_1"]
@@ -17,26 +19,30 @@ LONG_NAMES = ["T-shirt/top", "an ankle boot that has a name longer than wide", "
 def _curve(num_epochs=30, **options):
     epochs = np.arange(1, num_epochs + 1)
     loss = 0.004 + 0.05 / epochs
-    return figures.learning_curve(epochs, loss, loss * 1.1, best_epoch=num_epochs, **options)
+    return figures_curves.learning_curve(epochs, loss, loss * 1.1, best_epoch=num_epochs, **options)
 
 
 def _sweep(size=5):
     falling = np.linspace(1.0, 0.2, size)
     names = ("psnr_db", "input_ssim", "ssim")
     curves = {"input_psnr_db": [100.0, *(20.0 * falling[1:])], **dict.fromkeys(names, falling)}
-    return figures.corruption_sweep(np.arange(size) / 10, curves, np.arange(size) * 2, curves)
+    return figures_curves.corruption_sweep(
+        np.arange(size) / 10, curves, np.arange(size) * 2, curves
+    )
 
 
 def _space(num_codes=200, num_classes=10, names=None, labelled=True, dim=2):
     labels = np.arange(num_codes) % num_classes if labelled else None
     points = RANDOM.standard_normal((num_codes, 2))
-    return figures.encoded_space(points[:, :dim], [0.4, 0.2][:dim], points * 9, labels, names)
+    return figures_curves.encoded_space(
+        points[:, :dim], [0.4, 0.2][:dim], points * 9, labels, names
+    )
 
 
 def _marginals(dim=6, num_samples=3, num_codes=300):
     codes = RANDOM.standard_normal((num_codes, dim))
     samples = {f"way {index}": codes[:50] * (index + 1) for index in range(num_samples)}
-    return figures.code_marginals(codes, samples)
+    return figures_curves.code_marginals(codes, samples)
 
 
 def _adversarial(num_epochs=20, distances=()):
@@ -51,12 +57,12 @@ def _adversarial(num_epochs=20, distances=()):
     if len(distances):
         history["fid"] = np.full(num_epochs, np.nan)
         history["fid"][4::5] = distances
-    return figures.adversarial_curves(history)
+    return figures_curves.adversarial_curves(history)
 
 
 def _areas(names, num_scores=6):
     scores = {f"score {index} of $x": RANDOM.random(len(names)) for index in range(num_scores)}
-    return figures.areas_under_curves(names, scores)
+    return figures_curves.areas_under_curves(names, scores)
 
 
 def _record(sizes=(8, 16, 16, 64), **more):
@@ -103,26 +109,26 @@ def test_no_text_covers_another_or_leaves_the_picture(make):
 
 def test_the_png_decodes_and_pixels_are_those_of_the_size_asked_for():
     figure = _curve()
-    before = drawing.to_png(figure)
+    before = style.to_png(figure)
     picture = Image.open(io.BytesIO(before))
     assert (picture.format, picture.size) == ("PNG", (780, 525))
-    pixels = drawing.to_pixels(figure, dpi=50)
+    pixels = style.to_pixels(figure, dpi=50)
     assert (pixels.shape, pixels.dtype) == ((175, 260, 3), np.uint8)
     assert (pixels[0, 0] == 255).all()
-    assert drawing.to_png(figure) == before
+    assert style.to_png(figure) == before
 
 
 def test_a_users_own_settings_do_not_matter_and_stay_as_they_are():
-    expected = drawing.to_png(_curve())
+    expected = style.to_png(_curve())
     with matplotlib.rc_context({"font.size": 30, "savefig.bbox": "tight", "axes.grid": True}):
         settings = dict(matplotlib.rcParams)
-        assert drawing.to_png(_curve()) == expected
+        assert style.to_png(_curve()) == expected
         assert dict(matplotlib.rcParams) == settings
 
 
 def test_pyplot_and_what_loads_slowly_stay_out():
     code = (
-        "import sys; from kerasunsup import confusion_figures; from kerasunsup import figures; from kerasunsup import score_figures; from kerasunsup import sheets; "
+        "import sys; from kerasunsup.figures import confusion; from kerasunsup.figures import curves; from kerasunsup.figures import classifiers; from kerasunsup.figures import image_grids; "
         "print({'matplotlib.pyplot', 'tensorflow', 'sklearn', 'scipy'} & {*sys.modules})"
     )
     printed = subprocess.run(
@@ -133,9 +139,9 @@ def test_pyplot_and_what_loads_slowly_stay_out():
 
 @pytest.mark.parametrize("values", [[0.00512, 0.00513], [1e-6, 1.0], [0.004, 0.03], [0.0, 0.01]])
 def test_a_logarithmic_axis_has_two_to_ten_plain_numbers(values):
-    figure, axes = drawing.panel()
+    figure, axes = style.panel()
     axes.plot(values)
-    drawing.log_axis(axes, "y")
+    style.log_axis(axes, "y")
     figure.draw_without_rendering()
     low, high = axes.get_ylim()
     shown = [text.get_text() for text in axes.get_yticklabels() if low <= text.get_position()[1]]
@@ -145,9 +151,9 @@ def test_a_logarithmic_axis_has_two_to_ten_plain_numbers(values):
 
 
 def test_an_axis_with_nothing_above_zero_stays_linear():
-    _, axes = drawing.panel()
+    _, axes = style.panel()
     axes.plot([0.0, 0.0])
-    drawing.log_axis(axes, "y")
+    style.log_axis(axes, "y")
     assert axes.get_yscale() == "linear"
 
 
@@ -192,7 +198,7 @@ def test_short_class_names_stand_at_their_codes_and_long_ones_in_a_legend():
 
 
 def test_class_names_at_one_place_are_moved_apart_and_others_stay():
-    places = figures._apart(np.array([[0.5, 0.5]] * 4 + [[0.1, 0.9]]))
+    places = figures_curves._apart(np.array([[0.5, 0.5]] * 4 + [[0.1, 0.9]]))
     assert (np.abs(places[:4] - 0.5) < 0.15).all()
     np.testing.assert_allclose(places[4], [0.1, 0.9], atol=0.01)
     gaps = np.abs(places[:, None] - places)[np.triu_indices(5, 1)]
@@ -213,7 +219,9 @@ def test_adversarial_curves_show_distances_where_they_were_measured():
 
 
 def test_areas_are_drawn_in_percent_with_their_mean():
-    figure = figures.areas_under_curves(["a", "b"], {"first": [0.5, 1.0], "second": [0.25, 0.75]})
+    figure = figures_curves.areas_under_curves(
+        ["a", "b"], {"first": [0.5, 1.0], "second": [0.25, 0.75]}
+    )
     assert _legend(figure) == ["first: 75.0 %", "second: 50.0 %"]
     lines = [line.get_ydata().tolist() for line in figure.axes[0].lines[:4]]
     assert lines == [[50.0, 100.0], [75.0], [25.0, 75.0], [50.0]]
@@ -221,7 +229,7 @@ def test_areas_are_drawn_in_percent_with_their_mean():
 
 def test_distances_to_the_nearest_training_code_are_shares_of_the_codes():
     codes = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0], [0.0, 1.0]])
-    figure = figures.code_marginals(codes, {"far": np.array([[0.0, 7.0], [0.0, 0.0]])})
+    figure = figures_curves.code_marginals(codes, {"far": np.array([[0.0, 7.0], [0.0, 0.0]])})
     training, far = figure.axes[-1].patches[:60], figure.axes[-1].patches[60]
     assert [bar.get_height() for bar in training if bar.get_height()] == [50.0, 25.0, 25.0]
     assert far.get_xy()[:, 1].max() == 50.0
@@ -252,20 +260,29 @@ def test_error_over_code_size_shows_the_best_of_each_size_beside_pca():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: figures.learning_curve([1, 2], [1], [1, 2], best_epoch=1), "one length"),
-        (lambda: figures.learning_curve([1], [1], [1], best_epoch=2), "best_epoch"),
-        (lambda: figures.corruption_sweep([0.1], {}, [1], {}), "input_psnr_db"),
-        (lambda: figures.areas_under_curves(["a", "b"], {"c": [0.5]}), "each of 2 classes"),
-        (lambda: figures.adversarial_curves({"epoch": []}), "at least one epoch"),
+        (lambda: figures_curves.learning_curve([1, 2], [1], [1, 2], best_epoch=1), "one length"),
+        (lambda: figures_curves.learning_curve([1], [1], [1], best_epoch=2), "best_epoch"),
+        (lambda: figures_curves.corruption_sweep([0.1], {}, [1], {}), "input_psnr_db"),
+        (lambda: figures_curves.areas_under_curves(["a", "b"], {"c": [0.5]}), "each of 2 classes"),
+        (lambda: figures_curves.adversarial_curves({"epoch": []}), "at least one epoch"),
         (lambda: _space(names=["only one"]), "no name"),
-        (lambda: figures.encoded_space(np.ones((3, 2)), [1, 0], np.ones((4, 2))), "and tsne"),
         (
-            lambda: figures.encoded_space(np.ones((3, 2)), [1, 0], np.ones((3, 2)), [0, 1]),
+            lambda: figures_curves.encoded_space(np.ones((3, 2)), [1, 0], np.ones((4, 2))),
+            "and tsne",
+        ),
+        (
+            lambda: figures_curves.encoded_space(np.ones((3, 2)), [1, 0], np.ones((3, 2)), [0, 1]),
             "labels",
         ),
-        (lambda: figures.code_marginals(np.zeros((5, 2)), {}), "at least one"),
-        (lambda: figures.code_marginals(np.zeros((5, 2)), {"a": np.zeros((5, 3))}), "dimensions"),
-        (lambda: figures.code_marginals(np.zeros((1, 2)), {"a": np.zeros((5, 2))}), "rows or more"),
+        (lambda: figures_curves.code_marginals(np.zeros((5, 2)), {}), "at least one"),
+        (
+            lambda: figures_curves.code_marginals(np.zeros((5, 2)), {"a": np.zeros((5, 3))}),
+            "dimensions",
+        ),
+        (
+            lambda: figures_curves.code_marginals(np.zeros((1, 2)), {"a": np.zeros((5, 2))}),
+            "rows or more",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(make, message):

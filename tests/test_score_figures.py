@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import readable
 
-from kerasunsup import confusion_figures, score_figures
+from kerasunsup.figures import classifiers, confusion
 
 SIZES = [100, 300, 1000, 10000, 55000]
 NAMES = ["from scratch", "frozen", "fine-tuned"]
@@ -19,7 +19,7 @@ def _efficiency(names=tuple(NAMES), sizes=SIZES, scratch=NAMES[:1], **options):
     if len(sizes) > 1:
         means[-1][-1] = np.nan
     arms[names[-1]][1][:] = np.nan
-    return arms, score_figures.label_efficiency(sizes, arms, scratch=scratch, **options)
+    return arms, classifiers.label_efficiency(sizes, arms, scratch=scratch, **options)
 
 
 def _learning(num_points=12, num_seeds=3, zero=True, worst=0.1, best=0.995):
@@ -52,7 +52,7 @@ TWELVE = [*LONG_NAMES, *(f"encoder {index}, fine-tuned" for index in range(8))]
 def _confusion(number, names=None, wrong=0):
     counts = np.diag(np.full(number, 5923))
     counts[:, 0] += wrong
-    return confusion_figures.confusion_heatmap(counts, names)
+    return confusion.confusion_heatmap(counts, names)
 
 
 FIGURES = {
@@ -60,11 +60,11 @@ FIGURES = {
     "efficiency_one_size": lambda: _efficiency(sizes=[55000])[1],
     "efficiency_two_sizes": lambda: _efficiency(LONG_NAMES, [1, 2], last_is_all=False)[1],
     "efficiency_close_sizes": lambda: _efficiency(["a"], [5000, 6000, 10000, 50000, 55000])[1],
-    "speed": lambda: score_figures.learning_speed(dict.fromkeys(TWELVE, _learning())),
-    "speed_without_zero": lambda: score_figures.learning_speed({"a": _learning(4, zero=False)}),
-    "speed_one_point": lambda: score_figures.learning_speed({"a": _learning(1, num_seeds=1)}),
-    "reliability": lambda: score_figures.reliability_curve({"a": _reliability(images=20)}),
-    "reliability_twelve": lambda: score_figures.reliability_curve(
+    "speed": lambda: classifiers.learning_speed(dict.fromkeys(TWELVE, _learning())),
+    "speed_without_zero": lambda: classifiers.learning_speed({"a": _learning(4, zero=False)}),
+    "speed_one_point": lambda: classifiers.learning_speed({"a": _learning(1, num_seeds=1)}),
+    "reliability": lambda: classifiers.reliability_curve({"a": _reliability(images=20)}),
+    "reliability_twelve": lambda: classifiers.reliability_curve(
         dict.fromkeys(TWELVE, _reliability(10)), scratch=LONG_NAMES
     ),
     "confusion": lambda: _confusion(10, wrong=60),
@@ -122,7 +122,7 @@ def test_the_legend_lists_arms_as_their_lines_end_and_marks_those_from_scratch()
     assert lines["from scratch"].get_markerfacecolor() == "white"
     assert lines["from scratch"].get_linestyle() == "--"
     assert lines["frozen"].get_linestyle() == "-"
-    looks = score_figures._looks([str(index) for index in range(20)], ["3", "7"])
+    looks = classifiers._looks([str(index) for index in range(20)], ["3", "7"])
     assert len({(look["color"], look["marker"]) for look in looks.values()}) == 20
 
 
@@ -131,25 +131,25 @@ def test_numbers_of_labels_are_written_where_they_fit_and_the_last_is_all_unless
     assert _ticks(figure.axes[0].xaxis) == ["100", "300", "1,000", "10,000", "all\n55,000"]
     figure = _efficiency(last_is_all=False)[1]
     assert _ticks(figure.axes[0].xaxis)[-1] == "55,000"
-    figure = score_figures.label_efficiency([50, 1000, 1100], {"a": ([0.3, 0.2, 0.1], [0.0] * 3)})
+    figure = classifiers.label_efficiency([50, 1000, 1100], {"a": ([0.3, 0.2, 0.1], [0.0] * 3)})
     assert _ticks(figure.axes[0].xaxis) == ["50", "", "all\n1,100"]
 
 
 def test_an_error_of_zero_stands_at_the_lower_edge_and_arms_that_never_ran_are_left_out():
     nothing = [np.nan, np.nan]
-    figure = score_figures.label_efficiency(
+    figure = classifiers.label_efficiency(
         [10, 20], {"a": ([0.1, 0.0], [0.2, 0.0]), "b": (nothing, nothing)}
     )
     assert _legend(figure) == ["a"]
     low, high = figure.axes[0].get_ylim()
     assert low < _lines(figure.axes[0])["a"].get_ydata()[1] < 0.8 * 10.0 < high
-    (axes,) = score_figures.label_efficiency([10], {"a": ([0.0], [0.0])}).axes
+    (axes,) = classifiers.label_efficiency([10], {"a": ([0.0], [0.0])}).axes
     assert _lines(axes)["a"].get_ydata()[0] == 0.01
 
 
 def test_speed_is_drawn_as_mean_and_range_over_images_and_seconds():
     arm = _learning()
-    figure = score_figures.learning_speed({"a": arm})
+    figure = classifiers.learning_speed({"a": arm})
     error, time, loss, _ = figure.axes
     errors = 100.0 * (1.0 - arm["accuracy"])
     np.testing.assert_allclose(_lines(error)["a"].get_ydata(), errors.mean(axis=0))
@@ -162,16 +162,16 @@ def test_speed_is_drawn_as_mean_and_range_over_images_and_seconds():
 
 
 def test_what_was_measured_before_the_first_batch_stands_at_zero_on_the_axis():
-    axes = score_figures.learning_speed({"a": _learning()}).axes[2]
+    axes = classifiers.learning_speed({"a": _learning()}).axes[2]
     assert axes.get_xscale() == "symlog"
     assert axes.get_xlim()[0] < 0.0
     assert _ticks(axes.xaxis) == ["0", "100", "1,000", "10,000", "100,000"]
-    axes = score_figures.learning_speed({"a": _learning(zero=False)}).axes[2]
+    axes = classifiers.learning_speed({"a": _learning(zero=False)}).axes[2]
     assert axes.get_xscale() == "log"
 
 
 def test_no_error_at_all_stands_on_the_axis():
-    axes = score_figures.learning_speed({"a": _learning(num_seeds=1, best=1.0)}).axes[0]
+    axes = classifiers.learning_speed({"a": _learning(num_seeds=1, best=1.0)}).axes[0]
     drawn = _lines(axes)["a"].get_ydata()
     assert axes.get_ylim()[0] < drawn[-1] < drawn[-2] < axes.get_ylim()[1]
 
@@ -180,7 +180,7 @@ def test_seeds_without_a_measurement_are_left_out_of_the_mean():
     arm = _learning(num_seeds=2)
     arm["accuracy"][0, 3] = arm["loss"][0, 3] = np.nan
     arm["accuracy"][:, 5] = arm["loss"][:, 5] = np.nan
-    figure = score_figures.learning_speed({"a": arm})
+    figure = classifiers.learning_speed({"a": arm})
     drawn = _lines(figure.axes[0])["a"].get_ydata()
     assert drawn[3] == 100.0 * (1.0 - arm["accuracy"][1, 3])
     assert np.flatnonzero(np.isnan(drawn)).tolist() == [5]
@@ -188,7 +188,7 @@ def test_seeds_without_a_measurement_are_left_out_of_the_mean():
 
 def test_the_confusion_matrix_shows_counts_shares_totals_and_accuracies():
     counts = np.array([[1098, 2, 0], [0, 50, 50], [0, 0, 0]])
-    axes = confusion_figures.confusion_heatmap(counts, ["zero", "one", "none"]).axes[0]
+    axes = confusion.confusion_heatmap(counts, ["zero", "one", "none"]).axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("prediction", "label")
     assert [text.get_text() for text in axes.texts] == [
         "1,098\n99.8 %", "2\n0.2 %", "50\n50.0 %", "50\n50.0 %",
@@ -204,14 +204,14 @@ def test_the_confusion_matrix_shows_counts_shares_totals_and_accuracies():
 
 
 def test_a_confusion_of_two_in_a_thousand_can_be_seen():
-    image = confusion_figures.confusion_heatmap(np.array([[998, 2], [0, 9]])).axes[0].images[0]
+    image = confusion.confusion_heatmap(np.array([[998, 2], [0, 9]])).axes[0].images[0]
     right, rare, _, _ = image.to_rgba(image.get_array())[..., :3].mean(axis=-1).ravel()
     assert right < 0.35
     assert rare < 0.95
 
 
 def test_no_number_is_rounded_to_perfect_or_to_nothing():
-    figure = confusion_figures.confusion_heatmap(np.array([[99_999, 1], [0, 7]]))
+    figure = confusion.confusion_heatmap(np.array([[99_999, 1], [0, 7]]))
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["99,999\n99.999 %", "1\n0.001 %", "7\n100 %"]
 
@@ -221,7 +221,7 @@ def test_no_number_is_rounded_to_perfect_or_to_nothing():
     [(10, "980\n100 %", 10, 10), (30, "980", 30, 30), (100, None, 0, 50)],
 )
 def test_many_classes_lose_shares_then_counts_then_names(number, text, num_texts, num_names):
-    figure = confusion_figures.confusion_heatmap(np.diag(np.full(number, 980)))
+    figure = confusion.confusion_heatmap(np.diag(np.full(number, 980)))
     texts = [drawn.get_text() for drawn in figure.axes[0].texts]
     assert texts == [text] * num_texts
     assert len(figure.axes[0].get_xticklabels()) == num_names
@@ -229,7 +229,7 @@ def test_many_classes_lose_shares_then_counts_then_names(number, text, num_texts
 
 def test_bins_of_few_images_are_faint_and_the_calibration_error_is_named():
     arm = _reliability()
-    figure = score_figures.reliability_curve({"net": arm})
+    figure = classifiers.reliability_curve({"net": arm})
     assert _legend(figure) == [
         "net: ECE 0.42 %", "calibrated: as right as sure", "faint: bins of fewer than 10 images",
     ]  # fmt: skip
@@ -241,18 +241,18 @@ def test_bins_of_few_images_are_faint_and_the_calibration_error_is_named():
     few = (arm.count > 0) & (arm.count < 10)
     np.testing.assert_allclose(faint.get_xdata(), arm.confidence[few])
     np.testing.assert_array_equal(lower.patches[0].get_data().values, arm.count)
-    all_full = score_figures.reliability_curve({"net": arm}, fewest=1)
+    all_full = classifiers.reliability_curve({"net": arm}, fewest=1)
     assert len(_legend(all_full)) == 2
 
 
 def test_intervals_are_drawn_while_they_can_be_told_apart_and_hold_the_accuracy():
     def bars(num_arms):
         arms = {f"arm {index}": _reliability() for index in range(num_arms)}
-        return score_figures.reliability_curve(arms).axes[0].collections
+        return classifiers.reliability_curve(arms).axes[0].collections
 
     assert [len(bars(1)), len(bars(3)), len(bars(4))] == [1, 3, 0]
     # Newcombe, 1998, Statistics in Medicine 17, table I: 81 of 263, and 0 of 20.
-    down, up = score_figures._interval(np.array([81 / 263, 0.0]), np.array([263, 20]))
+    down, up = classifiers._interval(np.array([81 / 263, 0.0]), np.array([263, 20]))
     np.testing.assert_allclose(down, [81 / 263 - 0.2553, 0.0], atol=5e-5)
     np.testing.assert_allclose(up, [0.3662 - 81 / 263, 0.1611], atol=5e-5)
 
@@ -263,25 +263,25 @@ UNEQUAL = types.SimpleNamespace(confidence=np.ones(3), accuracy=np.ones(2), coun
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [
-        (score_figures.label_efficiency, ([], {}), "increasing"),
-        (score_figures.label_efficiency, ([10, 10], {}), "increasing"),
-        (score_figures.label_efficiency, ([0, 10], {}), "above 0"),
-        (score_figures.label_efficiency, ([10], {}), "received none"),
-        (score_figures.label_efficiency, ([10], {"a": ([0.1, 0.2], [0.1])}), "'a' needs 1"),
-        (score_figures.label_efficiency, ([10], {"a": ([1.2], [0.1])}), "shares in"),
-        (score_figures.learning_speed, ({},), "received none"),
-        (score_figures.learning_speed, ({"a": {"images": [1]}},), "lacks"),
-        (score_figures.learning_speed, ({"a": _learning(3) | {"images": np.ones(4)}},), "points"),
-        (score_figures.learning_speed, ({"a": _learning(3) | {"loss": np.ones(3)}},), "seeds"),
-        (score_figures.learning_speed, ({"a": _learning(3) | {"images": -np.ones(3)}},), "0 or"),
-        (score_figures.learning_speed, ({"a": _learning(3, best=99.0)},), "accuracies in"),
-        (score_figures.reliability_curve, ({},), "received none"),
-        (score_figures.reliability_curve, ({"a": UNEQUAL},), "3, 2 and 3"),
-        (confusion_figures.confusion_heatmap, (np.ones((2, 2)),), "integers"),
-        (confusion_figures.confusion_heatmap, (np.ones((2, 3), int),), "classes, classes"),
-        (confusion_figures.confusion_heatmap, (np.zeros((2, 2), int),), "at least one image"),
-        (confusion_figures.confusion_heatmap, (np.array([[1, -1], [0, 1]]),), "0 or more"),
-        (confusion_figures.confusion_heatmap, (np.eye(3, dtype=int), ["a"]), "1 class_names for 3"),
+        (classifiers.label_efficiency, ([], {}), "increasing"),
+        (classifiers.label_efficiency, ([10, 10], {}), "increasing"),
+        (classifiers.label_efficiency, ([0, 10], {}), "above 0"),
+        (classifiers.label_efficiency, ([10], {}), "received none"),
+        (classifiers.label_efficiency, ([10], {"a": ([0.1, 0.2], [0.1])}), "'a' needs 1"),
+        (classifiers.label_efficiency, ([10], {"a": ([1.2], [0.1])}), "shares in"),
+        (classifiers.learning_speed, ({},), "received none"),
+        (classifiers.learning_speed, ({"a": {"images": [1]}},), "lacks"),
+        (classifiers.learning_speed, ({"a": _learning(3) | {"images": np.ones(4)}},), "points"),
+        (classifiers.learning_speed, ({"a": _learning(3) | {"loss": np.ones(3)}},), "seeds"),
+        (classifiers.learning_speed, ({"a": _learning(3) | {"images": -np.ones(3)}},), "0 or"),
+        (classifiers.learning_speed, ({"a": _learning(3, best=99.0)},), "accuracies in"),
+        (classifiers.reliability_curve, ({},), "received none"),
+        (classifiers.reliability_curve, ({"a": UNEQUAL},), "3, 2 and 3"),
+        (confusion.confusion_heatmap, (np.ones((2, 2)),), "integers"),
+        (confusion.confusion_heatmap, (np.ones((2, 3), int),), "classes, classes"),
+        (confusion.confusion_heatmap, (np.zeros((2, 2), int),), "at least one image"),
+        (confusion.confusion_heatmap, (np.array([[1, -1], [0, 1]]),), "0 or more"),
+        (confusion.confusion_heatmap, (np.eye(3, dtype=int), ["a"]), "1 class_names for 3"),
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(function, arguments, message):

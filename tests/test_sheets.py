@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import readable
 
-from kerasunsup import drawing, sheets
+from kerasunsup.figures import image_grids, style
 
 RANDOM = np.random.default_rng(0)
 
@@ -15,7 +15,7 @@ def _reconstructions(num_images=10, side=28, channels=1, num_snapshots=4, **opti
     images = _images(num_images, side, side, channels)
     epochs = list(range(2, 2 * num_snapshots + 2, 2))
     snapshots = np.stack([images] * num_snapshots)
-    return sheets.reconstructions_over_epochs(images, snapshots, epochs, **options)
+    return image_grids.reconstructions_over_epochs(images, snapshots, epochs, **options)
 
 
 def _restoration(num_images=5, side=28, channels=1, holes=True, title="hole of 8 pixels"):
@@ -23,13 +23,15 @@ def _restoration(num_images=5, side=28, channels=1, holes=True, title="hole of 8
     mask = np.ones((num_images, side, side, 1), np.float32)
     mask[:, :3, 2:5] = 0.0
     gains = np.linspace(-12.3, 9.0, num_images)
-    return sheets.Restoration(title, images * mask, images, images, gains, mask if holes else None)
+    return image_grids.Restoration(
+        title, images * mask, images, images, gains, mask if holes else None
+    )
 
 
 def _rows(channels=1, num_images=12, side=28):
     names = ["real images", "random integers", "a mixture of 100 Gaussians"]
     return [
-        sheets.SampleRow(
+        image_grids.SampleRow(
             name,
             _images(num_images - index, side, side, channels),
             {"distance": 1438.2 / (index + 1), "score": 9.8, "recall": float("nan")},
@@ -40,7 +42,7 @@ def _rows(channels=1, num_images=12, side=28):
 
 def _mistakes(number=13, text="4 as 9", channels=1):
     images = _images(number, 28, 28, channels)
-    return sheets.captioned_images(images, [text] * number, ["99.8 %"] * number)
+    return image_grids.captioned_images(images, [text] * number, ["99.8 %"] * number)
 
 
 LONG_NAMES = ["T-shirt/top", "an ankle boot that has a name longer than wide", "$5 and $6", "x_1"]
@@ -49,10 +51,12 @@ FIGURES = {
     "reconstructions_colour": lambda: _reconstructions(12, 128, 3),
     "reconstructions_long_first": lambda: _reconstructions(1, column_labels=LONG_NAMES[1:2]),
     "reconstructions_one": lambda: _reconstructions(1, 8, 3, 1),
-    "restorations": lambda: sheets.restorations([_restoration(), _restoration(holes=False)]),
-    "restorations_one_colour": lambda: sheets.restorations([_restoration(1, 8, 3, title="x" * 60)]),
-    "samples": lambda: sheets.sampled_images(_rows()),
-    "samples_colour": lambda: sheets.sampled_images(_rows(3, 16, 32)),
+    "restorations": lambda: image_grids.restorations([_restoration(), _restoration(holes=False)]),
+    "restorations_one_colour": lambda: image_grids.restorations(
+        [_restoration(1, 8, 3, title="x" * 60)]
+    ),
+    "samples": lambda: image_grids.sampled_images(_rows()),
+    "samples_colour": lambda: image_grids.sampled_images(_rows(3, 16, 32)),
     "mistakes": _mistakes,
     "mistakes_one": lambda: _mistakes(1),
     "mistakes_long_names": lambda: _mistakes(7, "T-shirt/top as Ankle boot", 3),
@@ -71,8 +75,8 @@ def _texts(figure):
 def test_image_pixels_arrive_unblurred_in_whole_multiples():
     originals = np.zeros((2, 28, 28, 1), np.float32)
     originals[:, ::2] = 1.0
-    pixels = drawing.to_pixels(
-        sheets.reconstructions_over_epochs(originals, originals[None], [2]), dpi=150
+    pixels = style.to_pixels(
+        image_grids.reconstructions_over_epochs(originals, originals[None], [2]), dpi=150
     )
     stripes = pixels[:, -60, 0]  # a column through the last image
     runs = np.diff(np.flatnonzero(np.diff(stripes.astype(int)) != 0))
@@ -87,12 +91,12 @@ def test_many_snapshots_are_thinned_with_the_first_and_last_kept():
 def test_of_fifty_epochs_the_first_and_every_second_are_shown():
     epochs = [1, *range(2, 51, 2)]
     images = np.stack([_images(3, 8, 8, 1)] * len(epochs))
-    texts = _texts(sheets.reconstructions_over_epochs(images[0], images, epochs))
+    texts = _texts(image_grids.reconstructions_over_epochs(images[0], images, epochs))
     assert [text for text in texts if text.startswith("epoch")] == [f"epoch {n}" for n in epochs]
 
 
 def test_gains_are_printed_and_holes_outlined():
-    figure = sheets.restorations([_restoration(3), _restoration(3, holes=False)])
+    figure = image_grids.restorations([_restoration(3), _restoration(3, holes=False)])
     texts = _texts(figure)
     assert (texts.count("+9.0 dB"), texts.count("\N{MINUS SIGN}12.3 dB")) == (2, 2)
     first, second = figure.axes
@@ -101,7 +105,7 @@ def test_gains_are_printed_and_holes_outlined():
 
 
 def test_the_table_of_samples_aligns_decimals_and_shows_a_dash_for_nan():
-    texts = _texts(sheets.sampled_images(_rows()))
+    texts = _texts(image_grids.sampled_images(_rows()))
     assert {"distance", "score", "recall", "1438.2", "719.1", "9.80"} <= set(texts)
     assert texts.count("\N{EN DASH}") == 3
 
@@ -111,7 +115,7 @@ def test_mistakes_have_their_texts_and_fit_a_page_in_columns_of_one_width():
     assert len(figure.axes) == 2  # ten and three
     assert (_texts(figure).count("4 as 9"), _texts(figure).count("99.8 %")) == (13, 13)
     texts = ["T-shirt/top as Ankle boot"] + ["a as b"] * 12
-    wide = sheets.captioned_images(np.zeros((13, 28, 28, 1), np.float32), texts, texts)
+    wide = image_grids.captioned_images(np.zeros((13, 28, 28, 1), np.float32), texts, texts)
     assert wide.get_size_inches()[0] < 7.5
     assert len({axes.get_position().width for axes in wide.axes}) == 1
 
@@ -124,18 +128,23 @@ ONE, TWO = np.zeros((1, 8, 8, 1)), np.zeros((2, 8, 8, 1))
     [
         (lambda: _reconstructions(3, 8, 2), "channels"),
         (lambda: _reconstructions(3, column_labels=["a"]), "labels"),
-        (lambda: sheets.reconstructions_over_epochs(TWO, TWO, [1, 2]), "snapshots"),
-        (lambda: sheets.reconstructions_over_epochs(TWO, TWO[None], [1, 2]), "2 epochs"),
-        (lambda: sheets.restorations([]), "at least one"),
-        (lambda: sheets.restorations([sheets.Restoration("a", *[TWO] * 3, ONE[0])]), "8 gains"),
+        (lambda: image_grids.reconstructions_over_epochs(TWO, TWO, [1, 2]), "snapshots"),
+        (lambda: image_grids.reconstructions_over_epochs(TWO, TWO[None], [1, 2]), "2 epochs"),
+        (lambda: image_grids.restorations([]), "at least one"),
         (
-            lambda: sheets.restorations([sheets.Restoration("a", ONE, TWO, TWO, np.zeros(2))]),
+            lambda: image_grids.restorations([image_grids.Restoration("a", *[TWO] * 3, ONE[0])]),
+            "8 gains",
+        ),
+        (
+            lambda: image_grids.restorations(
+                [image_grids.Restoration("a", ONE, TWO, TWO, np.zeros(2))]
+            ),
             "one shape",
         ),
-        (lambda: sheets.sampled_images([]), "at least one"),
-        (lambda: sheets.sampled_images([*_rows(1), *_rows(3)]), "one image shape"),
-        (lambda: sheets.captioned_images(TWO[:0], [], []), "0 images"),
-        (lambda: sheets.captioned_images(TWO, ["a"], ["b", "c"]), "1 and 2 for 2"),
+        (lambda: image_grids.sampled_images([]), "at least one"),
+        (lambda: image_grids.sampled_images([*_rows(1), *_rows(3)]), "one image shape"),
+        (lambda: image_grids.captioned_images(TWO[:0], [], []), "0 images"),
+        (lambda: image_grids.captioned_images(TWO, ["a"], ["b", "c"]), "1 and 2 for 2"),
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(make, message):

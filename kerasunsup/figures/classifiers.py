@@ -14,16 +14,16 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
-from kerasunsup import drawing
+from kerasunsup.figures import style
 
-_COLORS = (*drawing.COLORS, "#332288", "#882255", "#999933")
+_COLORS = (*style.COLORS, "#332288", "#882255", "#999933")
 _GREYS = ("0.0", "0.4", "0.55", "0.25", "0.5")  # arms from scratch
 _DASHES = ((0, (4, 2)), (0, (1, 1.4)), (0, (5, 1.5, 1, 1.5)), (0, (2.5, 1)), (0, (8, 2)))
 _ERROR_LABEL = "test error / %\nmean and standard deviation over seeds"
 _MOST_BARS = 3  # arms whose intervals can be told apart in one panel
 
 
-@drawing.styled
+@style.styled
 def label_efficiency(
     labels: Sequence[int],
     arms: Mapping[str, tuple[Sequence[float], Sequence[float]]],
@@ -67,12 +67,12 @@ def label_efficiency(
         places = sizes[run] * 10.0 ** (step * (index - (len(curves) - 1) / 2))
         line = axes.errorbar(
             places, np.maximum(mean[run], lowest), yerr=deviation[run], capsize=1.8,
-            elinewidth=0.8, label=drawing.shortened(name), **looks[name],
+            elinewidth=0.8, label=style.shortened(name), **looks[name],
         )  # fmt: skip
         ends[line] = mean[run][-1]
     axes.set_ylim(0.92 * lowest, min(axes.get_ylim()[1], 115.0))
-    drawing.log_axis(axes, "x")
-    drawing.log_axis(axes, "y")
+    style.log_axis(axes, "x")
+    style.log_axis(axes, "y")
     texts = [f"{size:,.0f}" for size in sizes]
     texts[-1:] = ["all\n" * last_is_all + texts[-1]]
     has_room = np.append(gaps > 0.13 * gaps.sum(), True)  # before the next
@@ -85,7 +85,7 @@ def label_efficiency(
     return figure
 
 
-@drawing.styled
+@style.styled
 def learning_speed(
     arms: Mapping[str, Mapping[str, np.ndarray]], *, scratch: Collection[str] = ()
 ) -> Figure:
@@ -122,24 +122,24 @@ def learning_speed(
             axes.fill_between(curve[over], low, high, color=look["color"], alpha=0.16, linewidth=0)
             axes.plot(
                 curve[over], mean, markevery=every,
-                label=drawing.shortened(name), **look,
+                label=style.shortened(name), **look,
             )  # fmt: skip
         axes.grid(True)
         if row == 0:
             _axis_from_zero(axes, np.concatenate([curve[over] for curve in curves.values()]))
         if column == 0 and (key == "error" or np.nanmin(losses, initial=1.0) > 0.0):
-            drawing.log_axis(axes, "y")
+            style.log_axis(axes, "y")
         axes.label_outer()
     grid[0, 0].set_ylabel("validation error / %")
     grid[1, 0].set(xlabel="images seen", ylabel="validation loss / nats")
     grid[1, 1].set_xlabel("training time / s")
     figure.align_ylabels(grid[:, 0])
     handles, names = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=drawing.num_columns(names, 7.0))
+    figure.legend(handles, names, loc="outside upper center", ncols=style.num_columns(names, 7.0))
     return figure
 
 
-@drawing.styled
+@style.styled
 def reliability_curve(
     arms: Mapping[str, Any], *, fewest: int = 10, scratch: Collection[str] = ()
 ) -> Figure:
@@ -171,14 +171,14 @@ def reliability_curve(
                 f"{len(arm.confidence)}, {len(arm.accuracy)} and {len(arm.count)}"
             )
         if look["linestyle"] == "-":
-            look["linestyle"] = drawing.LINES[index % len(drawing.LINES)]
+            look["linestyle"] = style.LINES[index % len(style.LINES)]
         full, faint = arm.count >= fewest, (arm.count > 0) & (arm.count < fewest)
         accuracy, count = arm.accuracy[full], arm.count[full]
         error = 100.0 * arm.expected_calibration_error
         line = upper.errorbar(
             arm.confidence[full], accuracy, elinewidth=0.7, **look,
             yerr=_interval(accuracy, count) if len(arms) <= _MOST_BARS else None,
-            label=f"{drawing.shortened(name)}: ECE {error:.2f} %",
+            label=f"{style.shortened(name)}: ECE {error:.2f} %",
         )  # fmt: skip
         handles.append(line)
         upper.plot(
@@ -209,7 +209,7 @@ def _finish_reliability(upper: Any, lower: Any, arms: Sequence[Any]) -> None:
     lower.set(yscale="log", ylim=(0.7, most * 1.8), ylabel="images")
     lower.set_xlabel("confidence: mean highest probability in the bin")
     lower.yaxis.set_major_locator(ticker.LogLocator(numticks=4))
-    lower.yaxis.set_major_formatter(drawing.NUMBERS)
+    lower.yaxis.set_major_formatter(style.NUMBERS)
     lower.minorticks_off()
     upper.grid(True)
     lower.grid(True)
@@ -218,8 +218,8 @@ def _finish_reliability(upper: Any, lower: Any, arms: Sequence[Any]) -> None:
 
 def _looks(names: Collection[str], scratch: Collection[str]) -> dict[str, dict[str, Any]]:
     """How the line of each arm looks, as keyword arguments of a matplotlib line."""
-    filled = zip(*map(itertools.cycle, (_COLORS, ("-",), drawing.MARKERS)), strict=True)
-    hollow = zip(*map(itertools.cycle, (_GREYS, _DASHES, drawing.MARKERS)), strict=True)
+    filled = zip(*map(itertools.cycle, (_COLORS, ("-",), style.MARKERS)), strict=True)
+    hollow = zip(*map(itertools.cycle, (_GREYS, _DASHES, style.MARKERS)), strict=True)
     looks: dict[str, dict[str, Any]] = {}
     for name in names:
         look: dict[str, Any] = {"markerfacecolor": "white", "markersize": 5.0}
@@ -280,7 +280,7 @@ def _over_seeds(values: np.ndarray) -> np.ndarray:
 def _axis_from_zero(axes: Any, values: np.ndarray) -> None:
     """Makes the x axis logarithmic; if 0 is among the values, linear around it."""
     if (values > 0.0).all():
-        drawing.log_axis(axes, "x")
+        style.log_axis(axes, "x")
         return
     most = values.max() or 1.0
     least = np.min(values[values > 0.0], initial=most)
@@ -290,7 +290,7 @@ def _axis_from_zero(axes: Any, values: np.ndarray) -> None:
     axes.set_xlim(right=1.1 * most)
     locator = ticker.SymmetricalLogLocator(base=10.0, linthresh=least, subs=steps)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(drawing.NUMBERS)
+    axes.xaxis.set_major_formatter(style.NUMBERS)
 
 
 def _interval(accuracy: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -10,13 +10,13 @@ import numpy as np
 from matplotlib import colors
 from matplotlib.figure import Figure
 
-from kerasunsup import drawing
+from kerasunsup.figures import style
 
-_SMALL = drawing.FONT_SIZE - 1
+_SMALL = style.FONT_SIZE - 1
 _TICKS = (0.0, 0.001, 0.01, 0.1, 0.3, 1.0)  # of the colour scale
 
 
-@drawing.styled
+@style.styled
 def confusion_heatmap(counts: np.ndarray, class_names: Sequence[str] | None = None) -> Figure:
     """The confusion matrix: colour and small numbers say the share of the label's images.
 
@@ -41,13 +41,13 @@ def confusion_heatmap(counts: np.ndarray, class_names: Sequence[str] | None = No
     if not counts.size or counts.min() < 0 or not counts.sum():
         raise ValueError("counts must be 0 or more and count at least one image")
     number = len(counts)
-    names = [drawing.shortened(str(name), 26) for name in class_names or range(number)]
+    names = [style.shortened(str(name), 26) for name in class_names or range(number)]
     if len(names) != number:
         raise ValueError(f"received {len(names)} class_names for {number} classes")
     side = float(np.clip(0.5 * number, 2.0, 8.0))  # inches
     every = math.ceil(0.1 * number / side)  # classes from one name to the next
     font = min(_SMALL, every * side / number * 72 * 0.75)
-    name_inches = max(drawing.text_inches(name, font) for name in names)
+    name_inches = max(style.text_inches(name, font) for name in names)
     is_turned = name_inches + 0.05 > every * side / number
     figure = Figure(
         figsize=(side + name_inches + 2.8, side + (name_inches if is_turned else 0.15) + 0.7),

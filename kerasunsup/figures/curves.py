@@ -11,14 +11,14 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from kerasunsup import drawing
+from kerasunsup.figures import style
 
 _HIDDEN_PSNR_DB = 99.0  # an uncorrupted input's PSNR would flatten every other curve
 _WHOLE = {"integer": True, "steps": [1, 2, 5, 10], "min_n_ticks": 1}  # numbers of epochs
 _MOST_CODES = 2000  # of a set, in a picture of drawn codes
 
 
-@drawing.styled
+@style.styled
 def learning_curve(
     epochs: Sequence[float],
     loss: Sequence[float],
@@ -48,10 +48,10 @@ def learning_curve(
         )
     if best_epoch not in epochs:
         raise ValueError(f"best_epoch must be one of the epochs, received {best_epoch}")
-    figure, axes = drawing.panel()
+    figure, axes = style.panel()
     few = "o" if len(epochs) < 3 else ""  # a line of one point is invisible
-    axes.plot(epochs, loss, "--" + few, color=drawing.COLORS[1], label="training")
-    axes.plot(epochs, validation_loss, "-" + few, color=drawing.COLORS[0], label="validation")
+    axes.plot(epochs, loss, "--" + few, color=style.COLORS[1], label="training")
+    axes.plot(epochs, validation_loss, "-" + few, color=style.COLORS[0], label="validation")
     best = float(validation_loss[list(epochs).index(best_epoch)])
     axes.plot(
         [best_epoch], [best], "o", color="black", markersize=6, markerfacecolor="white",
@@ -61,14 +61,14 @@ def learning_curve(
         plural = "" if pca_dim == 1 else "s"
         name = "PCA" if pca_dim is None else f"PCA, {pca_dim} component{plural}"
         axes.axhline(pca_mse, color="0.35", linestyle=":", label=f"{name}: {pca_mse:.4f}")
-    drawing.log_axis(axes, "y")
+    style.log_axis(axes, "y")
     axes.xaxis.set_major_locator(ticker.MaxNLocator("auto", **_WHOLE))
     axes.set(xlabel="epoch", ylabel="mean squared error per pixel")
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
-@drawing.styled
+@style.styled
 def corruption_sweep(
     sigmas: Sequence[float],
     noise: Mapping[str, Sequence[float]],
@@ -92,7 +92,7 @@ def corruption_sweep(
     sides = (("noise", sigmas, noise), ("crop", holes, crop))
     lines = (
         ("input_", {"label": "corrupted input", "color": "0.45", "linestyle": "--", "marker": "s"}),
-        ("", {"label": "autoencoder's output", **drawing.look(0)}),
+        ("", {"label": "autoencoder's output", **style.look(0)}),
     )
     for (row, column), axes in np.ndenumerate(grid):
         side, strengths, curves = sides[column]
@@ -119,7 +119,7 @@ def corruption_sweep(
     return figure
 
 
-@drawing.styled
+@style.styled
 def areas_under_curves(classes: Sequence[str], areas: Mapping[str, Sequence[float]]) -> Figure:
     """Area under the ROC curve by class, a line a score, their means beside.
 
@@ -135,12 +135,12 @@ def areas_under_curves(classes: Sequence[str], areas: Mapping[str, Sequence[floa
             f"areas needs one value for each of {len(classes)} classes, received "
             f"{ {name: len(values) for name, values in areas.items()} }"
         )
-    names = [drawing.shortened(name, 26) for name in classes]
-    figure, axes = drawing.panel(float(np.clip(2.0 + 0.38 * len(names), 5.2, 20.0)), 3.8)
+    names = [style.shortened(name, 26) for name in classes]
+    figure, axes = style.panel(float(np.clip(2.0 + 0.38 * len(names), 5.2, 20.0)), 3.8)
     places, mean_place = np.arange(len(names)), len(names) + 0.3
     for index, (name, values) in enumerate(areas.items()):
         percent = 100.0 * np.asarray(values)
-        look = drawing.look(index) | {"zorder": len(areas) + 2 - index}
+        look = style.look(index) | {"zorder": len(areas) + 2 - index}
         axes.plot(places, percent, linewidth=1.0, label=f"{name}: {percent.mean():.1f} %", **look)
         axes.plot([mean_place], [percent.mean()], **look)
     axes.axvline(len(names) - 0.35, color="0.8", linewidth=0.8)
@@ -151,7 +151,7 @@ def areas_under_curves(classes: Sequence[str], areas: Mapping[str, Sequence[floa
     return figure
 
 
-@drawing.styled
+@style.styled
 def encoded_space(
     principal: np.ndarray,
     explained: Sequence[float],
@@ -184,7 +184,7 @@ def encoded_space(
             f"{principal.shape}, {tsne.shape} and {len(explained)}"
         )
     order, keys, colors, handles = _classes(labels, class_names, len(principal))
-    columns = drawing.num_columns([str(handle.get_label()) for handle in handles] or [""], 7.0)
+    columns = style.num_columns([str(handle.get_label()) for handle in handles] or [""], 7.0)
     rows = -(-len(handles) // columns)
     figure = Figure(figsize=(7.4, 3.8 + 0.18 * rows), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -205,7 +205,7 @@ def _classes(
 ) -> tuple[np.ndarray, list[str], np.ndarray, list[Line2D]]:
     """The class of each code from 0, (number,); a text and a colour a class; a legend's entries."""
     if labels is None:
-        return np.zeros(number, int), [], np.array([to_rgba(drawing.COLORS[0])]), []
+        return np.zeros(number, int), [], np.array([to_rgba(style.COLORS[0])]), []
     if np.shape(labels) != (number,):
         raise ValueError(f"received labels {np.shape(labels)} for {number} codes")
     classes, order = np.unique(labels, return_inverse=True)
@@ -217,7 +217,7 @@ def _classes(
     else:
         colors = colormaps["tab10" if most <= 10 else "tab20"](classes)
     keys = [str(label) for label in classes]
-    texts = keys if names is None else [drawing.shortened(names[label]) for label in classes]
+    texts = keys if names is None else [style.shortened(names[label]) for label in classes]
     if max(map(len, texts)) <= 2:
         return order, texts, colors, []
     handles = [
@@ -227,7 +227,7 @@ def _classes(
     return order, keys, colors, handles
 
 
-@drawing.styled
+@style.styled
 def adversarial_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     """How the two networks of a GAN fared over the epochs.
 
@@ -253,15 +253,15 @@ def adversarial_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     )  # fmt: skip
     for axes, (label, columns) in zip(panels, drawn, strict=False):
         for index, (name, called) in enumerate(columns.items()):
-            look = drawing.look(index) | {"marker": "o" if len(epochs) == 1 else ""}
+            look = style.look(index) | {"marker": "o" if len(epochs) == 1 else ""}
             axes.plot(epochs, history[name], label=called, **look)
         axes.set_ylabel(label)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.2)
     panels[1].set_ylim(0.0, 1.02)
     if len(measured):
         last = measured[-1]
-        panels[2].plot(epochs[measured], distances[measured], **drawing.look(0), markersize=3)
-        drawing.log_axis(panels[2], "y")
+        panels[2].plot(epochs[measured], distances[measured], **style.look(0), markersize=3)
+        style.log_axis(panels[2], "y")
         panels[2].set_ylabel("distance to real images")
         panels[2].annotate(  # beside the point: above or below, the line may run through it
             f"{distances[last]:.3g}", (epochs[last], distances[last]), (6, 0),
@@ -274,7 +274,7 @@ def adversarial_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
-@drawing.styled
+@style.styled
 def code_marginals(codes: np.ndarray, samples: Mapping[str, np.ndarray]) -> Figure:
     """Where codes drawn in several ways lie, beside the codes of the training images.
 
@@ -320,13 +320,13 @@ def code_marginals(codes: np.ndarray, samples: Mapping[str, np.ndarray]) -> Figu
     for index, (name, values) in enumerate(drawn.items()):
         axes = grid.flat[index]
         axes.scatter(*((codes - mean) @ plane).T, s=3, color="0.72", linewidths=0)
-        color = drawing.look(index)["color"]
+        color = style.look(index)["color"]
         axes.scatter(*((values - mean) @ plane).T, s=2, color=color, linewidths=0)
         axes.set_title(name)
     for index in range(len(drawn), grid.size):
         grid.flat[index].set_visible(False)
         grid.flat[index - columns].tick_params(labelbottom=True)  # it is the lowest now
-    size = drawing.FONT_SIZE
+    size = style.FONT_SIZE
     upper.supxlabel("principal component 1 of the training codes / code units", fontsize=size)
     upper.supylabel("component 2 / code units", fontsize=size)
     upper.suptitle("training codes (grey) and drawn codes (colour)", fontsize=size + 1)
@@ -348,7 +348,7 @@ def _draw_distances(figure: Any, codes: np.ndarray, drawn: Mapping[str, np.ndarr
     weights = np.full(len(own), 100.0 / len(own))
     axes.hist(own, weights=weights, color="0.8", label="training codes, to another one", **options)
     for index, (name, values) in enumerate(distances.items()):
-        look = drawing.look(index)
+        look = style.look(index)
         axes.hist(
             values, weights=np.full(len(values), 100.0 / len(values)), histtype="step",
             color=look["color"], linestyle=look["linestyle"], label=name, **options,

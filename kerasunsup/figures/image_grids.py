@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib import patches
 from matplotlib.figure import Figure
 
-from kerasunsup import drawing
+from kerasunsup.figures import style
 
 _CELL_INCHES = 0.56  # side of one image, about
 # Of reconstructions: the first of 50 epochs, every second one, and the originals. More make a
@@ -23,7 +23,7 @@ _CELL_INCHES = 0.56  # side of one image, about
 _MOST_ROWS = 27
 _CAPTIONED_A_ROW = 10
 _PAGE_INCHES = 7.2  # width that captioned images may take
-_SMALL = drawing.FONT_SIZE - 1  # of the texts above and below images
+_SMALL = style.FONT_SIZE - 1  # of the texts above and below images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class SampleRow:
     numbers: Mapping[str, float]  # column header -> value; NaN or a missing one shows a dash
 
 
-@drawing.styled
+@style.styled
 def reconstructions_over_epochs(
     originals: np.ndarray,
     snapshots: np.ndarray,
@@ -84,7 +84,7 @@ def reconstructions_over_epochs(
     return _sheet([top, _Block(snapshots[shown], names)])
 
 
-@drawing.styled
+@style.styled
 def restorations(blocks: Sequence[Restoration]) -> Figure:
     """Corrupted, restored and original images, with the gain of each in dB.
 
@@ -114,7 +114,7 @@ def restorations(blocks: Sequence[Restoration]) -> Figure:
     return _sheet(drawn)
 
 
-@drawing.styled
+@style.styled
 def sampled_images(rows: Sequence[SampleRow]) -> Figure:
     """Images made in several ways, a row each, with the numbers that each way is judged by.
 
@@ -140,7 +140,7 @@ def sampled_images(rows: Sequence[SampleRow]) -> Figure:
     return _sheet([_Block(stack, [row.name for row in rows])], table)
 
 
-@drawing.styled
+@style.styled
 def captioned_images(pictures: np.ndarray, above: Sequence[str], below: Sequence[str]) -> Figure:
     """Images with a text above and below each, ten a row, fewer where the texts are long.
 
@@ -158,7 +158,7 @@ def captioned_images(pictures: np.ndarray, above: Sequence[str], below: Sequence
             f"captioned images need a text above and below each image, received {len(above)} and "
             f"{len(below)} for {len(pictures)} images"
         )
-    widest = max(drawing.text_inches(text, _SMALL) for text in [*above, *below])
+    widest = max(style.text_inches(text, _SMALL) for text in [*above, *below])
     most = int(_PAGE_INCHES / (max(_CELL_INCHES, widest + 0.08) + 0.04))
     columns = min(max(1, most), _CAPTIONED_A_ROW, len(pictures))
     padding = [(0, -len(pictures) % columns), (0, 0), (0, 0), (0, 0)]
@@ -190,37 +190,37 @@ class _Block:
 
 
 def _sheet(blocks: Sequence[_Block], table: Mapping[str, Sequence[str]] | None = None) -> Figure:
-    """The blocks one below the other in whole pixels at `drawing.DPI`, a table at their right."""
+    """The blocks one below the other in whole pixels at `style.DPI`, a table at their right."""
     table = table or {}
     texts = [text for block in blocks for text in (*block.columns, *block.footer)]
-    needed = max((drawing.text_inches(text, _SMALL) + 0.08 for text in texts), default=0.0)
+    needed = max((style.text_inches(text, _SMALL) + 0.08 for text in texts), default=0.0)
     names = [name for block in blocks for name in (*block.names, block.footer_name) if name]
-    left = max((drawing.text_inches(name) + 0.2 for name in names), default=0.1)
+    left = max((style.text_inches(name) + 0.2 for name in names), default=0.1)
     right = sum(_column_inches(name, values) for name, values in table.items()) + 0.1
     places = []
     top, widest = 0.08, 0.0
     for block in blocks:
         height, width = block.rows.shape[2:4]
-        scale = max(1, round(_CELL_INCHES * drawing.DPI / max(height, width)))
+        scale = max(1, round(_CELL_INCHES * style.DPI / max(height, width)))
         gap = max(1, math.ceil(4 / scale))  # about four pixels, in image pixels
         # Columns move apart where a text needs more room than its image.
-        column_step = max(width + gap, math.ceil(needed * drawing.DPI / scale))
+        column_step = max(width + gap, math.ceil(needed * style.DPI / scale))
         montage = _montage(block.rows, height + gap, column_step)
-        size = np.array(montage.shape[:2]) * scale / drawing.DPI  # inches
-        overhang = (needed - 0.08 - width * scale / drawing.DPI) / 2  # of the outer texts
+        size = np.array(montage.shape[:2]) * scale / style.DPI  # inches
+        overhang = (needed - 0.08 - width * scale / style.DPI) / 2  # of the outer texts
         left, right = max(left, overhang + 0.1), max(right, overhang + 0.1)
         top += (0.27 if block.title else 0.0) + (0.2 if block.columns or table else 0.0)
         places.append((montage, (height + gap, column_step), size, top))
         top += size[0] + (0.22 if block.footer else 0.0) + 0.1
         widest = max(widest, size[1])
-    titles = [drawing.text_inches(block.title, weight="bold") for block in blocks]
+    titles = [style.text_inches(block.title, weight="bold") for block in blocks]
     width = left + max(widest + right, max(titles) + 0.1)
-    width, height = (math.ceil(side * drawing.DPI) / drawing.DPI for side in (width, top))
+    width, height = (math.ceil(side * style.DPI) / style.DPI for side in (width, top))
     figure = Figure(figsize=(width, height))
     for block, (montage, steps, size, start) in zip(blocks, places, strict=True):
         box = (
-            round(left * drawing.DPI) / (width * drawing.DPI),
-            1.0 - round((start + size[0]) * drawing.DPI) / (height * drawing.DPI),
+            round(left * style.DPI) / (width * style.DPI),
+            1.0 - round((start + size[0]) * style.DPI) / (height * style.DPI),
             size[1] / width,
             size[0] / height,
         )
@@ -233,7 +233,7 @@ def _sheet(blocks: Sequence[_Block], table: Mapping[str, Sequence[str]] | None =
 
 def _column_inches(name: str, values: Sequence[str]) -> float:
     """Width of a column of a table."""
-    return max(map(drawing.text_inches, [name, *values])) + 0.18
+    return max(map(style.text_inches, [name, *values])) + 0.18
 
 
 def _write_texts(
@@ -282,7 +282,7 @@ def _outline(axes: Any, hole: np.ndarray, left: int) -> None:
         place, width, height = (left + x - 0.5, y - 0.5), right - x, bottom - y
         # An orange that is seen on black, on white, and in grey.
         frame = patches.Rectangle(
-            place, width, height, fill=False, edgecolor=drawing.COLORS[5], linewidth=0.9
+            place, width, height, fill=False, edgecolor=style.COLORS[5], linewidth=0.9
         )
         axes.add_patch(frame)
 
