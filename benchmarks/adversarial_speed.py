@@ -29,8 +29,9 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
 
     import tensorflow as tf
 
-    from kerasunsup import adversarial, data, optimizers, stores, training
+    from kerasunsup import adversarial, optimizers, training
     from kerasunsup import settings as _settings
+    from kerasunsup.data import pixel_storage, splits
 
     precision = str(changes.pop("precision", "float32"))
     fused = bool(changes.pop("fused", True))
@@ -44,7 +45,7 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
         averaging=averaging,
     )
     pixels = np.round(images * 255).astype(np.uint8)
-    image_set = data.ImageSet(stores.MemoryStore(pixels))
+    image_set = splits.ImageSet(pixel_storage.MemoryStore(pixels))
     with training.machine(settings):
         gan = adversarial.build(settings, (28, 28, 1), is_shipped=not is_folded)
         if changes or not fused:
@@ -53,7 +54,7 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
             )
             gan.compile(adam(), adam(), **{**training.compile_options(), **changes})
     number = tf.Variable(0, dtype=tf.int64)
-    batches = data.training_batches(
+    batches = splits.training_batches(
         image_set, BATCH_SIZE, seed=0, epoch=number, prepare=adversarial.images_only
     )
 

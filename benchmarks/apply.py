@@ -21,7 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from kerasunsup import data, images, settings
+from kerasunsup import settings
+from kerasunsup.data import images, splits
 
 _FEW = 300  # images; `cluster` needs some
 
@@ -69,7 +70,7 @@ def main() -> None:
     rows = {}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        tests = data.load(settings.AutoencoderConfig()).test
+        tests = splits.load(settings.AutoencoderConfig()).test
         for number, picture in enumerate(images.to_uint8(tests.array(range(arguments.images)))):
             (folder / f"{number:05d}.png").write_bytes(images.encode_png(picture))
         for verb in ("restore", "encode", "similar", "outliers", "cluster", "generate"):

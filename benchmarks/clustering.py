@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from sklearn import mixture, preprocessing
 
-from kerasunsup import data, grouping, latent, settings, trained
+from kerasunsup import grouping, latent, settings, trained
+from kerasunsup.data import splits as data_splits
 
 _NUMBER = 10
 
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="a finished autoencoder run on MNIST")
     parser.add_argument("--output", type=Path, help="write the results as JSON")
     arguments = parser.parse_args()
-    splits = data.load(settings.AutoencoderConfig())
+    splits = data_splits.load(settings.AutoencoderConfig())
     images, labels = splits.test.array(), splits.labels.test
     pixels = images.reshape(len(images), -1)
     codes = trained.open_model(arguments.model).function("encode")(images)

@@ -25,13 +25,14 @@ def main(argv: list[str] | None = None) -> int:
     tensorflow_startup.import_tensorflow()
     import tensorflow as tf
 
-    from kerasunsup import data, judge, settings
+    from kerasunsup import judge, settings
+    from kerasunsup.data import splits as data_splits
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--output", type=Path, default=judge.PACKAGED, metavar="FILE")
     arguments = parser.parse_args(argv)
     tf.config.experimental.enable_op_determinism()
-    splits = data.load(settings.TrainingConfig(seed=0))
+    splits = data_splits.load(settings.TrainingConfig(seed=0))
     start = time.perf_counter()
     model = judge.train_classifier(splits)
     seconds = time.perf_counter() - start

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup import apply, data, images, settings, tensorflow_startup
+from kerasunsup import apply, settings, tensorflow_startup
+from kerasunsup.data import images, splits
 
 
 def write(folder: Path, pictures: np.ndarray) -> None:
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write the results as JSON")
     options = parser.parse_args()
     tensorflow_startup.import_tensorflow()
-    test = data.load(settings.AutoencoderConfig()).test
+    test = splits.load(settings.AutoencoderConfig()).test
     pictures = images.to_uint8(test.array(range(options.images)))
     rows = {}
     for model in options.models:

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kerasunsup import apply, data, images, settings, tensorflow_startup
+from kerasunsup import apply, settings, tensorflow_startup
+from kerasunsup.data import images, splits
 
 
 def _jpeg(picture: Image.Image, quality: int) -> Image.Image:
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write the results as JSON")
     options = parser.parse_args()
     tensorflow_startup.import_tensorflow()
-    part = getattr(data.load(settings.AutoencoderConfig()), options.part)
+    part = getattr(splits.load(settings.AutoencoderConfig()), options.part)
     pictures = images.to_uint8(part.array())
     chosen = np.random.default_rng(options.seed).permutation(len(pictures))
     rows: dict[str, dict[str, float]] = {}

@@ -150,9 +150,9 @@ CONTENDERS: dict[str, Callable[[argparse.Namespace, Path], float]] = {
 
 def load(settings: Any) -> Any:
     """The images, read before the clock starts."""
-    from kerasunsup import data
+    from kerasunsup.data import splits as data_splits
 
-    return data.load(settings)
+    return data_splits.load(settings)
 
 
 def started() -> None:

@@ -27,7 +27,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from kerasunsup import images  # noqa: E402
+from kerasunsup.data import images  # noqa: E402
 
 SIDE = 64
 WARM_UP_STEPS = 20
@@ -77,18 +77,19 @@ def measure(folder: Path, memory_limit: int, batch_size: int) -> dict[str, float
     tensorflow_startup.import_tensorflow()
     import keras
 
-    from kerasunsup import data, networks
+    from kerasunsup import networks
     from kerasunsup import settings as _settings
+    from kerasunsup.data import splits as data_splits
 
     baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     keras.utils.set_random_seed(0)
     start = time.perf_counter()
     settings = _settings.AutoencoderConfig(data=str(folder), batch_size=batch_size)
-    splits = data.load(settings, memory_limit=memory_limit)
+    splits = data_splits.load(settings, memory_limit=memory_limit)
     load_seconds = time.perf_counter() - start
 
-    steps = data.steps_per_epoch(splits.train, batch_size)
-    batches = data.training_batches(splits.train, batch_size, seed=0)
+    steps = data_splits.steps_per_epoch(splits.train, batch_size)
+    batches = data_splits.training_batches(splits.train, batch_size, seed=0)
     iterator = iter(batches)
     next(iterator)
     start = time.perf_counter()

@@ -25,15 +25,16 @@ def ours(images: np.ndarray, **compile_changes: object) -> Epoch:
     """The package's own model and data; `compile_changes` undo one choice at a time."""
     import tensorflow as tf
 
-    from kerasunsup import autoencoder, data, optimizers, stores, training
+    from kerasunsup import autoencoder, optimizers, training
     from kerasunsup import settings as _settings
+    from kerasunsup.data import pixel_storage, splits
 
     precision = str(compile_changes.pop("precision", "float32"))
     fused = bool(compile_changes.pop("fused", True))
     is_folded = bool(compile_changes.pop("folded", True))
     settings = _settings.AutoencoderConfig(precision=precision)
     pixels = np.round(images * 255).astype(np.uint8)
-    image_set = data.ImageSet(stores.MemoryStore(pixels))
+    image_set = splits.ImageSet(pixel_storage.MemoryStore(pixels))
     with training.machine(settings):
         model = autoencoder.build(settings, (28, 28, 1), is_shipped=not is_folded)
         if compile_changes or not fused:
@@ -43,7 +44,7 @@ def ours(images: np.ndarray, **compile_changes: object) -> Epoch:
                 **{**training.compile_options(), **compile_changes},
             )
     number = tf.Variable(0, dtype=tf.int64)
-    batches = data.training_batches(image_set, BATCH_SIZE, seed=0, epoch=number)
+    batches = splits.training_batches(image_set, BATCH_SIZE, seed=0, epoch=number)
 
     def epoch() -> float:
         number.assign_add(1)

@@ -12,7 +12,6 @@ from keras import layers
 from kerasunsup import (
     board,
     callbacks,
-    data,
     export,
     folded,
     gan_findings,
@@ -24,6 +23,7 @@ from kerasunsup import (
     training,
 )
 from kerasunsup import settings as _settings
+from kerasunsup.data import splits as data_splits
 
 _SHOWN = {"generator_loss": "generator", "discriminator_loss": "discriminator", "fid": "distance"}
 
@@ -98,7 +98,7 @@ def run(command: _settings.Command) -> dict[str, float]:
         _settings.Interrupted: on Ctrl-C.
     """
     settings: _settings.GANConfig = command.config
-    splits = data.load(settings)
+    splits = data_splits.load(settings)
     check(settings, splits)
     with runs.opened(command, splits.fingerprint) as run:
         comparison = judge.of_data(splits, command.logs / "judge")
@@ -135,7 +135,7 @@ def run(command: _settings.Command) -> dict[str, float]:
             raise _settings.Interrupted(training.how_to_resume(run, done)) from None
 
 
-def check(settings: _settings.GANConfig, splits: data.Splits) -> None:
+def check(settings: _settings.GANConfig, splits: data_splits.Splits) -> None:
     """Refuses images that the networks cannot be built for, before anything is written.
 
     Raises:
@@ -157,7 +157,7 @@ def check(settings: _settings.GANConfig, splits: data.Splits) -> None:
 
 def finish(
     gan: gan_model.GAN,
-    splits: data.Splits,
+    splits: data_splits.Splits,
     settings: _settings.GANConfig,
     run: runs.Run,
     comparison: judge.Judge,
@@ -198,7 +198,7 @@ def headline(numbers: dict[str, float]) -> dict[str, float]:
     return {name: numbers[name] for name in names if name in numbers}
 
 
-def introduction(splits: data.Splits, gan: gan_model.GAN, run: runs.Run) -> str:
+def introduction(splits: data_splits.Splits, gan: gan_model.GAN, run: runs.Run) -> str:
     """What a run says before it trains."""
     height, width, channels = splits.image_shape
     return (

@@ -9,18 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import (
-    autoencoder,
-    board,
-    cluster,
-    data,
-    latent,
-    runs,
-    search,
-    search_figures,
-    training,
-)
+from kerasunsup import autoencoder, board, cluster, latent, runs, search, search_figures, training
 from kerasunsup import settings as _settings
+from kerasunsup.data import splits as data_splits
 from kerasunsup.figures import style
 
 _PCA_IMAGES = 20_000  # that its components are fitted to
@@ -46,7 +37,7 @@ def run(command: _settings.Command) -> dict[str, Any] | None:
                 f"--name {command.name}: {folder} exists already and is never overwritten; choose "
                 "another name, or add --search-only"
             )
-    splits = data.load(settings)
+    splits = data_splits.load(settings)
     autoencoder.check(settings, splits)
     with training.machine(settings):
         run_search = search.run if options.distributed is None else cluster.run
@@ -61,7 +52,7 @@ def run(command: _settings.Command) -> dict[str, Any] | None:
     return found
 
 
-def problem(command: _settings.Command, splits: data.Splits) -> search.Problem:
+def problem(command: _settings.Command, splits: data_splits.Splits) -> search.Problem:
     """What is searched for on this data."""
     settings: _settings.AutoencoderConfig = command.config
     options = command.search
@@ -79,7 +70,9 @@ def problem(command: _settings.Command, splits: data.Splits) -> search.Problem:
     )
 
 
-def _pca_error(splits: data.Splits, size: int, settings: _settings.AutoencoderConfig) -> float:
+def _pca_error(
+    splits: data_splits.Splits, size: int, settings: _settings.AutoencoderConfig
+) -> float:
     """Validation error of PCA with a code of this size, given what the trials are given.
 
     Beside a trial that restores corrupted images stands PCA's error on the same corrupted images:
@@ -89,7 +82,9 @@ def _pca_error(splits: data.Splits, size: int, settings: _settings.AutoencoderCo
     clean, inputs = splits.validation.array(), None
     prepare = autoencoder.corruption_of(settings)
     if prepare is not None:  # the very batches that a trial is judged by
-        batches = data.evaluation_batches(splits.validation, settings.batch_size, prepare=prepare)
+        batches = data_splits.evaluation_batches(
+            splits.validation, settings.batch_size, prepare=prepare
+        )
         inputs = np.concatenate([given.numpy() for given, _ in batches])
     # More components than images or values leave no error: no number to divide by.
     return max(1e-6, latent.pca_mse(fitted, clean, size, settings.seed, inputs=inputs))

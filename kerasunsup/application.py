@@ -13,7 +13,6 @@ from kerasunsup import (
     descriptions,
     duplicates,
     grouping,
-    images,
     jobs,
     latent,
     outliers,
@@ -22,6 +21,7 @@ from kerasunsup import (
     trained,
 )
 from kerasunsup import settings as _settings
+from kerasunsup.data import images
 from kerasunsup.figures import image_grids
 
 _SHOWN = 40  # images on a contact sheet

@@ -18,18 +18,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import (
-    augmentation,
-    classification,
-    data,
-    networks,
-    optimizers,
-    probes,
-    pseudo_labels,
-    stores,
-    training,
-)
+from kerasunsup import classification, networks, optimizers, probes, pseudo_labels, training
 from kerasunsup import settings as _settings
+from kerasunsup.data import augmentation, pixel_storage
+from kerasunsup.data import splits as data_splits
 
 MOST_VALIDATION = (
     2000  # validation images that curves are measured on and the best arm is chosen by
@@ -170,7 +162,7 @@ class Workshop:
 
     def __init__(
         self,
-        splits: data.Splits,
+        splits: data_splits.Splits,
         classes: np.ndarray,
         encoder: keras.Model,
         settings: _settings.SupervisedConfig,
@@ -270,10 +262,10 @@ class Workshop:
         labels = self._train_labels[chosen]
         if arm in PSEUDO_LABELLED:
             steps = num_steps or settings.pseudo_label_steps
-            labelled = data.labelled_batches(
+            labelled = data_splits.labelled_batches(
                 images.subset(chosen), labels, _LABELLED_BATCH, seed=seed, num_steps=steps
             )
-            unlabelled = data.labelled_batches(
+            unlabelled = data_splits.labelled_batches(
                 images,
                 np.zeros(len(images), np.int64),  # nobody looks at them
                 settings.unlabelled_batch_size,
@@ -289,8 +281,8 @@ class Workshop:
         source = images
         if arm == "frozen":  # the encoder does not change: its codes are computed once
             codes = self._inputs(arm, "train")
-            source = data.ImageSet(stores.MemoryStore(codes))
-        batches = data.labelled_batches(
+            source = data_splits.ImageSet(pixel_storage.MemoryStore(codes))
+        batches = data_splits.labelled_batches(
             source.subset(chosen), labels, size, seed=seed, num_steps=steps
         )
         return batches, size, steps
@@ -303,14 +295,14 @@ class Workshop:
         steps, size = num_steps or settings.graph_steps, min(settings.batch_size, len(images))
         labels = self._answers("graph", chosen, seed).argmax(axis=1)
         labels[chosen] = self._train_labels[chosen]
-        batches = data.labelled_batches(images, labels, size, seed=seed, num_steps=steps)
+        batches = data_splits.labelled_batches(images, labels, size, seed=seed, num_steps=steps)
         return (
             batches.enumerate().map(
                 lambda step, batch: (
                     augmentation.deform(batch[0], settings.deformation, tf.stack([seed, step])),
                     batch[1],
                 ),
-                **data.map_options(tf.data.AUTOTUNE),
+                **data_splits.map_options(tf.data.AUTOTUNE),
             ),
             size,
             steps,

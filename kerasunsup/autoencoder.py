@@ -13,8 +13,6 @@ import tensorflow as tf
 from kerasunsup import (
     board,
     callbacks,
-    corruption,
-    data,
     export,
     findings,
     folded,
@@ -24,6 +22,8 @@ from kerasunsup import (
     training,
 )
 from kerasunsup import settings as _settings
+from kerasunsup.data import corruption
+from kerasunsup.data import splits as data_splits
 
 _KERNEL_SIZE = 5  # pixels; see `networks.encoder`
 
@@ -115,7 +115,7 @@ def _code_sizes(
     return sorted({*usual, settings.latent_dim})
 
 
-def corruption_of(settings: _settings.AutoencoderConfig) -> data.Prepare | None:
+def corruption_of(settings: _settings.AutoencoderConfig) -> data_splits.Prepare | None:
     """(images, seed) -> (corrupted images, clean images); None where training is on clean ones."""
     if settings.noise == 0 and settings.crop == 0:
         return None
@@ -148,7 +148,7 @@ def run(command: _settings.Command, *, brief: bool = False) -> dict[str, float]:
         _settings.Interrupted: on Ctrl-C.
     """
     settings: _settings.AutoencoderConfig = command.config
-    splits = data.load(settings)
+    splits = data_splits.load(settings)
     check(settings, splits)
     with runs.opened(command, splits.fingerprint) as run:
         with training.machine(settings):
@@ -180,7 +180,7 @@ def run(command: _settings.Command, *, brief: bool = False) -> dict[str, float]:
             raise _settings.Interrupted(training.how_to_resume(run, done)) from None
 
 
-def check(settings: _settings.AutoencoderConfig, splits: data.Splits) -> None:
+def check(settings: _settings.AutoencoderConfig, splits: data_splits.Splits) -> None:
     """Refuses settings that do not fit the data, before anything is written.
 
     Raises:
@@ -204,7 +204,7 @@ def check(settings: _settings.AutoencoderConfig, splits: data.Splits) -> None:
 
 def finish(
     model: keras.Model,
-    splits: data.Splits,
+    splits: data_splits.Splits,
     settings: _settings.AutoencoderConfig,
     run: runs.Run,
     fitted: training.Fitted,
@@ -246,7 +246,7 @@ def headline(numbers: dict[str, float]) -> dict[str, float]:
     return {name: numbers[name] for name in names if name in numbers}
 
 
-def introduction(splits: data.Splits, model: keras.Model, run: runs.Run) -> str:
+def introduction(splits: data_splits.Splits, model: keras.Model, run: runs.Run) -> str:
     """What a run says before it trains."""
     height, width, channels = splits.image_shape
     return (

@@ -13,8 +13,8 @@ import tensorflow as tf
 from tensorboard.plugins import projector
 from tensorboard.plugins.hparams import api as hparams
 
-from kerasunsup import images as images_module
 from kerasunsup import runs, tensorflow_startup
+from kerasunsup.data import images as images_module
 from kerasunsup.figures import style
 
 MOST_SPRITE_SIDE = 8192  # pixels; browsers refuse larger textures

@@ -16,7 +16,6 @@ from kerasunsup import (
     autoencoder,
     board,
     callbacks,
-    data,
     export,
     judge,
     runs,
@@ -24,6 +23,7 @@ from kerasunsup import (
     training,
 )
 from kerasunsup import settings as _settings
+from kerasunsup.data import splits as data_splits
 
 # The usual encoder differs from the study's own as what a search finds best does: schedule and
 # width, which were not searched, were compared by their errors on test images (see `ae`).
@@ -53,7 +53,7 @@ def run(command: _settings.Command) -> dict[str, float]:
         _settings.Interrupted: on Ctrl-C.
     """
     settings: _settings.SupervisedConfig = command.config
-    splits = data.load(settings)
+    splits = data_splits.load(settings)
     check(splits)
     sizes = sizes_of(settings, splits)
     cells = plan(settings, sizes)
@@ -84,7 +84,7 @@ def run(command: _settings.Command) -> dict[str, float]:
             raise _settings.Interrupted(training.how_to_resume(run, done, "trainings")) from None
 
 
-def check(splits: data.Splits) -> None:
+def check(splits: data_splits.Splits) -> None:
     """Refuses data that no classifier can be trained on, and names classes of test images alone.
 
     Raises:
@@ -107,7 +107,7 @@ def check(splits: data.Splits) -> None:
         )
 
 
-def sizes_of(settings: _settings.SupervisedConfig, splits: data.Splits) -> list[int]:
+def sizes_of(settings: _settings.SupervisedConfig, splits: data_splits.Splits) -> list[int]:
     """The numbers of labels that this data allows, ascending, 0 (all) last.
 
     Raises:
@@ -135,7 +135,7 @@ def sizes_of(settings: _settings.SupervisedConfig, splits: data.Splits) -> list[
     return fitting
 
 
-def named_encoder(command: _settings.Command, splits: data.Splits) -> Path:
+def named_encoder(command: _settings.Command, splits: data_splits.Splits) -> Path:
     """The model with the encoder that `--encoder` names, a run or a file.
 
     Raises:
@@ -204,7 +204,7 @@ def encoder_name(settings: _settings.AutoencoderConfig, fingerprint: str) -> str
     return f"encoder-{fingerprint}-{settings.epochs}-{digest[:8]}"
 
 
-def usual_encoder(command: _settings.Command, splits: data.Splits, run: runs.Run) -> Path:
+def usual_encoder(command: _settings.Command, splits: data_splits.Splits, run: runs.Run) -> Path:
     """The model which all comparisons on the same data share, trained where it is not.
 
     A run that goes on keeps to the encoder that it began with.
@@ -274,7 +274,7 @@ def train(
     cells: list[arms.Cell],
     exported: int | None,
     settings: _settings.SupervisedConfig,
-    splits: data.Splits,
+    splits: data_splits.Splits,
     run: runs.Run,
 ) -> dict[arms.Cell, arms.Outcome]:
     """Every cell's outcome; those that the run holds already are read.
@@ -314,7 +314,7 @@ def _file(run: runs.Run, cell: arms.Cell) -> Path:
     return run.folder / "checkpoints" / f"{cell.name}.npz"
 
 
-def _read(run: runs.Run, cell: arms.Cell, splits: data.Splits) -> arms.Outcome:
+def _read(run: runs.Run, cell: arms.Cell, splits: data_splits.Splits) -> arms.Outcome:
     path = _file(run, cell)
     try:
         outcome = arms.Outcome.from_arrays(runs.read_arrays(path))

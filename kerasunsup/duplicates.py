@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from scipy import ndimage
 
-from kerasunsup import images, latent
+from kerasunsup import latent
+from kerasunsup.data import images
 
 # What copies may differ by: the root mean square over the 4 x 4 pixels where it is largest, of
 # values in [0, 1]. Luma is smoothed over 3 x 3 pixels before, colour differences over 5 x 5: JPEG

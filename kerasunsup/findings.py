@@ -10,20 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import (
-    board,
-    callbacks,
-    corruption,
-    data,
-    grouping,
-    images,
-    judge,
-    latent,
-    metrics,
-    runs,
-    training,
-)
+from kerasunsup import board, callbacks, grouping, judge, latent, metrics, runs, training
 from kerasunsup import settings as _settings
+from kerasunsup.data import corruption, images
+from kerasunsup.data import splits as data_splits
 from kerasunsup.figures import curves, image_grids
 
 _SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -41,7 +31,7 @@ class Bench:
     """A trained model with its data, and where its pictures go."""
 
     model: keras.Model
-    splits: data.Splits
+    splits: data_splits.Splits
     settings: _settings.AutoencoderConfig
     run: runs.Run
     tensorboard: board.Board
@@ -64,20 +54,20 @@ class Bench:
         """The output of the `encoder` or the `decoder`, float32."""
         return self.model.get_layer(name).predict(inputs, batch_size=500, verbose=0)
 
-    def codes(self, image_set: data.ImageSet, number: int) -> np.ndarray:
+    def codes(self, image_set: data_splits.ImageSet, number: int) -> np.ndarray:
         """Of the first images of a set, read in blocks; float32 (number, latent_dim)."""
         return np.concatenate([self.part("encoder", part) for part in image_set.blocks(number)])
 
     def decoded(self, codes: np.ndarray) -> Iterator[np.ndarray]:
         """The images of many codes, a block at a time."""
-        size = data.block_size(self.splits.image_shape)
+        size = data_splits.block_size(self.splits.image_shape)
         for start in range(0, len(codes), size):
             yield self.part("decoder", codes[start : start + size])
 
 
 def report(
     model: keras.Model,
-    splits: data.Splits,
+    splits: data_splits.Splits,
     settings: _settings.AutoencoderConfig,
     run: runs.Run,
     tensorboard: board.Board,
@@ -115,7 +105,7 @@ def report(
     return metrics.finite(numbers)
 
 
-def example_indices(splits: data.Splits) -> np.ndarray:
+def example_indices(splits: data_splits.Splits) -> np.ndarray:
     """Test images for the pictures: the first of each class, or the first ten; at most twelve."""
     if splits.labels is None:
         return np.arange(min(10, len(splits.test)))
@@ -123,7 +113,7 @@ def example_indices(splits: data.Splits) -> np.ndarray:
     return first[:_SHOWN]
 
 
-def class_labels(splits: data.Splits, indices: np.ndarray) -> list[str] | None:
+def class_labels(splits: data_splits.Splits, indices: np.ndarray) -> list[str] | None:
     """The names of the classes of some test images; None without labels."""
     if splits.labels is None:
         return None

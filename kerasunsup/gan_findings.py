@@ -10,8 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import board, callbacks, data, gan_model, images, judge, metrics, runs, training
+from kerasunsup import board, callbacks, gan_model, judge, metrics, runs, training
 from kerasunsup import settings as _settings
+from kerasunsup.data import images
+from kerasunsup.data import splits as data_splits
 from kerasunsup.figures import curves, image_grids
 
 SHOWN = 12  # samples a row in the pictures, always of the same noise
@@ -46,7 +48,7 @@ def generate(generator: keras.Model, inputs: np.ndarray) -> np.ndarray:
 
 def generated(generator: keras.Model, inputs: np.ndarray) -> Iterator[np.ndarray]:
     """Images of much noise, a block at a time."""
-    size = data.block_size(generator.output_shape[1:])
+    size = data_splits.block_size(generator.output_shape[1:])
     for start in range(0, len(inputs), size):
         yield generate(generator, inputs[start : start + size])
 
@@ -67,7 +69,7 @@ class Measurements(keras.callbacks.Callback):
     def __init__(
         self,
         gan: gan_model.GAN,
-        splits: data.Splits,
+        splits: data_splits.Splits,
         settings: _settings.GANConfig,
         comparison: judge.Judge,
         tensorboard: board.Board,
@@ -172,7 +174,7 @@ class Bench:
     """A trained GAN with its data, and where its pictures go."""
 
     gan: gan_model.GAN
-    splits: data.Splits
+    splits: data_splits.Splits
     settings: _settings.GANConfig
     run: runs.Run
     judge: judge.Judge
@@ -181,7 +183,7 @@ class Bench:
 
 def report(
     gan: gan_model.GAN,
-    splits: data.Splits,
+    splits: data_splits.Splits,
     settings: _settings.GANConfig,
     run: runs.Run,
     comparison: judge.Judge,

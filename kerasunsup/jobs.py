@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import data, descriptions, images, outputs, restoration, runs, streams, trained
+from kerasunsup import descriptions, outputs, restoration, runs, streams, trained
 from kerasunsup import settings as _settings
+from kerasunsup.data import images
+from kerasunsup.data import splits as data_splits
 from kerasunsup.figures import style
 
 _FITTED_CODES = 50_000  # that a mixture is fitted to, at most
@@ -163,7 +165,7 @@ class Job:
             places, reason = [], "its run has no fingerprint of them"
         for place in places:
             try:
-                splits = data.load(dataclasses.replace(settings, data=place))
+                splits = data_splits.load(dataclasses.replace(settings, data=place))
             except _settings.InputError as error:
                 reason = str(error).replace("--data ", "")
                 continue

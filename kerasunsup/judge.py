@@ -20,7 +20,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import classification, data, metrics, networks, runs, settings
+from kerasunsup import classification, metrics, networks, runs, settings
+from kerasunsup.data import splits as data_splits
 
 PACKAGED = Path(__file__).parent / "feature_network" / "mnist.npz"
 
@@ -129,7 +130,7 @@ class Judge:
             )
         return found
 
-    def real_images(self, splits: data.Splits, number: int) -> Iterator[np.ndarray]:
+    def real_images(self, splits: data_splits.Splits, number: int) -> Iterator[np.ndarray]:
         """Blocks of validation images, at most `number`, which the network was not trained on.
 
         Their comparison with the test images shows the best that new images can reach.
@@ -168,7 +169,7 @@ def say_left_out(network: Judge, compared: Iterable[Mapping[str, float]]) -> Non
         )
 
 
-def of_data(splits: data.Splits, folder: Path) -> Judge:
+def of_data(splits: data_splits.Splits, folder: Path) -> Judge:
     """The judge of a data set: its classifier, or without labels an encoder of its images.
 
     Args:
@@ -178,12 +179,12 @@ def of_data(splits: data.Splits, folder: Path) -> Judge:
     return classifier_of(splits, folder) if has_classes(splits) else encoder_of(splits, folder)
 
 
-def has_classes(splits: data.Splits) -> bool:
+def has_classes(splits: data_splits.Splits) -> bool:
     """Whether there are labels of two classes or more."""
     return splits.labels is not None and len(np.unique(splits.labels.train)) > 1
 
 
-def classifier_of(splits: data.Splits, folder: Path) -> Judge:
+def classifier_of(splits: data_splits.Splits, folder: Path) -> Judge:
     """The classifier of a labelled data set.
 
     The packaged MNIST's comes with the package. Any other data set's is trained on its training
@@ -219,7 +220,7 @@ def classifier_of(splits: data.Splits, folder: Path) -> Judge:
     return _classifier(path, len(classes), splits.image_shape, f"trained on {splits.name}")
 
 
-def encoder_of(splits: data.Splits, folder: Path) -> Judge:
+def encoder_of(splits: data_splits.Splits, folder: Path) -> Judge:
     """The encoder of a small autoencoder of the data, trained at the first call.
 
     Args:
@@ -249,7 +250,7 @@ def of_encoder(
     return Judge(encoder, None, None, origin, held_out)
 
 
-def classes_of(splits: data.Splits) -> np.ndarray:
+def classes_of(splits: data_splits.Splits) -> np.ndarray:
     """The label that each column of the classifier stands for, int64 (num_classes,), ascending."""
     if splits.class_names:
         return np.arange(len(splits.class_names))
@@ -260,7 +261,7 @@ def classes_of(splits: data.Splits) -> np.ndarray:
     return np.unique(np.concatenate([labels.train, labels.validation, labels.test]))
 
 
-def train_classifier(splits: data.Splits) -> keras.Model:
+def train_classifier(splits: data_splits.Splits) -> keras.Model:
     """A new classifier of the training part, which has labels; its weights follow from a seed."""
     classes = classes_of(splits)
     chosen, epochs, steps = _training(splits)
@@ -275,7 +276,7 @@ def train_classifier(splits: data.Splits) -> keras.Model:
     return model
 
 
-def _train_encoder(splits: data.Splits) -> keras.Model:
+def _train_encoder(splits: data_splits.Splits) -> keras.Model:
     chosen, epochs, steps = _training(splits)
     encoder = networks.encoder(splits.image_shape, **_ENCODER)
     model = networks.autoencoder(encoder, networks.decoder(splits.image_shape, **_ENCODER))
@@ -289,7 +290,7 @@ def _train_encoder(splits: data.Splits) -> keras.Model:
     return encoder
 
 
-def _training(splits: data.Splits) -> tuple[np.ndarray, int, int]:
+def _training(splits: data_splits.Splits) -> tuple[np.ndarray, int, int]:
     """(positions of training images, epochs, steps in all); all that is random follows from now."""
     keras.utils.set_random_seed(_SEED)
     most = _MOST_BYTES // (4 * int(np.prod(splits.image_shape)))
@@ -299,7 +300,9 @@ def _training(splits: data.Splits) -> tuple[np.ndarray, int, int]:
     return chosen, epochs, epochs * steps_per_epoch
 
 
-def write(path: Path, model: keras.Model, splits: data.Splits, dtype: str = "float32") -> float:
+def write(
+    path: Path, model: keras.Model, splits: data_splits.Splits, dtype: str = "float32"
+) -> float:
     """Keeps the weights of a network as .npz, with what it is worth and what it did not see.
 
     Args:
@@ -326,7 +329,7 @@ def write(path: Path, model: keras.Model, splits: data.Splits, dtype: str = "flo
     return accuracy
 
 
-def _accuracy(model: keras.Model, splits: data.Splits) -> float:
+def _accuracy(model: keras.Model, splits: data_splits.Splits) -> float:
     """On the test images; NaN where they are too few to say."""
     labels, classes = splits.labels, classes_of(splits)
     if labels is None or len(splits.test) < _LEAST_IMAGES:
@@ -335,7 +338,7 @@ def _accuracy(model: keras.Model, splits: data.Splits) -> float:
     return classification.accuracy(labels.test, classes[np.concatenate(found).argmax(axis=1)])
 
 
-def _packaged(splits: data.Splits) -> Judge | None:
+def _packaged(splits: data_splits.Splits) -> Judge | None:
     """The network that comes with the package, where these are the images that it was made for."""
     # Images of the same pixels may be sorted into other classes.
     if splits.image_shape != (28, 28, 1) or splits.class_names != tuple("0123456789"):

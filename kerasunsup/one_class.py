@@ -11,24 +11,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import (
-    autoencoder,
-    board,
-    classification,
-    data,
-    images,
-    judge,
-    latent,
-    outliers,
-    runs,
-    training,
-)
+from kerasunsup import autoencoder, board, classification, judge, latent, outliers, runs, training
 from kerasunsup import settings as _settings
+from kerasunsup.data import images
+from kerasunsup.data import splits as data_splits
 from kerasunsup.figures import curves, image_grids
 
 _MOST_IMAGES = 20_000  # of a class
 # Of a class: its autoencoder keeps one to validate and one to test by.
-_LEAST_IMAGES = data.LEAST_TRAINING + 2
+_LEAST_IMAGES = data_splits.LEAST_TRAINING + 2
 _NEIGHBORS = 5
 _BATCH = 500
 _SHOWN = 30
@@ -50,7 +41,7 @@ def run(command: _settings.Command) -> dict[str, float]:
         _settings.Interrupted: on Ctrl-C.
     """
     settings: _settings.NoveltyConfig = command.config
-    splits = data.load(settings)
+    splits = data_splits.load(settings)
     fingerprint = splits.fingerprint
     splits = with_others(splits)
     chosen = classes_of(settings, splits)
@@ -73,7 +64,7 @@ def run(command: _settings.Command) -> dict[str, float]:
             raise _settings.Interrupted(training.how_to_resume(run, done, "classes")) from None
 
 
-def with_others(splits: data.Splits) -> data.Splits:
+def with_others(splits: data_splits.Splits) -> data_splits.Splits:
     """Splits whose test part holds images of two classes.
 
     Where rare classes left none to the test part, all their other images join it: no autoencoder
@@ -92,11 +83,11 @@ def with_others(splits: data.Splits) -> data.Splits:
         flush=True,
     )
     return dataclasses.replace(
-        splits, test=test, labels=data.Labels(labels.train, labels.validation, known)
+        splits, test=test, labels=data_splits.Labels(labels.train, labels.validation, known)
     )
 
 
-def classes_of(settings: _settings.NoveltyConfig, splits: data.Splits) -> list[int]:
+def classes_of(settings: _settings.NoveltyConfig, splits: data_splits.Splits) -> list[int]:
     """The labels of the classes that are taken for clean, one after the other.
 
     Those that are too small are named on standard output.
@@ -133,12 +124,12 @@ def classes_of(settings: _settings.NoveltyConfig, splits: data.Splits) -> list[i
     return asked
 
 
-def class_name(splits: data.Splits, label: int) -> str:
+def class_name(splits: data_splits.Splits, label: int) -> str:
     """What a class is called."""
     return str(label) if splits.class_names is None else splits.class_names[label]
 
 
-def clean_images(splits: data.Splits, label: int) -> np.ndarray:
+def clean_images(splits: data_splits.Splits, label: int) -> np.ndarray:
     """The training images of a class, float32 (num_images, height, width, channels)."""
     if splits.labels is None:
         raise ValueError("there are no labels")
@@ -147,7 +138,7 @@ def clean_images(splits: data.Splits, label: int) -> np.ndarray:
 
 
 def trained(
-    settings: _settings.NoveltyConfig, splits: data.Splits, label: int, run: runs.Run
+    settings: _settings.NoveltyConfig, splits: data_splits.Splits, label: int, run: runs.Run
 ) -> runs.Run:
     """The autoencoder run of one class, trained where it is not; it belongs to this run."""
     logs, name = run.folder / "classes", f"class-{label}"
@@ -207,7 +198,7 @@ def _describe(model: keras.Model, pictures: np.ndarray) -> _Described:
 
 
 def scores_of(
-    encoder_run: runs.Run, settings: _settings.NoveltyConfig, splits: data.Splits, label: int
+    encoder_run: runs.Run, settings: _settings.NoveltyConfig, splits: data_splits.Splits, label: int
 ) -> dict[str, np.ndarray]:
     """How odd each test image is to a class, by every score: more is odder.
 
@@ -252,7 +243,7 @@ def finish(
     run: runs.Run,
     tensorboard: board.Board,
     settings: _settings.NoveltyConfig,
-    splits: data.Splits,
+    splits: data_splits.Splits,
     scores: dict[int, dict[str, np.ndarray]],
     seconds: float,
 ) -> dict[str, float]:
@@ -292,7 +283,7 @@ def finish(
 
 
 def draw_overlooked(
-    tensorboard: board.Board, splits: data.Splits, scores: dict[int, dict[str, np.ndarray]]
+    tensorboard: board.Board, splits: data_splits.Splits, scores: dict[int, dict[str, np.ndarray]]
 ) -> None:
     """Images of other classes that look most like the class."""
     if splits.labels is None:

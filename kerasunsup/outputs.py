@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from kerasunsup import images, runs, settings
+from kerasunsup import runs, settings
+from kerasunsup.data import images
 
 _RECORD = "apply.json"
 _WORK = ".work"  # parts of what is being computed, until it is whole

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kerasunsup import augmentation, corruption
+from kerasunsup.data import augmentation, corruption
 
 
 @keras.saving.register_keras_serializable(package="kerasunsup")

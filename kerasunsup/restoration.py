@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup import images, outputs, streams, tiles, trained
+from kerasunsup import outputs, streams, tiles, trained
 from kerasunsup import settings as _settings
+from kerasunsup.data import images
 
 _SHOWN = 10  # images on the sheet
 

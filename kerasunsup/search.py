@@ -21,8 +21,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import board, callbacks, data, oracles, record, runs, trials
+from kerasunsup import board, callbacks, oracles, record, runs, trials
 from kerasunsup import settings as _settings
+from kerasunsup.data import splits as data_splits
 
 _MAX_EPOCHS = {"hyperband": 20, "random": 20, "grid": 5}
 _FOLDS = 5
@@ -42,7 +43,7 @@ class Problem:
         build: settings -> compiled model; the loss is the objective.
         space: (KerasTuner's hyperparameters, settings) -> settings.
         rate: (settings, epochs of a whole training, epoch) -> learning rate.
-        prepare: as for `data.training_batches`.
+        prepare: as for `data_splits.training_batches`.
         by: the setting whose values are not compared with each other by their plain error.
         reference: value of `by` -> the validation error that its trials' are divided by.
         irrelevant: settings that no trial depends on.
@@ -51,11 +52,11 @@ class Problem:
     """
 
     settings: Any
-    splits: data.Splits
+    splits: data_splits.Splits
     build: Callable[[Any], keras.Model]
     space: Callable[[Any, Any], Any]
     rate: Callable[[Any, int, int], float]
-    prepare: data.Prepare | None
+    prepare: data_splits.Prepare | None
     by: str
     reference: Callable[[Any], float]
     irrelevant: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """Images that a model is applied to: read batch by batch, so that any number of them will do.
 
-Unlike `data.load`, nothing is drawn, split or kept: images come in the order of their names, may
+Unlike `data_splits.load`, nothing is drawn, split or kept: images come in the order of their names, may
 differ in size, and one that cannot be read is a result too.
 """
 
@@ -16,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup import arrays, data, folders, images, settings
+from kerasunsup import settings
+from kerasunsup.data import from_arrays, from_folder, images
+from kerasunsup.data import splits as data_splits
 
 # uint8 (height, width, 1|3) -> the same in another form; raises settings.InputError.
 Change = Callable[[np.ndarray], np.ndarray]
@@ -108,12 +110,12 @@ def open_images(
         OSError: if the disk is full.
     """
     try:
-        path = data.located(what)
+        path = data_splits.located(what)
         is_file = path.suffix.lower() in images.SUFFIXES and path.is_file()
         if is_file:
             names = [path.name]
-        elif path.is_dir() and not arrays.idx_files(path):
-            names = folders.listed(path, without=without).names
+        elif path.is_dir() and not from_arrays.idx_files(path):
+            names = from_folder.listed(path, without=without).names
         else:
             return _of_data(what, part, limit)
     except settings.InputError as error:
@@ -121,7 +123,7 @@ def open_images(
         text = str(error).replace("--data", "IMAGES").replace("--image-size N", "--resize")
         raise settings.InputError(images.shown(text)) from error
     if part != "all":
-        splits, _ = folders.splits_and_classes(names)
+        splits, _ = from_folder.splits_and_classes(names)
         names = [name for name, split in zip(names, splits, strict=True) if split == part]
         if "test" not in splits or not names:
             raise settings.InputError(
@@ -138,7 +140,7 @@ def _of_files(what: str, root: Path, names: Sequence[str], like: Stream | None) 
         with contextlib.suppress(OSError):  # a link that leads nowhere is listed when it is read
             state = os.stat(os.path.join(root, name))
             digest.update(f"{state.st_size}\0{state.st_mtime_ns}\0".encode())
-    _, classes = folders.splits_and_classes(names)
+    _, classes = from_folder.splits_and_classes(names)
     labels = None
     if "" not in classes and len(set(classes)) > 1:
         numbers = {group: number for number, group in enumerate(sorted(set(classes)))}
@@ -149,16 +151,18 @@ def _of_files(what: str, root: Path, names: Sequence[str], like: Stream | None) 
 
     @functools.cache
     def white() -> float:
-        return folders.white_of(what, paths(range(len(names)))) if like is None else like.white()
+        return (
+            from_folder.white_of(what, paths(range(len(names)))) if like is None else like.white()
+        )
 
     def read(positions: Sequence[int]) -> Iterator[np.ndarray | str]:
-        return folders.decoded(paths(positions), white=white())
+        return from_folder.decoded(paths(positions), white=white())
 
     return Stream(what, names, labels, digest.hexdigest()[:16], read, white)
 
 
 def _of_data(what: str, part: str, limit: int | None) -> Stream:
-    source = data.read(what)
+    source = data_splits.read(what)
     total = len(source.store)
     first_test = total - source.num_test
     first_validation = first_test - source.num_validation
@@ -183,7 +187,7 @@ def _of_data(what: str, part: str, limit: int | None) -> Stream:
         ]
     else:
         names = [f"{position:05d}.png" for position in positions]
-    everything = data.ImageSet(source.store)
+    everything = data_splits.ImageSet(source.store)
     read = functools.partial(_read_set, everything, positions)
     return Stream(
         what,
@@ -194,7 +198,7 @@ def _of_data(what: str, part: str, limit: int | None) -> Stream:
     )
 
 
-def of_set(what: str, image_set: data.ImageSet) -> Stream:
+def of_set(what: str, image_set: data_splits.ImageSet) -> Stream:
     """A set of images that is open already, as a stream; its images get numbers for names."""
     positions = np.arange(len(image_set))
     return Stream(
@@ -207,7 +211,7 @@ def of_set(what: str, image_set: data.ImageSet) -> Stream:
 
 
 def _read_set(
-    everything: data.ImageSet, positions: np.ndarray, wanted: Sequence[int]
+    everything: data_splits.ImageSet, positions: np.ndarray, wanted: Sequence[int]
 ) -> Iterator[np.ndarray | str]:
     for start in range(0, len(wanted), 256):
         pixels = images.to_uint8(everything.array(positions[list(wanted[start : start + 256])]))

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import arms, board, classification, data, runs
+from kerasunsup import arms, board, classification, runs
 from kerasunsup import settings as _settings
+from kerasunsup.data import splits as data_splits
 from kerasunsup.figures import classifiers, confusion, image_grids
 
 _MISTAKES = 30
@@ -34,7 +35,7 @@ Outcomes = Mapping[arms.Cell, arms.Outcome]
 class Bench:
     """A finished comparison with its data, and where its pictures go."""
 
-    splits: data.Splits
+    splits: data_splits.Splits
     classes: np.ndarray  # the label that each class from 0 stands for
     settings: _settings.SupervisedConfig
     sizes: Sequence[int]  # numbers of labels, 0 for all

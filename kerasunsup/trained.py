@@ -18,8 +18,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import images
 from kerasunsup import settings as _settings
+from kerasunsup.data import images
 
 # What a model can do: name -> (input name, output name), as in the SavedModels of this package.
 _SIGNATURES = {

@@ -14,8 +14,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasunsup import callbacks, data, runs
+from kerasunsup import callbacks, runs
 from kerasunsup import settings as _settings
+from kerasunsup.data import splits as data_splits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,11 +114,11 @@ def compile_options() -> dict[str, int | bool]:
 
 def fit(
     model: keras.Model,
-    splits: data.Splits,
+    splits: data_splits.Splits,
     settings: _settings.TrainingConfig,
     run: runs.Run,
     *,
-    prepare: data.Prepare | None = None,
+    prepare: data_splits.Prepare | None = None,
     rate: Callable[[int], float] | None = None,
     optimizers: Sequence[keras.Optimizer] | None = None,
     validates: bool = True,
@@ -147,12 +148,12 @@ def fit(
         _settings.Interrupted: on Ctrl-C; the text says how to go on.
     """
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-    steps = data.steps_per_epoch(splits.train, settings.batch_size)
-    training_batches = data.training_batches(
+    steps = data_splits.steps_per_epoch(splits.train, settings.batch_size)
+    training_batches = data_splits.training_batches(
         splits.train, settings.batch_size, seed=settings.seed, epoch=epoch, prepare=prepare
     )
     validation_batches = (
-        data.evaluation_batches(splits.validation, settings.batch_size, prepare=prepare)
+        data_splits.evaluation_batches(splits.validation, settings.batch_size, prepare=prepare)
         if validates
         else None
     )

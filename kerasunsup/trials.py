@@ -17,8 +17,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import callbacks, data, runs
+from kerasunsup import callbacks, runs
 from kerasunsup import settings as _settings
+from kerasunsup.data import splits
 
 # What a compiled step does not depend on, and the value that stands for all others.
 _IN_PLACE: dict[str, Any] = {"learning_rate": 1.0, "weight_decay": 0.0, "schedule": "constant"}
@@ -76,19 +77,19 @@ class Workshop:
         rate: (settings, epochs of a whole training, epoch) -> learning rate.
         max_epochs: what a learning-rate schedule is laid out over, so that a trial that is
             promoted goes on along the same curve.
-        prepare: as for `data.training_batches`.
+        prepare: as for `splits.training_batches`.
         on_epoch: called after each epoch.
     """
 
     def __init__(
         self,
-        parts: Sequence[tuple[data.ImageSet, data.ImageSet]],
+        parts: Sequence[tuple[splits.ImageSet, splits.ImageSet]],
         settings: _settings.TrainingConfig,
         *,
         build: Callable[[Any], keras.Model],
         rate: Callable[[Any, int, int], float],
         max_epochs: int,
-        prepare: data.Prepare | None = None,
+        prepare: splits.Prepare | None = None,
         on_epoch: Callable[[], None] | None = None,
     ) -> None:
         self._build, self._rate, self._max_epochs = build, rate, max_epochs
@@ -97,18 +98,18 @@ class Workshop:
         self._models: dict[Any, keras.Model] = {}
         self._batches = [
             (
-                data.training_batches(
+                splits.training_batches(
                     train,
                     settings.batch_size,
                     seed=settings.seed,
                     epoch=self._epoch,
                     prepare=prepare,
                 ),
-                data.evaluation_batches(validation, settings.batch_size, prepare=prepare),
+                splits.evaluation_batches(validation, settings.batch_size, prepare=prepare),
             )
             for train, validation in parts
         ]
-        self._steps = [data.steps_per_epoch(train, settings.batch_size) for train, _ in parts]
+        self._steps = [splits.steps_per_epoch(train, settings.batch_size) for train, _ in parts]
 
     @property
     def num_compiled(self) -> int:
@@ -247,7 +248,7 @@ class _Watch(keras.callbacks.Callback):
         self.history = {name: state[name].tolist() for name in self.history}
 
 
-def folds(images: data.ImageSet, number: int) -> list[tuple[data.ImageSet, data.ImageSet]]:
+def folds(images: splits.ImageSet, number: int) -> list[tuple[splits.ImageSet, splits.ImageSet]]:
     """(the rest, one part) for each of `number` parts of a set, as equal as can be.
 
     The set's own order follows from the seed already, so the parts are random ones.

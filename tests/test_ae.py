@@ -17,8 +17,9 @@ import processes
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from kerasunsup import ae, cli, data, images, report, runs
+from kerasunsup import ae, cli, report, runs
 from kerasunsup import settings as _settings
+from kerasunsup.data import images, splits
 
 SMALL = [*processes.SMALL, "--num-codes", "60"]
 # Of runs that must agree with each other, however they came to their end.
@@ -83,7 +84,7 @@ def test_numbers_have_the_promised_names_and_agree_with_the_saved_model(finished
     assert promised <= set(numbers)
     assert all(isinstance(value, int | float) for value in numbers.values())
     settings = _settings.AutoencoderConfig(limit=1000, test_limit=300)
-    test_images = data.load(settings).test.array()
+    test_images = splits.load(settings).test.array()
     model = keras.models.load_model(finished / "model.keras")
     outputs = model.predict(test_images, verbose=0)
     assert np.mean((outputs - test_images) ** 2) == pytest.approx(numbers["test/mse"], rel=1e-4)
@@ -124,7 +125,7 @@ def test_config_of_a_run_starts_the_same_run_again(finished, tmp_path):
 
 def test_export_runs_in_a_process_without_the_package(finished, tmp_path):
     settings = _settings.AutoencoderConfig(limit=1000, test_limit=300)
-    pictures = data.load(settings).test.array(range(7))
+    pictures = splits.load(settings).test.array(range(7))
     model = keras.models.load_model(finished / "model.keras")
     codes = np.asarray(model.get_layer("encoder")(pictures))
     np.savez(

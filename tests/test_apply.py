@@ -15,19 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasunsup import (
-    apply,
-    data,
-    export,
-    networks,
-    outputs,
-    restoration,
-    runs,
-    streams,
-    tiles,
-    trained,
-)
+from kerasunsup import apply, export, networks, outputs, restoration, runs, streams, tiles, trained
 from kerasunsup import settings as _settings
+from kerasunsup.data import splits
 
 SHAPE = (16, 16, 1)
 
@@ -59,7 +49,7 @@ def model(tmp_path_factory):
     np.savez(training, images=pictures(80, seed=5))
     settings = _settings.AutoencoderConfig(data=str(training), latent_dim=4)
     runs.write_json(run / "config.json", _settings.to_json(settings))
-    runs.write_json(run / "environment.json", {"data": data.load(settings).fingerprint})
+    runs.write_json(run / "environment.json", {"data": splits.load(settings).fingerprint})
     encoder, decoder = parts()
     autoencoder = networks.autoencoder(encoder, decoder)
     images = np.zeros((2, *SHAPE), np.float32)

@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup import arms, data, stores
+from kerasunsup import arms
 from kerasunsup import settings as _settings
+from kerasunsup.data import pixel_storage
+from kerasunsup.data import splits as data_splits
 
 SHAPE = (12, 12, 1)
 RANDOM = np.random.default_rng(0)
@@ -23,13 +25,13 @@ def pictures(number: int) -> tuple[np.ndarray, np.ndarray]:
     return images, CLASSES[labels]
 
 
-def splits() -> data.Splits:
+def splits() -> data_splits.Splits:
     sets = [pictures(number) for number in (200, 60, 80)]
-    return data.Splits(
-        *(data.ImageSet(stores.MemoryStore(images)) for images, _ in sets),
+    return data_splits.Splits(
+        *(data_splits.ImageSet(pixel_storage.MemoryStore(images)) for images, _ in sets),
         name="halves",
         class_names=None,
-        labels=data.Labels(*(labels for _, labels in sets)),
+        labels=data_splits.Labels(*(labels for _, labels in sets)),
     )
 
 

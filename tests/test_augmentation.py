@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasunsup import augmentation
+from kerasunsup.data import augmentation
 
 SEED = (3, 5)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasunsup import corruption
+from kerasunsup.data import corruption
 
 SEED = (3, 5)
 

@@ -18,8 +18,11 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from kerasunsup import arrays, catalogue, data, folders, images, stores, streams
 from kerasunsup import settings as _settings
+from kerasunsup import streams
+from kerasunsup.data import from_arrays, from_folder, from_tfds, pixel_storage
+from kerasunsup.data import images as data_images
+from kerasunsup.data import splits as data_splits
 
 
 def settings(source, **options) -> _settings.TrainingConfig:
@@ -33,13 +36,13 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 def write_images(folder, pixels, *, start: int = 0, suffix: str = ".png") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for index, picture in enumerate(pixels, start):
-        (folder / f"{index:04d}{suffix}").write_bytes(images.encode_png(picture))
+        (folder / f"{index:04d}{suffix}").write_bytes(data_images.encode_png(picture))
 
 
 def refusal(source, **options) -> str:
     """The one line that refuses the data."""
     with pytest.raises(_settings.InputError) as caught:
-        data.load(settings(source, **options))
+        data_splits.load(settings(source, **options))
     text = str(caught.value)
     assert "\n" not in text
     return text
@@ -50,8 +53,8 @@ def open_stream(source) -> streams.Stream:
 
 
 @pytest.fixture(scope="module")
-def mnist() -> data.Splits:
-    return data.load(settings("mnist"))
+def mnist() -> data_splits.Splits:
+    return data_splits.load(settings("mnist"))
 
 
 # ------------------------------------------------------------------------------------------ MNIST
@@ -64,9 +67,9 @@ def test_mnist_is_whole_and_equals_what_tfds_reads(mnist):
     assert mnist.train.files is None
     assert mnist.labels.train.dtype == np.int64
     expected = tfds.load(
-        "mnist", data_dir=str(catalogue.PACKAGED), split="test", batch_size=-1, download=False
+        "mnist", data_dir=str(from_tfds.PACKAGED), split="test", batch_size=-1, download=False
     )
-    assert np.array_equal(mnist.test.array(), images.to_unit(expected["image"].numpy()))
+    assert np.array_equal(mnist.test.array(), data_images.to_unit(expected["image"].numpy()))
     assert np.array_equal(mnist.labels.test, expected["label"].numpy())
 
 
@@ -76,18 +79,18 @@ def test_mnist_needs_no_network_and_is_silent(monkeypatch, capfd):
 
     monkeypatch.setattr("socket.socket.connect", refuse)
     start = time.perf_counter()
-    data.read("mnist")
+    data_splits.read("mnist")
     assert time.perf_counter() - start < 20.0  # about 2 s on a machine at rest
     assert capfd.readouterr() == ("", "")
 
 
 def test_missing_mnist_is_one_line(monkeypatch, tmp_path):
-    monkeypatch.setattr(catalogue, "PACKAGED", tmp_path)
+    monkeypatch.setattr(from_tfds, "PACKAGED", tmp_path)
     assert "missing or damaged" in refusal("mnist")
 
 
 def test_batches_of_mnist_are_fast(mnist):
-    batches = iter(data.training_batches(mnist.train, 128, seed=0))
+    batches = iter(data_splits.training_batches(mnist.train, 128, seed=0))
     next(batches)
     start = time.perf_counter()
     for _ in range(200):
@@ -140,7 +143,7 @@ def test_full_disk_while_downloading_goes_through(monkeypatch):
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", refuse)
     with pytest.raises(OSError, match="No space left"):
-        data.load(settings("fashion_mnist"))
+        data_splits.load(settings("fashion_mnist"))
 
 
 class FakeInfo:
@@ -170,7 +173,7 @@ class FakeBuilder:
 
 def use_tfds(monkeypatch, features, **examples):
     builder = FakeBuilder(features, examples)
-    monkeypatch.setattr(catalogue, "_prepared_builder", lambda _name: builder)
+    monkeypatch.setattr(from_tfds, "_prepared_builder", lambda _name: builder)
 
 
 def tfds_examples(pixels, labels=None):
@@ -196,8 +199,8 @@ def test_tfds_test_split_is_the_test_set(monkeypatch):
         validation=tfds_examples(pixels[:2]),
         test=tfds_examples(pixels[30:]),
     )
-    splits = data.load(settings("cifar10"))
-    assert np.array_equal(splits.test.array(), images.to_unit(pixels[30:]))
+    splits = data_splits.load(settings("cifar10"))
+    assert np.array_equal(splits.test.array(), data_images.to_unit(pixels[30:]))
     assert splits.class_names == ("ant", "bee", "cat")
     assert splits.labels.test.tolist() == [index % 3 for index in range(10)]
     assert (len(splits.train), len(splits.validation), splits.name) == (27, 3, "cifar10")
@@ -212,7 +215,7 @@ def test_tfds_validation_split_takes_the_place_of_a_missing_test_split(monkeypat
         features,
         **{name: [{"image": picture} for picture in part] for name, part in parts.items()},
     )
-    splits = data.load(settings("cifar10"), memory_limit=0)
+    splits = data_splits.load(settings("cifar10"), memory_limit=0)
     assert len(splits.test) == 10
     assert splits.image_shape == (8, 8, 3)  # opacity laid over white
     assert splits.labels is None
@@ -239,8 +242,8 @@ def test_tfds_files_on_disk_are_read_in_their_order(monkeypatch, tmp_path):
         data_dir=str(tmp_path),
         disable_shuffling=True,
     )
-    monkeypatch.setattr(catalogue, "_prepared_builder", lambda _name: builder)
-    source = data.read("small")
+    monkeypatch.setattr(from_tfds, "_prepared_builder", lambda _name: builder)
+    source = data_splits.read("small")
     assert np.array_equal(source.store.read(np.arange(30)), pixels)
     assert source.labels.tolist() == [index % 3 for index in range(30)]
     assert source.num_test == 0
@@ -250,7 +253,7 @@ def test_tfds_images_of_differing_sizes_need_image_size(monkeypatch):
     mixed = tfds_examples([noise(8, 8, 3), noise(9, 8, 3)] * 10)
     use_tfds(monkeypatch, LABELLED, train=mixed)
     assert "--image-size" in refusal("cifar10")
-    assert data.load(settings("cifar10", image_size=8)).image_shape == (8, 8, 3)
+    assert data_splits.load(settings("cifar10", image_size=8)).image_shape == (8, 8, 3)
 
 
 def test_tfds_without_usable_images_is_one_line(monkeypatch):
@@ -271,16 +274,16 @@ def test_flat_folder_has_files_and_no_labels(tmp_path, capsys):
     write_images(tmp_path, pixels)
     (tmp_path / ".hidden.png").write_bytes(b"nothing")
     (tmp_path / "notes.txt").write_text("no image")
-    source = data.read(str(tmp_path))
+    source = data_splits.read(str(tmp_path))
     assert source.files == [f"{index:04d}.png" for index in range(30)]
     assert source.labels is None
-    everything = data.ImageSet(source.store, files=source.files)
-    assert np.array_equal(everything.array(), images.to_unit(pixels))
-    splits = data.load(settings(tmp_path))
+    everything = data_splits.ImageSet(source.store, files=source.files)
+    assert np.array_equal(everything.array(), data_images.to_unit(pixels))
+    splits = data_splits.load(settings(tmp_path))
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (25, 2, 3)
     for part in (splits.train, splits.validation, splits.test):
         for name, picture in zip(part.files, part.array(), strict=True):
-            assert np.array_equal(picture, images.to_unit(pixels[int(name[:4])]))
+            assert np.array_equal(picture, data_images.to_unit(pixels[int(name[:4])]))
     assert capsys.readouterr() == ("", 2 * f"kerasunsup: {tmp_path}: left out: 1 .txt\n")
 
 
@@ -290,12 +293,12 @@ def test_sub_folders_are_classes_with_nested_files(tmp_path):
     write_images(tmp_path / "ant" / "more" / "deep", noise(5, 8, 8, 3))
     write_images(tmp_path / ".cache", noise(1, 99, 99, 3))
     (tmp_path / "empty").mkdir()
-    source = data.read(str(tmp_path))
+    source = data_splits.read(str(tmp_path))
     assert source.class_names == ("ant", "bee")
     assert source.labels.tolist() == [0] * 15 + [1] * 10
     assert source.files == sorted(source.files)
     assert "ant/more/deep/0002.png" in source.files
-    splits = data.load(settings(tmp_path))
+    splits = data_splits.load(settings(tmp_path))
     for name, label in zip(splits.train.files, splits.labels.train, strict=True):
         assert name.startswith(splits.class_names[label])
 
@@ -304,7 +307,7 @@ def test_images_are_in_the_order_of_their_whole_names(tmp_path):
     """As in older runs: the fingerprint of a set follows from the order."""
     for name in ("a", "a-b"):  # "a-b/" comes before "a/"
         write_images(tmp_path / name, noise(6, 8, 8, 1))
-    source = data.read(str(tmp_path))
+    source = data_splits.read(str(tmp_path))
     assert source.class_names == ("a", "a-b")
     assert source.labels.tolist() == [1] * 6 + [0] * 6
     assert [name.split("/")[0] for name in source.files] == ["a-b"] * 6 + ["a"] * 6
@@ -312,7 +315,7 @@ def test_images_are_in_the_order_of_their_whole_names(tmp_path):
 
 def test_one_sub_folder_separates_nothing(tmp_path):
     write_images(tmp_path / "all", noise(20, 8, 8, 1))
-    assert data.load(settings(tmp_path)).labels is None
+    assert data_splits.load(settings(tmp_path)).labels is None
 
 
 @pytest.mark.parametrize("memory_limit", [1 << 20, 0])
@@ -321,8 +324,8 @@ def test_grey_and_colour_become_colour(tmp_path, memory_limit, colour_at):
     grey = noise(20, 8, 8, 1)
     write_images(tmp_path, grey)
     colour = noise(8, 8, 3, seed=1)
-    (tmp_path / f"{colour_at:04d}.png").write_bytes(images.encode_png(colour))
-    store = data.read(str(tmp_path), memory_limit=memory_limit).store
+    (tmp_path / f"{colour_at:04d}.png").write_bytes(data_images.encode_png(colour))
+    store = data_splits.read(str(tmp_path), memory_limit=memory_limit).store
     expected = np.repeat(grey, 3, axis=-1)
     expected[colour_at] = colour
     assert np.array_equal(store.read(np.arange(20)), expected)
@@ -335,7 +338,7 @@ def test_differing_sizes_name_two_files(tmp_path):
     assert "0000.png is 8 x 9" in text
     assert "0010.png is 12 x 8" in text
     assert "--image-size" in text
-    assert data.load(settings(tmp_path, image_size=16)).image_shape == (16, 16, 1)
+    assert data_splits.load(settings(tmp_path, image_size=16)).image_shape == (16, 16, 1)
 
 
 @pytest.mark.parametrize("size", [7, 129])
@@ -344,13 +347,13 @@ def test_sides_out_of_range_ask_for_image_size(tmp_path, size):
     text = refusal(tmp_path)
     assert f"{size} x 16" in text
     assert "--image-size" in text
-    assert data.load(settings(tmp_path, image_size=32)).image_shape == (32, 32, 1)
+    assert data_splits.load(settings(tmp_path, image_size=32)).image_shape == (32, 32, 1)
 
 
 def test_one_unreadable_image_is_named_counted_and_skipped(tmp_path, capsys):
     write_images(tmp_path, noise(20, 8, 8, 1))
     (tmp_path / "0007.png").write_bytes(b"damaged")
-    source = data.read(str(tmp_path))
+    source = data_splits.read(str(tmp_path))
     assert len(source.store) == len(source.files) == 19
     assert "0007.png" not in source.files
     error = capsys.readouterr().err
@@ -363,7 +366,7 @@ def test_up_to_one_in_ten_unreadable_images_are_named_and_skipped(tmp_path, caps
     write_images(tmp_path, noise(30, 8, 8, 1))
     for index in range(3):
         (tmp_path / f"{index:04d}.png").write_bytes(b"damaged")
-    assert len(data.read(str(tmp_path)).store) == 27
+    assert len(data_splits.read(str(tmp_path)).store) == 27
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert all(f"000{index}.png (no PNG" in error for index in range(3))
@@ -401,7 +404,7 @@ def test_too_few_images_is_one_line(tmp_path):
     write_images(tmp_path, noise(11, 8, 8, 1))
     assert "9 training, 1 validation and 1 test images" in refusal(tmp_path)
     write_images(tmp_path, noise(1, 8, 8, 1), start=11)
-    assert len(data.load(settings(tmp_path)).train) == 10
+    assert len(data_splits.load(settings(tmp_path)).train) == 10
     assert "raise --limit" in refusal(tmp_path, limit=9)
 
 
@@ -415,14 +418,14 @@ def test_memory_and_disk_hold_the_same(tmp_path):
     pixels = noise(70, 8, 10, 3)
     write_images(tmp_path, pixels)
     memory, disk = (
-        data.load(settings(tmp_path), memory_limit=limit) for limit in (1 << 30, 1 << 10)
+        data_splits.load(settings(tmp_path), memory_limit=limit) for limit in (1 << 30, 1 << 10)
     )
-    assert isinstance(memory.train._store, stores.MemoryStore)
-    assert isinstance(disk.train._store, stores.FileStore)
+    assert isinstance(memory.train._store, pixel_storage.MemoryStore)
+    assert isinstance(disk.train._store, pixel_storage.FileStore)
     assert np.array_equal(memory.train.array(), disk.train.array())
     assert np.array_equal(memory.test.array([2, 0]), disk.test.array(np.array([2, 0])))
     assert memory.fingerprint == disk.fingerprint
-    pair = [data.training_batches(part.train, 16, seed=5) for part in (memory, disk)]
+    pair = [data_splits.training_batches(part.train, 16, seed=5) for part in (memory, disk)]
     for (from_memory, _), (from_disk, target) in zip(*pair, strict=True):
         assert np.array_equal(from_memory, from_disk)
         assert np.array_equal(from_disk, target)
@@ -432,8 +435,8 @@ def test_spooled_images_leave_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spool"))
     (tmp_path / "spool").mkdir()
     write_images(tmp_path / "images", noise(20, 8, 8, 1))
-    store = data.read(str(tmp_path / "images"), memory_limit=0).store
-    assert isinstance(store, stores.FileStore)
+    store = data_splits.read(str(tmp_path / "images"), memory_limit=0).store
+    assert isinstance(store, pixel_storage.FileStore)
     assert not list((tmp_path / "spool").iterdir())
     with pytest.raises(IndexError):
         store.read(np.array([20]))
@@ -447,13 +450,13 @@ def test_full_disk_while_spooling_goes_through(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_options: FullDisk())
     write_images(tmp_path, noise(20, 8, 8, 1))
     with pytest.raises(OSError, match="No space left"):
-        data.load(settings(tmp_path), memory_limit=0)
+        data_splits.load(settings(tmp_path), memory_limit=0)
 
 
 # ----------------------------------------------------------- splits, links and other files in it
 
 
-def parts_of(splits: data.Splits) -> list[set[str]]:
+def parts_of(splits: data_splits.Splits) -> list[set[str]]:
     return [set(part.files) for part in (splits.train, splits.validation, splits.test)]
 
 
@@ -463,13 +466,13 @@ def test_split_folders_are_splits_and_the_classes_lie_below(tmp_path, training, 
     for split, number in ((training, 20), (testing, 4)):
         for group in ("cat", "dog"):
             write_images(tmp_path / inside / split / group, noise(number, 8, 8, 3))
-    splits = data.load(settings(tmp_path))
+    splits = data_splits.load(settings(tmp_path))
     assert splits.class_names == ("cat", "dog")
     assert [len(part) for part in parts_of(splits)] == [36, 4, 8]
     for part, split in zip(parts_of(splits), (training, training, testing), strict=True):
         assert {name.rsplit("/", 3)[-3] for name in part} == {split}
     assert splits.labels.test.tolist() == [0] * 4 + [1] * 4
-    assert data.load(settings(tmp_path, test_limit=1)).test.files[0].count(testing) == 1
+    assert data_splits.load(settings(tmp_path, test_limit=1)).test.files[0].count(testing) == 1
     stream = open_stream(tmp_path)
     assert stream.labels.sum() == 24  # apply sees the classes, not the splits
     part = streams.open_images(str(tmp_path), without=None, part="test", limit=None)
@@ -480,12 +483,12 @@ def test_split_folders_are_splits_and_the_classes_lie_below(tmp_path, training, 
 def test_a_validation_folder_is_the_validation_set(tmp_path, name):
     write_images(tmp_path / "train", noise(20, 8, 8, 1))
     write_images(tmp_path / name, noise(6, 8, 8, 1))
-    train, validation, test = parts_of(data.load(settings(tmp_path)))
+    train, validation, test = parts_of(data_splits.load(settings(tmp_path)))
     assert validation == {f"{name}/{index:04d}.png" for index in range(6)}
     assert (len(train), len(test)) == (18, 2)  # the test set is cut from the training images
     assert {name.split("/")[0] for name in train | test} == {"train"}
     write_images(tmp_path / "test", noise(3, 8, 8, 1))
-    splits = data.load(settings(tmp_path))
+    splits = data_splits.load(settings(tmp_path))
     assert [len(part) for part in parts_of(splits)] == [20, 6, 3]
     assert splits.labels is None
 
@@ -493,7 +496,7 @@ def test_a_validation_folder_is_the_validation_set(tmp_path, name):
 def test_classes_that_are_called_like_splits_stay_classes(tmp_path):
     for name in ("train", "car", "bus"):
         write_images(tmp_path / name, noise(10, 8, 8, 1))
-    assert data.load(settings(tmp_path)).class_names == ("bus", "car", "train")
+    assert data_splits.load(settings(tmp_path)).class_names == ("bus", "car", "train")
 
 
 def test_what_does_not_fit_in_split_folders_is_one_line(tmp_path, capsys):
@@ -502,7 +505,7 @@ def test_what_does_not_fit_in_split_folders_is_one_line(tmp_path, capsys):
     write_images(tmp_path / "test" / "crack", noise(2, 8, 8, 1))
     write_images(tmp_path / "ground_truth" / "crack", noise(2, 8, 8, 1))
     (tmp_path / "val").mkdir()
-    splits = data.load(settings(tmp_path))
+    splits = data_splits.load(settings(tmp_path))
     assert splits.class_names == ("crack", "good")
     assert [len(part) for part in parts_of(splits)] == [18, 2, 4]
     error = capsys.readouterr().err
@@ -522,7 +525,7 @@ def test_classes_of_one_split_only_are_left_out_with_a_word(tmp_path, capsys):
     for group in ("cat", "dog"):
         write_images(tmp_path / "train" / group, noise(10, 8, 8, 1))
     write_images(tmp_path / "test", noise(4, 8, 8, 1))
-    assert data.load(settings(tmp_path)).labels is None
+    assert data_splits.load(settings(tmp_path)).labels is None
     assert "no class folders for test: classes are left out" in capsys.readouterr().err
     write_images(tmp_path / "train", noise(1, 8, 8, 1))
     assert "beside sub-folders" in refusal(tmp_path)
@@ -540,7 +543,7 @@ def test_links_are_followed_and_every_file_is_read_once(tmp_path, capsys):
     (folder / "c" / "zero.png").symlink_to(folder / "a" / "0000.png")  # has its name already
     (folder / "loop").symlink_to(folder)
     (elsewhere / "b" / "deep" / "back").symlink_to(elsewhere / "b")
-    source = data.read(str(folder))
+    source = data_splits.read(str(folder))
     expected = [f"a/{index:04d}.png" for index in range(10)]
     expected += [f"b/deep/{index:04d}.png" for index in range(10)]
     assert source.files == [*expected, "c/again.png"]
@@ -559,7 +562,7 @@ def test_pipes_sockets_and_other_files_are_left_out_in_one_line(tmp_path, capsys
         listening.bind(os.path.relpath(tmp_path / "s.png"))  # its names may have 107 bytes only
     for name in ("a.txt", "b.TXT", "c.heic", "noending", "Thumbs.db", ".DS_Store"):
         (tmp_path / name).write_bytes(b"")
-    assert len(data.read(str(tmp_path)).store) == 20
+    assert len(data_splits.read(str(tmp_path)).store) == 20
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     for text in ("2 .txt", "1 .heic", "1 without an ending", "1 named pipe (pipe.png)",
@@ -573,7 +576,7 @@ def test_pipes_sockets_and_other_files_are_left_out_in_one_line(tmp_path, capsys
 def test_a_link_that_leads_nowhere_is_an_unreadable_image(tmp_path, capsys):
     write_images(tmp_path, noise(20, 8, 8, 1))
     (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
-    assert len(data.read(str(tmp_path)).store) == 20
+    assert len(data_splits.read(str(tmp_path)).store) == 20
     assert "gone.png (No such file or directory)" in capsys.readouterr().err
 
 
@@ -585,7 +588,7 @@ def test_any_file_name_is_read_sorted_and_shown_in_one_line(tmp_path, capsys):
     for raw in ODD_NAMES:
         with open(os.path.join(os.fsencode(tmp_path), b"caf\xe9", raw), "wb") as file:
             file.write(b"damaged")
-    source = data.read(str(tmp_path / "caf\udce9"))
+    source = data_splits.read(str(tmp_path / "caf\udce9"))
     assert len(source.store) == 60
     assert source.name.encode() == b"caf\\xe9"  # fit for titles
     error = capsys.readouterr().err
@@ -607,7 +610,7 @@ def test_any_file_name_is_read_sorted_and_shown_in_one_line(tmp_path, capsys):
 def test_classes_with_odd_names_have_names_that_can_be_shown(tmp_path):
     for name in ("caf\udce9", "a\nb"):
         write_images(tmp_path / name, noise(10, 8, 8, 1))
-    assert data.read(str(tmp_path)).class_names == ("a\\nb", "caf\\xe9")
+    assert data_splits.read(str(tmp_path)).class_names == ("a\\nb", "caf\\xe9")
 
 
 @pytest.mark.parametrize("name", ["~nosuchuser/images", "x" * 5000])
@@ -632,7 +635,7 @@ def test_deep_images_are_scaled_by_what_the_whole_set_uses(tmp_path, capsys, bit
     for index, picture in enumerate(values):
         write_deep(tmp_path / f"{index:02d}{suffix}", picture)
     expected = np.rint(values / ((2**bits - 1) / 255))
-    pixels = data.read(str(tmp_path)).store.read(np.arange(20))[..., 0]
+    pixels = data_splits.read(str(tmp_path)).store.read(np.arange(20))[..., 0]
     assert np.array_equal(pixels, expected)
     error = capsys.readouterr().err
     assert error.count("\n") == (bits < 16)
@@ -654,11 +657,11 @@ def test_deep_images_are_scaled_by_what_the_whole_set_uses(tmp_path, capsys, bit
 def test_pictures_in_memory_are_bounded_by_their_pixels(tmp_path, monkeypatch):
     """Many small files of large pictures: never more at once than the limit, or one alone."""
     write_images(tmp_path, np.zeros((40, 400, 400, 1), np.uint8))
-    monkeypatch.setattr(stores, "DECODING_LIMIT", 3 * 400 * 400 * 4)
-    monkeypatch.setattr(stores, "num_processors", lambda: 8)
+    monkeypatch.setattr(pixel_storage, "DECODING_LIMIT", 3 * 400 * 400 * 4)
+    monkeypatch.setattr(pixel_storage, "num_processors", lambda: 8)
     at_work, most = [0], [0]
     lock = threading.Lock()
-    original = images._pixels
+    original = data_images._pixels
 
     def watched(picture, white):
         with lock:
@@ -670,29 +673,31 @@ def test_pictures_in_memory_are_bounded_by_their_pixels(tmp_path, monkeypatch):
             at_work[0] -= 1
         return pixels
 
-    monkeypatch.setattr(images, "_pixels", watched)
+    monkeypatch.setattr(data_images, "_pixels", watched)
     names = sorted(str(path) for path in tmp_path.iterdir())
-    assert [picture.shape for picture in folders.decoded(names, side=8)] == [(8, 8, 1)] * 40
+    assert [picture.shape for picture in from_folder.decoded(names, side=8)] == [(8, 8, 1)] * 40
     assert most[0] == 3
-    monkeypatch.setattr(stores, "DECODING_LIMIT", 1)  # each is too large for it
+    monkeypatch.setattr(pixel_storage, "DECODING_LIMIT", 1)  # each is too large for it
     most[0] = 0
-    assert len(list(folders.decoded(names))) == 40
+    assert len(list(from_folder.decoded(names))) == 40
     assert most[0] == 1
 
 
 def test_pictures_that_wait_to_be_used_count_too(tmp_path, monkeypatch):
     write_images(tmp_path, np.zeros((60, 100, 100, 1), np.uint8))
-    monkeypatch.setattr(stores, "DECODING_LIMIT", 200_000)  # unpacked 40,000 each, waiting 10,000
+    monkeypatch.setattr(
+        pixel_storage, "DECODING_LIMIT", 200_000
+    )  # unpacked 40,000 each, waiting 10,000
     num_decoded = []
-    original = images.decode
+    original = data_images.decode
 
     def decode(*arguments, **options):
         num_decoded.append(original(*arguments, **options))
         return num_decoded[-1]
 
-    monkeypatch.setattr(images, "decode", decode)
+    monkeypatch.setattr(data_images, "decode", decode)
     names = sorted(str(path) for path in tmp_path.iterdir())
-    pictures = folders.decoded(names)
+    pictures = from_folder.decoded(names)
     next(pictures)
     time.sleep(0.3)
     assert len(num_decoded) <= 1 + 200_000 // 10_000
@@ -705,7 +710,7 @@ def test_an_error_in_a_thread_reaches_the_one_who_waits(monkeypatch):
             raise KeyError(item)
         return item
 
-    made = stores.in_order(fail, range(100))
+    made = pixel_storage.in_order(fail, range(100))
     assert [next(made) for _ in range(20)] == list(range(20))
     with pytest.raises(KeyError):
         next(made)
@@ -713,7 +718,7 @@ def test_an_error_in_a_thread_reaches_the_one_who_waits(monkeypatch):
 
 def test_processors_are_counted_where_the_system_cannot_say_which(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    assert stores.num_processors() == os.cpu_count()
+    assert pixel_storage.num_processors() == os.cpu_count()
 
 
 @pytest.mark.parametrize("level", [0, 255])
@@ -721,7 +726,7 @@ def test_images_that_are_all_alike_are_told(tmp_path, capsys, level):
     pixels = np.full((20, 8, 8, 1), level, np.uint8)
     pixels[3, 2, 2] ^= 31
     write_images(tmp_path, pixels)
-    assert len(data.load(settings(tmp_path)).train) == 17
+    assert len(data_splits.load(settings(tmp_path)).train) == 17
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "all images are alike or nearly so" in error
@@ -732,7 +737,7 @@ def test_white_icons_on_transparent_ground_are_told(tmp_path, capsys):
         icon = np.full((8, 8, 4), 255, np.uint8)
         icon[..., 3] = noise(8, 8, seed=index)
         Image.fromarray(icon).save(tmp_path / f"{index}.png")
-    data.load(settings(tmp_path))
+    data_splits.load(settings(tmp_path))
     assert "transparent parts of images are taken as white" in capsys.readouterr().err
 
 
@@ -740,7 +745,7 @@ def test_different_images_are_not_told_to_be_alike(tmp_path, capsys):
     pixels = np.zeros((20, 28, 28, 1), np.uint8)
     pixels[:, :2, :2] = noise(20, 2, 2, 1)  # 0.5 % of their pixels differ
     write_images(tmp_path, pixels)
-    data.load(settings(tmp_path))
+    data_splits.load(settings(tmp_path))
     assert capsys.readouterr().err == ""
 
 
@@ -748,7 +753,7 @@ def test_different_images_are_not_told_to_be_alike(tmp_path, capsys):
 def test_small_sets_are_split_whole(tmp_path, number):
     write_images(tmp_path, noise(number, 8, 8, 1))
     for options in ({}, {"test_limit": 1}):
-        train, validation, test = parts_of(data.load(settings(tmp_path, **options)))
+        train, validation, test = parts_of(data_splits.load(settings(tmp_path, **options)))
         assert len(train) >= 10
         assert validation
         assert test
@@ -762,38 +767,38 @@ def test_small_sets_are_split_whole(tmp_path, number):
 def test_npz_of_images_and_labels(tmp_path):
     pixels, labels = noise(40, 9, 8), np.arange(40) % 4
     np.savez_compressed(tmp_path / "a.npz", images=pixels, labels=labels)
-    splits = data.load(settings(tmp_path / "a.npz"))
+    splits = data_splits.load(settings(tmp_path / "a.npz"))
     assert (splits.name, splits.image_shape) == ("a", (9, 8, 1))
     everything = {image.tobytes(): label for image, label in zip(pixels, labels, strict=True)}
     for image, label in zip(splits.train.array(), splits.labels.train, strict=True):
-        assert everything[images.to_uint8(image).tobytes()] == label
+        assert everything[data_images.to_uint8(image).tobytes()] == label
 
 
 def test_npz_of_keras_keeps_its_test_set(tmp_path):
     parts = {"x_train": noise(30, 8, 8, 3), "x_test": noise(10, 8, 8, 3, seed=1)}
     labels = {"y_train": np.zeros((30, 1), np.uint8), "y_test": np.ones((10, 1), np.uint8)}
     np.savez(tmp_path / "a.npz", **parts, **labels)
-    splits = data.load(settings(tmp_path / "a.npz"))
-    assert np.array_equal(splits.test.array(), images.to_unit(parts["x_test"]))
+    splits = data_splits.load(settings(tmp_path / "a.npz"))
+    assert np.array_equal(splits.test.array(), data_images.to_unit(parts["x_test"]))
     assert splits.labels.test.tolist() == [1] * 10
-    assert data.load(settings(tmp_path / "a.npz", image_size=16)).image_shape == (16, 16, 3)
+    assert data_splits.load(settings(tmp_path / "a.npz", image_size=16)).image_shape == (16, 16, 3)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_npz_of_floats_stays_float(tmp_path, dtype):
     values = np.random.default_rng(0).random((20, 8, 8, 1)).astype(dtype)
     np.savez(tmp_path / "a.npz", images=values)
-    splits = data.load(settings(tmp_path / "a.npz"))
+    splits = data_splits.load(settings(tmp_path / "a.npz"))
     known = {image.tobytes() for image in values.astype(np.float32)}
-    batch = next(iter(data.evaluation_batches(splits.train, 4)))[0].numpy()
+    batch = next(iter(data_splits.evaluation_batches(splits.train, 4)))[0].numpy()
     assert {image.tobytes() for image in batch} < known
-    assert data.load(settings(tmp_path / "a.npz", image_size=16)).train.array().max() <= 1.0
+    assert data_splits.load(settings(tmp_path / "a.npz", image_size=16)).train.array().max() <= 1.0
 
 
 def test_labels_of_one_part_only_are_left_out_with_a_word(tmp_path, capsys):
     parts = {"x_train": noise(30, 8, 8), "x_test": noise(10, 8, 8)}
     np.savez(tmp_path / "a.npz", **parts, y_train=np.zeros(30, np.int64))
-    assert data.load(settings(tmp_path / "a.npz")).labels is None
+    assert data_splits.load(settings(tmp_path / "a.npz")).labels is None
     assert "left out" in capsys.readouterr().err
 
 
@@ -803,10 +808,10 @@ def test_npz_of_medmnist_has_three_splits(tmp_path, capsys):
     for split, pixels in parts.items():
         content[f"{split}_labels"] = np.arange(len(pixels), dtype=np.uint8)[:, np.newaxis]
     np.savez_compressed(tmp_path / "a.npz", **content)
-    splits = data.load(settings(tmp_path / "a.npz"))
+    splits = data_splits.load(settings(tmp_path / "a.npz"))
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [30, 5, 7]
-    assert np.array_equal(splits.test.array(), images.to_unit(parts["test"]))
-    validation = images.to_unit(parts["val"])[splits.labels.validation]
+    assert np.array_equal(splits.test.array(), data_images.to_unit(parts["test"]))
+    validation = data_images.to_unit(parts["val"])[splits.labels.validation]
     assert np.array_equal(splits.validation.array(), validation)
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -819,7 +824,7 @@ def test_npz_of_medmnist_has_three_splits(tmp_path, capsys):
 
 def test_several_labels_an_image_are_left_out_with_a_word(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", images=GOOD, labels=np.ones((20, 14), np.uint8))
-    assert data.load(settings(tmp_path / "a.npz")).labels is None
+    assert data_splits.load(settings(tmp_path / "a.npz")).labels is None
     assert "'labels' has 14 columns, classes are left out" in capsys.readouterr().err
 
 
@@ -827,7 +832,7 @@ GOOD = noise(20, 8, 8)
 GOOD[0, 0, :2] = 0, 255
 SPOILT = np.full((20, 8, 8), 0.5)
 SPOILT[3, 2, 1] = np.nan
-UNIT = images.to_unit(GOOD)[..., np.newaxis]
+UNIT = data_images.to_unit(GOOD)[..., np.newaxis]
 COLOUR = noise(20, 3, 8, 8)
 
 
@@ -844,8 +849,8 @@ COLOUR = noise(20, 3, 8, 8)
         ({"images": GOOD / 255 * 1.0005}, UNIT, ""),
         ({"images": GOOD > 127}, UNIT > 0.5, ""),
         ({"images": (GOOD > 127).astype(np.uint8)}, UNIT > 0.5, "taken as 1 bits, 1 is white"),
-        ({"images": COLOUR}, images.to_unit(COLOUR).transpose(0, 2, 3, 1), "channels first"),
-        ({"images": COLOUR[:, :1]}, images.to_unit(COLOUR[:, :1, ..., np.newaxis])[:, 0], "first"),
+        ({"images": COLOUR}, data_images.to_unit(COLOUR).transpose(0, 2, 3, 1), "channels first"),
+        ({"images": COLOUR[:, :1]}, data_images.to_unit(COLOUR[:, :1, ..., np.newaxis])[:, 0], "first"),
         ({"x": np.full((20, 8, 8, 4), [9, 9, 9, 0], np.uint8)}, np.ones((20, 8, 8, 3)), "RGBA"),
     ],
 )  # fmt: skip
@@ -860,12 +865,16 @@ def test_arrays_of_the_usual_kinds_are_taken_with_a_word(
     else:
         np.save(path, next(iter(content.values())))
         note = "" if "the images are" in note else note
-    source = data.read(str(path), memory_limit=memory_limit)
-    kind = stores.FileStore if suffix == ".npy" and not memory_limit else stores.MemoryStore
+    source = data_splits.read(str(path), memory_limit=memory_limit)
+    kind = (
+        pixel_storage.FileStore
+        if suffix == ".npy" and not memory_limit
+        else pixel_storage.MemoryStore
+    )
     assert isinstance(source.store, kind)
-    everything = data.ImageSet(source.store)
+    everything = data_splits.ImageSet(source.store)
     assert np.abs(everything.array() - expected).max() < 0.005
-    gathered = next(iter(data.evaluation_batches(everything, 20)))[0].numpy()
+    gathered = next(iter(data_splits.evaluation_batches(everything, 20)))[0].numpy()
     assert np.array_equal(gathered, everything.array())
     error = capsys.readouterr().err
     assert note in error
@@ -873,18 +882,18 @@ def test_arrays_of_the_usual_kinds_are_taken_with_a_word(
     assert bool(note) or suffix == ".npz" or not error
     stream = open_stream(path)
     assert np.array_equal(
-        np.stack(list(stream.read(range(20)))), images.to_uint8(everything.array())
+        np.stack(list(stream.read(range(20)))), data_images.to_uint8(everything.array())
     )
 
 
 def test_npy_in_memory_and_on_disk_are_the_same_set(tmp_path):
     np.save(tmp_path / "a.npy", GOOD.astype(np.uint16) * 16)
     memory, disk = (
-        data.load(settings(tmp_path / "a.npy"), memory_limit=limit) for limit in (1 << 20, 0)
+        data_splits.load(settings(tmp_path / "a.npy"), memory_limit=limit) for limit in (1 << 20, 0)
     )
     assert memory.fingerprint == disk.fingerprint
     assert (disk.name, disk.image_shape) == ("a", (8, 8, 1))
-    resized = data.load(settings(tmp_path / "a.npy", image_size=16), memory_limit=0)
+    resized = data_splits.load(settings(tmp_path / "a.npy", image_size=16), memory_limit=0)
     assert resized.image_shape == (16, 16, 1)
 
 
@@ -901,7 +910,7 @@ def test_npy_in_memory_and_on_disk_are_the_same_set(tmp_path):
 def test_bad_npy_is_one_line(tmp_path, values, expected, memory_limit):
     np.save(tmp_path / "a.npy", values, allow_pickle=True)
     with pytest.raises(_settings.InputError) as caught:
-        data.read(str(tmp_path / "a.npy"), memory_limit=memory_limit)
+        data_splits.read(str(tmp_path / "a.npy"), memory_limit=memory_limit)
     assert expected in str(caught.value)
 
 
@@ -941,7 +950,7 @@ def test_mutated_files_are_refused_or_read(tmp_path, name):
     for _ in range(60):
         (tmp_path / name).write_bytes(mutated(content, rng))
         try:
-            store = data.read(
+            store = data_splits.read(
                 str(tmp_path / name if "." in name[:-3] else tmp_path), memory_limit=0
             )
             store.store.read(np.arange(len(store.store)))
@@ -1001,7 +1010,7 @@ def test_damaged_npz_is_one_line(tmp_path):
 def test_npz_bombs_are_refused_before_reading(tmp_path, monkeypatch):
     path = tmp_path / "a.npz"
     np.savez_compressed(path, images=np.zeros((2000, 64, 64), np.uint8))
-    monkeypatch.setattr(arrays, "LIMIT", 1 << 20)
+    monkeypatch.setattr(from_arrays, "LIMIT", 1 << 20)
     assert "unpacks to" in refusal(path)
     monkeypatch.undo()
     buffer = io.BytesIO()
@@ -1028,10 +1037,10 @@ def test_idx_files_as_mnist_has_them(tmp_path, suffix):
             content = idx(values)
             path = tmp_path / (f"{name}-{kind}" + suffix.format(values.ndim))
             path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
-    splits = data.load(settings(tmp_path))
-    assert np.array_equal(splits.test.array()[..., 0], images.to_unit(parts["t10k"]))
+    splits = data_splits.load(settings(tmp_path))
+    assert np.array_equal(splits.test.array()[..., 0], data_images.to_unit(parts["t10k"]))
     assert splits.labels.test.tolist() == list(range(10))
-    expected = images.to_unit(parts["train"])[splits.labels.train]
+    expected = data_images.to_unit(parts["train"])[splits.labels.train]
     assert np.array_equal(splits.train.array()[..., 0], expected)
 
 
@@ -1039,7 +1048,7 @@ def test_idx_files_as_mnist_has_them(tmp_path, suffix):
 def test_any_other_idx_file_of_images_works(tmp_path, name):
     content = idx(noise(30, 8, 8))
     (tmp_path / name).write_bytes(gzip.compress(content) if name[-3:] == ".gz" else content)
-    splits = data.load(settings(tmp_path, image_size=12))
+    splits = data_splits.load(settings(tmp_path, image_size=12))
     assert (len(splits.test), splits.image_shape) == (3, (12, 12, 1))
     assert splits.labels is None
 
@@ -1117,26 +1126,26 @@ def numbered(tmp_path):
     return tmp_path / "numbered.npz"
 
 
-def numbers(image_set: data.ImageSet) -> list[int]:
-    return images.to_uint8(image_set.array())[:, 0, 0, 0].tolist()
+def numbers(image_set: data_splits.ImageSet) -> list[int]:
+    return data_images.to_uint8(image_set.array())[:, 0, 0, 0].tolist()
 
 
 def test_splits_are_disjoint_and_complete(numbered):
-    splits = data.load(settings(numbered))
+    splits = data_splits.load(settings(numbered))
     parts = [numbers(part) for part in (splits.train, splits.validation, splits.test)]
     assert [len(part) for part in parts] == [162, 18, 20]
     assert sorted(itertools.chain(*parts)) == list(range(200))
 
 
 def test_splits_follow_from_the_seed(numbered):
-    first, again, other = (data.load(settings(numbered, seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (data_splits.load(settings(numbered, seed=seed)) for seed in (1, 1, 2))
     assert numbers(first.test) == numbers(again.test) != numbers(other.test)
     assert first.fingerprint == again.fingerprint != other.fingerprint
 
 
 def test_limits_apply_after_the_split(numbered):
-    whole = data.load(settings(numbered))
-    limited = data.load(settings(numbered, limit=40, test_limit=7))
+    whole = data_splits.load(settings(numbered))
+    limited = data_splits.load(settings(numbered, limit=40, test_limit=7))
     assert numbers(limited.train) == numbers(whole.train)[:40]
     assert numbers(limited.validation) == numbers(whole.validation)[:7]
     assert numbers(limited.test) == numbers(whole.test)[:7]
@@ -1144,7 +1153,7 @@ def test_limits_apply_after_the_split(numbered):
 
 
 def test_subset_of_a_subset_shares_the_store(numbered):
-    train = data.load(settings(numbered)).train
+    train = data_splits.load(settings(numbered)).train
     chosen = train.subset(range(10, 20)).subset([3, 1])
     assert numbers(chosen) == [numbers(train)[13], numbers(train)[11]]
     assert chosen._store is train._store
@@ -1157,7 +1166,7 @@ def test_fingerprint_follows_the_content():
     changed = pixels.copy()
     changed[13, 4, 4] ^= 1
     first, same, other = (
-        data.ImageSet(stores.MemoryStore(values)).fingerprint
+        data_splits.ImageSet(pixel_storage.MemoryStore(values)).fingerprint
         for values in (pixels, pixels.copy(), changed)
     )
     assert first == same != other
@@ -1166,37 +1175,38 @@ def test_fingerprint_follows_the_content():
 # ---------------------------------------------------------------------------------------- batches
 
 
-def image_set(num_images: int) -> data.ImageSet:
+def image_set(num_images: int) -> data_splits.ImageSet:
     pixels = np.zeros((num_images, 8, 8, 1), np.uint8)
     pixels[:, 0, 0, 0] = np.arange(num_images)
-    return data.ImageSet(stores.MemoryStore(pixels))
+    return data_splits.ImageSet(pixel_storage.MemoryStore(pixels))
 
 
 def orders(batches: tf.data.Dataset) -> list[list[int]]:
     """The numbers of the images in each batch."""
-    return [images.to_uint8(inputs.numpy())[:, 0, 0, 0].tolist() for inputs, _ in batches]
+    return [data_images.to_uint8(inputs.numpy())[:, 0, 0, 0].tolist() for inputs, _ in batches]
 
 
 def test_an_epoch_is_full_batches_in_a_new_order():
     epochs = [
-        orders(data.training_batches(image_set(50), 16, seed=3, epoch=epoch)) for epoch in (0, 1)
+        orders(data_splits.training_batches(image_set(50), 16, seed=3, epoch=epoch))
+        for epoch in (0, 1)
     ]
-    assert data.steps_per_epoch(image_set(50), 16) == 3
+    assert data_splits.steps_per_epoch(image_set(50), 16) == 3
     assert [[len(batch) for batch in epoch] for epoch in epochs] == [[16] * 3] * 2
     assert [len(set(itertools.chain(*epoch))) for epoch in epochs] == [48] * 2
     assert epochs[0] != epochs[1]
-    assert int(data.training_batches(image_set(50), 16, seed=3).cardinality()) == 3
+    assert int(data_splits.training_batches(image_set(50), 16, seed=3).cardinality()) == 3
 
 
 def test_order_depends_on_seed_and_epoch_only():
     pool = image_set(50)
-    first = orders(data.training_batches(pool, 16, seed=3))
-    assert first == orders(data.training_batches(pool, 16, seed=3))
-    assert first != orders(data.training_batches(pool, 16, seed=4))
+    first = orders(data_splits.training_batches(pool, 16, seed=3))
+    assert first == orders(data_splits.training_batches(pool, 16, seed=3))
+    assert first != orders(data_splits.training_batches(pool, 16, seed=4))
     tf.random.set_seed(99)
-    batches = data.training_batches(pool, 16, seed=3)
+    batches = data_splits.training_batches(pool, 16, seed=3)
     assert first == orders(batches) == orders(batches)
-    smaller = orders(data.training_batches(pool, 8, seed=3))
+    smaller = orders(data_splits.training_batches(pool, 8, seed=3))
     assert smaller[0] + smaller[1] == first[0]
 
 
@@ -1209,7 +1219,9 @@ def test_going_on_at_an_epoch_gives_the_tail():
 
     def elements(first_epoch, num_epochs):
         epoch = tf.Variable(first_epoch, dtype=tf.int64)
-        batches = data.training_batches(image_set(50), 16, seed=3, epoch=epoch, prepare=noisy)
+        batches = data_splits.training_batches(
+            image_set(50), 16, seed=3, epoch=epoch, prepare=noisy
+        )
         seen = []
         for number in range(first_epoch, first_epoch + num_epochs):
             epoch.assign(number)
@@ -1223,7 +1235,7 @@ def test_going_on_at_an_epoch_gives_the_tail():
         assert np.array_equal(seed, same_seed)
     assert len({tuple(seed) for _, seed in whole}) == 12
     assert whole[0][1].dtype == np.int32
-    fixed = data.training_batches(image_set(50), 16, seed=3, epoch=3, prepare=noisy)
+    fixed = data_splits.training_batches(image_set(50), 16, seed=3, epoch=3, prepare=noisy)
     for (inputs, _), (again, _) in zip(whole[9:], fixed, strict=True):
         assert np.array_equal(inputs, again)
 
@@ -1233,34 +1245,34 @@ def test_classes_whose_folders_are_no_utf_8_have_names_that_can_be_shown(tmp_pat
     for index, picture in enumerate(pictures):
         place = tmp_path / "data\udce9" / ("caf\udce9" if index % 2 else "tea")
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"{index}.png").write_bytes(images.encode_png(picture))
-    splits = data.load(_settings.AutoencoderConfig(data=str(tmp_path / "data\udce9")))
+        (place / f"{index}.png").write_bytes(data_images.encode_png(picture))
+    splits = data_splits.load(_settings.AutoencoderConfig(data=str(tmp_path / "data\udce9")))
     assert (splits.name, splits.class_names) == ("data\\xe9", ("caf\\xe9", "tea"))
 
 
 def test_batches_are_the_same_where_no_map_is_parallel(monkeypatch):
     def batches() -> list[np.ndarray]:
-        made = data.training_batches(image_set(50), 16, seed=3, epoch=2)
+        made = data_splits.training_batches(image_set(50), 16, seed=3, epoch=2)
         return [images.numpy() for images, _ in made]
 
     usual = batches()
-    assert data.map_options(2) == {"num_parallel_calls": 2, "deterministic": True}
+    assert data_splits.map_options(2) == {"num_parallel_calls": 2, "deterministic": True}
     monkeypatch.setattr(tf.data, "AUTOTUNE", None)
-    assert data.map_options(2) == {}
+    assert data_splits.map_options(2) == {}
     np.testing.assert_array_equal(batches(), usual)
 
 
 def test_fewer_images_than_a_batch_make_one_batch():
     pool = image_set(5)
-    assert data.steps_per_epoch(pool, 16) == 1
-    batches = orders(data.training_batches(pool, 16, seed=0))
+    assert data_splits.steps_per_epoch(pool, 16) == 1
+    batches = orders(data_splits.training_batches(pool, 16, seed=0))
     assert [sorted(batch) for batch in batches] == [list(range(5))]
 
 
 def labelled(num_images: int, batch_size: int, num_steps: int, *, seed: int = 3):
     """The batches of numbered images whose labels are a known function of the number."""
     labels = (np.arange(num_images) * 7) % 10
-    return data.labelled_batches(
+    return data_splits.labelled_batches(
         image_set(num_images), labels, batch_size, seed=seed, num_steps=num_steps
     )
 
@@ -1269,7 +1281,7 @@ def test_labelled_batches_are_the_training_batches_epoch_by_epoch():
     expected = [
         batch
         for epoch in range(3)
-        for batch in orders(data.training_batches(image_set(50), 16, seed=3, epoch=epoch))
+        for batch in orders(data_splits.training_batches(image_set(50), 16, seed=3, epoch=epoch))
     ]
     assert len(expected) == 9
     assert orders(labelled(50, 16, 9)) == expected
@@ -1280,7 +1292,7 @@ def test_labelled_batches_are_the_training_batches_epoch_by_epoch():
 
 def test_each_label_goes_with_its_image():
     for inputs, targets in labelled(50, 16, 6):
-        numbers = images.to_uint8(inputs.numpy())[:, 0, 0, 0].astype(np.int64)
+        numbers = data_images.to_uint8(inputs.numpy())[:, 0, 0, 0].astype(np.int64)
         assert np.array_equal(targets, (numbers * 7) % 10)
         assert (inputs.dtype, targets.dtype) == (tf.float32, tf.int64)
 
@@ -1304,31 +1316,33 @@ def test_fewer_labelled_images_than_a_batch_are_a_batch_in_new_orders():
 def test_batches_have_static_shapes_and_exact_values(on_disk, monkeypatch):
     pixels = np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)
     if on_disk:
-        writer = stores.Writer(4, 0)
+        writer = pixel_storage.Writer(4, 0)
         writer.append(pixels)
-        pool = data.ImageSet(writer.finish())
+        pool = data_splits.ImageSet(writer.finish())
     else:
-        pool = data.ImageSet(stores.MemoryStore(pixels))
-    training = data.training_batches(pool, 3, seed=0)
+        pool = data_splits.ImageSet(pixel_storage.MemoryStore(pixels))
+    training = data_splits.training_batches(pool, 3, seed=0)
     assert training.element_spec[0].shape.as_list() == [3, 8, 8, 1]
-    batches = data.evaluation_batches(pool, 3)
+    batches = data_splits.evaluation_batches(pool, 3)
     assert batches.element_spec[0].shape.as_list() == [None, 8, 8, 1]
     assert int(batches.cardinality()) == 2
     gathered = np.concatenate([inputs.numpy() for inputs, _ in batches])
     assert gathered.dtype == np.float32
-    assert np.array_equal(gathered, images.to_unit(pixels))
-    assert np.array_equal(pool.array(), images.to_unit(pixels))
+    assert np.array_equal(gathered, data_images.to_unit(pixels))
+    assert np.array_equal(pool.array(), data_images.to_unit(pixels))
 
 
 def test_large_arrays_are_not_copied_into_a_tensor(monkeypatch):
     pool = image_set(20)
-    expected = orders(data.training_batches(pool, 4, seed=1))
-    monkeypatch.setattr(data, "_TENSOR_LIMIT", 0)
-    assert orders(data.training_batches(pool, 4, seed=1)) == expected
+    expected = orders(data_splits.training_batches(pool, 4, seed=1))
+    monkeypatch.setattr(data_splits, "_TENSOR_LIMIT", 0)
+    assert orders(data_splits.training_batches(pool, 4, seed=1)) == expected
 
 
 def test_evaluation_is_in_order_and_prepared_alike_every_time():
-    batches = data.evaluation_batches(image_set(10), 4, prepare=lambda inputs, seed: (inputs, seed))
+    batches = data_splits.evaluation_batches(
+        image_set(10), 4, prepare=lambda inputs, seed: (inputs, seed)
+    )
     first, second = ([seed.numpy().tolist() for _, seed in batches] for _ in range(2))
     assert first == second
     assert len({tuple(seed) for seed in first}) == 3

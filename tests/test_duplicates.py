@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from kerasunsup import data, duplicates, images, settings
+from kerasunsup import duplicates, settings
+from kerasunsup.data import images
+from kerasunsup.data import splits as data_splits
 
 
 def scene(random, size=32):
@@ -116,7 +118,7 @@ def test_different_dark_images_are_no_copies_and_their_copies_are():
 
 
 def test_different_strokes_of_the_same_digit_are_no_copies():
-    splits = data.load(settings.AutoencoderConfig(limit=20_000))
+    splits = data_splits.load(settings.AutoencoderConfig(limit=20_000))
     ones = splits.train.subset(np.flatnonzero(splits.labels.train == 1)[:2000])
     pictures = list(images.to_uint8(ones.array()))
     copies = [jpeg(picture[..., 0], 75) for picture in pictures[:50]]

@@ -9,19 +9,23 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup import board, data, findings, judge, networks, runs, settings, stores, training
+from kerasunsup import board, findings, judge, networks, runs, settings, training
+from kerasunsup.data import pixel_storage
+from kerasunsup.data import splits as data_splits
 
 SETTINGS = settings.AutoencoderConfig(latent_dim=3, num_samples=100, num_codes=50)
 
 
-def splits(pixels: np.ndarray, num_test: int, labels: np.ndarray | None = None) -> data.Splits:
+def splits(
+    pixels: np.ndarray, num_test: int, labels: np.ndarray | None = None
+) -> data_splits.Splits:
     """The last images are for the test, one before them for validation."""
-    pool = data.ImageSet(stores.MemoryStore(pixels))
+    pool = data_splits.ImageSet(pixel_storage.MemoryStore(pixels))
     last = len(pixels) - num_test
     parts = [slice(0, last - 1), slice(last - 1, last), slice(last, len(pixels))]
-    return data.Splits(
+    return data_splits.Splits(
         *(pool.subset(np.arange(len(pixels))[part]) for part in parts), "shapes", None,
-        None if labels is None else data.Labels(*(labels[part] for part in parts)),
+        None if labels is None else data_splits.Labels(*(labels[part] for part in parts)),
     )  # fmt: skip
 
 
@@ -37,7 +41,7 @@ def short(monkeypatch):
     monkeypatch.setattr(findings, "_HOLES", (4,))
 
 
-def measured(folder, parts: data.Splits) -> dict[str, float]:
+def measured(folder, parts: data_splits.Splits) -> dict[str, float]:
     """All numbers of a network that was not trained."""
     keras.utils.set_random_seed(0)
     shape = {"latent_dim": 3, "filters": (2,), "hidden_units": 16}
@@ -85,17 +89,17 @@ def test_numbers_of_blocks_are_those_of_all_images_at_once(tmp_path, monkeypatch
     parts = splits(noise(160), 60, labels)
     monkeypatch.setattr(board.Board, "show", lambda *_: None)
     whole = measured(tmp_path / "whole", parts)
-    monkeypatch.setattr(data, "_BLOCK_BYTES", 40 * 8 * 8 * 4)
+    monkeypatch.setattr(data_splits, "_BLOCK_BYTES", 40 * 8 * 8 * 4)
     (tmp_path / "blocks").mkdir()
     (tmp_path / "whole" / "judge").rename(tmp_path / "blocks" / "judge")
     read = []
-    array = data.ImageSet.array
+    array = data_splits.ImageSet.array
 
     def recorded(image_set, indices=None):
         read.append(len(image_set) if indices is None else len(indices))
         return array(image_set, indices)
 
-    monkeypatch.setattr(data.ImageSet, "array", recorded)
+    monkeypatch.setattr(data_splits.ImageSet, "array", recorded)
     blocks = measured(tmp_path / "blocks", parts)
     assert sorted(read)[-3:] == [40, 60, 99]  # PCA's and the groups' images are bounded apart
     assert set(blocks) == set(whole)

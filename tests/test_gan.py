@@ -15,8 +15,9 @@ import processes
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from kerasunsup import ae, cli, data, gan, images, runs
+from kerasunsup import ae, cli, gan, runs
 from kerasunsup import settings as _settings
+from kerasunsup.data import images, splits
 
 SMALL = [
     *processes.SMALL, "--base-filters", "4", "--noise-dim", "8", "--measure-every", "2",
@@ -298,7 +299,7 @@ def test_the_data_that_trains_is_the_splits_training_part(monkeypatch, logs):
     with pytest.raises(SeenError):
         gan.main(["--epochs", "1", "--logs", str(logs), *SMALL])
     settings = _settings.GANConfig(limit=600, test_limit=200)
-    train = data.load(settings).train.array()
+    train = splits.load(settings).train.array()
     assert len(seen) == 600 // 64 * 64
     found = {image.tobytes() for image in seen}
     assert found <= {image.tobytes() for image in train}

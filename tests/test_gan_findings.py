@@ -8,18 +8,10 @@ import types
 import numpy as np
 import pytest
 
-from kerasunsup import (
-    board,
-    data,
-    gan_findings,
-    gan_model,
-    judge,
-    networks,
-    optimizers,
-    runs,
-    stores,
-)
+from kerasunsup import board, gan_findings, gan_model, judge, networks, optimizers, runs
 from kerasunsup import settings as _settings
+from kerasunsup.data import pixel_storage
+from kerasunsup.data import splits as data_splits
 
 SETTINGS = _settings.GANConfig(
     epochs=10, measure_every=2, num_samples=100, noise_dim=3, batch_size=16
@@ -27,10 +19,10 @@ SETTINGS = _settings.GANConfig(
 GOOD = {"real_accuracy": 0.8, "generated_accuracy": 0.8}
 
 
-def splits() -> data.Splits:
+def splits() -> data_splits.Splits:
     pixels = np.random.default_rng(0).integers(0, 256, (200, 16, 16, 1), np.uint8)
-    pool = data.ImageSet(stores.MemoryStore(pixels))
-    return data.Splits(
+    pool = data_splits.ImageSet(pixel_storage.MemoryStore(pixels))
+    return data_splits.Splits(
         pool.subset(range(120)), pool.subset(range(120, 140)), pool.subset(range(140, 200)),
         "noise", None, None,
     )  # fmt: skip
@@ -178,8 +170,8 @@ def test_copies_are_found(tmp_path):
 
 def test_of_equal_images_no_spread_is_measured_and_none_is_called_a_collapse(tmp_path, capsys):
     """Nor is patience counted where there are too few images for a distance."""
-    pool = data.ImageSet(stores.MemoryStore(np.zeros((14, 16, 16, 1), np.uint8)))
-    parts = data.Splits(
+    pool = data_splits.ImageSet(pixel_storage.MemoryStore(np.zeros((14, 16, 16, 1), np.uint8)))
+    parts = data_splits.Splits(
         pool.subset(range(12)), pool.subset([12]), pool.subset([13]), "black", None, None
     )
     network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasunsup import images
+from kerasunsup.data import images
 
 
 def encoded(picture: Image.Image, file_format: str = "PNG", **options) -> bytes:
@@ -37,7 +37,7 @@ def png_with_header(width: int, height: int) -> bytes:
 
 
 def test_images_work_without_tensorflow():
-    code = "import sys, kerasunsup.images; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, kerasunsup.data.images; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -6,10 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup import data, judge, networks, runs, settings, stores
+from kerasunsup import judge, networks, runs, settings
+from kerasunsup.data import pixel_storage
+from kerasunsup.data import splits as data_splits
 
 
-def splits(folder, name="shapes", **labels) -> data.Splits:
+def splits(folder, name="shapes", **labels) -> data_splits.Splits:
     """200 images of 8 x 8: a bright left half or a bright right half, with noise."""
     random = np.random.default_rng(0)
     side = np.arange(200) % 2
@@ -18,7 +20,7 @@ def splits(folder, name="shapes", **labels) -> data.Splits:
     pixels[side == 1, :, 4:] += 190
     kept = {key: value(side) for key, value in labels.items()}
     np.savez(folder / f"{name}.npz", images=pixels, **kept)
-    return data.load(settings.TrainingConfig(data=str(folder / f"{name}.npz")))
+    return data_splits.load(settings.TrainingConfig(data=str(folder / f"{name}.npz")))
 
 
 @pytest.fixture(scope="module")
@@ -197,8 +199,8 @@ def test_blocks_of_images_are_described_as_the_whole_is(trained):
 
 
 @pytest.fixture(scope="module")
-def mnist() -> data.Splits:
-    return data.load(settings.TrainingConfig(seed=4, limit=100, test_limit=300))
+def mnist() -> data_splits.Splits:
+    return data_splits.load(settings.TrainingConfig(seed=4, limit=100, test_limit=300))
 
 
 def test_mnist_is_compared_in_the_shipped_network_whatever_the_limit(mnist, no_training, tmp_path):
@@ -215,7 +217,7 @@ def test_mnist_is_compared_in_the_shipped_network_whatever_the_limit(mnist, no_t
 def test_real_images_are_those_that_the_network_was_not_trained_on(mnist, tmp_path):
     """The validation images of seed 0, by which it was trained, not those of the seed at hand."""
     found = judge.of_data(mnist, tmp_path)
-    held_out = data.load(settings.TrainingConfig(seed=0)).validation
+    held_out = data_splits.load(settings.TrainingConfig(seed=0)).validation
     np.testing.assert_array_equal(np.sort(found.held_out), np.sort(held_out.positions))
     real = np.concatenate(list(found.real_images(mnist, 10_000)))
     assert len(real) == len(mnist.test)  # no more than there are to compare with
@@ -224,11 +226,11 @@ def test_real_images_are_those_that_the_network_was_not_trained_on(mnist, tmp_pa
 
 def test_mnist_in_another_size_or_with_other_classes_is_other_data(mnist):
     small = np.zeros((20, 16, 16, 1), np.uint8)
-    resized = data.ImageSet(stores.MemoryStore(small))
+    resized = data_splits.ImageSet(pixel_storage.MemoryStore(small))
     assert judge._packaged(mnist) is not None
     assert judge._packaged(dataclasses.replace(mnist, train=resized, test=resized)) is None
     assert judge._packaged(dataclasses.replace(mnist, class_names=("even", "odd"))) is None
-    other = data.ImageSet(stores.MemoryStore(np.zeros((20, 28, 28, 1), np.uint8)))
+    other = data_splits.ImageSet(pixel_storage.MemoryStore(np.zeros((20, 28, 28, 1), np.uint8)))
     assert judge._packaged(dataclasses.replace(mnist, train=other, test=other)) is None
 
 

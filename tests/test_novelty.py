@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from kerasunsup import classification, data, images, novelty, one_class, runs, stores
+from kerasunsup import classification, novelty, one_class, runs
 from kerasunsup import settings as _settings
+from kerasunsup.data import images, pixel_storage
+from kerasunsup.data import splits as data_splits
 
 ARGUMENTS = ["--limit", "900", "--test-limit", "200", "--epochs", "1", "--latent-dim", "4"]
 
@@ -42,7 +44,7 @@ def test_a_run_leaves_numbers_figures_and_an_autoencoder_a_class(finished):
 
 def test_an_autoencoder_saw_images_of_its_class_alone_and_its_error_is_the_score(finished):
     settings = _settings.NoveltyConfig(limit=900, test_limit=200, epochs=1, latent_dim=4)
-    splits = data.load(settings)
+    splits = data_splits.load(settings)
     clean = one_class.clean_images(splits, 1)
     assert len(clean) == np.sum(splits.labels.train == 1)
     run = runs.Run(finished / "classes" / "ae" / "class-1")
@@ -83,16 +85,16 @@ def test_data_without_labels_and_unknown_classes_are_one_line(tmp_path, capsys):
     assert not (tmp_path / "logs").exists()
 
 
-def unbalanced(test_labels, train_labels=(0,) * 20 + (1,) * 5 + (2,)) -> data.Splits:
+def unbalanced(test_labels, train_labels=(0,) * 20 + (1,) * 5 + (2,)) -> data_splits.Splits:
     labels = np.array([*train_labels, *test_labels, 0])
     pixels = np.arange(4 * len(labels), dtype=np.uint8).reshape(-1, 2, 2, 1)
-    everything = data.ImageSet(stores.MemoryStore(pixels))
+    everything = data_splits.ImageSet(pixel_storage.MemoryStore(pixels))
     cuts = np.split(np.arange(len(labels)), [len(train_labels), len(labels) - 1])
     parts = [everything.subset(cut) for cut in cuts]
-    return data.Splits(
+    return data_splits.Splits(
         train=parts[0], test=parts[1], validation=parts[2], name="birds",
         class_names=("tit", "owl", "roc"),
-        labels=data.Labels(labels[cuts[0]], labels[cuts[2]], labels[cuts[1]]),
+        labels=data_splits.Labels(labels[cuts[0]], labels[cuts[2]], labels[cuts[1]]),
     )  # fmt: skip
 
 

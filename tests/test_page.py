@@ -4,7 +4,8 @@ import re
 import numpy as np
 import pytest
 
-from kerasunsup import images, page
+from kerasunsup import page
+from kerasunsup.data import images
 
 PNG = images.encode_png(np.zeros((30, 60, 1), np.uint8))
 

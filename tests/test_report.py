@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kerasunsup import images, plan, report, settings
+from kerasunsup import plan, report, settings
+from kerasunsup.data import images
 
 ROOT = Path(__file__).parent.parent
 PNG = images.encode_png(np.zeros((30, 60, 1), np.uint8))

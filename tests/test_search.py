@@ -28,17 +28,17 @@ from kerasunsup import (
     callbacks,
     cli,
     cluster,
-    data,
     latent,
     oracles,
     record,
     runs,
     search,
-    stores,
     training,
     trials,
 )
 from kerasunsup import settings as _settings  # fmt: skip
+from kerasunsup.data import pixel_storage
+from kerasunsup.data import splits as data_splits
 
 SETTINGS = _settings.AutoencoderConfig(
     batch_size=16, latent_dim=4, filters=(4,), hidden_units=8, schedule="cosine"
@@ -51,9 +51,9 @@ def pixels() -> np.ndarray:
     return values
 
 
-def splits() -> data.Splits:
-    pool = data.ImageSet(stores.MemoryStore(pixels()))
-    return data.Splits(
+def splits() -> data_splits.Splits:
+    pool = data_splits.ImageSet(pixel_storage.MemoryStore(pixels()))
+    return data_splits.Splits(
         pool.subset(range(80)), pool.subset(range(80, 100)), pool.subset(range(100, 120)),
         "noise", None, None,
     )  # fmt: skip
@@ -101,7 +101,7 @@ def test_pca_is_given_the_corrupted_images_that_the_trials_are_given(tmp_path):
         settings = dataclasses.replace(SETTINGS, noise=noise, batch_size=32)
         wanted = ae_search.problem(command(tmp_path, settings=settings), parts)
         errors[noise] = wanted.reference(4)
-        batches = data.evaluation_batches(parts.validation, 32, prepare=wanted.prepare)
+        batches = data_splits.evaluation_batches(parts.validation, 32, prepare=wanted.prepare)
         given = np.concatenate([pair[0].numpy() for pair in batches])
         pca = latent.principal_components(parts.train.array().reshape(len(parts.train), -1), 4, 0)
         restored = pca.inverse_transform(pca.transform(given.reshape(len(given), -1)))
@@ -504,7 +504,7 @@ def test_states_that_no_rung_needs_are_deleted(tmp_path, fake):
 
 
 def changed_limit(given):
-    pool = data.ImageSet(stores.MemoryStore(pixels()))
+    pool = data_splits.ImageSet(pixel_storage.MemoryStore(pixels()))
     return problem(given, splits=dataclasses.replace(splits(), train=pool.subset(range(70))))
 
 

@@ -17,8 +17,10 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from kerasunsup import arms, comparison, data, images, runs, stores, supervised, supervised_findings
+from kerasunsup import arms, comparison, runs, supervised, supervised_findings
 from kerasunsup import settings as _settings
+from kerasunsup.data import images, pixel_storage
+from kerasunsup.data import splits as data_splits
 
 FIGURES = {"confusion", "label_efficiency", "learning_speed", "mistakes", "reliability"}
 
@@ -181,7 +183,7 @@ def test_the_exported_classifier_is_the_one_that_was_measured(finished):
     settings = _settings.SupervisedConfig(
         **_settings.read(_settings.SupervisedConfig, finished / "config.json")
     )
-    splits = data.load(settings)
+    splits = data_splits.load(settings)
     model = keras.models.load_model(finished / "model.keras")
     predictions = model.predict(splits.test.array(), verbose=0).argmax(axis=1)
     accuracy = float(np.mean(predictions == splits.labels.test))
@@ -316,13 +318,15 @@ def test_data_without_labels_is_refused_with_what_to_do(tmp_path, capsys):
     assert "one sub-folder a class" in error
 
 
-def splits_of(train: list[int], test: list[int], names: tuple[str, ...] | None) -> data.Splits:
+def splits_of(
+    train: list[int], test: list[int], names: tuple[str, ...] | None
+) -> data_splits.Splits:
     pixels = np.zeros((len(train) + len(test) + 1, 8, 8, 1), np.uint8)
-    pool = data.ImageSet(stores.MemoryStore(pixels))
+    pool = data_splits.ImageSet(pixel_storage.MemoryStore(pixels))
     end = len(train) + 1
-    labels = data.Labels(*(np.array(part, np.int64) for part in (train, train[:1], test)))
+    labels = data_splits.Labels(*(np.array(part, np.int64) for part in (train, train[:1], test)))
     parts = range(len(train)), range(len(train), end), range(end, len(pixels))
-    return data.Splits(*map(pool.subset, parts), "odd", names, labels)
+    return data_splits.Splits(*map(pool.subset, parts), "odd", names, labels)
 
 
 @pytest.mark.parametrize("names", [None, ("cat", "dog", "owl")])

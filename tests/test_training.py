@@ -11,19 +11,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasunsup import autoencoder, callbacks, data, runs, stores, training
+from kerasunsup import autoencoder, callbacks, runs, training
 from kerasunsup import settings as _settings
+from kerasunsup.data import pixel_storage
+from kerasunsup.data import splits as data_splits
 
 SETTINGS = _settings.AutoencoderConfig(
     epochs=4, batch_size=16, latent_dim=4, filters=(4,), hidden_units=8, noise=0.2
 )
 
 
-def splits() -> data.Splits:
+def splits() -> data_splits.Splits:
     pixels = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 1), np.uint8)
     pixels[:, :, 4:] //= 4
-    pool = data.ImageSet(stores.MemoryStore(pixels))
-    return data.Splits(
+    pool = data_splits.ImageSet(pixel_storage.MemoryStore(pixels))
+    return data_splits.Splits(
         pool.subset(range(50)), pool.subset(range(50, 65)), pool.subset(range(65, 80)),
         "noise", None, None,
     )  # fmt: skip
@@ -138,7 +140,7 @@ def test_without_patience_all_epochs_run_and_the_best_weights_are_kept(tmp_path)
     assert len(fitted.history["epoch"]) == 12
     model = autoencoder.build(settings, (8, 8, 1))
     model.set_weights(weights)
-    batches = data.evaluation_batches(
+    batches = data_splits.evaluation_batches(
         splits().validation, 16, prepare=autoencoder.corruption_of(settings)
     )
     loss = model.evaluate(batches, verbose=0)
@@ -317,7 +319,7 @@ def test_history_file_has_a_row_an_epoch_and_logs_have_curves(whole):
 
 
 def test_validation_is_corrupted_alike_in_every_epoch():
-    batches = data.evaluation_batches(
+    batches = data_splits.evaluation_batches(
         splits().validation, 4, prepare=autoencoder.corruption_of(SETTINGS)
     )
     first, second = ([part[0].numpy() for part in batches] for _ in range(2))

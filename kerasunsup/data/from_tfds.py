@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import images, settings, stores
+from kerasunsup import settings
+from kerasunsup.data import images, pixel_storage
 
-PACKAGED = Path(__file__).parent / "mnist_data"
+PACKAGED = Path(__file__).parent.parent / "mnist_data"
 
 
-def read_mnist(image_size: int | None) -> stores.Source:
+def read_mnist(image_size: int | None) -> pixel_storage.Source:
     """The packaged MNIST: no network, no chatter.
 
     Raises:
@@ -37,12 +38,14 @@ def read_mnist(image_size: int | None) -> stores.Source:
             f"the packaged MNIST in {PACKAGED} is missing or damaged "
             f"({_first_line(error)}): install kerasunsup anew"
         ) from error
-    writer = stores.Writer(sum(map(len, parts)), sum(map(len, parts)) * stores.MOST_SIDE**2)
+    writer = pixel_storage.Writer(
+        sum(map(len, parts)), sum(map(len, parts)) * pixel_storage.MOST_SIDE**2
+    )
     for part in parts:
         if image_size is not None:
             part = np.stack([images.resize(pixels, image_size, image_size) for pixels in part])
         writer.append(part)
-    return stores.Source(
+    return pixel_storage.Source(
         name="mnist",
         store=writer.finish(),
         labels=np.concatenate(labels),
@@ -91,7 +94,7 @@ def _quiet_libraries() -> Iterator[None]:
 
 
 @_quiet_libraries()
-def read(name: str, image_size: int | None, memory_limit: int) -> stores.Source:
+def read(name: str, image_size: int | None, memory_limit: int) -> pixel_storage.Source:
     """A data set of TFDS, downloaded where it is not there yet.
 
     Its own split `test` is the test set; `validation` takes its place where there is none.
@@ -103,7 +106,7 @@ def read(name: str, image_size: int | None, memory_limit: int) -> stores.Source:
 
     Raises:
         settings.InputError: if there is no such name, no network, or no image in it.
-        stores.SideError: if the images are too small or too large.
+        pixel_storage.SideError: if the images are too small or too large.
         OSError: if the disk is full.
     """
     import tensorflow_datasets as tfds
@@ -119,7 +122,7 @@ def read(name: str, image_size: int | None, memory_limit: int) -> stores.Source:
     splits = splits[:2] if "train" in splits else list(builder.info.splits)[:1]
     counts = [builder.info.splits[split].num_examples for split in splits]
     has_labels = "label" in features and isinstance(features["label"], tfds.features.ClassLabel)
-    writer = stores.Writer(sum(counts), memory_limit)
+    writer = pixel_storage.Writer(sum(counts), memory_limit)
     labels: list[int] = []
     read_config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     wanted = {"image": True, **({"label": True} if has_labels else {})}
@@ -133,7 +136,7 @@ def read(name: str, image_size: int | None, memory_limit: int) -> stores.Source:
             labels.append(int(example.get("label", -1)))
     classes = features["label"].names if has_labels else ()
     is_labelled = has_labels and min(labels) >= 0  # some test sets hold -1: kept secret
-    return stores.Source(
+    return pixel_storage.Source(
         name=name,
         store=writer.finish(),
         labels=np.array(labels, np.int64) if is_labelled else None,
@@ -143,7 +146,7 @@ def read(name: str, image_size: int | None, memory_limit: int) -> stores.Source:
 
 
 def _tfds_pixels(
-    name: str, pixels: np.ndarray, image_size: int | None, writer: stores.Writer
+    name: str, pixels: np.ndarray, image_size: int | None, writer: pixel_storage.Writer
 ) -> np.ndarray:
     """uint8 (height, width, 1|3) of one example, of the size of those before."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] not in (1, 3, 4):

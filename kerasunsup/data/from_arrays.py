@@ -16,7 +16,8 @@ from typing import IO, Literal
 
 import numpy as np
 
-from kerasunsup import images, settings, stores
+from kerasunsup import settings
+from kerasunsup.data import images, pixel_storage
 
 LIMIT = 4 << 30  # bytes of pixels that one file that is read whole may declare
 _CHUNK = 1024  # images that are looked at or converted at a time
@@ -92,7 +93,7 @@ def _header(file: IO[bytes], size: int) -> _Header:
     return _Header(tuple(shape), dtype, bool(fortran_order), offset)
 
 
-def read_npz(path: Path, image_size: int | None) -> stores.Source:
+def read_npz(path: Path, image_size: int | None) -> pixel_storage.Source:
     """The images, and labels, of a .npz.
 
     Taken are `images` and `labels`; else those whose names say training, validation or test, as
@@ -131,7 +132,7 @@ def read_npz(path: Path, image_size: int | None) -> stores.Source:
             for split in raw
         }
     keys = ", ".join(repr(key) for key in image_keys.values())
-    form = _form(path, keys, [stores.MemoryStore(values) for values in raw.values()])
+    form = _form(path, keys, [pixel_storage.MemoryStore(values) for values in raw.values()])
     notes = [form.note]
     if not _KNOWN.issuperset(image_keys.values()):
         notes.insert(0, "the images are " + " and ".join(
@@ -147,8 +148,8 @@ def _chosen(path: Path, headers: Mapping[str, _Header]) -> tuple[dict[str, str],
     found: dict[str, dict[str, str]] = {"images": {}, "labels": {}}
     for key, header in headers.items():
         words = set(re.split(r"[^a-z]+", key.lower())) - {""}
-        splits = {stores.SPLITS[word] for word in words if word in stores.SPLITS}
-        rest = words - set(stores.SPLITS)
+        splits = {pixel_storage.SPLITS[word] for word in words if word in pixel_storage.SPLITS}
+        rest = words - set(pixel_storage.SPLITS)
         if len(splits) > 1 or len(rest) > 1:
             continue
         split = next(iter(splits), "")
@@ -199,7 +200,7 @@ def _npz_array(archive: zipfile.ZipFile, key: str, header: _Header, path: Path) 
     return values.reshape(header.shape, order=header.order)
 
 
-def read_npy(path: Path, image_size: int | None, memory_limit: int) -> stores.Source:
+def read_npy(path: Path, image_size: int | None, memory_limit: int) -> pixel_storage.Source:
     """The images of a .npy; one that is larger than the limit stays on disk.
 
     Args:
@@ -229,22 +230,22 @@ def read_npy(path: Path, image_size: int | None, memory_limit: int) -> stores.So
         if header.fortran_order or size <= memory_limit:
             values = np.fromfile(path, header.dtype, number, offset=header.offset)
             values = values.reshape(header.shape, order=header.order)
-            form = _form(path, "it", [stores.MemoryStore(values)])
-            store: stores.Store = stores.MemoryStore(form.whole(values))
+            form = _form(path, "it", [pixel_storage.MemoryStore(values)])
+            store: pixel_storage.Store = pixel_storage.MemoryStore(form.whole(values))
         else:
-            raw = stores.FileStore(
+            raw = pixel_storage.FileStore(
                 path, header.shape[0], header.shape[1:], header.dtype, header.offset
             )
             form = _form(path, "it", [raw])
             store = raw.converted(form.convert)
     _tell(path, [form.note])
     if image_size is not None and store.shape[:2] != (image_size, image_size):
-        writer = stores.Writer(len(store), memory_limit)
+        writer = pixel_storage.Writer(len(store), memory_limit)
         for start in range(0, len(store), _CHUNK):
             pixels = store.read(np.arange(start, min(start + _CHUNK, len(store))))
             writer.append(_resized_all(pixels, image_size))
         store = writer.finish()
-    return stores.Source(name=images.shown(path.stem), store=store)
+    return pixel_storage.Source(name=images.shown(path.stem), store=store)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,7 +272,7 @@ class _Form:
         return made
 
 
-def _form(path: Path, name: str, sets: Sequence[stores.Store]) -> _Form:
+def _form(path: Path, name: str, sets: Sequence[pixel_storage.Store]) -> _Form:
     """The form of one file's images, found over all its sets together.
 
     Raises:
@@ -311,7 +312,7 @@ def _form(path: Path, name: str, sets: Sequence[stores.Store]) -> _Form:
 
 
 def _scale(
-    path: Path, name: str, sets: Sequence[stores.Store]
+    path: Path, name: str, sets: Sequence[pixel_storage.Store]
 ) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
     """(what makes uint8, or float32 in [0, 1], of the values, what was assumed)."""
     dtype = sets[0].dtype
@@ -355,7 +356,7 @@ def _scale(
     )
 
 
-def _range(path: Path, name: str, sets: Sequence[stores.Store]) -> tuple[float, float]:
+def _range(path: Path, name: str, sets: Sequence[pixel_storage.Store]) -> tuple[float, float]:
     """The smallest and the largest value; stops where more can change nothing."""
     enough = {"uint8": 1, "uint16": 16383}.get(str(sets[0].dtype), math.inf)
     least, most = math.inf, -math.inf
@@ -400,7 +401,7 @@ def from_arrays(
     parts: Mapping[str, np.ndarray],
     labels: Mapping[str, np.ndarray | None],
     image_size: int | None,
-) -> stores.Source:
+) -> pixel_storage.Source:
     """A source of images and labels by split.
 
     Args:
@@ -431,9 +432,9 @@ def from_arrays(
     given = [known for split in parts if (known := labels[split]) is not None]
     if given and len(given) < len(parts):
         images.tell(f"{place}: only some of its images have labels: left out")
-    return stores.Source(
+    return pixel_storage.Source(
         name=images.shown(name),
-        store=stores.MemoryStore(arrays[0] if len(arrays) == 1 else np.concatenate(arrays)),
+        store=pixel_storage.MemoryStore(arrays[0] if len(arrays) == 1 else np.concatenate(arrays)),
         labels=np.concatenate(given) if len(given) == len(parts) else None,
         num_test=len(parts.get("test", ())),
         num_validation=len(parts.get("validation", ())),
@@ -461,7 +462,7 @@ def idx_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read_idx(folder: Path, files: dict[str, Path], image_size: int | None) -> stores.Source:
+def read_idx(folder: Path, files: dict[str, Path], image_size: int | None) -> pixel_storage.Source:
     """IDX files as MNIST's are: training images, test images (t10k), labels of each if there.
 
     Args:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import arrays, catalogue, folders, images, stores
 from kerasunsup import settings as _settings
+from kerasunsup.data import from_arrays, from_folder, from_tfds, images, pixel_storage
 
 LEAST_TRAINING = 10
 _ALIKE = 0.01  # root mean square deviation from the mean image; MNIST has 0.23
@@ -26,7 +26,7 @@ _BLOCK_BYTES = 32 << 20  # float32 images that are measured at a time
 Prepare = Callable[[Any, Any], Any]
 
 
-_TENSORS: weakref.WeakKeyDictionary[stores.MemoryStore, Any] = weakref.WeakKeyDictionary()
+_TENSORS: weakref.WeakKeyDictionary[pixel_storage.MemoryStore, Any] = weakref.WeakKeyDictionary()
 
 
 class ImageSet:
@@ -44,7 +44,7 @@ class ImageSet:
 
     def __init__(
         self,
-        store: stores.Store,
+        store: pixel_storage.Store,
         indices: np.ndarray | None = None,
         files: list[str] | None = None,
     ) -> None:
@@ -126,7 +126,7 @@ class ImageSet:
             order = tf.constant(self._indices)
         positions = tf.gather(order, indices)
         store = self._store
-        if isinstance(store, stores.MemoryStore) and store.pixels.nbytes <= _TENSOR_LIMIT:
+        if isinstance(store, pixel_storage.MemoryStore) and store.pixels.nbytes <= _TENSOR_LIMIT:
             pixels = tf.gather(_tensor(store), positions)
         else:
             pixels = tf.numpy_function(store.read, [positions], store.dtype, stateful=False)
@@ -141,7 +141,7 @@ def block_size(shape: tuple[int, int, int]) -> int:
     return max(1, _BLOCK_BYTES // (4 * int(np.prod(shape))))
 
 
-def _tensor(store: stores.MemoryStore) -> tf.Tensor:
+def _tensor(store: pixel_storage.MemoryStore) -> tf.Tensor:
     """The store's array as one tensor, made once for all sets of the store."""
     if store not in _TENSORS:
         with tf.init_scope(), tf.device("CPU"):
@@ -203,8 +203,8 @@ def read(
     name_or_path: str,
     *,
     image_size: int | None = None,
-    memory_limit: int = stores.MEMORY_LIMIT,
-) -> stores.Source:
+    memory_limit: int = pixel_storage.MEMORY_LIMIT,
+) -> pixel_storage.Source:
     """All images that `--data` names: `mnist`, else a path that exists, else a TFDS name.
 
     Args:
@@ -223,26 +223,26 @@ def read(
     path = located(name_or_path)
     try:
         if name_or_path == "mnist":
-            source = catalogue.read_mnist(image_size)
+            source = from_tfds.read_mnist(image_size)
         elif path.is_dir():
-            idx_files = arrays.idx_files(path)
+            idx_files = from_arrays.idx_files(path)
             if idx_files:
-                source = arrays.read_idx(path, idx_files, image_size)
+                source = from_arrays.read_idx(path, idx_files, image_size)
             else:
-                source = folders.read(path, image_size, memory_limit)
+                source = from_folder.read(path, image_size, memory_limit)
         elif path.suffix.lower() == ".npz" and path.is_file():
-            source = arrays.read_npz(path, image_size)
+            source = from_arrays.read_npz(path, image_size)
         elif path.suffix.lower() == ".npy" and path.is_file():
-            source = arrays.read_npy(path, image_size, memory_limit)
+            source = from_arrays.read_npy(path, image_size, memory_limit)
         elif path.exists():
             raise _settings.InputError(
                 f"--data {path} is neither a folder nor a .npz or .npy file: give a folder of "
                 "images or of IDX files, a .npz, a .npy, or a TFDS name"
             )
         else:
-            source = catalogue.read(name_or_path, image_size, memory_limit)
-        stores.check_sides(source.store.shape)
-    except stores.SideError as error:
+            source = from_tfds.read(name_or_path, image_size, memory_limit)
+        pixel_storage.check_sides(source.store.shape)
+    except pixel_storage.SideError as error:
         raise _settings.InputError(images.shown(f"--data {name_or_path}: {error}")) from error
     except PermissionError as error:
         raise _settings.InputError(
@@ -273,10 +273,12 @@ def located(name_or_path: str) -> Path:
     return path
 
 
-def load(settings: _settings.TrainingConfig, *, memory_limit: int = stores.MEMORY_LIMIT) -> Splits:
+def load(
+    settings: _settings.TrainingConfig, *, memory_limit: int = pixel_storage.MEMORY_LIMIT
+) -> Splits:
     """Training, validation and test images of `settings.data`.
 
-    The sets are the data's own, else drawn by the seed (see `stores.Source.split`); then `limit`
+    The sets are the data's own, else drawn by the seed (see `pixel_storage.Source.split`); then `limit`
     and `test_limit` apply. Says in one line where the training images are all alike.
 
     Args:

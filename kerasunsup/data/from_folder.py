@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import images, settings, stores
+from kerasunsup import settings
+from kerasunsup.data import images, pixel_storage
 
 _NAMED = 10  # unreadable files in one line
 
@@ -22,7 +23,7 @@ _LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@ea
 _TWICE = "linked to what is read already"
 
 
-def read(folder: Path, image_size: int | None, memory_limit: int) -> stores.Source:
+def read(folder: Path, image_size: int | None, memory_limit: int) -> pixel_storage.Source:
     """The images of a folder: flat, one sub-folder a class, or either in train/ and test/.
 
     Args:
@@ -37,11 +38,11 @@ def read(folder: Path, image_size: int | None, memory_limit: int) -> stores.Sour
     Raises:
         settings.InputError: if there are no images, they differ in size, or more than one in ten of
             them cannot be read.
-        stores.SideError: if the images are too small or too large.
+        pixel_storage.SideError: if the images are too small or too large.
         OSError: if the disk is full.
     """
     names, splits, classes = _arranged(folder, listed(folder))
-    writer = stores.Writer(len(names), memory_limit)
+    writer = pixel_storage.Writer(len(names), memory_limit)
     kept: list[int] = []
     unreadable: list[str] = []
     first: tuple[str, tuple[int, int]] | None = None
@@ -70,7 +71,7 @@ def read(folder: Path, image_size: int | None, memory_limit: int) -> stores.Sour
         positions = {name: position for position, name in enumerate(found)}
         labels = np.array([positions[classes[index]] for index in kept], np.int64)
         class_names = tuple(map(images.shown, found))
-    return stores.Source(
+    return pixel_storage.Source(
         name=images.shown(folder.resolve().name),
         store=writer.finish(),
         labels=labels,
@@ -244,10 +245,12 @@ def splits_and_classes(names: Sequence[str]) -> tuple[list[str | None], list[str
     while True:
         at_depth = level(depth)
         uppermost = set(at_depth)
-        known = {stores.SPLITS.get(folder.lower()) for folder in uppermost}
+        known = {pixel_storage.SPLITS.get(folder.lower()) for folder in uppermost}
         splits = known - {None}
         if splits and (None not in known or ("train" in splits and len(splits) > 1)):
-            return [stores.SPLITS.get(folder.lower()) for folder in at_depth], level(depth + 1)
+            return [pixel_storage.SPLITS.get(folder.lower()) for folder in at_depth], level(
+                depth + 1
+            )
         if len(uppermost) != 1 or "" in uppermost:
             return [None] * len(names), level(0)
         depth += 1
@@ -280,7 +283,7 @@ def _arranged(folder: Path, found: _Walk) -> tuple[list[str], list[str | None], 
             f"such as {beside}"
         )
     for name in found.folders:
-        split = stores.SPLITS.get(os.path.basename(name).lower(), "train")
+        split = pixel_storage.SPLITS.get(os.path.basename(name).lower(), "train")
         if split not in present and not any(n.startswith(name + "/") for n in found.names):
             notes.append(f"{name}/ holds no images: some are taken from the training images")
             break
@@ -331,7 +334,7 @@ def decoded(
     Returns:
         uint8 (height, width, 1|3) each, or the reason why one cannot be read.
     """
-    return stores.in_order(functools.partial(_decoded, side, white), paths)
+    return pixel_storage.in_order(functools.partial(_decoded, side, white), paths)
 
 
 def _decoded(side: int | None, white: float, path: str, claim: images.Claim) -> np.ndarray | str:
@@ -353,7 +356,7 @@ def white_of(place: str, paths: Sequence[str]) -> float:
     """
     deep = [path for path in paths if path.lower().endswith(images.DEEP_SUFFIXES)]
     largest = 0.0
-    with contextlib.closing(stores.in_order(images.largest_value, deep)) as values:
+    with contextlib.closing(pixel_storage.in_order(images.largest_value, deep)) as values:
         for value in values:
             largest = max(largest, value)
             if images.white_of(largest)[0] == images.WHITE:
