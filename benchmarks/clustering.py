@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from sklearn import mixture, preprocessing
 
-from kerasunsup import grouping, latent, settings, trained
+from kerasunsup import settings, trained
 from kerasunsup.data import splits as data_splits
+from kerasunsup.evaluation import clustering, latent_space
 
 _NUMBER = 10
 
@@ -33,24 +34,24 @@ def main() -> None:
     pixels = images.reshape(len(images), -1)
     codes = trained.open_model(arguments.model).function("encode")(images)
     standard = preprocessing.StandardScaler().fit_transform(codes)
-    components = latent.principal_components(pixels, codes.shape[1], 0).transform(pixels)
+    components = latent_space.principal_components(pixels, codes.shape[1], 0).transform(pixels)
     gaussians = mixture.GaussianMixture(_NUMBER, n_init=3, reg_covar=1e-3, random_state=0)
     steps: dict[str, Callable[[], np.ndarray]] = {
-        "k-means on pixels": lambda: grouping.k_means(pixels, _NUMBER, 0),
-        f"k-means on {codes.shape[1]} principal components": lambda: grouping.k_means(
+        "k-means on pixels": lambda: clustering.k_means(pixels, _NUMBER, 0),
+        f"k-means on {codes.shape[1]} principal components": lambda: clustering.k_means(
             components, _NUMBER, 0
         ),
-        "k-means on codes": lambda: grouping.k_means(codes, _NUMBER, 0),
-        "k-means on standardized codes": lambda: grouping.k_means(standard, _NUMBER, 0),
+        "k-means on codes": lambda: clustering.k_means(codes, _NUMBER, 0),
+        "k-means on standardized codes": lambda: clustering.k_means(standard, _NUMBER, 0),
         "mixture of Gaussians on codes": lambda: gaussians.fit_predict(standard),
-        "graph of codes, ten groups (apply cluster)": lambda: grouping.groups(codes, _NUMBER, 0),
-        "the same, number of groups not given": lambda: grouping.groups(codes, None, 0),
+        "graph of codes, ten groups (apply cluster)": lambda: clustering.groups(codes, _NUMBER, 0),
+        "the same, number of groups not given": lambda: clustering.groups(codes, None, 0),
     }
     rows = {}
     for name, method in steps.items():
         began = time.perf_counter()
         found = method()
-        numbers = grouping.agreement(found, labels)
+        numbers = clustering.agreement(found, labels)
         numbers |= {"groups": int(found.max()) + 1, "seconds": time.perf_counter() - began}
         rows[name] = {key: round(value, 4) for key, value in numbers.items()}
         print(f"{name:44} " + "  ".join(f"{key} {value}" for key, value in rows[name].items()))

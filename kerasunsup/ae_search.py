@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import autoencoder, board, cluster, latent, runs, search, search_figures, training
+from kerasunsup import autoencoder, board, cluster, runs, search, search_figures, training
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.evaluation import latent_space
 from kerasunsup.figures import style
 
 _PCA_IMAGES = 20_000  # that its components are fitted to
@@ -87,7 +88,7 @@ def _pca_error(
         )
         inputs = np.concatenate([given.numpy() for given, _ in batches])
     # More components than images or values leave no error: no number to divide by.
-    return max(1e-6, latent.pca_mse(fitted, clean, size, settings.seed, inputs=inputs))
+    return max(1e-6, latent_space.pca_mse(fitted, clean, size, settings.seed, inputs=inputs))
 
 
 def write_best(command: _settings.Command, found: dict[str, Any]) -> _settings.AutoencoderConfig:

@@ -8,20 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import (
-    board,
-    descriptions,
-    duplicates,
-    grouping,
-    jobs,
-    latent,
-    outliers,
-    outputs,
-    restoration,
-    trained,
-)
+from kerasunsup import board, descriptions, duplicates, jobs, outputs, restoration, trained
 from kerasunsup import settings as _settings
 from kerasunsup.data import images
+from kerasunsup.evaluation import clustering, latent_space, outlier_detector
 from kerasunsup.figures import image_grids
 
 _SHOWN = 40  # images on a contact sheet
@@ -117,7 +107,7 @@ def _similar(job: jobs.Job) -> dict[str, Any]:
     names = job.names(found)
     asked = job.describe(queries, name="queries")
     number = min(job.settings.neighbors, len(names))
-    distances, nearest = latent.nearest(found.codes, asked.codes, number)
+    distances, nearest = latent_space.nearest(found.codes, asked.codes, number)
     query_names = [queries.names[position] for position in asked.positions]
     job.output.table(
         "similar.csv",
@@ -210,12 +200,14 @@ def _scores(
             f"outliers need four images to compare with, received {len(reference.codes)}: give "
             "more, or clean ones by --reference"
         )
-    detector = outliers.fit(reference.errors, reference.codes, settings.seed)
+    detector = outlier_detector.fit(reference.errors, reference.codes, settings.seed)
     scores = detector.scores(found.errors, found.codes)
     if settings.reference is not None:
-        limit = outliers.threshold(reference.errors, reference.codes, settings.share, settings.seed)
+        limit = outlier_detector.threshold(
+            reference.errors, reference.codes, settings.share, settings.seed
+        )
         return scores, limit, scores > limit
-    limit = outliers.limit(scores, settings.share)
+    limit = outlier_detector.limit(scores, settings.share)
     return scores, limit, scores >= limit
 
 
@@ -226,7 +218,7 @@ def _cluster(job: jobs.Job) -> dict[str, Any]:
         groups = (
             np.zeros(len(names), np.int64)
             if found.are_alike()
-            else grouping.groups(found.codes, job.settings.clusters, job.settings.seed)
+            else clustering.groups(found.codes, job.settings.clusters, job.settings.seed)
         )
     except ValueError as error:
         raise _settings.InputError(
@@ -244,7 +236,7 @@ def _cluster(job: jobs.Job) -> dict[str, Any]:
     numbers: dict[str, Any] = {"images": len(names), "clusters": int(groups.max()) + 1}
     labels = job.stream.labels
     if labels is not None:
-        compared = grouping.agreement(groups, labels[found.positions])
+        compared = clustering.agreement(groups, labels[found.positions])
         numbers |= {f"{name}_by_labels": round(value, 4) for name, value in compared.items()}
     return numbers
 
@@ -300,7 +292,7 @@ def _maker(job: jobs.Job) -> tuple[Draw, trained.Function]:
     like = "the images that the model was trained on" if given is None else given.what
     print(f"fitting a mixture to the codes of {like}", flush=True)
     codes = job.describe(training, name="reference").codes
-    mixture = latent.fit_mixture(codes, _COMPONENTS, seed)
+    mixture = latent_space.fit_mixture(codes, _COMPONENTS, seed)
     # A seed a block: (seed, block) -> one number.
     return (
         lambda number, block: mixture.sample(

@@ -18,10 +18,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import classification, networks, optimizers, probes, pseudo_labels, training
+from kerasunsup import networks, optimizers, pseudo_labels, training
 from kerasunsup import settings as _settings
 from kerasunsup.data import augmentation, pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.evaluation import classifier_metrics, probes
 
 MOST_VALIDATION = (
     2000  # validation images that curves are measured on and the best arm is chosen by
@@ -209,9 +210,9 @@ class Workshop:
         return Outcome(
             predictions=predictions,
             confidence=test.max(axis=1).astype(np.float32),
-            accuracy=classification.accuracy(self._test_labels, predictions),
+            accuracy=classifier_metrics.accuracy(self._test_labels, predictions),
             loss=float(-np.mean(np.log(np.maximum(right, _LEAST_PROBABILITY)))),
-            validation_accuracy=classification.accuracy(
+            validation_accuracy=classifier_metrics.accuracy(
                 self._validation_labels, validation.argmax(axis=1)
             ),
             curve=curve,
@@ -502,7 +503,7 @@ class Curve(keras.callbacks.Callback):
             raise _settings.InputError(
                 f"the loss became {loss} after {step} steps: choose a smaller --learning-rate"
             )
-        accuracy = classification.accuracy(self._labels, found.argmax(axis=1))
+        accuracy = classifier_metrics.accuracy(self._labels, found.argmax(axis=1))
         self._rows.append((step * self._batch_size, self._seconds, accuracy, loss))
         losses = [row[-1] for row in self._rows]
         if 0 < self._patience <= len(losses) - 1 - int(np.argmin(losses)):

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from scipy import ndimage
 
-from kerasunsup import latent
 from kerasunsup.data import images
+from kerasunsup.evaluation import latent_space
 
 # What copies may differ by: the root mean square over the 4 x 4 pixels where it is largest, of
 # values in [0, 1]. Luma is smoothed over 3 x 3 pixels before, colour differences over 5 x 5: JPEG
@@ -84,7 +84,7 @@ def pairs(
     distinct = np.sort(first)
     number = min(max(neighbors, _TENTH), len(distinct) - 1)
     if number:
-        distances, nearest = latent.nearest(codes[distinct], None, number)
+        distances, nearest = latent_space.nearest(codes[distinct], None, number)
         # In fewer than eleven images nothing tells which codes are near.
         tenth = distances[:, _TENTH - 1] if number >= _TENTH else np.zeros(len(distinct))
         wanted: dict[tuple[int, int], tuple[float, float]] = {}  # -> (limit of luma, distance)

@@ -10,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import board, callbacks, grouping, judge, latent, metrics, runs, training
+from kerasunsup import board, callbacks, judge, runs, training
 from kerasunsup import settings as _settings
 from kerasunsup.data import corruption, images
 from kerasunsup.data import splits as data_splits
+from kerasunsup.evaluation import clustering, image_metrics, latent_space
 from kerasunsup.figures import curves, image_grids
 
 _SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -95,14 +96,14 @@ def report(
     numbers |= reconstruction(bench, fitted)
     draw_snapshots(bench, snapshots)
     if brief:
-        return metrics.finite(numbers)
+        return image_metrics.finite(numbers)
     print("restoring images with noise and holes", flush=True)
     numbers |= restoration(bench)
     print("drawing the encoded space", flush=True)
     numbers |= encoded_space(bench) | groups(bench)
     print("drawing new samples", flush=True)
     numbers |= sampling(bench)
-    return metrics.finite(numbers)
+    return image_metrics.finite(numbers)
 
 
 def example_indices(splits: data_splits.Splits) -> np.ndarray:
@@ -131,19 +132,19 @@ def reconstruction(bench: Bench, fitted: training.Fitted) -> dict[str, float]:
     size = bench.settings.latent_dim
     fitted_on = bench.splits.train.array(np.arange(min(len(bench.splits.train), bench.most_held)))
     flat = fitted_on.reshape(len(fitted_on), -1)
-    components = latent.principal_components(flat, size, bench.settings.seed)
+    components = latent_space.principal_components(flat, size, bench.settings.seed)
     del fitted_on, flat  # not needed in what follows
     parts = []
     for pictures in bench.splits.test.blocks():
         outputs = bench.apply(pictures)
         found = {
-            "test/mse": metrics.mse(outputs, pictures),
-            "test/psnr_db": metrics.psnr_db(outputs, pictures),
-            "test/ssim": metrics.ssim(outputs, pictures),
-            "pca/mse": latent.projection_mse(components, pictures),
+            "test/mse": image_metrics.mse(outputs, pictures),
+            "test/psnr_db": image_metrics.psnr_db(outputs, pictures),
+            "test/ssim": image_metrics.ssim(outputs, pictures),
+            "pca/mse": latent_space.projection_mse(components, pictures),
         }
         parts.append((len(pictures), found))
-    numbers = metrics.mean_of_blocks(parts)
+    numbers = image_metrics.mean_of_blocks(parts)
     history = fitted.history
     figure = curves.learning_curve(
         history["epoch"],
@@ -223,18 +224,18 @@ def _restored(bench: Bench, kind: str, strength: float) -> dict[str, float]:
             continue
         originals, corrupted = originals[changed], corrupted[changed]
         outputs = bench.apply(corrupted)
-        input_psnr, psnr = (metrics.psnr_db(made, originals) for made in (corrupted, outputs))
-        ssim = (metrics.ssim(made, originals) for made in (corrupted, outputs))
-        values = (metrics.mse(outputs, originals), input_psnr, psnr, psnr - input_psnr, *ssim)
+        input_psnr, psnr = (image_metrics.psnr_db(made, originals) for made in (corrupted, outputs))
+        ssim = (image_metrics.ssim(made, originals) for made in (corrupted, outputs))
+        values = (image_metrics.mse(outputs, originals), input_psnr, psnr, psnr - input_psnr, *ssim)
         parts.append((len(originals), dict(zip(_RESTORED, values, strict=True))))
-    return metrics.mean_of_blocks(parts)
+    return image_metrics.mean_of_blocks(parts)
 
 
 def _block(bench: Bench, kind: str, strength: float) -> image_grids.Restoration:
     originals = bench.examples
     corrupted = corruption.of_kind(kind, originals, strength, bench.settings.seed)
     restored = bench.apply(corrupted)
-    gains = metrics.psnr_db_per_image(restored, originals) - metrics.psnr_db_per_image(
+    gains = image_metrics.psnr_db_per_image(restored, originals) - image_metrics.psnr_db_per_image(
         corrupted, originals
     )
     if kind == "noise":
@@ -255,14 +256,16 @@ def encoded_space(bench: Bench) -> dict[str, float]:
     )
     names = class_labels(bench.splits, np.arange(number))
     bench.tensorboard.projector(codes, thumbnails, names)
-    few = f"{number} test images are too few" if number < latent.LEAST_MAPPED else ""
-    if few or latent.is_alike(codes):
+    few = f"{number} test images are too few" if number < latent_space.LEAST_MAPPED else ""
+    if few or latent_space.is_alike(codes):
         print(f"no map of the encoded space: {few or 'all codes are alike'}", flush=True)
         return {}
     labels = None if bench.splits.labels is None else bench.splits.labels.test[:number]
-    components = latent.principal_components(codes, min(2, codes.shape[1]), bench.settings.seed)
+    components = latent_space.principal_components(
+        codes, min(2, codes.shape[1]), bench.settings.seed
+    )
     plane, shares = components.transform(codes), components.explained_variance_ratio_
-    neighbours = latent.tsne(codes, bench.settings.seed)
+    neighbours = latent_space.tsne(codes, bench.settings.seed)
     figure = curves.encoded_space(plane, shares, neighbours, labels, bench.splits.class_names)
     bench.tensorboard.show("encoded_space", figure, f"{len(codes)} codes of test images, by class.")
     return {"codes/explained_by_two_components": float(shares.sum())}
@@ -279,24 +282,24 @@ def groups(bench: Bench) -> dict[str, float]:
         return {}
     labels = bench.splits.labels.test[: min(_GROUPED, bench.most_held)]
     number, seed = len(np.unique(labels)), bench.settings.seed
-    least = max(grouping.LEAST_CODES, 10 * number)
+    least = max(clustering.LEAST_CODES, 10 * number)
     if number < 2 or len(labels) < least:
         print(f"no groups: {len(labels)} test images are too few, {least} are needed", flush=True)
         return {}
     pictures = bench.splits.test.array(np.arange(len(labels)))
     codes = bench.part("encoder", pictures)
-    if latent.is_alike(codes):
+    if latent_space.is_alike(codes):
         print("no groups: all codes are alike", flush=True)
         return {}
     found = {
-        "pixels/kmeans": grouping.k_means(pictures.reshape(len(pictures), -1), number, seed),
-        "latent/kmeans": grouping.k_means(codes, number, seed),
-        "latent/graph": grouping.groups(codes, number, seed),
+        "pixels/kmeans": clustering.k_means(pictures.reshape(len(pictures), -1), number, seed),
+        "latent/kmeans": clustering.k_means(codes, number, seed),
+        "latent/graph": clustering.groups(codes, number, seed),
     }
     return {
         f"{name}_{key}": value
         for name, members in found.items()
-        for key, value in grouping.agreement(members, labels).items()
+        for key, value in clustering.agreement(members, labels).items()
     }
 
 
@@ -318,7 +321,7 @@ def sampling(bench: Bench) -> dict[str, float]:
     made = map(bench.apply, splits.test.blocks(number))
     sets.append(("reconstructed", "reconstructions", made, bench.apply(examples)))
     drawn: dict[str, np.ndarray] = {}
-    for name, (shown_name, sampler) in latent.SAMPLERS.items():
+    for name, (shown_name, sampler) in latent_space.SAMPLERS.items():
         drawn[shown_name] = sampler(codes, number, bench.settings.seed)
         shown = bench.part("decoder", drawn[shown_name][:_SHEET])
         sets.append((name, shown_name, bench.decoded(drawn[shown_name]), shown))

@@ -10,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import board, callbacks, gan_model, judge, metrics, runs, training
+from kerasunsup import board, callbacks, gan_model, judge, runs, training
 from kerasunsup import settings as _settings
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
+from kerasunsup.evaluation import image_metrics
 from kerasunsup.figures import curves, image_grids
 
 SHOWN = 12  # samples a row in the pictures, always of the same noise
@@ -211,7 +212,7 @@ def report(
     sheet = images.grid(pictures[:_SHEET], columns=10)
     run.write_figure("samples", images.encode_png(sheet))
     tensorboard.figure("samples", sheet, step=len(fitted.history["epoch"]), text="At the end.")
-    return metrics.finite(numbers)
+    return image_metrics.finite(numbers)
 
 
 def draw_history(bench: Bench, fitted: training.Fitted, samples: callbacks.Snapshots) -> None:
@@ -273,7 +274,7 @@ def comparisons(bench: Bench) -> dict[str, float]:
 
 def _class_shares(bench: Bench, inputs: np.ndarray) -> dict[str, float]:
     described = bench.judge.describe(generated(bench.gan.averaged_generator, inputs))
-    shares = metrics.class_shares(np.asarray(described[1]))
+    shares = image_metrics.class_shares(np.asarray(described[1]))
     names = bench.splits.class_names or [str(index) for index in range(len(shares))]
     return {f"class_share/{name}": float(v) for name, v in zip(names, shares, strict=True)}
 
@@ -290,7 +291,7 @@ def copies(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
     samples = pictures[:_NEAREST]
     both = np.concatenate([samples, tests]).reshape(len(samples) + len(tests), -1)
     flat = (part.reshape(len(part), -1) for part in train.blocks(_SEARCHED))
-    positions, distances = metrics.nearest(both, flat)
+    positions, distances = image_metrics.nearest(both, flat)
     distances, usual = distances[: len(samples)], distances[len(samples) :]
     first, closest = np.arange(len(samples))[:SHOWN], np.argsort(distances)[:SHOWN]
     bench.tensorboard.show(

@@ -20,8 +20,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import classification, metrics, networks, runs, settings
+from kerasunsup import networks, runs, settings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.evaluation import classifier_metrics, image_metrics
 
 PACKAGED = Path(__file__).parent / "feature_network" / "mnist.npz"
 
@@ -118,14 +119,14 @@ class Judge:
         found: dict[str, float] = {}
         least = min(len(features), len(reference_features))
         if least >= self.needs["fid"]:
-            found["fid"] = metrics.frechet_distance(features, reference_features)
+            found["fid"] = image_metrics.frechet_distance(features, reference_features)
         if least >= self.needs["kid"]:
-            found["kid"] = metrics.kernel_distance(features, reference_features)
+            found["kid"] = image_metrics.kernel_distance(features, reference_features)
         if probabilities is not None and len(features) >= self.needs["classifier_score"]:
-            found["classifier_score"] = metrics.classifier_score(probabilities)
-            found["smallest_class_share"] = float(metrics.class_shares(probabilities).min())
+            found["classifier_score"] = image_metrics.classifier_score(probabilities)
+            found["smallest_class_share"] = float(image_metrics.class_shares(probabilities).min())
         if least >= self.needs["precision"]:
-            found["precision"], found["recall"] = metrics.precision_recall(
+            found["precision"], found["recall"] = image_metrics.precision_recall(
                 features, reference_features
             )
         return found
@@ -335,7 +336,7 @@ def _accuracy(model: keras.Model, splits: data_splits.Splits) -> float:
     if labels is None or len(splits.test) < _LEAST_IMAGES:
         return math.nan
     found = [model.predict(part, batch_size=500, verbose=0) for part in splits.test.blocks()]
-    return classification.accuracy(labels.test, classes[np.concatenate(found).argmax(axis=1)])
+    return classifier_metrics.accuracy(labels.test, classes[np.concatenate(found).argmax(axis=1)])
 
 
 def _packaged(splits: data_splits.Splits) -> Judge | None:

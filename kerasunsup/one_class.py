@@ -11,10 +11,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import autoencoder, board, classification, judge, latent, outliers, runs, training
+from kerasunsup import autoencoder, board, judge, runs, training
 from kerasunsup import settings as _settings
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
+from kerasunsup.evaluation import classifier_metrics, latent_space, outlier_detector
 from kerasunsup.figures import curves, image_grids
 
 _MOST_IMAGES = 20_000  # of a class
@@ -218,15 +219,15 @@ def scores_of(
     known, found = _describe(model, clean), _describe(model, tests)
     seed = settings.seed
     flat, test_flat = clean.reshape(len(clean), -1), tests.reshape(len(tests), -1)
-    components = latent.principal_components(flat, settings.latent_dim, seed)
+    components = latent_space.principal_components(flat, settings.latent_dim, seed)
     projected = components.inverse_transform(components.transform(test_flat))
     neighbors = min(_NEIGHBORS, len(known.codes) - 1)
-    detector = outliers.fit(known.errors, known.codes, seed)
+    detector = outlier_detector.fit(known.errors, known.codes, seed)
     return {
         "outliers": detector.scores(found.errors, found.codes),
         "error": found.errors.astype(np.float64),
         "density": -detector.mixture.log_likelihoods(found.codes),
-        "neighbors": latent.nearest(known.codes, found.codes, neighbors)[0].mean(axis=1),
+        "neighbors": latent_space.nearest(known.codes, found.codes, neighbors)[0].mean(axis=1),
         "code_error": _mahalanobis(known.changes, found.changes),
         "pca": np.square(projected - test_flat).mean(axis=1),
     }
@@ -260,7 +261,8 @@ def finish(
     areas: dict[str, list[float]] = {}
     for name in SCORES:
         areas[name] = [
-            classification.auroc(labels != label, found[name]) for label, found in scores.items()
+            classifier_metrics.auroc(labels != label, found[name])
+            for label, found in scores.items()
         ]
         for label, area in zip(scores, areas[name], strict=True):
             numbers[f"{name}/auroc_{class_name(splits, label)}"] = area

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import arms, board, classification, runs
+from kerasunsup import arms, board, runs
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.evaluation import classifier_metrics
 from kerasunsup.figures import classifiers, confusion, image_grids
 
 _MISTAKES = 30
@@ -140,12 +141,12 @@ def differences(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
             pair = [[o.accuracy for o in of(outcomes, arm, size)] for arm in (first, second)]
             if min(map(len, pair)) < 2:
                 continue
-            found = classification.paired_difference(*map(np.array, pair))
+            found = classifier_metrics.paired_difference(*map(np.array, pair))
             numbers[f"{size_name(size)}/{name}"] = found.mean
             numbers[f"{size_name(size)}/{name}_low"] = found.low
             numbers[f"{size_name(size)}/{name}_high"] = found.high
             p_values[f"{size_name(size)}/{name}_p_holm"] = found.p_value
-    corrected = classification.holm(list(p_values.values()))
+    corrected = classifier_metrics.holm(list(p_values.values()))
     return numbers | dict(zip(p_values, corrected, strict=True))
 
 
@@ -185,7 +186,7 @@ def draw_learning_speed(bench: Bench, outcomes: Outcomes, size: int) -> None:
 def one_classifier(bench: Bench, outcomes: Outcomes, cell: arms.Cell) -> dict[str, float]:
     """The best arm's confusion matrix (the study's figure 5), accuracy per class and mistakes."""
     outcome, labels = outcomes[cell], bench.test_labels
-    counts = classification.confusion(labels, outcome.predictions, len(bench.classes))
+    counts = classifier_metrics.confusion(labels, outcome.predictions, len(bench.classes))
     names = bench.class_names
     bench.tensorboard.show(
         "confusion",
@@ -217,7 +218,7 @@ def calibration(bench: Bench, outcomes: Outcomes, size: int) -> dict[str, float]
         found = of(outcomes, arm, size) if arm in arms.TRAINED else []
         if not found:
             continue
-        reliability = classification.reliability(
+        reliability = classifier_metrics.reliability(
             np.concatenate([outcome.confidence for outcome in found]),
             np.concatenate([outcome.predictions == bench.test_labels for outcome in found]),
         )

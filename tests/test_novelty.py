@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from kerasunsup import classification, novelty, one_class, runs
+from kerasunsup import novelty, one_class, runs
 from kerasunsup import settings as _settings
 from kerasunsup.data import images, pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.evaluation import classifier_metrics
 
 ARGUMENTS = ["--limit", "900", "--test-limit", "200", "--epochs", "1", "--latent-dim", "4"]
 
@@ -123,6 +124,6 @@ def test_the_area_counts_pairs_and_half_of_ties():
     scores = np.round(generator.random(60), 1)
     pairs = scores[is_positive][:, None] - scores[~is_positive]
     expected = np.mean((pairs > 0) + 0.5 * (pairs == 0))
-    assert classification.auroc(is_positive, scores) == pytest.approx(expected)
+    assert classifier_metrics.auroc(is_positive, scores) == pytest.approx(expected)
     with pytest.raises(ValueError, match="both kinds"):
-        classification.auroc(np.ones(3, bool), np.zeros(3))
+        classifier_metrics.auroc(np.ones(3, bool), np.zeros(3))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from kerasunsup import latent, probes
+from kerasunsup.evaluation import latent_space, probes
 
 ALL = pytest.mark.parametrize("probe", probes.PROBES.values(), ids=probes.PROBES.keys())
 WITH_THE_REST = pytest.mark.parametrize("name", ["mixture", "graph"])
@@ -284,7 +284,7 @@ def test_a_mixture_is_responsibilities_times_classes():
     """Where every Gaussian holds labels of one class, spreading cannot change its class."""
     codes, labels = _blobs()
     found = probes.mixture(codes[:300], labels[:300], codes[300:], 3, seed=0)
-    fitted = latent.fit_mixture(codes[:300], 100, 0)
+    fitted = latent_space.fit_mixture(codes[:300], 100, 0)
     held = fitted.responsibilities(codes[:300]).T @ np.eye(3)[labels[:300]]
     plain = fitted.responsibilities(codes[300:]) @ (held / held.sum(axis=1, keepdims=True))
     np.testing.assert_allclose(found, plain, atol=0.01)

@@ -28,7 +28,6 @@ from kerasunsup import (
     callbacks,
     cli,
     cluster,
-    latent,
     oracles,
     record,
     runs,
@@ -39,6 +38,7 @@ from kerasunsup import (
 from kerasunsup import settings as _settings  # fmt: skip
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.evaluation import latent_space
 
 SETTINGS = _settings.AutoencoderConfig(
     batch_size=16, latent_dim=4, filters=(4,), hidden_units=8, schedule="cosine"
@@ -103,7 +103,9 @@ def test_pca_is_given_the_corrupted_images_that_the_trials_are_given(tmp_path):
         errors[noise] = wanted.reference(4)
         batches = data_splits.evaluation_batches(parts.validation, 32, prepare=wanted.prepare)
         given = np.concatenate([pair[0].numpy() for pair in batches])
-        pca = latent.principal_components(parts.train.array().reshape(len(parts.train), -1), 4, 0)
+        pca = latent_space.principal_components(
+            parts.train.array().reshape(len(parts.train), -1), 4, 0
+        )
         restored = pca.inverse_transform(pca.transform(given.reshape(len(given), -1)))
         clean = parts.validation.array().reshape(len(given), -1)
         assert errors[noise] == pytest.approx(np.square(restored - clean).mean(), rel=1e-4)

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from scipy import stats
 
-from kerasunsup import latent
+from kerasunsup.evaluation import latent_space
 
 _COMPONENTS = 10
 _LEAST_SPREAD = 0.01  # of errors' logarithms and of log-likelihoods: less is rounding
@@ -26,7 +26,7 @@ class Detector:
         rarity_spread: its standard deviation.
     """
 
-    mixture: latent.Mixture
+    mixture: latent_space.Mixture
     error_mean: float
     error_spread: float
     rarity_mean: float
@@ -72,7 +72,7 @@ def fit(errors: np.ndarray, codes: np.ndarray, seed: int) -> Detector:
         raise ValueError(
             f"errors must be one finite number a code ({len(codes)}), received {errors.shape}"
         )
-    mixture = latent.fit_mixture(codes, _COMPONENTS, seed)
+    mixture = latent_space.fit_mixture(codes, _COMPONENTS, seed)
     logs, rarity = _log(errors), -mixture.log_likelihoods(codes)
     return Detector(mixture, *_moments(logs), *_moments(rarity))
 

@@ -14,13 +14,15 @@ import threadpoolctl  # type: ignore[import-untyped]
 from scipy import sparse
 from sklearn import linear_model, neighbors, pipeline, preprocessing
 
-from kerasunsup import latent
+from kerasunsup.evaluation import latent_space
 
 Probe = Callable[..., np.ndarray]
 
 _PENALTY = 10.0  # of the squared weights; scikit-learn's own 1 is 0.5 points worse with few labels
 _COMPONENTS = 100  # 60 do as well with ten labels, 200 cost three times as much
-_MIXTURE_ROWS = 20_000  # what `latent.fit_mixture` would draw itself, but with all labelled codes
+_MIXTURE_ROWS = (
+    20_000  # what `latent_space.fit_mixture` would draw itself, but with all labelled codes
+)
 _BETWEEN_COMPONENTS = 0.9
 _GRAPH_ROWS = 60_000  # the time grows with their square
 _NEIGHBORS = 7  # 5 and 10 give the same within the spread of the draws
@@ -179,7 +181,7 @@ class MixtureOfCodes:
 
     def __init__(self, codes: np.ndarray, seed: int) -> None:
         self._codes = codes
-        self._fitted = latent.fit_mixture(codes, _COMPONENTS, seed)
+        self._fitted = latent_space.fit_mixture(codes, _COMPONENTS, seed)
         shares = self._responsibilities(codes)
         self._sizes = shares.sum(axis=0)
         self._overlaps = shares.T @ shares
@@ -215,7 +217,7 @@ class GraphOfCodes:
     def __init__(self, codes: np.ndarray, seed: int) -> None:
         self._codes = codes
         self._scaler = preprocessing.StandardScaler().fit(codes)
-        self._scaler.scale_[~latent.varying(codes)] = np.inf  # rounding is no structure
+        self._scaler.scale_[~latent_space.varying(codes)] = np.inf  # rounding is no structure
         number = min(_NEIGHBORS, len(codes) - 1)
         self._index = neighbors.NearestNeighbors(n_neighbors=number, algorithm="brute")
         self._index.fit(self.standardized(codes))

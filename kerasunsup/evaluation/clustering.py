@@ -10,7 +10,7 @@ import threadpoolctl  # type: ignore[import-untyped]
 from scipy import optimize, sparse
 from sklearn import cluster, metrics
 
-from kerasunsup import latent, probes
+from kerasunsup.evaluation import latent_space, probes
 
 LEAST_CODES = 30
 _LEAST_MEMBERS = 10  # of a group of its own; in a large graph a thousandth of the codes
@@ -67,7 +67,7 @@ def groups(codes: np.ndarray, number: int | None, seed: int) -> np.ndarray:
             f"groups need ten codes each and {LEAST_CODES} in all, received {len(codes)} codes for "
             f"{number or 2} groups"
         )
-    if not latent.varying(codes).any():
+    if not latent_space.varying(codes).any():
         return np.zeros(len(codes), np.int64)
     chosen = np.arange(len(codes))
     if len(codes) > _GRAPH_CODES:
