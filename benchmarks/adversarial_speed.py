@@ -29,9 +29,10 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
 
     import tensorflow as tf
 
-    from kerasunsup import adversarial, optimizers, training
+    from kerasunsup import adversarial, training
     from kerasunsup import settings as _settings
     from kerasunsup.data import pixel_storage, splits
+    from kerasunsup.models import optimizers as models_optimizers
 
     precision = str(changes.pop("precision", "float32"))
     fused = bool(changes.pop("fused", True))
@@ -50,7 +51,11 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
         gan = adversarial.build(settings, (28, 28, 1), is_shipped=not is_folded)
         if changes or not fused:
             adam = functools.partial(
-                optimizers.adam, LEARNING_RATE, beta_1=BETA_1, averaging=averaging, fused=fused
+                models_optimizers.adam,
+                LEARNING_RATE,
+                beta_1=BETA_1,
+                averaging=averaging,
+                fused=fused,
             )
             gan.compile(adam(), adam(), **{**training.compile_options(), **changes})
     number = tf.Variable(0, dtype=tf.int64)
@@ -71,7 +76,7 @@ def keras_guide(images: np.ndarray) -> Epoch:
     import tensorflow as tf
     from keras import ops
 
-    from kerasunsup import networks
+    from kerasunsup.models import networks
 
     shape: dict = {"base_filters": 64, "hidden_units": 0}
     generator = networks.generator((28, 28, 1), noise_dim=NOISE_DIM, **shape)

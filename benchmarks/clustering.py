@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from sklearn import mixture, preprocessing
 
-from kerasunsup import settings, trained
+from kerasunsup import settings
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import clustering, latent_space
+from kerasunsup.models import loading
 
 _NUMBER = 10
 
@@ -32,7 +33,7 @@ def main() -> None:
     splits = data_splits.load(settings.AutoencoderConfig())
     images, labels = splits.test.array(), splits.labels.test
     pixels = images.reshape(len(images), -1)
-    codes = trained.open_model(arguments.model).function("encode")(images)
+    codes = loading.open_model(arguments.model).function("encode")(images)
     standard = preprocessing.StandardScaler().fit_transform(codes)
     components = latent_space.principal_components(pixels, codes.shape[1], 0).transform(pixels)
     gaussians = mixture.GaussianMixture(_NUMBER, n_init=3, reg_covar=1e-3, random_state=0)

@@ -95,7 +95,8 @@ def plain(options: argparse.Namespace, folder: Path) -> float:
     import keras
     import keras_tuner
 
-    from kerasunsup import networks, oracles
+    from kerasunsup import oracles
+    from kerasunsup.models import networks
 
     settings = settings_of(options)
     splits = load(settings)

@@ -77,9 +77,9 @@ def measure(folder: Path, memory_limit: int, batch_size: int) -> dict[str, float
     tensorflow_startup.import_tensorflow()
     import keras
 
-    from kerasunsup import networks
     from kerasunsup import settings as _settings
     from kerasunsup.data import splits as data_splits
+    from kerasunsup.models import networks
 
     baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     keras.utils.set_random_seed(0)

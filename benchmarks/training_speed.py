@@ -25,9 +25,10 @@ def ours(images: np.ndarray, **compile_changes: object) -> Epoch:
     """The package's own model and data; `compile_changes` undo one choice at a time."""
     import tensorflow as tf
 
-    from kerasunsup import autoencoder, optimizers, training
+    from kerasunsup import autoencoder, training
     from kerasunsup import settings as _settings
     from kerasunsup.data import pixel_storage, splits
+    from kerasunsup.models import optimizers
 
     precision = str(compile_changes.pop("precision", "float32"))
     fused = bool(compile_changes.pop("fused", True))
@@ -57,7 +58,7 @@ def plain_keras(images: np.ndarray) -> Epoch:
     """The same network as a tutorial writes it: arrays into `fit`, everything at its default."""
     import keras
 
-    from kerasunsup import networks
+    from kerasunsup.models import networks
 
     shape = (28, 28, 1)
     model = networks.autoencoder(

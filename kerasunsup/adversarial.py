@@ -9,28 +9,18 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from kerasunsup import (
-    board,
-    callbacks,
-    export,
-    folded,
-    gan_findings,
-    gan_model,
-    judge,
-    networks,
-    optimizers,
-    runs,
-    training,
-)
+from kerasunsup import board, callbacks, gan_findings, judge, runs, training
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.models import export, folded_convolution, networks, optimizers
+from kerasunsup.models import gan as models_gan
 
 _SHOWN = {"generator_loss": "generator", "discriminator_loss": "discriminator", "fid": "distance"}
 
 
 def build(
     settings: _settings.GANConfig, image_shape: tuple[int, int, int], *, is_shipped: bool = False
-) -> gan_model.GAN:
+) -> models_gan.GAN:
     """The compiled GAN.
 
     Args:
@@ -48,13 +38,15 @@ def build(
         "hidden_units": settings.hidden_units,
         "synchronized": is_distributed,
     }
-    is_plain = is_shipped or is_distributed or not folded.is_faster()
-    gan = gan_model.GAN(
+    is_plain = is_shipped or is_distributed or not folded_convolution.is_faster()
+    gan = models_gan.GAN(
         networks.generator(
             image_shape,
             noise_dim=settings.noise_dim,
             categories=settings.categories_used,
-            convolution=layers.Conv2DTranspose if is_plain else folded.FoldedConv2DTranspose,
+            convolution=layers.Conv2DTranspose
+            if is_plain
+            else folded_convolution.FoldedConv2DTranspose,
             **shape,
         ),
         networks.discriminator(
@@ -63,7 +55,7 @@ def build(
             dropout=settings.dropout,
             **shape,
         ),
-        adversarial_loss=gan_model.LOSSES[settings.loss],
+        adversarial_loss=models_gan.LOSSES[settings.loss],
         label_smoothing=settings.label_smoothing,
         gradient_penalty=settings.gradient_penalty,
         seed=settings.seed,
@@ -156,7 +148,7 @@ def check(settings: _settings.GANConfig, splits: data_splits.Splits) -> None:
 
 
 def finish(
-    gan: gan_model.GAN,
+    gan: models_gan.GAN,
     splits: data_splits.Splits,
     settings: _settings.GANConfig,
     run: runs.Run,
@@ -198,7 +190,7 @@ def headline(numbers: dict[str, float]) -> dict[str, float]:
     return {name: numbers[name] for name in names if name in numbers}
 
 
-def introduction(splits: data_splits.Splits, gan: gan_model.GAN, run: runs.Run) -> str:
+def introduction(splits: data_splits.Splits, gan: models_gan.GAN, run: runs.Run) -> str:
     """What a run says before it trains."""
     height, width, channels = splits.image_shape
     return (

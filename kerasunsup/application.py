@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import board, descriptions, duplicates, jobs, outputs, restoration, trained
+from kerasunsup import board, descriptions, duplicates, jobs, outputs, restoration
 from kerasunsup import settings as _settings
 from kerasunsup.data import images
 from kerasunsup.evaluation import clustering, latent_space, outlier_detector
 from kerasunsup.figures import image_grids
+from kerasunsup.models import loading
 
 _SHOWN = 40  # images on a contact sheet
 _SHOWN_QUERIES = 12
@@ -272,7 +273,7 @@ def _generate(job: jobs.Job) -> dict[str, Any]:
 Draw = Callable[[int, int], np.ndarray]
 
 
-def _maker(job: jobs.Job) -> tuple[Draw, trained.Function]:
+def _maker(job: jobs.Job) -> tuple[Draw, loading.Function]:
     """(number, block) -> what the model makes images of, and the function that makes them."""
     seed = job.settings.seed
     if job.model.offers("generate"):

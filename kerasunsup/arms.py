@@ -18,11 +18,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import networks, optimizers, pseudo_labels, training
 from kerasunsup import settings as _settings
+from kerasunsup import training
 from kerasunsup.data import augmentation, pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import classifier_metrics, probes
+from kerasunsup.models import fixmatch, networks, optimizers
 
 MOST_VALIDATION = (
     2000  # validation images that curves are measured on and the best arm is chosen by
@@ -409,7 +410,7 @@ class Trainer:
         self.network = build()
         self.model: keras.Model = self.network
         if is_pseudo_labelled:
-            self.model = pseudo_labels.PseudoLabelled(
+            self.model = fixmatch.PseudoLabelled(
                 self.network, strong=settings.deformation, hole=hole
             )
         self.model.compile(
@@ -436,7 +437,7 @@ class Trainer:
         for variable in self.model.optimizer.variables:
             variable.assign(tf.zeros_like(variable))
         self.model.optimizer.learning_rate = self._rate
-        if isinstance(self.model, pseudo_labels.PseudoLabelled):
+        if isinstance(self.model, fixmatch.PseudoLabelled):
             self.model.set_seed(seed)
 
     def probabilities(self, inputs: np.ndarray) -> np.ndarray:

@@ -10,20 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import (
-    board,
-    callbacks,
-    export,
-    findings,
-    folded,
-    networks,
-    optimizers,
-    runs,
-    training,
-)
+from kerasunsup import board, callbacks, findings, runs, training
 from kerasunsup import settings as _settings
 from kerasunsup.data import corruption
 from kerasunsup.data import splits as data_splits
+from kerasunsup.models import export, folded_convolution, networks, optimizers
 
 _KERNEL_SIZE = 5  # pixels; see `networks.encoder`
 
@@ -54,8 +45,8 @@ def build(
         "kernel_size": _KERNEL_SIZE,
     }
     encoder = networks.encoder(image_shape, **shape)
-    if folded.is_faster() and not (is_shipped or training.is_distributed()):
-        shape["convolution"] = folded.FoldedConv2DTranspose
+    if folded_convolution.is_faster() and not (is_shipped or training.is_distributed()):
+        shape["convolution"] = folded_convolution.FoldedConv2DTranspose
     decoder = networks.decoder(image_shape, **shape)
     model = networks.autoencoder(encoder, decoder)
     model.compile(

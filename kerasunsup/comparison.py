@@ -16,7 +16,6 @@ from kerasunsup import (
     autoencoder,
     board,
     callbacks,
-    export,
     judge,
     runs,
     supervised_findings,
@@ -24,6 +23,7 @@ from kerasunsup import (
 )
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.models import export
 
 # The usual encoder differs from the study's own as what a search finds best does: schedule and
 # width, which were not searched, were compared by their errors on test images (see `ae`).

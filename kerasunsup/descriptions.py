@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup import outputs, runs, streams, trained
+from kerasunsup import outputs, runs, streams
 from kerasunsup import settings as _settings
+from kerasunsup.models import loading
 
 _BLOCK = 8192  # images
 _ALIKE = 8 / 255  # what blank scans differ by, and pictures that were rounded differently
@@ -51,10 +52,10 @@ class Descriptions:
         return len(self.codes) > 1 and float((highest - lowest).max()) <= _ALIKE
 
 
-def change(model: trained.Trained, settings: _settings.ApplyConfig) -> streams.Change:
+def change(model: loading.Trained, settings: _settings.ApplyConfig) -> streams.Change:
     """What brings a picture into the model's shape."""
     return functools.partial(
-        trained.to_shape,
+        loading.to_shape,
         shape=model.input_shape("encode"),
         resize=settings.resize,
         grey=settings.grey,
@@ -62,7 +63,7 @@ def change(model: trained.Trained, settings: _settings.ApplyConfig) -> streams.C
 
 
 def describe(
-    model: trained.Trained,
+    model: loading.Trained,
     stream: streams.Stream,
     folder: Path,
     settings: _settings.ApplyConfig,
@@ -125,7 +126,7 @@ def _kept(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def _block(
-    model: trained.Trained,
+    model: loading.Trained,
     stream: streams.Stream,
     positions: range,
     settings: _settings.ApplyConfig,

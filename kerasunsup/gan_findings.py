@@ -10,12 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import board, callbacks, gan_model, judge, runs, training
+from kerasunsup import board, callbacks, judge, runs, training
 from kerasunsup import settings as _settings
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import image_metrics
 from kerasunsup.figures import curves, image_grids
+from kerasunsup.models import gan as models_gan
 
 SHOWN = 12  # samples a row in the pictures, always of the same noise
 _SHEET = 100
@@ -69,7 +70,7 @@ class Measurements(keras.callbacks.Callback):
 
     def __init__(
         self,
-        gan: gan_model.GAN,
+        gan: models_gan.GAN,
         splits: data_splits.Splits,
         settings: _settings.GANConfig,
         comparison: judge.Judge,
@@ -174,7 +175,7 @@ def spread(pictures: np.ndarray) -> float:
 class Bench:
     """A trained GAN with its data, and where its pictures go."""
 
-    gan: gan_model.GAN
+    gan: models_gan.GAN
     splits: data_splits.Splits
     settings: _settings.GANConfig
     run: runs.Run
@@ -183,7 +184,7 @@ class Bench:
 
 
 def report(
-    gan: gan_model.GAN,
+    gan: models_gan.GAN,
     splits: data_splits.Splits,
     settings: _settings.GANConfig,
     run: runs.Run,
@@ -248,7 +249,7 @@ def comparisons(bench: Bench) -> dict[str, float]:
     }
     for name in ("running_statistics", "last_weights"):
         if name == "last_weights":
-            gan_model.settle_statistics(last)
+            models_gan.settle_statistics(last)
         found = network.compare(generated(last, inputs), features)
         rows[name.replace("_", " ")] = (generate(last, inputs[:SHOWN]), found)
         numbers |= {f"{name}/{key}": value for key, value in found.items()}

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import descriptions, outputs, restoration, runs, streams, trained
+from kerasunsup import descriptions, outputs, restoration, runs, streams
 from kerasunsup import settings as _settings
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
 from kerasunsup.figures import style
+from kerasunsup.models import loading
 
 _FITTED_CODES = 50_000  # that a mixture is fitted to, at most
 _CHANGE_NOTHING = ("batch_size", "trust_model")  # in what comes out
@@ -35,7 +36,7 @@ class Job:
     def __init__(self, command: _settings.Application) -> None:
         self.settings: _settings.ApplyConfig = command.config
         self.verb = command.verb
-        self.model = trained.open_model(command.model, is_trusted=self.settings.trust_model)
+        self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
         self._output: outputs.Output | None = None
         self._stream: streams.Stream | None = None
         self._masks: restoration.Masks | None = None

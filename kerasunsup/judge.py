@@ -20,9 +20,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import networks, runs, settings
+from kerasunsup import runs, settings
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import classifier_metrics, image_metrics
+from kerasunsup.models import networks
 
 PACKAGED = Path(__file__).parent / "feature_network" / "mnist.npz"
 

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup import outputs, streams, tiles, trained
+from kerasunsup import outputs, streams, tiles
 from kerasunsup import settings as _settings
 from kerasunsup.data import images
+from kerasunsup.models import loading
 
 _SHOWN = 10  # images on the sheet
 
 
 def restore(
-    model: trained.Trained,
+    model: loading.Trained,
     stream: streams.Stream,
     masks: Masks,
     output: outputs.Output,
@@ -61,7 +62,7 @@ def restore(
 
 
 def shown(
-    model: trained.Trained, stream: streams.Stream, output: outputs.Output
+    model: loading.Trained, stream: streams.Stream, output: outputs.Output
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first images before and after, as they lie in their folders, at the model's size.
 
@@ -77,7 +78,7 @@ def shown(
         after = images.decode(output.path(stream.names[position]))
         for side, picture in enumerate((before, after)):
             if not isinstance(picture, str):
-                fitted = trained.to_shape(picture, shape, resize=True, grey=True)
+                fitted = loading.to_shape(picture, shape, resize=True, grey=True)
                 pairs[side, row] = images.to_unit(fitted)
     return pairs[0], pairs[1]
 
@@ -168,7 +169,7 @@ def _prepared(
 ) -> tuple[np.ndarray, np.ndarray | None, int]:
     """(image float32, mask, channels to be written)."""
     try:
-        fitted = trained.to_channels(picture, shape[-1], grey=settings.grey)
+        fitted = loading.to_channels(picture, shape[-1], grey=settings.grey)
     except _settings.InputError as error:
         raise _settings.InputError(f"{name} {error}") from None
     if fitted.shape[0] < shape[0] or fitted.shape[1] < shape[1]:
@@ -181,7 +182,7 @@ def _prepared(
 
 def _restored(
     prepared: list[tuple[np.ndarray, np.ndarray | None, int]],
-    apply: trained.Function,
+    apply: loading.Function,
     shape: tuple[int, ...],
     settings: _settings.ApplyConfig,
 ) -> Iterator[np.ndarray]:
@@ -209,7 +210,7 @@ def _restored(
 def _passed(
     pictures: list[np.ndarray],
     layouts: list[tiles.Plan],
-    apply: trained.Function,
+    apply: loading.Function,
     batch_size: int,
 ) -> list[np.ndarray]:
     """What the model makes of each picture, once."""

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasunsup import apply, export, networks, outputs, restoration, runs, streams, tiles, trained
+from kerasunsup import apply, outputs, restoration, runs, streams, tiles
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits
+from kerasunsup.models import export, loading, networks
 
 SHAPE = (16, 16, 1)
 
@@ -647,8 +648,8 @@ def test_a_saved_model_is_opened_only_where_it_is_trusted(
     around = tmp_path / "around"
     shutil.copytree(model / "export", around / "export")
     shutil.copy(model / "config.json", around)
-    opened, load = [], trained.tf.saved_model.load
-    monkeypatch.setattr(trained.tf.saved_model, "load", lambda at: opened.append(at) or load(at))
+    opened, load = [], loading.tf.saved_model.load
+    monkeypatch.setattr(loading.tf.saved_model, "load", lambda at: opened.append(at) or load(at))
     for place in (alone, around, around / "export"):
         line = complaint(capsys, "encode", place, folder, "--output", tmp_path / "out")
         assert "can do anything" in line

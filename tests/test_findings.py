@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup import board, findings, judge, networks, runs, settings, training
+from kerasunsup import board, findings, judge, runs, settings, training
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.models import networks
 
 SETTINGS = settings.AutoencoderConfig(latent_dim=3, num_samples=100, num_codes=50)
 

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from kerasunsup import adversarial, autoencoder, folded, networks, settings
+from kerasunsup import adversarial, autoencoder, settings
+from kerasunsup.models import folded_convolution, networks
 
 SIZES = [2, 3, 4, 5, 6]
 
@@ -24,7 +25,7 @@ def test_spread_and_its_gradients_are_those_of_a_transposed_convolution(size, ch
     def plain(maps, kernel):
         return tf.nn.conv2d_transpose(maps, kernel, (2, 10, 8, channels), 2, "SAME")
 
-    _compare(folded.spread, plain, maps, kernel, upstream)
+    _compare(folded_convolution.spread, plain, maps, kernel, upstream)
 
 
 def _compare(function, plain, values, kernel, upstream):
@@ -48,8 +49,10 @@ def _compare(function, plain, values, kernel, upstream):
 def spreads(monkeypatch):
     """Counts how often a fold took a convolution's place."""
     calls = []
-    spread = folded.spread
-    monkeypatch.setattr(folded, "spread", lambda *given: calls.append("spread") or spread(*given))
+    spread = folded_convolution.spread
+    monkeypatch.setattr(
+        folded_convolution, "spread", lambda *given: calls.append("spread") or spread(*given)
+    )
     return calls
 
 
@@ -68,7 +71,7 @@ def spreads(monkeypatch):
 )
 def test_a_layer_gives_what_its_keras_twin_gives_folded_or_not(spreads, options, is_folded):
     given = {"filters": 1, "kernel_size": 5, "strides": 2, "padding": "same", **options}
-    layer, twin = folded.FoldedConv2DTranspose(**given), layers.Conv2DTranspose(**given)
+    layer, twin = folded_convolution.FoldedConv2DTranspose(**given), layers.Conv2DTranspose(**given)
     maps = _random(2, 6, 7, 4)
     expected = twin(maps)
     layer.build(maps.shape)
@@ -88,7 +91,7 @@ def test_networks_of_folded_layers_take_and_give_the_weights_of_plain_ones(shape
         (networks.decoder, {"latent_dim": 4}),
         (networks.generator, {"noise_dim": 4, "base_filters": 2}),
     ):
-        fast = build(shape, **options, convolution=folded.FoldedConv2DTranspose)
+        fast = build(shape, **options, convolution=folded_convolution.FoldedConv2DTranspose)
         plain = build(shape, **options)
         assert _is_folded(fast)
         assert not _is_folded(plain)
@@ -98,7 +101,9 @@ def test_networks_of_folded_layers_take_and_give_the_weights_of_plain_ones(shape
 
 
 def _is_folded(network):
-    return any(isinstance(layer, folded.FoldedConv2DTranspose) for layer in network.layers)
+    return any(
+        isinstance(layer, folded_convolution.FoldedConv2DTranspose) for layer in network.layers
+    )
 
 
 @pytest.mark.parametrize(("onednn", "is_shipped"), [("1", False), ("1", True), ("0", False)])
@@ -115,7 +120,10 @@ def test_only_networks_that_train_beside_fast_kernels_are_of_folded_layers(
 
 def test_a_saved_network_of_folded_layers_comes_back(tmp_path):
     network = networks.generator(
-        (16, 16, 1), noise_dim=4, base_filters=2, convolution=folded.FoldedConv2DTranspose
+        (16, 16, 1),
+        noise_dim=4,
+        base_filters=2,
+        convolution=folded_convolution.FoldedConv2DTranspose,
     )
     network.save(tmp_path / "network.keras")
     noise = _random(2, 4)

@@ -8,10 +8,12 @@ import types
 import numpy as np
 import pytest
 
-from kerasunsup import board, gan_findings, gan_model, judge, networks, optimizers, runs
+from kerasunsup import board, gan_findings, judge, runs
 from kerasunsup import settings as _settings
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.models import gan as models_gan
+from kerasunsup.models import networks, optimizers
 
 SETTINGS = _settings.GANConfig(
     epochs=10, measure_every=2, num_samples=100, noise_dim=3, batch_size=16
@@ -191,7 +193,7 @@ def test_of_equal_images_no_spread_is_measured_and_none_is_called_a_collapse(tmp
 
 
 def test_with_one_test_image_samples_are_shown_and_no_number_is_made_up(tmp_path, capsys):
-    gan = gan_model.GAN(
+    gan = models_gan.GAN(
         networks.generator((16, 16, 1), noise_dim=3, base_filters=2),
         networks.discriminator((16, 16, 1), base_filters=2),
     )
@@ -212,7 +214,7 @@ def test_with_one_test_image_samples_are_shown_and_no_number_is_made_up(tmp_path
 
 def test_the_measurement_reads_the_averaged_generator(tmp_path):
     """With the real networks: what is measured is what `generate` exports."""
-    gan = gan_model.GAN(
+    gan = models_gan.GAN(
         networks.generator((16, 16, 1), noise_dim=3, base_filters=2),
         networks.discriminator((16, 16, 1), base_filters=2),
     )

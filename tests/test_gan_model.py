@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasunsup import gan_model, networks, optimizers
+from kerasunsup.models import gan as models_gan
+from kerasunsup.models import networks, optimizers
 
 SHAPE = (16, 16, 1)
 
@@ -22,10 +23,10 @@ def build(
     network=None,
     run_eagerly=True,
     **options,
-) -> gan_model.GAN:
+) -> models_gan.GAN:
     """A small GAN; for a few steps tracing takes longer than they do."""
     keras.utils.set_random_seed(0)
-    gan = gan_model.GAN(
+    gan = models_gan.GAN(
         networks.generator(SHAPE, noise_dim=6, base_filters=4),
         networks.discriminator(SHAPE, base_filters=4, **(network or {})),
         **options,
@@ -69,8 +70,8 @@ def test_losses_are_the_papers_formulas():
     truth, fake = sigmoid(real_logits), sigmoid(generated_logits)
     against = -np.log(truth).mean() - np.log1p(-fake).mean()
     for loss, expected in (
-        (gan_model.non_saturating, -np.log(fake).mean()),
-        (gan_model.minimax, np.log1p(-fake).mean()),
+        (models_gan.non_saturating, -np.log(fake).mean()),
+        (models_gan.minimax, np.log1p(-fake).mean()),
     ):
         generator_loss, discriminator_loss = loss(real_logits, generated_logits)
         assert float(generator_loss) == pytest.approx(expected, rel=1e-5)
@@ -80,7 +81,7 @@ def test_losses_are_the_papers_formulas():
 def test_minimax_is_the_one_that_loses_its_gradient_while_it_loses():
     logits = tf.constant([[-10.0]])  # the discriminator is sure
     gradients = {}
-    for name, loss in gan_model.LOSSES.items():
+    for name, loss in models_gan.LOSSES.items():
         with tf.GradientTape() as tape:
             tape.watch(logits)
             value = loss(tf.zeros((1, 1)), logits)[0]
@@ -89,11 +90,11 @@ def test_minimax_is_the_one_that_loses_its_gradient_while_it_loses():
     assert gradients["minimax"] < 1e-4
 
 
-@pytest.mark.parametrize("loss", list(gan_model.LOSSES))
+@pytest.mark.parametrize("loss", list(models_gan.LOSSES))
 @pytest.mark.parametrize(("smoothing", "penalty"), [(0.0, 0.0), (0.1, 0.0), (0.0, 2.0)])
 def test_a_step_equals_the_plain_one(loss, smoothing, penalty):
     options = {
-        "adversarial_loss": gan_model.LOSSES[loss],
+        "adversarial_loss": models_gan.LOSSES[loss],
         "label_smoothing": smoothing,
         "gradient_penalty": penalty,
     }
@@ -259,7 +260,7 @@ def test_settling_gives_inference_what_training_sees():
         layer.momentum for layer in generator.layers if "normalization" in layer.name
     ]  # fmt: skip
     assert len(momenta) == 3
-    gan_model.settle_statistics(generator)
+    models_gan.settle_statistics(generator)
     assert momenta == [layer.momentum for layer in generator.layers if "norm" in layer.name]
     settled = np.array(generator(noise, training=False))
     as_trained = np.array(generator(noise, training=True))
@@ -269,17 +270,17 @@ def test_settling_gives_inference_what_training_sees():
 @pytest.mark.parametrize("network", [{}, {"noise": 0.2, "dropout": 0.3}])
 def test_a_loaded_gan_trains_on_as_the_one_that_was_saved(tmp_path, network):
     gan = build(
-        label_smoothing=0.1, gradient_penalty=0.5, adversarial_loss=gan_model.minimax,
+        label_smoothing=0.1, gradient_penalty=0.5, adversarial_loss=models_gan.minimax,
         network=network, run_eagerly=False,
     )  # fmt: skip
     gan.fit(batches(), verbose=0, shuffle=False)
     gan.refresh_averaged_generator()
     gan.save(tmp_path / "gan.keras")
     loaded = keras.models.load_model(tmp_path / "gan.keras")
-    assert type(loaded) is gan_model.GAN
+    assert type(loaded) is models_gan.GAN
     assert loaded.label_smoothing == 0.1
     assert loaded.gradient_penalty == 0.5
-    assert loaded.adversarial_loss is gan_model.minimax
+    assert loaded.adversarial_loss is models_gan.minimax
     for one, other in (
         (gan.optimizer, loaded.optimizer),
         (gan.generator_optimizer, loaded.generator_optimizer),
@@ -308,14 +309,14 @@ import keras
 import tensorflow as tf
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
-from kerasunsup import gan_model; from kerasunsup import networks; from kerasunsup import optimizers
+from kerasunsup.models import gan; from kerasunsup.models import networks; from kerasunsup.models import optimizers
 
 def train(strategy):
     with strategy.scope():
         keras.utils.set_random_seed(0)
         replicas = strategy.num_replicas_in_sync
         options = {"base_filters": 4, "synchronized": replicas > 1}
-        gan = gan_model.GAN(
+        gan = gan.GAN(
             networks.generator((16, 16, 1), noise_dim=6, **options),
             networks.discriminator((16, 16, 1), **options),
         )
@@ -343,7 +344,7 @@ assert np.isfinite(two[3]).all()
 drawn = []
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
-    gan = gan_model.GAN(
+    gan = gan.GAN(
         networks.generator((16, 16, 1), noise_dim=6, base_filters=4),
         networks.discriminator((16, 16, 1), base_filters=4),
     )

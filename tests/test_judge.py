@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup import judge, networks, runs, settings
+from kerasunsup import judge, runs, settings
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.models import networks
 
 
 def splits(folder, name="shapes", **labels) -> data_splits.Splits:

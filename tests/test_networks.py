@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasunsup import cli, export, networks
+from kerasunsup import cli
+from kerasunsup.models import export, networks
 
 SIDES = (8, 9, 28, 31, 64, 127, 128)
 

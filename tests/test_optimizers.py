@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasunsup import optimizers
+from kerasunsup.models import optimizers
 
 RATE, DECAY = 0.01, 0.1
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasunsup import pseudo_labels
+from kerasunsup.models import fixmatch
 
 SHAPE = (8, 8, 1)
 RANDOM = np.random.default_rng(0)
@@ -22,8 +22,8 @@ def network(bias=(0.0, 0.0, 0.0)) -> keras.Model:
     return keras.Model(inputs, logits)
 
 
-def build(model: keras.Model, **options) -> pseudo_labels.PseudoLabelled:
-    built = pseudo_labels.PseudoLabelled(model, **{"hole": 2, **options})
+def build(model: keras.Model, **options) -> fixmatch.PseudoLabelled:
+    built = fixmatch.PseudoLabelled(model, **{"hole": 2, **options})
     built.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=False)
     return built
 
@@ -34,7 +34,7 @@ def batches(steps: int = 1) -> tf.data.Dataset:
     return tf.data.Dataset.zip(labelled, unlabelled)
 
 
-def fit(model: pseudo_labels.PseudoLabelled, steps: int = 1) -> dict[str, float]:
+def fit(model: fixmatch.PseudoLabelled, steps: int = 1) -> dict[str, float]:
     history = model.fit(batches(steps), shuffle=False, verbose=0).history
     return {name: values[-1] for name, values in history.items()}
 
