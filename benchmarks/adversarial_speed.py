@@ -29,10 +29,11 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
 
     import tensorflow as tf
 
-    from kerasunsup import adversarial, training
+    from kerasunsup import adversarial
     from kerasunsup import settings as _settings
     from kerasunsup.data import pixel_storage, splits
     from kerasunsup.models import optimizers as models_optimizers
+    from kerasunsup.training import loop
 
     precision = str(changes.pop("precision", "float32"))
     fused = bool(changes.pop("fused", True))
@@ -47,7 +48,7 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
     )
     pixels = np.round(images * 255).astype(np.uint8)
     image_set = splits.ImageSet(pixel_storage.MemoryStore(pixels))
-    with training.machine(settings):
+    with loop.machine(settings):
         gan = adversarial.build(settings, (28, 28, 1), is_shipped=not is_folded)
         if changes or not fused:
             adam = functools.partial(
@@ -57,7 +58,7 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
                 averaging=averaging,
                 fused=fused,
             )
-            gan.compile(adam(), adam(), **{**training.compile_options(), **changes})
+            gan.compile(adam(), adam(), **{**loop.compile_options(), **changes})
     number = tf.Variable(0, dtype=tf.int64)
     batches = splits.training_batches(
         image_set, BATCH_SIZE, seed=0, epoch=number, prepare=adversarial.images_only

@@ -25,18 +25,19 @@ def main(argv: list[str] | None = None) -> int:
     tensorflow_startup.import_tensorflow()
     import tensorflow as tf
 
-    from kerasunsup import judge, settings
+    from kerasunsup import settings
     from kerasunsup.data import splits as data_splits
+    from kerasunsup.training import feature_network
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--output", type=Path, default=judge.PACKAGED, metavar="FILE")
+    parser.add_argument("--output", type=Path, default=feature_network.PACKAGED, metavar="FILE")
     arguments = parser.parse_args(argv)
     tf.config.experimental.enable_op_determinism()
     splits = data_splits.load(settings.TrainingConfig(seed=0))
     start = time.perf_counter()
-    model = judge.train_classifier(splits)
+    model = feature_network.train_classifier(splits)
     seconds = time.perf_counter() - start
-    accuracy = judge.write(arguments.output, model, splits, "float16")
+    accuracy = feature_network.write(arguments.output, model, splits, "float16")
     print(
         f"{arguments.output}: {arguments.output.stat().st_size:,} bytes, "
         f"{model.count_params():,} weights of {len(splits.train):,} images, "

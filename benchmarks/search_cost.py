@@ -56,8 +56,9 @@ def choose(hp: Any) -> dict[str, Any]:
 
 def ours(options: argparse.Namespace, folder: Path) -> float:
     """Searches with `kerasunsup.search`; returns the lowest validation MSE."""
-    from kerasunsup import autoencoder, search, training, trials
+    from kerasunsup import autoencoder, search, trials
     from kerasunsup import settings as _settings
+    from kerasunsup.training import loop
 
     settings = settings_of(options)
     splits = load(settings)
@@ -78,14 +79,14 @@ def ours(options: argparse.Namespace, folder: Path) -> float:
         splits=splits,
         build=lambda chosen: autoencoder.build(chosen, splits.image_shape),
         space=lambda hp, fixed: dataclasses.replace(fixed, **choose(hp)),
-        rate=training.learning_rate,
+        rate=loop.learning_rate,
         prepare=None,
         by="latent_dim",
         reference=lambda size: 1.0,
         completes=False,  # the same budget for both
     )
     started()
-    with training.machine(settings):
+    with loop.machine(settings):
         found = search.run(command, problem)
     return min(result["validation_mse"] for result in found["trials"] if result["score"])
 

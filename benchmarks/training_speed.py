@@ -25,10 +25,11 @@ def ours(images: np.ndarray, **compile_changes: object) -> Epoch:
     """The package's own model and data; `compile_changes` undo one choice at a time."""
     import tensorflow as tf
 
-    from kerasunsup import autoencoder, training
+    from kerasunsup import autoencoder
     from kerasunsup import settings as _settings
     from kerasunsup.data import pixel_storage, splits
     from kerasunsup.models import optimizers
+    from kerasunsup.training import loop
 
     precision = str(compile_changes.pop("precision", "float32"))
     fused = bool(compile_changes.pop("fused", True))
@@ -36,13 +37,13 @@ def ours(images: np.ndarray, **compile_changes: object) -> Epoch:
     settings = _settings.AutoencoderConfig(precision=precision)
     pixels = np.round(images * 255).astype(np.uint8)
     image_set = splits.ImageSet(pixel_storage.MemoryStore(pixels))
-    with training.machine(settings):
+    with loop.machine(settings):
         model = autoencoder.build(settings, (28, 28, 1), is_shipped=not is_folded)
         if compile_changes or not fused:
             model.compile(
                 optimizer=optimizers.adam(LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=fused),
                 loss="mean_squared_error",
-                **{**training.compile_options(), **compile_changes},
+                **{**loop.compile_options(), **compile_changes},
             )
     number = tf.Variable(0, dtype=tf.int64)
     batches = splits.training_batches(image_set, BATCH_SIZE, seed=0, epoch=number)

@@ -9,11 +9,13 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from kerasunsup import board, callbacks, gan_findings, judge, runs, training
+from kerasunsup import gan_findings
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
 from kerasunsup.models import export, folded_convolution, networks, optimizers
 from kerasunsup.models import gan as models_gan
+from kerasunsup.training import callbacks, feature_network, loop, run_folder
+from kerasunsup.training import tensorboard as training_tensorboard
 
 _SHOWN = {"generator_loss": "generator", "discriminator_loss": "discriminator", "fid": "distance"}
 
@@ -32,7 +34,7 @@ def build(
     Raises:
         ValueError: if a side of the images is not 16 to 64 pixels.
     """
-    is_distributed = training.is_distributed()
+    is_distributed = loop.is_distributed()
     shape: dict[str, Any] = {
         "base_filters": settings.base_filters,
         "hidden_units": settings.hidden_units,
@@ -67,7 +69,7 @@ def build(
         beta_1=settings.beta_1,
         fused=not is_distributed,
     )
-    gan.compile(adam(averaging=settings.averaging), adam(), **training.compile_options())
+    gan.compile(adam(averaging=settings.averaging), adam(), **loop.compile_options())
     return gan
 
 
@@ -92,9 +94,9 @@ def run(command: _settings.Command) -> dict[str, float]:
     settings: _settings.GANConfig = command.config
     splits = data_splits.load(settings)
     check(settings, splits)
-    with runs.opened(command, splits.fingerprint) as run:
-        comparison = judge.of_data(splits, command.logs / "judge")
-        with training.machine(settings), board.Board(run.folder) as tensorboard:
+    with run_folder.opened(command, splits.fingerprint) as run:
+        comparison = feature_network.of_data(splits, command.logs / "judge")
+        with loop.machine(settings), training_tensorboard.Board(run.folder) as tensorboard:
             gan = build(settings, splits.image_shape)
             print(introduction(splits, gan, run), flush=True)
             noise = gan_findings.noise(settings, gan_findings.SHOWN)
@@ -104,13 +106,13 @@ def run(command: _settings.Command) -> dict[str, float]:
                 run.folder / "checkpoints" / "snapshots",
             )
             measurements = gan_findings.Measurements(gan, splits, settings, comparison, tensorboard)
-            fitted = training.fit(
+            fitted = loop.fit(
                 gan,
                 splits,
                 settings,
                 run,
                 prepare=images_only,
-                rate=functools.partial(training.learning_rate, settings, settings.epochs),
+                rate=functools.partial(loop.learning_rate, settings, settings.epochs),
                 optimizers=[gan.optimizer, gan.generator_optimizer],
                 validates=False,
                 recorders={"samples": samples, "measurements": measurements},
@@ -124,7 +126,7 @@ def run(command: _settings.Command) -> dict[str, float]:
             return finish(plain, splits, settings, run, comparison, fitted, samples)
         except KeyboardInterrupt:
             done = len(fitted.history["epoch"])
-            raise _settings.Interrupted(training.how_to_resume(run, done)) from None
+            raise _settings.Interrupted(loop.how_to_resume(run, done)) from None
 
 
 def check(settings: _settings.GANConfig, splits: data_splits.Splits) -> None:
@@ -141,7 +143,7 @@ def check(settings: _settings.GANConfig, splits: data_splits.Splits) -> None:
         raise _settings.InputError(
             f"--data {splits.name}: {error}; choose one with --image-size N"
         ) from error
-    training.check_memory(
+    loop.check_memory(
         networks.num_weights(shape, filters, hidden, 4),
         f"--base-filters {settings.base_filters} and --hidden-units {hidden}",
     )
@@ -151,9 +153,9 @@ def finish(
     gan: models_gan.GAN,
     splits: data_splits.Splits,
     settings: _settings.GANConfig,
-    run: runs.Run,
-    comparison: judge.Judge,
-    fitted: training.Fitted,
+    run: run_folder.Run,
+    comparison: feature_network.Judge,
+    fitted: loop.Fitted,
     samples: callbacks.Snapshots,
 ) -> dict[str, float]:
     """What a trained GAN leaves behind: model files first, then numbers and figures."""
@@ -169,14 +171,14 @@ def finish(
         },
         {"generate": noise, "discriminate": splits.test.array(np.arange(min(4, len(splits.test))))},
     )
-    with board.Board(run.folder) as tensorboard:
+    with training_tensorboard.Board(run.folder) as tensorboard:
         numbers = gan_findings.report(
             gan, splits, settings, run, comparison, tensorboard, fitted, samples
         )
         run.write_metrics(numbers)
         tensorboard.hyperparameters(_settings.to_json(settings), headline(numbers))
         tensorboard.graph(generator)
-        table = board.markdown_table
+        table = training_tensorboard.markdown_table
         tensorboard.text("settings", table(_settings.to_json(settings), ("setting", "value")))
         tensorboard.text("numbers", table(numbers, ("number", "value")))
     print(gan_findings.summary(numbers), flush=True)
@@ -190,7 +192,7 @@ def headline(numbers: dict[str, float]) -> dict[str, float]:
     return {name: numbers[name] for name in names if name in numbers}
 
 
-def introduction(splits: data_splits.Splits, gan: models_gan.GAN, run: runs.Run) -> str:
+def introduction(splits: data_splits.Splits, gan: models_gan.GAN, run: run_folder.Run) -> str:
     """What a run says before it trains."""
     height, width, channels = splits.image_shape
     return (

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import autoencoder, board, cluster, runs, search, search_figures, training
+from kerasunsup import autoencoder, cluster, search, search_figures
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import latent_space
 from kerasunsup.figures import style
+from kerasunsup.training import loop, run_folder
+from kerasunsup.training import tensorboard as training_tensorboard
 
 _PCA_IMAGES = 20_000  # that its components are fitted to
 _IRRELEVANT = ("snapshot_every", "num_codes", "num_samples")
@@ -40,7 +42,7 @@ def run(command: _settings.Command) -> dict[str, Any] | None:
             )
     splits = data_splits.load(settings)
     autoencoder.check(settings, splits)
-    with training.machine(settings):
+    with loop.machine(settings):
         run_search = search.run if options.distributed is None else cluster.run
         found = run_search(command, problem(command, splits))
     if found is None:
@@ -63,7 +65,7 @@ def problem(command: _settings.Command, splits: data_splits.Splits) -> search.Pr
         splits=splits,
         build=lambda chosen: autoencoder.build(chosen, splits.image_shape),
         space=functools.partial(space, wide=options.wide),
-        rate=training.learning_rate,
+        rate=loop.learning_rate,
         prepare=autoencoder.corruption_of(settings),
         by="latent_dim",
         reference=lambda size: _pca_error(splits, size, settings),
@@ -113,9 +115,9 @@ def write_best(command: _settings.Command, found: dict[str, Any]) -> _settings.A
         print(f"no trial of code size {size} ended: best.json has the other settings of the best")
     for place in places:
         for code_size, best in configs.items():
-            runs.write_json(place / f"best_{code_size}.json", _settings.to_json(best))
-        runs.write_json(place / "best.json", _settings.to_json(configs[size]))
-        runs.write_json(place / "record.json", found)
+            run_folder.write_json(place / f"best_{code_size}.json", _settings.to_json(best))
+        run_folder.write_json(place / "best.json", _settings.to_json(configs[size]))
+        run_folder.write_json(place / "record.json", found)
     print(
         f"best at code size {size}: {places[-1] / 'best.json'}; train it with: "
         f"python -m kerasunsup.ae --config {places[-1] / 'best.json'}",
@@ -133,7 +135,7 @@ def comparable(command: _settings.Command, found: dict[str, Any]) -> dict[str, d
         if kind == "hyperband" and not path.exists():
             path = folder / "record.json"  # its copy, which may have come with the package's source
         if kind not in records and path.exists():
-            other = runs.read_json(path)
+            other = run_folder.read_json(path)
             same = all(
                 other["fingerprint"][key] == found["fingerprint"][key]
                 for key in ("settings", "data")
@@ -158,8 +160,8 @@ def draw(command: _settings.Command, found: dict[str, Any]) -> list[Path]:
     }
     drawn = {path: figure for path, figure in pictures.items() if figure is not None}
     events = command.logs / f"{command.experiment}_search" / found["kind"]
-    with board.Board(events) as tensorboard:
+    with training_tensorboard.Board(events) as tensorboard:
         for path, figure in drawn.items():
-            runs.write_bytes(path, style.to_png(figure))
+            run_folder.write_bytes(path, style.to_png(figure))
             tensorboard.figure(path.stem, style.to_pixels(figure))
     return list(drawn)

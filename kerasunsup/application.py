@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import board, descriptions, duplicates, jobs, outputs, restoration
+from kerasunsup import descriptions, duplicates, jobs, outputs, restoration
 from kerasunsup import settings as _settings
 from kerasunsup.data import images
 from kerasunsup.evaluation import clustering, latent_space, outlier_detector
 from kerasunsup.figures import image_grids
 from kerasunsup.models import loading
+from kerasunsup.training import tensorboard as training_tensorboard
 
 _SHOWN = 40  # images on a contact sheet
 _SHOWN_QUERIES = 12
@@ -93,7 +94,7 @@ def _encode(job: jobs.Job) -> dict[str, Any]:
     job.output.table("codes.csv", header, rows)
     if job.settings.projector:
         shown = min(_MOST_SPRITES, len(names))
-        with board.Board(job.output.folder) as tensorboard:
+        with training_tensorboard.Board(job.output.folder) as tensorboard:
             pictures = job.thumbnails(found.positions[:shown])
             labels = [images.shown(name) for name in names[:shown]]
             tensorboard.projector(found.codes[:shown], pictures, labels)

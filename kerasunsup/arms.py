@@ -19,11 +19,11 @@ import numpy as np
 import tensorflow as tf
 
 from kerasunsup import settings as _settings
-from kerasunsup import training
 from kerasunsup.data import augmentation, pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import classifier_metrics, probes
 from kerasunsup.models import fixmatch, networks, optimizers
+from kerasunsup.training import loop
 
 MOST_VALIDATION = (
     2000  # validation images that curves are measured on and the best arm is chosen by
@@ -249,7 +249,7 @@ class Workshop:
             self._inputs(arm, "validation"),
             self._validation_labels,
             batch_size=batch_size,
-            rate=functools.partial(training.learning_rate, self._settings, steps),
+            rate=functools.partial(loop.learning_rate, self._settings, steps),
             num_steps=steps,
             patience=self._settings.patience,
         )
@@ -414,7 +414,7 @@ class Trainer:
                 self.network, strong=settings.deformation, hole=hole
             )
         self.model.compile(
-            optimizer=optimizers.adam(settings.learning_rate, fused=not training.is_distributed()),
+            optimizer=optimizers.adam(settings.learning_rate, fused=not loop.is_distributed()),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=False,
         )

@@ -10,11 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import board, callbacks, findings, runs, training
+from kerasunsup import findings
 from kerasunsup import settings as _settings
 from kerasunsup.data import corruption
 from kerasunsup.data import splits as data_splits
 from kerasunsup.models import export, folded_convolution, networks, optimizers
+from kerasunsup.training import callbacks, loop, run_folder
+from kerasunsup.training import tensorboard as training_tensorboard
 
 _KERNEL_SIZE = 5  # pixels; see `networks.encoder`
 
@@ -45,7 +47,7 @@ def build(
         "kernel_size": _KERNEL_SIZE,
     }
     encoder = networks.encoder(image_shape, **shape)
-    if folded_convolution.is_faster() and not (is_shipped or training.is_distributed()):
+    if folded_convolution.is_faster() and not (is_shipped or loop.is_distributed()):
         shape["convolution"] = folded_convolution.FoldedConv2DTranspose
     decoder = networks.decoder(image_shape, **shape)
     model = networks.autoencoder(encoder, decoder)
@@ -53,10 +55,10 @@ def build(
         optimizer=optimizers.adam(
             settings.learning_rate,
             weight_decay=settings.weight_decay,
-            fused=not training.is_distributed(),
+            fused=not loop.is_distributed(),
         ),
         loss="mean_squared_error",
-        **training.compile_options(),
+        **loop.compile_options(),
     )
     return model
 
@@ -141,8 +143,8 @@ def run(command: _settings.Command, *, brief: bool = False) -> dict[str, float]:
     settings: _settings.AutoencoderConfig = command.config
     splits = data_splits.load(settings)
     check(settings, splits)
-    with runs.opened(command, splits.fingerprint) as run:
-        with training.machine(settings):
+    with run_folder.opened(command, splits.fingerprint) as run:
+        with loop.machine(settings):
             model = build(settings, splits.image_shape)
             print(introduction(splits, model, run), flush=True)
             examples = splits.test.array(findings.example_indices(splits))
@@ -151,13 +153,13 @@ def run(command: _settings.Command, *, brief: bool = False) -> dict[str, float]:
                 lambda epoch: epoch == 1 or epoch % settings.snapshot_every == 0,
                 run.folder / "checkpoints" / "snapshots",
             )
-            fitted = training.fit(
+            fitted = loop.fit(
                 model,
                 splits,
                 settings,
                 run,
                 prepare=corruption_of(settings),
-                rate=functools.partial(training.learning_rate, settings, settings.epochs),
+                rate=functools.partial(loop.learning_rate, settings, settings.epochs),
                 recorders={"snapshots": snapshots},
             )
         # What is measured and shipped is the plain network, in float32 and on one device: in
@@ -168,7 +170,7 @@ def run(command: _settings.Command, *, brief: bool = False) -> dict[str, float]:
             return finish(plain, splits, settings, run, fitted, snapshots, brief=brief)
         except KeyboardInterrupt:
             done = len(fitted.history["epoch"])
-            raise _settings.Interrupted(training.how_to_resume(run, done)) from None
+            raise _settings.Interrupted(loop.how_to_resume(run, done)) from None
 
 
 def check(settings: _settings.AutoencoderConfig, splits: data_splits.Splits) -> None:
@@ -184,7 +186,7 @@ def check(settings: _settings.AutoencoderConfig, splits: data_splits.Splits) -> 
     except ValueError as error:
         raise _settings.InputError(f"--filters: {error}") from error
     sizes = " ".join(map(str, filters))
-    training.check_memory(num_weights, f"--filters {sizes} and --hidden-units {hidden}")
+    loop.check_memory(num_weights, f"--filters {sizes} and --hidden-units {hidden}")
     side = min(splits.image_shape[:2])
     if settings.crop >= side:
         raise _settings.InputError(
@@ -197,8 +199,8 @@ def finish(
     model: keras.Model,
     splits: data_splits.Splits,
     settings: _settings.AutoencoderConfig,
-    run: runs.Run,
-    fitted: training.Fitted,
+    run: run_folder.Run,
+    fitted: loop.Fitted,
     snapshots: callbacks.Snapshots,
     *,
     brief: bool,
@@ -216,14 +218,14 @@ def finish(
         },
         {"reconstruct": images, "encode": images, "decode": np.asarray(encoder(images))},
     )
-    with board.Board(run.folder) as tensorboard:
+    with training_tensorboard.Board(run.folder) as tensorboard:
         numbers = findings.report(
             model, splits, settings, run, tensorboard, fitted, snapshots, brief=brief
         )
         run.write_metrics(numbers)
         tensorboard.hyperparameters(_settings.to_json(settings), headline(numbers))
         tensorboard.graph(model)
-        table = board.markdown_table
+        table = training_tensorboard.markdown_table
         tensorboard.text("settings", table(_settings.to_json(settings), ("setting", "value")))
         tensorboard.text("numbers", table(numbers, ("number", "value")))
     print(findings.summary(numbers), flush=True)
@@ -237,7 +239,7 @@ def headline(numbers: dict[str, float]) -> dict[str, float]:
     return {name: numbers[name] for name in names if name in numbers}
 
 
-def introduction(splits: data_splits.Splits, model: keras.Model, run: runs.Run) -> str:
+def introduction(splits: data_splits.Splits, model: keras.Model, run: run_folder.Run) -> str:
     """What a run says before it trains."""
     height, width, channels = splits.image_shape
     return (

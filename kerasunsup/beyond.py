@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kerasunsup import evidence, page, plan, record, runs, search_figures
+from kerasunsup import evidence, page, plan, record, search_figures
 from kerasunsup import settings as _settings
 from kerasunsup.figures import style
+from kerasunsup.training import run_folder
 
 _DEEP_SVDD = 0.948  # Ruff et al. 2018, mean over the ten classes of MNIST
 _CODE_SIZE = 32  # that searches are compared at
@@ -88,7 +89,7 @@ def _comparable(
     if not path.exists():
         return None
     try:
-        other = runs.read_json(path)
+        other = run_folder.read_json(path)
         record.check(path, other)
     except (OSError, _settings.InputError) as error:
         known.gaps.append(str(error))

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kerasunsup import oracles, record, runs, search, settings
+from kerasunsup import oracles, record, search, settings
+from kerasunsup.training import run_folder
 
 BEAT = 2.0  # seconds between two signs of life
 SILENCE = 60.0  # seconds after which a worker is taken for dead
@@ -91,7 +92,7 @@ class _Chief:
         now = time.monotonic()
         for path in _signs(self._part.folder):
             with contextlib.suppress(settings.InputError, OSError):
-                sign = runs.read_json(path)
+                sign = run_folder.read_json(path)
                 if self._beats.get(path.stem, (None, 0.0))[0] != sign:
                     self._beats[path.stem] = (sign, now)
         oracle = self._part.oracle
@@ -131,10 +132,10 @@ def _work(part: search.Search, name: str, host: str, port: str) -> None:
         client.get_space()  # waits for the chief, which has prepared the folder by then
         record.refuse_another(
             part.folder.path,
-            runs.read_json(part.folder.path / "fingerprint.json"),
+            run_folder.read_json(part.folder.path / "fingerprint.json"),
             record.stamped(part.fingerprint()),
         )
-        part.references = runs.read_json(part.folder.path / "reference.json")
+        part.references = run_folder.read_json(part.folder.path / "reference.json")
         part.oracle = client
         with _alive(path):
             part.workshop.warm_up(part.problem.settings)
@@ -160,7 +161,7 @@ def _alive(path: Path) -> Iterator[None]:
 
     def beat(number: int = 0, **more: Any) -> None:
         with contextlib.suppress(OSError):
-            runs.write_json(path, {"number": number, **more})
+            run_folder.write_json(path, {"number": number, **more})
 
     def keep_beating() -> None:
         number = 0

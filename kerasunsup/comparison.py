@@ -11,19 +11,12 @@ import keras
 import numpy as np
 
 import kerasunsup
-from kerasunsup import (
-    arms,
-    autoencoder,
-    board,
-    callbacks,
-    judge,
-    runs,
-    supervised_findings,
-    training,
-)
+from kerasunsup import arms, autoencoder, supervised_findings
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
 from kerasunsup.models import export
+from kerasunsup.training import callbacks, feature_network, loop, run_folder
+from kerasunsup.training import tensorboard as training_tensorboard
 
 # The usual encoder differs from the study's own as what a search finds best does: schedule and
 # width, which were not searched, were compared by their errors on test images (see `ae`).
@@ -58,13 +51,13 @@ def run(command: _settings.Command) -> dict[str, float]:
     sizes = sizes_of(settings, splits)
     cells = plan(settings, sizes)
     named = None if settings.encoder is None else named_encoder(command, splits)
-    with runs.opened(command, splits.fingerprint) as run:
+    with run_folder.opened(command, splits.fingerprint) as run:
         try:
             path = usual_encoder(command, splits, run) if named is None else named
             keep_to(run, path)
             encoder = _loaded(path, str(path), f"remove {path.parent}, and it is trained anew")
-            with training.machine(settings), board.Board(run.folder) as tensorboard:
-                classes = judge.classes_of(splits)
+            with loop.machine(settings), training_tensorboard.Board(run.folder) as tensorboard:
+                classes = feature_network.classes_of(splits)
                 workshop = arms.Workshop(splits, classes, encoder, settings)
                 exported = supervised_findings.trained_size(cells, sizes)
                 tensorboard.trials(
@@ -81,7 +74,7 @@ def run(command: _settings.Command) -> dict[str, float]:
                 return finish(bench, workshop, outcomes)
         except KeyboardInterrupt:
             done = sum(_file(run, cell).exists() for cell in cells)
-            raise _settings.Interrupted(training.how_to_resume(run, done, "trainings")) from None
+            raise _settings.Interrupted(loop.how_to_resume(run, done, "trainings")) from None
 
 
 def check(splits: data_splits.Splits) -> None:
@@ -90,7 +83,7 @@ def check(splits: data_splits.Splits) -> None:
     Raises:
         _settings.InputError: if there are no labels, or of one class only.
     """
-    if splits.labels is None or not judge.has_classes(splits):
+    if splits.labels is None or not feature_network.has_classes(splits):
         raise _settings.InputError(
             f"--data {splits.name} has no labels of two classes or more: sort the images into one "
             "sub-folder a class, or give a .npz with labels"
@@ -174,7 +167,7 @@ def _loaded(path: Path, name: str, advice: str) -> keras.Model:
         ) from error
 
 
-def keep_to(run: runs.Run, path: Path) -> None:
+def keep_to(run: run_folder.Run, path: Path) -> None:
     """Writes down which encoder a run uses; what goes on may use no other.
 
     Raises:
@@ -182,12 +175,12 @@ def keep_to(run: runs.Run, path: Path) -> None:
     """
     place = run.folder / "checkpoints" / _WHICH_ENCODER
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if place.exists() and runs.read_json(place).get("sha256") != digest:
+    if place.exists() and run_folder.read_json(place).get("sha256") != digest:
         raise _settings.InputError(
             f"--resume: {path} is another encoder than the one that {run.folder} began with: put "
             "that one back, or start a new run"
         )
-    runs.write_json(place, {"encoder": str(path), "sha256": digest})
+    run_folder.write_json(place, {"encoder": str(path), "sha256": digest})
     print(f"encoder: {path}", flush=True)
 
 
@@ -204,7 +197,9 @@ def encoder_name(settings: _settings.AutoencoderConfig, fingerprint: str) -> str
     return f"encoder-{fingerprint}-{settings.epochs}-{digest[:8]}"
 
 
-def usual_encoder(command: _settings.Command, splits: data_splits.Splits, run: runs.Run) -> Path:
+def usual_encoder(
+    command: _settings.Command, splits: data_splits.Splits, run: run_folder.Run
+) -> Path:
     """The model which all comparisons on the same data share, trained where it is not.
 
     A run that goes on keeps to the encoder that it began with.
@@ -217,7 +212,7 @@ def usual_encoder(command: _settings.Command, splits: data_splits.Splits, run: r
         place = run.folder / "checkpoints" / _WHICH_ENCODER
         before = f"encoder-{splits.fingerprint}-{settings.encoder_epochs}"  # of earlier versions
         if place.exists():
-            before = Path(runs.read_json(place)["encoder"]).parent.name
+            before = Path(run_folder.read_json(place)["encoder"]).parent.name
         name = before if (command.logs / "ae" / before / "metrics.json").exists() else name
     folder = command.logs / "ae" / name
     if not (folder / "metrics.json").exists():
@@ -275,7 +270,7 @@ def train(
     exported: int | None,
     settings: _settings.SupervisedConfig,
     splits: data_splits.Splits,
-    run: runs.Run,
+    run: run_folder.Run,
 ) -> dict[arms.Cell, arms.Outcome]:
     """Every cell's outcome; those that the run holds already are read.
 
@@ -292,7 +287,7 @@ def train(
         flush=True,
     )
     tally = callbacks.Tally(
-        [work(cell, settings, len(splits.train)) for cell in missing], runs.is_terminal()
+        [work(cell, settings, len(splits.train)) for cell in missing], run_folder.is_terminal()
     )
     try:
         for cell in missing:
@@ -302,7 +297,7 @@ def train(
             keeps = cell.repetition == 0 and cell.num_labels == exported
             outcomes[cell] = workshop.run(cell, keeps_weights=keeps)
             run.check_folder()
-            runs.write_arrays(_file(run, cell), outcomes[cell].to_arrays())
+            run_folder.write_arrays(_file(run, cell), outcomes[cell].to_arrays())
             _enter(run, cell, outcomes[cell], settings)
             tally.end(f"{name}: {outcomes[cell].accuracy:.2%}")
     finally:
@@ -310,17 +305,19 @@ def train(
     return {cell: outcomes[cell] for cell in cells}
 
 
-def _file(run: runs.Run, cell: arms.Cell) -> Path:
+def _file(run: run_folder.Run, cell: arms.Cell) -> Path:
     return run.folder / "checkpoints" / f"{cell.name}.npz"
 
 
-def _read(run: runs.Run, cell: arms.Cell, splits: data_splits.Splits) -> arms.Outcome:
+def _read(run: run_folder.Run, cell: arms.Cell, splits: data_splits.Splits) -> arms.Outcome:
     path = _file(run, cell)
     try:
-        outcome = arms.Outcome.from_arrays(runs.read_arrays(path))
+        outcome = arms.Outcome.from_arrays(run_folder.read_arrays(path))
         is_sound = (
             outcome.predictions.shape == outcome.confidence.shape == (len(splits.test),)
-            and np.isin(outcome.predictions, np.arange(len(judge.classes_of(splits)))).all()
+            and np.isin(
+                outcome.predictions, np.arange(len(feature_network.classes_of(splits)))
+            ).all()
             and np.isfinite([*outcome.confidence, outcome.loss, outcome.seconds]).all()
             and min(outcome.accuracy, outcome.validation_accuracy) >= 0.0
             and max(outcome.accuracy, outcome.validation_accuracy) <= 1.0
@@ -337,7 +334,10 @@ def _read(run: runs.Run, cell: arms.Cell, splits: data_splits.Splits) -> arms.Ou
 
 
 def _enter(
-    run: runs.Run, cell: arms.Cell, outcome: arms.Outcome, settings: _settings.SupervisedConfig
+    run: run_folder.Run,
+    cell: arms.Cell,
+    outcome: arms.Outcome,
+    settings: _settings.SupervisedConfig,
 ) -> None:
     """Shows a cell in TensorBoard: its curves over the images seen, and a place in the HParams tab.
 
@@ -351,7 +351,7 @@ def _enter(
         for name in ("accuracy", "loss")
         if outcome.curve
     }
-    board.write_part(
+    training_tensorboard.write_part(
         run.folder / "arms" / f"{cell.arm}-{seed}",
         size,
         {"arm": cell.arm, "seed": str(seed)},  # the tab would show a number as 0.0000
@@ -384,7 +384,7 @@ def finish(
     numbers = supervised_findings.report(bench, outcomes)
     run.write_metrics(numbers)
     _write_history(run, outcomes)
-    tensorboard, table = bench.tensorboard, board.markdown_table
+    tensorboard, table = bench.tensorboard, training_tensorboard.markdown_table
     # Its settings are no trial's: beside the cells' arm and seed they would hide these.
     tensorboard.scalars(headline(numbers))
     tensorboard.text("settings", table(_settings.to_json(bench.settings), ("setting", "value")))
@@ -394,7 +394,7 @@ def finish(
     return numbers
 
 
-def _write_history(run: runs.Run, outcomes: dict[arms.Cell, arms.Outcome]) -> None:
+def _write_history(run: run_folder.Run, outcomes: dict[arms.Cell, arms.Outcome]) -> None:
     """`history.csv`: a row a measured point of a training."""
     columns: dict[str, list] = {
         name: []

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup import outputs, runs, streams
+from kerasunsup import outputs, streams
 from kerasunsup import settings as _settings
 from kerasunsup.models import loading
+from kerasunsup.training import run_folder
 
 _BLOCK = 8192  # images
 _ALIKE = 8 / 255  # what blank scans differ by, and pictures that were rounded differently
@@ -96,7 +97,7 @@ def describe(
                 block = _block(
                     model, stream, positions, settings, errors, look, latent_dim, progress
                 )
-                runs.write_arrays(path, block)
+                run_folder.write_arrays(path, block)
             else:
                 progress.advance(len(positions))
             blocks.append(block)
@@ -119,7 +120,7 @@ def _kept(path: Path) -> dict[str, np.ndarray] | None:
     if not path.exists():
         return None
     try:
-        block = runs.read_arrays(path)
+        block = run_folder.read_arrays(path)
     except _settings.InputError:  # damaged: its images are read once more
         return None
     return block if {*_OF_EACH_IMAGE, "lowest", "highest", "unreadable"} <= set(block) else None

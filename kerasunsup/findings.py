@@ -10,12 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import board, callbacks, judge, runs, training
 from kerasunsup import settings as _settings
 from kerasunsup.data import corruption, images
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import clustering, image_metrics, latent_space
 from kerasunsup.figures import curves, image_grids
+from kerasunsup.training import callbacks, feature_network, loop, run_folder
+from kerasunsup.training import tensorboard as training_tensorboard
 
 _SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _HOLES = (4, 6, 8, 10, 12, 14)  # pixels
@@ -34,8 +35,8 @@ class Bench:
     model: keras.Model
     splits: data_splits.Splits
     settings: _settings.AutoencoderConfig
-    run: runs.Run
-    tensorboard: board.Board
+    run: run_folder.Run
+    tensorboard: training_tensorboard.Board
 
     @property
     def examples(self) -> np.ndarray:
@@ -70,9 +71,9 @@ def report(
     model: keras.Model,
     splits: data_splits.Splits,
     settings: _settings.AutoencoderConfig,
-    run: runs.Run,
-    tensorboard: board.Board,
-    fitted: training.Fitted,
+    run: run_folder.Run,
+    tensorboard: training_tensorboard.Board,
+    fitted: loop.Fitted,
     snapshots: callbacks.Snapshots,
     *,
     brief: bool = False,
@@ -124,7 +125,7 @@ def class_labels(splits: data_splits.Splits, indices: np.ndarray) -> list[str] |
     return [splits.class_names[label] for label in classes]
 
 
-def reconstruction(bench: Bench, fitted: training.Fitted) -> dict[str, float]:
+def reconstruction(bench: Bench, fitted: loop.Fitted) -> dict[str, float]:
     """Test error beside PCA's of the same size, and the learning curve (the study's figure 1).
 
     PCA is fitted on all of MNIST's training images, on fewer where they are large.
@@ -329,14 +330,16 @@ def sampling(bench: Bench) -> dict[str, float]:
     numbers: dict[str, float] = {}
     rows = []
     compared = {name: network.compare(each, reference_features) for name, _, each, _ in sets}
-    judge.say_left_out(network, compared.values())
+    feature_network.say_left_out(network, compared.values())
     for name, shown_name, _, shown in sets:
         found = compared[name]
         numbers |= {f"{name}/{key}": value for key, value in found.items()}
-        rows.append(image_grids.SampleRow(shown_name, shown[:_SHOWN], judge.columns(found)))
+        rows.append(
+            image_grids.SampleRow(shown_name, shown[:_SHOWN], feature_network.columns(found))
+        )
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
-    runs.write_json(bench.run.folder / judge.IDENTITY, network.identity())
+    run_folder.write_json(bench.run.folder / feature_network.IDENTITY, network.identity())
     bench.tensorboard.show(
         "samples",
         image_grids.sampled_images(rows),
@@ -353,10 +356,10 @@ def sampling(bench: Bench) -> dict[str, float]:
     return numbers
 
 
-def _judge(bench: Bench) -> judge.Judge:
-    if judge.has_classes(bench.splits):
-        return judge.classifier_of(bench.splits, bench.run.folder.parent.parent / "judge")
-    return judge.of_encoder(bench.model.get_layer("encoder"))
+def _judge(bench: Bench) -> feature_network.Judge:
+    if feature_network.has_classes(bench.splits):
+        return feature_network.classifier_of(bench.splits, bench.run.folder.parent.parent / "judge")
+    return feature_network.of_encoder(bench.model.get_layer("encoder"))
 
 
 def summary(numbers: Mapping[str, Any]) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import board, callbacks, judge, runs, training
 from kerasunsup import settings as _settings
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import image_metrics
 from kerasunsup.figures import curves, image_grids
 from kerasunsup.models import gan as models_gan
+from kerasunsup.training import callbacks, feature_network, loop, run_folder
+from kerasunsup.training import tensorboard as training_tensorboard
 
 SHOWN = 12  # samples a row in the pictures, always of the same noise
 _SHEET = 100
@@ -73,8 +74,8 @@ class Measurements(keras.callbacks.Callback):
         gan: models_gan.GAN,
         splits: data_splits.Splits,
         settings: _settings.GANConfig,
-        comparison: judge.Judge,
-        tensorboard: board.Board,
+        comparison: feature_network.Judge,
+        tensorboard: training_tensorboard.Board,
     ) -> None:
         super().__init__()
         self._gan, self._settings = gan, settings
@@ -178,19 +179,19 @@ class Bench:
     gan: models_gan.GAN
     splits: data_splits.Splits
     settings: _settings.GANConfig
-    run: runs.Run
-    judge: judge.Judge
-    tensorboard: board.Board
+    run: run_folder.Run
+    judge: feature_network.Judge
+    tensorboard: training_tensorboard.Board
 
 
 def report(
     gan: models_gan.GAN,
     splits: data_splits.Splits,
     settings: _settings.GANConfig,
-    run: runs.Run,
-    comparison: judge.Judge,
-    tensorboard: board.Board,
-    fitted: training.Fitted,
+    run: run_folder.Run,
+    comparison: feature_network.Judge,
+    tensorboard: training_tensorboard.Board,
+    fitted: loop.Fitted,
     samples: callbacks.Snapshots,
 ) -> dict[str, float]:
     """All numbers of a trained GAN; draws and writes its figures on the way.
@@ -216,7 +217,7 @@ def report(
     return image_metrics.finite(numbers)
 
 
-def draw_history(bench: Bench, fitted: training.Fitted, samples: callbacks.Snapshots) -> None:
+def draw_history(bench: Bench, fitted: loop.Fitted, samples: callbacks.Snapshots) -> None:
     """Samples of one fixed noise over the epochs (the study's figures 6 and 7), and the curves."""
     pairs = zip(samples.epochs, samples.outputs, strict=True)
     rows = [image_grids.SampleRow(f"epoch {epoch}", output, {}) for epoch, output in pairs]
@@ -253,18 +254,18 @@ def comparisons(bench: Bench) -> dict[str, float]:
         found = network.compare(generated(last, inputs), features)
         rows[name.replace("_", " ")] = (generate(last, inputs[:SHOWN]), found)
         numbers |= {f"{name}/{key}": value for key, value in found.items()}
-    judge.say_left_out(network, [found for _, found in rows.values()])
+    feature_network.say_left_out(network, [found for _, found in rows.values()])
     numbers |= {f"real/{key}": value for key, value in real.items()}
     if "smallest_class_share" in numbers:
         numbers |= _class_shares(bench, inputs)
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
-    runs.write_json(bench.run.folder / judge.IDENTITY, network.identity())
+    run_folder.write_json(bench.run.folder / feature_network.IDENTITY, network.identity())
     bench.tensorboard.show(
         "comparison",
         image_grids.sampled_images(
             [
-                image_grids.SampleRow(name, shown, judge.columns(f))
+                image_grids.SampleRow(name, shown, feature_network.columns(f))
                 for name, (shown, f) in rows.items()
             ]
         ),

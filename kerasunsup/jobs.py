@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import descriptions, outputs, restoration, runs, streams
+from kerasunsup import descriptions, outputs, restoration, streams
 from kerasunsup import settings as _settings
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
 from kerasunsup.figures import style
 from kerasunsup.models import loading
+from kerasunsup.training import run_folder
 
 _FITTED_CODES = 50_000  # that a mixture is fitted to, at most
 _CHANGE_NOTHING = ("batch_size", "trust_model")  # in what comes out
@@ -159,7 +160,7 @@ class Job:
         if settings is None or self.model.run is None:
             return None
         record = self.model.run / "environment.json"
-        recorded = runs.read_json(record) if record.is_file() else {}
+        recorded = run_folder.read_json(record) if record.is_file() else {}
         places = list(dict.fromkeys([recorded.get("data_path") or settings.data, settings.data]))
         reason = f"{' and '.join(places)} holds other images"
         if recorded.get("data") is None:

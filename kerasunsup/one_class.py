@@ -11,12 +11,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import autoencoder, board, judge, runs, training
+from kerasunsup import autoencoder
 from kerasunsup import settings as _settings
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import classifier_metrics, latent_space, outlier_detector
 from kerasunsup.figures import curves, image_grids
+from kerasunsup.training import feature_network, loop, run_folder
+from kerasunsup.training import tensorboard as training_tensorboard
 
 _MOST_IMAGES = 20_000  # of a class
 # Of a class: its autoencoder keeps one to validate and one to test by.
@@ -47,7 +49,7 @@ def run(command: _settings.Command) -> dict[str, float]:
     splits = with_others(splits)
     chosen = classes_of(settings, splits)
     autoencoder.check(_settings_of_class(settings, settings.data), splits)
-    with runs.opened(command, fingerprint) as run:
+    with run_folder.opened(command, fingerprint) as run:
         done = 0
         try:
             scores: dict[int, dict[str, np.ndarray]] = {}
@@ -59,10 +61,10 @@ def run(command: _settings.Command) -> dict[str, float]:
                 seconds += encoder_run.read_metrics().get("training_seconds", np.nan)
                 scores[label] = scores_of(encoder_run, settings, splits, label)
                 done += 1
-            with board.Board(run.folder) as tensorboard:
+            with training_tensorboard.Board(run.folder) as tensorboard:
                 return finish(run, tensorboard, settings, splits, scores, seconds)
         except KeyboardInterrupt:
-            raise _settings.Interrupted(training.how_to_resume(run, done, "classes")) from None
+            raise _settings.Interrupted(loop.how_to_resume(run, done, "classes")) from None
 
 
 def with_others(splits: data_splits.Splits) -> data_splits.Splits:
@@ -97,7 +99,7 @@ def classes_of(settings: _settings.NoveltyConfig, splits: data_splits.Splits) ->
         _settings.InputError: if there are no labels of two classes, no class is large enough, or one
             asked for is not there.
     """
-    if not judge.has_classes(splits) or splits.labels is None:
+    if not feature_network.has_classes(splits) or splits.labels is None:
         raise _settings.InputError(
             f"--data {splits.name} has no labels of two classes or more: sort the images into one "
             "sub-folder a class, or give a .npz with labels"
@@ -139,16 +141,16 @@ def clean_images(splits: data_splits.Splits, label: int) -> np.ndarray:
 
 
 def trained(
-    settings: _settings.NoveltyConfig, splits: data_splits.Splits, label: int, run: runs.Run
-) -> runs.Run:
+    settings: _settings.NoveltyConfig, splits: data_splits.Splits, label: int, run: run_folder.Run
+) -> run_folder.Run:
     """The autoencoder run of one class, trained where it is not; it belongs to this run."""
     logs, name = run.folder / "classes", f"class-{label}"
     folder = logs / "ae" / name
     path = run.folder / "checkpoints" / f"{name}.npz"
     if (folder / "metrics.json").exists():
         path.unlink(missing_ok=True)  # a kill may have come between the two
-        return runs.Run(folder)
-    runs.write_arrays(path, {"images": images.to_uint8(clean_images(splits, label))})
+        return run_folder.Run(folder)
+    run_folder.write_arrays(path, {"images": images.to_uint8(clean_images(splits, label))})
     autoencoder.run(
         _settings.Command(
             "ae",
@@ -161,7 +163,7 @@ def trained(
         brief=True,
     )
     path.unlink()
-    return runs.Run(folder)
+    return run_folder.Run(folder)
 
 
 def _settings_of_class(settings: _settings.NoveltyConfig, data: str) -> _settings.AutoencoderConfig:
@@ -199,7 +201,10 @@ def _describe(model: keras.Model, pictures: np.ndarray) -> _Described:
 
 
 def scores_of(
-    encoder_run: runs.Run, settings: _settings.NoveltyConfig, splits: data_splits.Splits, label: int
+    encoder_run: run_folder.Run,
+    settings: _settings.NoveltyConfig,
+    splits: data_splits.Splits,
+    label: int,
 ) -> dict[str, np.ndarray]:
     """How odd each test image is to a class, by every score: more is odder.
 
@@ -241,8 +246,8 @@ def _mahalanobis(clean: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def finish(
-    run: runs.Run,
-    tensorboard: board.Board,
+    run: run_folder.Run,
+    tensorboard: training_tensorboard.Board,
     settings: _settings.NoveltyConfig,
     splits: data_splits.Splits,
     scores: dict[int, dict[str, np.ndarray]],
@@ -275,7 +280,7 @@ def finish(
     )
     draw_overlooked(tensorboard, splits, scores)
     run.write_metrics(numbers)
-    table = board.markdown_table
+    table = training_tensorboard.markdown_table
     tensorboard.text("settings", table(_settings.to_json(settings), ("setting", "value")))
     tensorboard.text("numbers", table(numbers, ("number", "value")))
     tensorboard.scalars({name: v for name, v in numbers.items() if name.endswith("/auroc_mean")})
@@ -285,7 +290,9 @@ def finish(
 
 
 def draw_overlooked(
-    tensorboard: board.Board, splits: data_splits.Splits, scores: dict[int, dict[str, np.ndarray]]
+    tensorboard: training_tensorboard.Board,
+    splits: data_splits.Splits,
+    scores: dict[int, dict[str, np.ndarray]],
 ) -> None:
     """Images of other classes that look most like the class."""
     if splits.labels is None:

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from kerasunsup import runs, settings
+from kerasunsup import settings
 from kerasunsup.data import images
+from kerasunsup.training import run_folder
 
 _RECORD = "apply.json"
 _WORK = ".work"  # parts of what is being computed, until it is whole
@@ -61,7 +62,7 @@ class Output:
             for leftover in folder.rglob(".*.part"):  # of a write that was killed
                 if leftover.is_file():
                     leftover.unlink(missing_ok=True)
-            runs.write_json(folder / _RECORD, {**self._identity, "done": False})
+            run_folder.write_json(folder / _RECORD, {**self._identity, "done": False})
         except BaseException:
             self.close()
             raise
@@ -91,7 +92,7 @@ class Output:
         record = self.folder / _RECORD
         if not record.is_file():
             return False
-        found = runs.read_json(record)
+        found = run_folder.read_json(record)
         if not isinstance(found, dict):
             raise settings.InputError(f"{record} is damaged: choose another --output")
         if not found.get("done") and not self._is_held:
@@ -121,7 +122,7 @@ class Output:
             self._work.mkdir(exist_ok=True)
             path = self._work / _LOCK
             with contextlib.suppress(FileNotFoundError):  # removed by one that came to its end
-                self._lock = runs.locked(
+                self._lock = run_folder.locked(
                     path,
                     f"--output {self.folder} is in use by another process: wait for it, or stop it "
                     "first",
@@ -157,7 +158,7 @@ class Output:
 
     def picture(self, name: str, pixels: np.ndarray) -> None:
         """Writes an image, uint8 (height, width, 1|3), in the format that its name says."""
-        runs.write_bytes(self.path(name), images.encode(pixels, os.path.splitext(name)[1]))
+        run_folder.write_bytes(self.path(name), images.encode(pixels, os.path.splitext(name)[1]))
 
     def table(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Writes a CSV file; floats with six significant digits.
@@ -172,11 +173,13 @@ class Output:
         for row in rows:
             fields = [f"{v:.6g}" if isinstance(v, float | np.floating) else str(v) for v in row]
             (quoted if any("\r" in field for field in fields) else plain).writerow(fields)
-        runs.write_bytes(self.path(name), buffer.getvalue().encode("utf-8", "surrogateescape"))
+        run_folder.write_bytes(
+            self.path(name), buffer.getvalue().encode("utf-8", "surrogateescape")
+        )
 
     def sheet(self, name: str, png: bytes) -> None:
         """Writes a picture that is encoded already."""
-        runs.write_bytes(self.path(name), png)
+        run_folder.write_bytes(self.path(name), png)
 
     def codes(self, name: str, codes: np.ndarray, files: Sequence[str]) -> None:
         """Writes a .npz of `codes` and `files`, the codes' images by name, as an array of text.
@@ -202,7 +205,7 @@ class Output:
                 for start in range(0, len(files), _NAMES_AT_A_TIME):
                     block = np.array(files[start : start + _NAMES_AT_A_TIME], dtype)
                     member.write(block.tobytes())
-        runs.write_bytes(self.path(name), buffer.getbuffer())
+        run_folder.write_bytes(self.path(name), buffer.getbuffer())
 
     def part(self, name: str) -> Path:
         """Where a part of unfinished work is kept until `finish`."""
@@ -210,7 +213,9 @@ class Output:
 
     def finish(self, **numbers: Any) -> None:
         """Says that all is done, removes the parts, and lets go of the folder."""
-        runs.write_json(self.folder / _RECORD, {**self._identity, "done": True, "numbers": numbers})
+        run_folder.write_json(
+            self.folder / _RECORD, {**self._identity, "done": True, "numbers": numbers}
+        )
         self.is_done = True
         self.close()
 
@@ -256,7 +261,9 @@ class Progress:
     def __init__(self, total: int, unit: str) -> None:
         self._total, self._unit, self._number = total, unit, 0
         self._began = self._told = time.monotonic()
-        self._bar = tqdm.tqdm(total=total, unit=unit, leave=False) if runs.is_terminal() else None
+        self._bar = (
+            tqdm.tqdm(total=total, unit=unit, leave=False) if run_folder.is_terminal() else None
+        )
 
     def advance(self, count: int) -> None:
         """So many more items are done."""

@@ -24,8 +24,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kerasunsup import ae, gan, novelty, record, runs, supervised
+from kerasunsup import ae, gan, novelty, record, supervised
 from kerasunsup import settings as _settings
+from kerasunsup.training import run_folder
 
 _MODULES: dict[str, ModuleType] = {
     "ae": ae, "gan": gan, "supervised": supervised, "novelty": novelty,
@@ -232,7 +233,7 @@ def _folders(place: Path) -> Iterator[Path]:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        values = runs.read_json(path)
+        values = run_folder.read_json(path)
     except OSError as error:
         raise _settings.InputError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(values, dict):

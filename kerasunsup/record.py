@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kerasunsup import runs
 from kerasunsup import settings as _settings
+from kerasunsup.training import run_folder
 
 FORMAT = 1  # of the files; another one is refused
 MOST = 1e300  # no number of ours is larger
@@ -44,7 +44,7 @@ class Folder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         # Beside the folder: starting anew removes what is in it.
-        self._lock = runs.locked(
+        self._lock = run_folder.locked(
             self.path.with_name(f".{self.path.name}.lock"),
             f"{self.path} is in use by another search: wait for it, stop it, or choose another "
             "--tuning DIR",
@@ -74,7 +74,7 @@ class Folder:
             shutil.rmtree(self.path)
         plain = stamped(fingerprint)
         if path.exists():
-            stored = runs.read_json(path)
+            stored = run_folder.read_json(path)
             if (self.path / "record.json").exists():  # it is over: no trial gets a seed any more
                 plain["trial_seeds"] = stored.setdefault("trial_seeds", _SEEDS_BEFORE)
             refuse_another(self.path, stored, plain)
@@ -84,12 +84,12 @@ class Folder:
                 f"{self.path} holds a search of unknown settings: choose another --tuning DIR, or "
                 "add --overwrite to remove it"
             )
-        runs.write_json(path, plain)
+        run_folder.write_json(path, plain)
         return False
 
     def fingerprint(self) -> dict[str, Any]:
         """That of the search that lies here, which an earlier version may have begun."""
-        stored = runs.read_json(self.path / "fingerprint.json")
+        stored = run_folder.read_json(self.path / "fingerprint.json")
         return {key: value for key, value in stored.items() if key != "format"}
 
     def state(self, trial_id: str) -> Path:
@@ -108,12 +108,12 @@ class Folder:
 
     def write_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Writes what one trial found."""
-        runs.write_json(self.path / f"trial_{trial_id}" / "result.json", result)
+        run_folder.write_json(self.path / f"trial_{trial_id}" / "result.json", result)
 
     def result(self, trial_id: str) -> dict[str, Any]:
         """What `write_result` wrote; empty where there is nothing."""
         path = self.path / f"trial_{trial_id}" / "result.json"
-        return runs.read_json(path) if path.exists() else {}
+        return run_folder.read_json(path) if path.exists() else {}
 
     def results(self, trial_ids: Sequence[str]) -> list[dict[str, Any]]:
         """Those of several trials, in this order; the ones that have none are left out."""

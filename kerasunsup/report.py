@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kerasunsup import beyond, cli, evidence, page, plan, runs, settings, study
+from kerasunsup import beyond, cli, evidence, page, plan, settings, study
+from kerasunsup.training import run_folder
 
 _DESCRIPTION = """\
 Runs every part of the study that does not stand under LOGS and TUNING yet, then writes one page
@@ -159,8 +160,10 @@ def write(states: Mapping[str, plan.State], places: plan.Places, output: Path) -
         for state in states.values()
         if state.standing is not None and (step := state.step)
     }
-    runs.write_json(_json_of(output), {"quick": places.quick, "numbers": numbers, "runs": sources})
-    runs.write_bytes(output, text.encode())
+    run_folder.write_json(
+        _json_of(output), {"quick": places.quick, "numbers": numbers, "runs": sources}
+    )
+    run_folder.write_bytes(output, text.encode())
     return sum(map(len, numbers.values()))
 
 

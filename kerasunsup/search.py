@@ -21,9 +21,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import board, callbacks, oracles, record, runs, trials
+from kerasunsup import oracles, record, trials
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.training import callbacks, run_folder, tensorboard
 
 _MAX_EPOCHS = {"hyperband": 20, "random": 20, "grid": 5}
 _FOLDS = 5
@@ -142,8 +143,10 @@ class Search:
             values = oracles.domains(self.oracle).get(
                 self.problem.by, [getattr(self.problem.settings, self.problem.by)]
             )
-            runs.write_json(path, {str(value): self.problem.reference(value) for value in values})
-        self.references = runs.read_json(path)
+            run_folder.write_json(
+                path, {str(value): self.problem.reference(value) for value in values}
+            )
+        self.references = run_folder.read_json(path)
 
     def settings_of(self, trial: Any) -> Any:
         """The settings that a trial of the oracle stands for."""
@@ -226,7 +229,7 @@ class Search:
             return
         known = getattr(self.oracle, "needed_states", None)  # a worker's oracle cannot tell
         if known is None or trial_id in known(trial_id, score):
-            runs.write_arrays(self.folder.state(trial_id), outcome.state())
+            run_folder.write_arrays(self.folder.state(trial_id), outcome.state())
 
     def _show_in_tensorboard(self, result: Mapping[str, Any]) -> None:
         if result["score"] is None:
@@ -236,7 +239,7 @@ class Search:
             for name, value in result["settings"].items()
         }
         metrics = {"validation/mse": result["validation_mse"], "score": result["score"]}
-        board.write_trial(self.events / result["trial"], shown, metrics, result["history"])
+        tensorboard.write_trial(self.events / result["trial"], shown, metrics, result["history"])
 
     def ended(self) -> list[dict[str, Any]]:
         """The results of all trials that ended, in that order."""
@@ -396,7 +399,7 @@ def begin(search: Search) -> Report:
         seconds = sum(result["seconds"] for result in done) / trained if trained else 0.0
     else:
         seconds = search.workshop.warm_up(search.problem.settings)
-        board.write_domains(search.events, oracles.domains(search.oracle), _METRICS)
+        tensorboard.write_domains(search.events, oracles.domains(search.oracle), _METRICS)
     report = Report(search, seconds)
     print(report.plan(), flush=True)
 
@@ -439,7 +442,7 @@ def finish(search: Search, report: Report) -> dict[str, Any]:
         "seconds": clock_so_far(search),
         "epochs": sum(result["trained_epochs"] for result in results),
         "fingerprint": search.folder.fingerprint(),
-        "environment": runs.environment(search.command),
+        "environment": run_folder.environment(search.command),
         "score": "validation MSE as a share of the reference of the same " + search.problem.by,
         "reference": search.references,
         "plan": [dataclasses.asdict(rung) for rung in search.oracle.plan()],

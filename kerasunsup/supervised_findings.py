@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import arms, board, runs
+from kerasunsup import arms
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import classifier_metrics
 from kerasunsup.figures import classifiers, confusion, image_grids
+from kerasunsup.training import run_folder
+from kerasunsup.training import tensorboard as training_tensorboard
 
 _MISTAKES = 30
 
@@ -40,8 +42,8 @@ class Bench:
     classes: np.ndarray  # the label that each class from 0 stands for
     settings: _settings.SupervisedConfig
     sizes: Sequence[int]  # numbers of labels, 0 for all
-    run: runs.Run
-    tensorboard: board.Board
+    run: run_folder.Run
+    tensorboard: training_tensorboard.Board
 
     @property
     def class_names(self) -> list[str]:

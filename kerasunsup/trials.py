@@ -17,9 +17,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import callbacks, runs
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits
+from kerasunsup.training import callbacks, run_folder
 
 # What a compiled step does not depend on, and the value that stands for all others.
 _IN_PLACE: dict[str, Any] = {"learning_rate": 1.0, "weight_decay": 0.0, "schedule": "constant"}
@@ -170,7 +170,7 @@ class Workshop:
         state = callbacks.ModelState(model)
         watch = _Watch(task.settings.patience, self._on_epoch)
         if task.parent is not None:
-            stored = runs.read_arrays(task.parent)
+            stored = run_folder.read_arrays(task.parent)
             watch.restore({key[6:]: stored[key] for key in stored if key.startswith("watch/")})
             state.restore({key[6:]: stored[key] for key in stored if key.startswith("model/")})
         batches, validation = self._batches[task.fold]

@@ -17,9 +17,10 @@ import processes
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from kerasunsup import ae, cli, report, runs
+from kerasunsup import ae, cli, report
 from kerasunsup import settings as _settings
 from kerasunsup.data import images, splits
+from kerasunsup.training import run_folder
 
 SMALL = [*processes.SMALL, "--num-codes", "60"]
 # Of runs that must agree with each other, however they came to their end.
@@ -315,7 +316,7 @@ def test_ctrl_c_saves_and_prints_the_line_that_goes_on(tmp_path):
     arguments = ["--name", "stopped", "--epochs", "1000", *SMALL]
     error = processes.interrupted(command(tmp_path, *arguments), "epoch 3/")
     assert f"python -m kerasunsup.ae --resume --name stopped --logs {tmp_path}" in error
-    state = runs.read_arrays(tmp_path / "ae" / "stopped" / "checkpoints" / "state.npz")
+    state = run_folder.read_arrays(tmp_path / "ae" / "stopped" / "checkpoints" / "state.npz")
     assert len(state["history/epoch"]) >= 3
 
 

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins import projector
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from kerasunsup import board
+from kerasunsup.training import tensorboard as training_tensorboard
 
 
 def events(folder) -> event_accumulator.EventAccumulator:
@@ -36,7 +36,7 @@ def thumbnails(num_images, height=8, width=8, channels=1):
 
 
 def projected(folder, codes, pictures, labels):
-    with board.Board(folder) as opened:
+    with training_tensorboard.Board(folder) as opened:
         opened.projector(codes, pictures, labels)
     settings = projector.ProjectorConfig()
     text_format.Parse((folder / "projector/projector_config.pbtxt").read_text(), settings)
@@ -57,7 +57,7 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("logs") / "ae" / "first"
     picture = np.zeros((4, 6, 3), np.uint8)
     picture[1, 2] = (10, 20, 30)
-    with board.Board(folder) as opened:
+    with training_tensorboard.Board(folder) as opened:
         opened.figure("errors", picture, step=3, text="what it shows")
         opened.figure("errors", picture, step=4)
         opened.text("settings", "| a | b |")
@@ -115,7 +115,7 @@ def test_parts_of_a_trial_share_its_run_and_replace_only_themselves(tmp_path):
     nan = float("nan")
     for part, values_ in (("few", [0.1]), ("many", [0.25, nan, 0.75]), ("few", [0.5])):
         curves = {f"{part}/accuracy": (range(len(values_)), values_)}
-        board.write_part(folder, part, {"arm": "scratch", "seed": 0}, curves)
+        training_tensorboard.write_part(folder, part, {"arm": "scratch", "seed": 0}, curves)
     found = events(folder)
     assert values(found, "few/accuracy") == [(0, np.float32(0.5))]
     assert values(found, "many/accuracy") == [(0, np.float32(0.25)), (2, np.float32(0.75))]
@@ -123,7 +123,7 @@ def test_parts_of_a_trial_share_its_run_and_replace_only_themselves(tmp_path):
     assert start.hparams["arm"].string_value == "scratch"
     assert start.group_name == "scratch-0"
     with pytest.raises(ValueError, match="shorter"):
-        board.write_part(folder, "few", {}, {"few/accuracy": ([0, 1], [0.5])})
+        training_tensorboard.write_part(folder, "few", {}, {"few/accuracy": ([0, 1], [0.5])})
 
 
 # ---------------------------------------------------------------------------------------- projector
@@ -167,10 +167,10 @@ def test_codes_that_do_not_fit_into_the_sprite_are_cut(tmp_path):
     pictures = np.broadcast_to(thumbnails(1, 128, 128), (70, 128, 128, 1))
     codes = np.arange(70, dtype=np.float32)[:, np.newaxis]
     labels = [f"label {index}" for index in range(70)]
-    limit = board.MOST_SPRITE_SIDE
+    limit = training_tensorboard.MOST_SPRITE_SIDE
     assert limit == 8192
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(board, "MOST_SPRITE_SIDE", 8 * 128 + 100)
+        patch.setattr(training_tensorboard, "MOST_SPRITE_SIDE", 8 * 128 + 100)
         projected(tmp_path, codes, pictures, labels)
     assert rows(tmp_path, "labels.tsv") == labels[:64]
     assert rows(tmp_path, "codes.tsv") == [str(index) for index in range(64)]
@@ -181,7 +181,7 @@ def test_codes_that_do_not_fit_into_the_sprite_are_cut(tmp_path):
 def test_names_that_are_no_utf_8_are_shown_with_backslashes(tmp_path):
     projected(tmp_path, np.zeros((7, 3), np.float32), thumbnails(7), ["caf\udce9"] * 7)
     assert rows(tmp_path, "labels.tsv") == ["caf\\udce9"] * 7
-    with board.Board(tmp_path) as tensorboard:
+    with training_tensorboard.Board(tmp_path) as tensorboard:
         tensorboard.text("settings", "data caf\udce9")
         tensorboard.hyperparameters({"data": "caf\udce9", "filters": (4,)}, {"mse": 0.5})
     events = b"".join(path.read_bytes() for path in (tmp_path / "report").glob("events.*"))
@@ -192,7 +192,7 @@ def test_names_that_are_no_utf_8_are_shown_with_backslashes(tmp_path):
 
 
 def test_table_rounds_floats_and_leaves_the_rest():
-    table = board.markdown_table(
+    table = training_tensorboard.markdown_table(
         {"mse": 0.00412345, "n": 10000, "data": "mnist"}, ("name", "value")
     )
     assert table.splitlines() == [

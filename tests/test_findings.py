@@ -9,10 +9,12 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup import board, findings, judge, runs, settings, training
+from kerasunsup import findings, settings
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.models import networks
+from kerasunsup.training import feature_network, loop, run_folder
+from kerasunsup.training import tensorboard as training_tensorboard
 
 SETTINGS = settings.AutoencoderConfig(latent_dim=3, num_samples=100, num_codes=50)
 
@@ -37,7 +39,7 @@ def noise(number: int, channels: int = 1, side: int = 8) -> np.ndarray:
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """One step of a feature network's training, one strength of each corruption."""
-    monkeypatch.setattr(judge, "_LEAST_STEPS", 1)
+    monkeypatch.setattr(feature_network, "_LEAST_STEPS", 1)
     monkeypatch.setattr(findings, "_SIGMAS", (0.4,))
     monkeypatch.setattr(findings, "_HOLES", (4,))
 
@@ -48,11 +50,11 @@ def measured(folder, parts: data_splits.Splits) -> dict[str, float]:
     shape = {"latent_dim": 3, "filters": (2,), "hidden_units": 16}
     encoder = networks.encoder(parts.image_shape, **shape)
     model = networks.autoencoder(encoder, networks.decoder(parts.image_shape, **shape))
-    fitted = training.Fitted({"epoch": [1], "loss": [0.1], "val_loss": [0.1]}, 1, 1.0)
+    fitted = loop.Fitted({"epoch": [1], "loss": [0.1], "val_loss": [0.1]}, 1, 1.0)
     shown = parts.test.array(findings.example_indices(parts))
     snapshots = types.SimpleNamespace(outputs=[shown], epochs=[1])
-    run = runs.Run(folder / "ae" / "run")
-    with board.Board(run.folder) as tensorboard:
+    run = run_folder.Run(folder / "ae" / "run")
+    with training_tensorboard.Board(run.folder) as tensorboard:
         return findings.report(model, parts, SETTINGS, run, tensorboard, fitted, snapshots)
 
 
@@ -68,7 +70,7 @@ CASES = {
 def test_few_and_equal_images_end_with_finite_numbers(tmp_path, name, capsys, monkeypatch):
     pixels, num_test, is_labelled = CASES[name]
     if name != "black":  # of which every figure is drawn to its end
-        monkeypatch.setattr(board.Board, "show", lambda *_: None)
+        monkeypatch.setattr(training_tensorboard.Board, "show", lambda *_: None)
     labels = np.arange(len(pixels)) % 2 if is_labelled else None
     numbers = measured(tmp_path, splits(pixels, num_test, labels))
     assert all(map(math.isfinite, numbers.values()))
@@ -88,7 +90,7 @@ def test_few_and_equal_images_end_with_finite_numbers(tmp_path, name, capsys, mo
 def test_numbers_of_blocks_are_those_of_all_images_at_once(tmp_path, monkeypatch):
     labels = np.arange(160) % 2
     parts = splits(noise(160), 60, labels)
-    monkeypatch.setattr(board.Board, "show", lambda *_: None)
+    monkeypatch.setattr(training_tensorboard.Board, "show", lambda *_: None)
     whole = measured(tmp_path / "whole", parts)
     monkeypatch.setattr(data_splits, "_BLOCK_BYTES", 40 * 8 * 8 * 4)
     (tmp_path / "blocks").mkdir()

@@ -15,9 +15,10 @@ import processes
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from kerasunsup import ae, cli, gan, runs
+from kerasunsup import ae, cli, gan
 from kerasunsup import settings as _settings
 from kerasunsup.data import images, splits
+from kerasunsup.training import run_folder
 
 SMALL = [
     *processes.SMALL, "--base-filters", "4", "--noise-dim", "8", "--measure-every", "2",
@@ -260,7 +261,7 @@ def test_killed_at_two_moments_a_run_ends_bit_identical(logs, straight):
     )
     del numbers["training_seconds"]
     # Those of all sessions, also where the last one only wrote the report.
-    seconds = runs.read_arrays(run / "checkpoints" / "state.npz")["history/seconds"]
+    seconds = run_folder.read_arrays(run / "checkpoints" / "state.npz")["history/seconds"]
     assert others.pop("training_seconds") == pytest.approx(seconds.sum())
     assert numbers == others
 

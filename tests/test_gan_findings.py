@@ -8,12 +8,14 @@ import types
 import numpy as np
 import pytest
 
-from kerasunsup import board, gan_findings, judge, runs
+from kerasunsup import gan_findings
 from kerasunsup import settings as _settings
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.models import gan as models_gan
 from kerasunsup.models import networks, optimizers
+from kerasunsup.training import feature_network, run_folder
+from kerasunsup.training import tensorboard as training_tensorboard
 
 SETTINGS = _settings.GANConfig(
     epochs=10, measure_every=2, num_samples=100, noise_dim=3, batch_size=16
@@ -37,12 +39,12 @@ def measured(tmp_path, monkeypatch):
     says: dict[str, float] = {"fid": 5.0, "kid": 1.0, "smallest_class_share": 0.1}
     drawn = {"images": splits().train.array(range(100))}
     gan = types.SimpleNamespace(refresh_averaged_generator=lambda: None, stop_training=False)
-    monkeypatch.setattr(judge.Judge, "compare", lambda self, *_: dict(says))
+    monkeypatch.setattr(feature_network.Judge, "compare", lambda self, *_: dict(says))
     monkeypatch.setattr(gan_findings, "generate", lambda *_: drawn["images"])
-    with board.Board(tmp_path) as tensorboard:
+    with training_tensorboard.Board(tmp_path) as tensorboard:
         yield (
             gan_findings.Measurements(
-                gan, splits(), SETTINGS, judge.of_encoder(network), tensorboard
+                gan, splits(), SETTINGS, feature_network.of_encoder(network), tensorboard
             ),
             says, drawn, gan,
         )  # fmt: skip
@@ -155,7 +157,7 @@ def test_patience_counts_measurements_without_a_lower_distance(measured, monkeyp
 
 def test_copies_are_found(tmp_path):
     parts = splits()
-    with board.Board(tmp_path) as tensorboard:
+    with training_tensorboard.Board(tmp_path) as tensorboard:
         bench = gan_findings.Bench(None, parts, SETTINGS, None, None, tensorboard)
         copied = gan_findings.copies(bench, parts.train.array(range(50)))
         fresh = gan_findings.copies(bench, parts.validation.array())
@@ -180,9 +182,9 @@ def test_of_equal_images_no_spread_is_measured_and_none_is_called_a_collapse(tmp
     generator = networks.generator((16, 16, 1), noise_dim=3, base_filters=2)
     gan = types.SimpleNamespace(refresh_averaged_generator=lambda: generator, stop_training=False)
     settings = dataclasses.replace(SETTINGS, patience=1)
-    with board.Board(tmp_path) as tensorboard:
+    with training_tensorboard.Board(tmp_path) as tensorboard:
         measurements = gan_findings.Measurements(
-            gan, parts, settings, judge.of_encoder(network), tensorboard
+            gan, parts, settings, feature_network.of_encoder(network), tensorboard
         )
         for epoch in (1, 3, 5):
             logs = dict(GOOD)
@@ -201,15 +203,15 @@ def test_with_one_test_image_samples_are_shown_and_no_number_is_made_up(tmp_path
     gan.refresh_averaged_generator()
     parts = dataclasses.replace(splits(), test=splits().test.subset([0]))
     network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
-    run = runs.Run(tmp_path)
-    with board.Board(tmp_path) as tensorboard:
+    run = run_folder.Run(tmp_path)
+    with training_tensorboard.Board(tmp_path) as tensorboard:
         bench = gan_findings.Bench(
-            gan, parts, SETTINGS, run, judge.of_encoder(network), tensorboard
+            gan, parts, SETTINGS, run, feature_network.of_encoder(network), tensorboard
         )
         assert gan_findings.comparisons(bench) == {}
     assert "fid 20, kid 20, precision 20, recall 20" in capsys.readouterr().out
     assert (tmp_path / "figures" / "comparison.png").is_file()
-    assert len(runs.read_json(tmp_path / judge.IDENTITY)["sha256"]) == 16
+    assert len(run_folder.read_json(tmp_path / feature_network.IDENTITY)["sha256"]) == 16
 
 
 def test_the_measurement_reads_the_averaged_generator(tmp_path):
@@ -221,8 +223,8 @@ def test_the_measurement_reads_the_averaged_generator(tmp_path):
     gan.compile(optimizers.adam(0.001, averaging=0.9), optimizers.adam(0.001))
     gan.fit(splits().train.array(), batch_size=16, verbose=0)
     network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
-    comparison = judge.of_encoder(network)
-    with board.Board(tmp_path) as tensorboard:
+    comparison = feature_network.of_encoder(network)
+    with training_tensorboard.Board(tmp_path) as tensorboard:
         measurements = gan_findings.Measurements(gan, splits(), SETTINGS, comparison, tensorboard)
         logs = dict(GOOD)
         measurements.on_epoch_end(1, logs)

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup import judge, runs, settings
+from kerasunsup import settings
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.models import networks
+from kerasunsup.training import feature_network, run_folder
 
 
 def splits(folder, name="shapes", **labels) -> data_splits.Splits:
@@ -31,8 +32,8 @@ def trained(tmp_path_factory):
     loaded = splits(folder, labels=lambda side: side)
     keras.utils.set_random_seed(0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judge, "_EPOCHS", 25)
-        return loaded, folder / "kept", judge.classifier_of(loaded, folder / "kept")
+        patch.setattr(feature_network, "_EPOCHS", 25)
+        return loaded, folder / "kept", feature_network.classifier_of(loaded, folder / "kept")
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_features_and_probabilities_are_those_of_the_classifier(trained):
 
 def test_the_classifier_is_kept_and_not_trained_again(trained, no_training):
     loaded, folder, first = trained
-    again = judge.classifier_of(loaded, folder)
+    again = feature_network.classifier_of(loaded, folder)
     assert again.test_accuracy == first.test_accuracy
     images = loaded.test.array()
     for ours, theirs in zip(again.describe(images), first.describe(images), strict=True):
@@ -75,20 +76,20 @@ def test_the_classifier_is_kept_and_not_trained_again(trained, no_training):
 def test_a_stored_network_of_another_shape_is_refused_in_one_line(trained, tmp_path):
     loaded, folder, _ = trained
     (path,) = folder.glob("*.npz")
-    arrays = runs.read_arrays(path)
+    arrays = run_folder.read_arrays(path)
     del arrays["weights_00"]
-    runs.write_arrays(tmp_path / path.name, arrays)
+    run_folder.write_arrays(tmp_path / path.name, arrays)
     with pytest.raises(settings.InputError, match="remove it, and it is made anew"):
-        judge.classifier_of(loaded, tmp_path)
+        feature_network.classifier_of(loaded, tmp_path)
 
 
 def test_the_same_data_gives_the_same_network_in_another_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(judge, "_LEAST_STEPS", 3)
+    monkeypatch.setattr(feature_network, "_LEAST_STEPS", 3)
     loaded = splits(tmp_path, labels=lambda side: side)
     keras.utils.set_random_seed(1)
-    first = judge.classifier_of(loaded, tmp_path / "first").identity()
+    first = feature_network.classifier_of(loaded, tmp_path / "first").identity()
     keras.utils.set_random_seed(2)
-    second = judge.classifier_of(loaded, tmp_path / "second").identity()
+    second = feature_network.classifier_of(loaded, tmp_path / "second").identity()
     assert first == second
     assert first["origin"] == "trained on shapes"
 
@@ -98,14 +99,14 @@ def test_a_second_command_waits_for_the_network_and_trains_none(
 ):
     loaded, folder, first = trained
     (path,) = folder.glob("*.npz")
-    lock = runs.locked(tmp_path / f".{path.stem}.lock", "")
+    lock = run_folder.locked(tmp_path / f".{path.stem}.lock", "")
 
     def other_command_ends(_: float) -> None:
         (tmp_path / path.name).write_bytes(path.read_bytes())
         lock.close()
 
-    monkeypatch.setattr(judge.time, "sleep", other_command_ends)
-    assert judge.classifier_of(loaded, tmp_path).identity() == first.identity()
+    monkeypatch.setattr(feature_network.time, "sleep", other_command_ends)
+    assert feature_network.classifier_of(loaded, tmp_path).identity() == first.identity()
     assert capsys.readouterr().out.count("waiting for it") == 1
 
 
@@ -115,13 +116,13 @@ def test_the_same_images_with_other_labels_get_a_classifier_of_their_own(
     _, folder, _ = trained
     relabelled = splits(tmp_path, labels=lambda side: 1 - side)
     with pytest.raises(AssertionError, match="it trains"):
-        judge.classifier_of(relabelled, folder)
+        feature_network.classifier_of(relabelled, folder)
 
 
 def test_labels_without_names_may_be_any_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr(judge, "_EPOCHS", 25)
+    monkeypatch.setattr(feature_network, "_EPOCHS", 25)
     loaded = splits(tmp_path, labels=lambda side: 3 + 10**9 * side)
-    found = judge.classifier_of(loaded, tmp_path / "kept")
+    found = feature_network.classifier_of(loaded, tmp_path / "kept")
     assert found.classifier.output_shape == (None, 2)
     assert found.test_accuracy >= 0.95
 
@@ -129,13 +130,13 @@ def test_labels_without_names_may_be_any_numbers(tmp_path, monkeypatch):
 @pytest.mark.parametrize("labels", [{}, {"labels": np.zeros_like}])
 def test_without_two_classes_there_is_no_classifier(tmp_path, no_training, labels):
     with pytest.raises(ValueError, match="two classes or more"):
-        judge.classifier_of(splits(tmp_path, **labels), tmp_path / "kept")
+        feature_network.classifier_of(splits(tmp_path, **labels), tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
 
 def test_an_encoder_describes_without_probabilities():
     encoder = networks.encoder((8, 8, 1), latent_dim=3, filters=(4,), hidden_units=8)
-    found = judge.of_encoder(encoder)
+    found = feature_network.of_encoder(encoder)
     images = np.random.default_rng(0).random((5, 8, 8, 1)).astype(np.float32)
     features, probabilities = found.describe(images)
     assert probabilities is None
@@ -145,7 +146,7 @@ def test_an_encoder_describes_without_probabilities():
 
 def test_an_encoder_is_trained_once_for_data_without_labels(tmp_path, monkeypatch):
     loaded = splits(tmp_path)
-    found = judge.of_data(loaded, tmp_path / "kept")
+    found = feature_network.of_data(loaded, tmp_path / "kept")
     assert found.classifier is None
     images = loaded.test.array()
     features, _ = found.describe(images)
@@ -160,7 +161,7 @@ def test_an_encoder_is_trained_once_for_data_without_labels(tmp_path, monkeypatc
         raise AssertionError("it trains")
 
     monkeypatch.setattr(keras.Model, "fit", refuse)
-    again = judge.of_data(loaded, tmp_path / "kept")
+    again = feature_network.of_data(loaded, tmp_path / "kept")
     np.testing.assert_allclose(again.describe(images)[0], features, rtol=1e-4, atol=1e-4)
 
 
@@ -181,9 +182,9 @@ def test_a_comparison_holds_what_the_number_of_images_allows(trained):
 
 def test_what_is_left_out_is_said_with_the_number_that_it_needs(trained, capsys):
     _, _, network = trained
-    judge.say_left_out(network, [dict.fromkeys(network.needs, 0.0)])
+    feature_network.say_left_out(network, [dict.fromkeys(network.needs, 0.0)])
     assert capsys.readouterr().out == ""
-    judge.say_left_out(network, [{"fid": 1.0, "kid": 0.0}, {"kid": 1.0}])
+    feature_network.say_left_out(network, [{"fid": 1.0, "kid": 0.0}, {"kid": 1.0}])
     line = capsys.readouterr().out
     assert line.count("\n") == 1
     assert "fid 129, precision 20, recall 20, classifier_score 20" in line
@@ -205,19 +206,19 @@ def mnist() -> data_splits.Splits:
 
 
 def test_mnist_is_compared_in_the_shipped_network_whatever_the_limit(mnist, no_training, tmp_path):
-    found = judge.of_data(mnist, tmp_path / "kept")
+    found = feature_network.of_data(mnist, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
     assert found.identity() == {
         "sha256": "e8f5d85b1a592635", "origin": "shipped with the package", "test_accuracy": 0.9931,
     }  # fmt: skip
     probabilities = found.describe(mnist.test.array())[1]
     assert np.mean(probabilities.argmax(axis=1) == mnist.labels.test) > 0.98
-    assert judge.PACKAGED.stat().st_size < 1_000_000
+    assert feature_network.PACKAGED.stat().st_size < 1_000_000
 
 
 def test_real_images_are_those_that_the_network_was_not_trained_on(mnist, tmp_path):
     """The validation images of seed 0, by which it was trained, not those of the seed at hand."""
-    found = judge.of_data(mnist, tmp_path)
+    found = feature_network.of_data(mnist, tmp_path)
     held_out = data_splits.load(settings.TrainingConfig(seed=0)).validation
     np.testing.assert_array_equal(np.sort(found.held_out), np.sort(held_out.positions))
     real = np.concatenate(list(found.real_images(mnist, 10_000)))
@@ -228,11 +229,15 @@ def test_real_images_are_those_that_the_network_was_not_trained_on(mnist, tmp_pa
 def test_mnist_in_another_size_or_with_other_classes_is_other_data(mnist):
     small = np.zeros((20, 16, 16, 1), np.uint8)
     resized = data_splits.ImageSet(pixel_storage.MemoryStore(small))
-    assert judge._packaged(mnist) is not None
-    assert judge._packaged(dataclasses.replace(mnist, train=resized, test=resized)) is None
-    assert judge._packaged(dataclasses.replace(mnist, class_names=("even", "odd"))) is None
+    assert feature_network._packaged(mnist) is not None
+    assert (
+        feature_network._packaged(dataclasses.replace(mnist, train=resized, test=resized)) is None
+    )
+    assert (
+        feature_network._packaged(dataclasses.replace(mnist, class_names=("even", "odd"))) is None
+    )
     other = data_splits.ImageSet(pixel_storage.MemoryStore(np.zeros((20, 28, 28, 1), np.uint8)))
-    assert judge._packaged(dataclasses.replace(mnist, train=other, test=other)) is None
+    assert feature_network._packaged(dataclasses.replace(mnist, train=other, test=other)) is None
 
 
 def test_a_network_of_ones_own_keeps_the_validation_images_of_its_first_run(trained):

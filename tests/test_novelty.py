@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from kerasunsup import novelty, one_class, runs
+from kerasunsup import novelty, one_class
 from kerasunsup import settings as _settings
 from kerasunsup.data import images, pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import classifier_metrics
+from kerasunsup.training import run_folder
 
 ARGUMENTS = ["--limit", "900", "--test-limit", "200", "--epochs", "1", "--latent-dim", "4"]
 
@@ -48,7 +49,7 @@ def test_an_autoencoder_saw_images_of_its_class_alone_and_its_error_is_the_score
     splits = data_splits.load(settings)
     clean = one_class.clean_images(splits, 1)
     assert len(clean) == np.sum(splits.labels.train == 1)
-    run = runs.Run(finished / "classes" / "ae" / "class-1")
+    run = run_folder.Run(finished / "classes" / "ae" / "class-1")
     assert run.read_metrics()["epochs"] == 1
     scores = one_class.scores_of(run, settings, splits, 1)
     assert set(scores) == set(one_class.SCORES)

@@ -13,8 +13,9 @@ import sys
 import numpy as np
 import pytest
 
-from kerasunsup import cli, runs
+from kerasunsup import cli
 from kerasunsup import settings as _settings
+from kerasunsup.training import run_folder
 
 
 def command(logs, name="first", *, resume=False, **settings) -> _settings.Command:
@@ -38,7 +39,7 @@ def files(folder) -> list[str]:
 
 @pytest.fixture
 def run(tmp_path):
-    with runs.opened(command(tmp_path)) as opened:
+    with run_folder.opened(command(tmp_path)) as opened:
         yield opened
 
 
@@ -50,10 +51,10 @@ def run(tmp_path):
 def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step, is_new):
     path = tmp_path / "some" / "file.json"
     if not is_new:
-        runs.write_bytes(path, b"old")
+        run_folder.write_bytes(path, b"old")
     monkeypatch.setattr(os, step, refuse(errno.ENOSPC))
     with pytest.raises(OSError, match="No space left"):
-        runs.write_bytes(path, b"new")
+        run_folder.write_bytes(path, b"new")
     assert files(tmp_path) == ([] if is_new else ["some/file.json"])
     if not is_new:
         assert path.read_bytes() == b"old"
@@ -63,16 +64,16 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    runs.write_bytes(tmp_path / "file", b"old")
+    run_folder.write_bytes(tmp_path / "file", b"old")
     monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        runs.write_bytes(tmp_path / "file", b"new")
+        run_folder.write_bytes(tmp_path / "file", b"new")
     assert files(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
 def test_files_can_be_read_by_others(tmp_path):
-    runs.write_bytes(tmp_path / "file", memoryview(b"content"))
+    run_folder.write_bytes(tmp_path / "file", memoryview(b"content"))
     assert (tmp_path / "file").read_bytes() == b"content"
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
 
@@ -94,11 +95,11 @@ def test_files_can_be_read_by_others(tmp_path):
 )
 def test_json_takes_numpy_values_and_turns_what_is_no_number_into_null(tmp_path, value, expected):
     path = tmp_path / "a.json"
-    runs.write_json(path, {"value": value})
+    run_folder.write_json(path, {"value": value})
     refused = []  # NaN and Infinity, which JSON does not have
     assert json.loads(path.read_text(), parse_constant=refused.append) == {"value": expected}
     assert refused == []
-    assert runs.read_json(path) == {"value": expected}
+    assert run_folder.read_json(path) == {"value": expected}
 
 
 def test_arrays_come_back_as_they_were(tmp_path):
@@ -108,8 +109,8 @@ def test_arrays_come_back_as_they_were(tmp_path):
         "counter": np.array(7, np.int64),
         "none": np.zeros((0, 4), np.uint8),
     }
-    runs.write_arrays(path, arrays)
-    found = runs.read_arrays(path)
+    run_folder.write_arrays(path, arrays)
+    found = run_folder.read_arrays(path)
     assert list(found) == list(arrays)
     for name, array in arrays.items():
         assert found[name].dtype == array.dtype
@@ -128,28 +129,28 @@ def flipped(content: bytes) -> bytes:
 @pytest.mark.parametrize("damage", [cut, flipped, lambda _: b"", lambda _: b"no archive"])
 def test_damaged_arrays_are_an_input_error_that_names_the_file(tmp_path, damage):
     path = tmp_path / "state.npz"
-    runs.write_arrays(path, {"a": np.arange(100.0)})
+    run_folder.write_arrays(path, {"a": np.arange(100.0)})
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(_settings.InputError, match=r"state\.npz cannot be read"):
-        runs.read_arrays(path)
+        run_folder.read_arrays(path)
 
 
 def test_arrays_with_python_objects_are_refused(tmp_path):
     np.savez(tmp_path / "state.npz", a=np.array([{}], dtype=object))
     with pytest.raises(_settings.InputError, match="cannot be read"):
-        runs.read_arrays(tmp_path / "state.npz")
+        run_folder.read_arrays(tmp_path / "state.npz")
 
 
 def test_missing_arrays_are_an_input_error(tmp_path):
     with pytest.raises(_settings.InputError, match="missing"):
-        runs.read_arrays(tmp_path / "state.npz")
+        run_folder.read_arrays(tmp_path / "state.npz")
 
 
 # ------------------------------------------------------------------------------ new and taken names
 
 
 def test_a_new_run_holds_its_settings_and_its_environment(tmp_path):
-    with runs.opened(command(tmp_path, latent_dim=7)) as run:
+    with run_folder.opened(command(tmp_path, latent_dim=7)) as run:
         assert (run.folder, run.name, run.experiment) == (tmp_path / "ae/first", "first", "ae")
         assert run.checkpoint == tmp_path / "ae/first/checkpoints/state.npz"
         assert run.read_metrics() == {}
@@ -159,12 +160,12 @@ def test_a_new_run_holds_its_settings_and_its_environment(tmp_path):
 
 
 def test_a_run_that_exists_is_never_overwritten(tmp_path):
-    with runs.opened(command(tmp_path, latent_dim=7)):
+    with run_folder.opened(command(tmp_path, latent_dim=7)):
         pass
     before = (tmp_path / "ae/first/config.json").read_bytes()
     with (
         pytest.raises(_settings.InputError, match="exists already and is never overwritten"),
-        runs.opened(command(tmp_path)),
+        run_folder.opened(command(tmp_path)),
     ):
         pass
     assert (tmp_path / "ae/first/config.json").read_bytes() == before
@@ -176,10 +177,10 @@ def test_unnamed_runs_of_the_same_second_do_not_meet(tmp_path, monkeypatch):
         def now(cls, tz=None):
             return cls(2024, 5, 6, 7, 8, 9, tzinfo=tz)
 
-    monkeypatch.setattr(runs.datetime, "datetime", Clock)
+    monkeypatch.setattr(run_folder.datetime, "datetime", Clock)
     names = []
     for _ in range(3):
-        with runs.opened(command(tmp_path, None)) as run:
+        with run_folder.opened(command(tmp_path, None)) as run:
             names.append(run.name)
     assert names == ["20240506-070809", "20240506-070809-2", "20240506-070809-3"]
 
@@ -187,10 +188,10 @@ def test_unnamed_runs_of_the_same_second_do_not_meet(tmp_path, monkeypatch):
 def test_a_run_that_could_not_be_started_leaves_its_name_free(tmp_path, monkeypatch):
     with monkeypatch.context() as full:
         full.setattr(os, "fsync", refuse(errno.ENOSPC))
-        with pytest.raises(OSError, match="No space left"), runs.opened(command(tmp_path)):
+        with pytest.raises(OSError, match="No space left"), run_folder.opened(command(tmp_path)):
             pass
     assert list((tmp_path / "ae").iterdir()) == []
-    with runs.opened(command(tmp_path)) as run:
+    with run_folder.opened(command(tmp_path)) as run:
         assert run.name == "first"
 
 
@@ -198,7 +199,7 @@ def test_a_run_that_could_not_be_started_leaves_its_name_free(tmp_path, monkeypa
 def test_logs_that_are_a_file_are_refused_with_status_2(tmp_path, capsys, place):
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / place).write_text("")
-    with cli.exit_status("ae") as status, runs.opened(command(tmp_path / "logs")):
+    with cli.exit_status("ae") as status, run_folder.opened(command(tmp_path / "logs")):
         pass
     assert status.code == 2
     assert "logs" in capsys.readouterr().err
@@ -208,10 +209,10 @@ def test_logs_that_are_a_file_are_refused_with_status_2(tmp_path, capsys, place)
 
 
 def test_a_run_at_work_cannot_be_opened_a_second_time(tmp_path):
-    with runs.opened(command(tmp_path)):
+    with run_folder.opened(command(tmp_path)):
         with (
             pytest.raises(_settings.InputError, match="in use by another process"),
-            runs.opened(command(tmp_path, resume=True)),
+            run_folder.opened(command(tmp_path, resume=True)),
         ):
             pass
         program = (
@@ -224,64 +225,64 @@ def test_a_run_at_work_cannot_be_opened_a_second_time(tmp_path):
         refused = subprocess.run(other, capture_output=True, text=True, check=False)
         assert "BlockingIOError" in refused.stderr
     subprocess.run(other, capture_output=True, check=True)
-    with runs.opened(command(tmp_path, resume=True)) as run:
+    with run_folder.opened(command(tmp_path, resume=True)) as run:
         assert run.name == "first"
 
 
 def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refuse(errno.ENOLCK))
-    with runs.opened(command(tmp_path)) as run:
+    with run_folder.opened(command(tmp_path)) as run:
         assert (run.folder / "config.json").exists()
 
 
 def test_going_on_writes_the_settings_anew_and_keeps_the_rest(tmp_path):
-    with runs.opened(command(tmp_path, epochs=3)) as run:
+    with run_folder.opened(command(tmp_path, epochs=3)) as run:
         run.write_metrics({"test/mse": 0.5})
     before = (tmp_path / "ae/first/environment.json").read_bytes()
-    with runs.opened(command(tmp_path, resume=True, epochs=9)) as run:
+    with run_folder.opened(command(tmp_path, resume=True, epochs=9)) as run:
         assert run.read_metrics() == {"test/mse": 0.5}
-    assert runs.read_json(tmp_path / "ae/first/config.json")["epochs"] == 9
+    assert run_folder.read_json(tmp_path / "ae/first/config.json")["epochs"] == 9
     assert (tmp_path / "ae/first/environment.json").read_bytes() == before
 
 
 def test_going_on_with_other_images_is_refused_before_anything_is_written(tmp_path):
-    with runs.opened(command(tmp_path, epochs=3), "0123"):
+    with run_folder.opened(command(tmp_path, epochs=3), "0123"):
         pass
     before = (tmp_path / "ae/first/config.json").read_bytes()
     other = command(tmp_path, resume=True, epochs=9)
     for _ in range(2):  # a refusal lets go of the folder
         with (
             pytest.raises(_settings.InputError, match=r"other images .*4567, recorded 0123"),
-            runs.opened(other, "4567"),
+            run_folder.opened(other, "4567"),
         ):
             pass
     assert (tmp_path / "ae/first/config.json").read_bytes() == before
-    with runs.opened(other, "0123") as run:
-        assert runs.read_json(run.folder / "config.json")["epochs"] == 9
+    with run_folder.opened(other, "0123") as run:
+        assert run_folder.read_json(run.folder / "config.json")["epochs"] == 9
 
 
 def test_a_run_of_a_version_that_recorded_no_images_goes_on(tmp_path):
-    with runs.opened(command(tmp_path)) as run:
+    with run_folder.opened(command(tmp_path)) as run:
         pass
     for name in ("data", "data_path", "usable_processors"):
-        recorded = runs.read_json(run.folder / "environment.json")
+        recorded = run_folder.read_json(run.folder / "environment.json")
         del recorded[name]
-        runs.write_json(run.folder / "environment.json", recorded)
-        with runs.opened(command(tmp_path, resume=True), "4567"):
+        run_folder.write_json(run.folder / "environment.json", recorded)
+        with run_folder.opened(command(tmp_path, resume=True), "4567"):
             pass
     (run.folder / "environment.json").unlink()
-    with runs.opened(command(tmp_path, resume=True), "4567"):
+    with run_folder.opened(command(tmp_path, resume=True), "4567"):
         pass
 
 
 @pytest.mark.parametrize("content", ["[1]", '{"data": '])
 def test_a_damaged_environment_is_named_when_a_run_goes_on(tmp_path, content):
-    with runs.opened(command(tmp_path)) as run:
+    with run_folder.opened(command(tmp_path)) as run:
         pass
     (run.folder / "environment.json").write_text(content)
     with (
         pytest.raises(_settings.InputError, match=r"environment\.json is damaged .* remove it"),
-        runs.opened(command(tmp_path, resume=True), "4567"),
+        run_folder.opened(command(tmp_path, resume=True), "4567"),
     ):
         pass
 
@@ -289,13 +290,13 @@ def test_a_damaged_environment_is_named_when_a_run_goes_on(tmp_path, content):
 def test_a_run_says_when_it_goes_on_with_another_number_of_processors(
     tmp_path, monkeypatch, capsys
 ):
-    with runs.opened(command(tmp_path)):
+    with run_folder.opened(command(tmp_path)):
         pass
-    with runs.opened(command(tmp_path, resume=True)):
+    with run_folder.opened(command(tmp_path, resume=True)):
         pass
     assert capsys.readouterr().out == ""
-    monkeypatch.setattr(runs, "usable_processors", lambda: 977)
-    with runs.opened(command(tmp_path, resume=True)):
+    monkeypatch.setattr(run_folder, "usable_processors", lambda: 977)
+    with run_folder.opened(command(tmp_path, resume=True)):
         pass
     text = capsys.readouterr().out
     assert text.count("\n") == 1
@@ -305,43 +306,43 @@ def test_a_run_says_when_it_goes_on_with_another_number_of_processors(
 
 
 def test_processors_are_counted_where_the_system_knows_no_affinity(monkeypatch):
-    assert runs.usable_processors() == len(os.sched_getaffinity(0))
+    assert run_folder.usable_processors() == len(os.sched_getaffinity(0))
     monkeypatch.delattr(os, "sched_getaffinity")
-    assert runs.usable_processors() == os.cpu_count()
+    assert run_folder.usable_processors() == os.cpu_count()
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert runs.usable_processors() == 1
+    assert run_folder.usable_processors() == 1
 
 
 def test_places_are_recorded_absolute_beside_what_was_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "images").mkdir()
-    with runs.opened(command(tmp_path, data="images")) as run:
-        recorded = runs.read_json(run.folder / "environment.json")
+    with run_folder.opened(command(tmp_path, data="images")) as run:
+        recorded = run_folder.read_json(run.folder / "environment.json")
         assert recorded["data_path"] == str(tmp_path / "images")
-        assert runs.read_json(run.folder / "config.json")["data"] == "images"
+        assert run_folder.read_json(run.folder / "config.json")["data"] == "images"
     found = command(tmp_path, resume=True, data=recorded["data_path"])
-    with runs.opened(found):
-        assert runs.read_json(run.folder / "config.json")["data"] == "images"
+    with run_folder.opened(found):
+        assert run_folder.read_json(run.folder / "config.json")["data"] == "images"
     for name in ("mnist", "cifar10"):
-        with runs.opened(command(tmp_path, name, data=name)) as run:
-            assert runs.read_json(run.folder / "environment.json")["data_path"] is None
+        with run_folder.opened(command(tmp_path, name, data=name)) as run:
+            assert run_folder.read_json(run.folder / "environment.json")["data_path"] is None
 
 
 def test_what_a_process_of_the_same_number_has_left_is_in_nobodys_way(tmp_path, monkeypatch):
     for _ in range(2):
         with monkeypatch.context() as patch:  # killed: nothing is tidied up
-            patch.setattr(runs, "_named", refuse(errno.EIO))
-            patch.setattr(runs.shutil, "rmtree", lambda *_, **__: None)
-            with pytest.raises(OSError, match="Input/output"), runs.opened(command(tmp_path)):
+            patch.setattr(run_folder, "_named", refuse(errno.EIO))
+            patch.setattr(run_folder.shutil, "rmtree", lambda *_, **__: None)
+            with pytest.raises(OSError, match="Input/output"), run_folder.opened(command(tmp_path)):
                 pass
     assert len(list((tmp_path / "ae").iterdir())) == 2
-    with runs.opened(command(tmp_path)) as run:
+    with run_folder.opened(command(tmp_path)) as run:
         assert run.name == "first"
 
 
 def test_a_run_that_is_removed_while_it_is_in_use_ends_in_one_line_and_leaves_nothing(tmp_path):
     def work() -> None:
-        with runs.opened(command(tmp_path)) as run:
+        with run_folder.opened(command(tmp_path)) as run:
             shutil.rmtree(run.folder)
             run.write_metrics({"test/mse": 0.5})
 
@@ -352,9 +353,9 @@ def test_a_run_that_is_removed_while_it_is_in_use_ends_in_one_line_and_leaves_no
 
 def test_a_run_that_takes_the_place_of_a_removed_one_is_left_alone(tmp_path):
     def work() -> None:
-        with runs.opened(command(tmp_path)) as run:
+        with run_folder.opened(command(tmp_path)) as run:
             shutil.rmtree(run.folder)
-            with runs.opened(command(tmp_path)):
+            with run_folder.opened(command(tmp_path)):
                 pass
             run.check_folder()
 
@@ -365,7 +366,7 @@ def test_a_run_that_takes_the_place_of_a_removed_one_is_left_alone(tmp_path):
 
 
 def test_going_on_removes_what_killed_writes_left(tmp_path):
-    with runs.opened(command(tmp_path)) as run:
+    with run_folder.opened(command(tmp_path)) as run:
         run.write_figure("errors", b"png")
     before = files(run.folder)
     for leftover in (".config.json.abc.part", "checkpoints/.state.npz.x_1.part", ".77.part.keras"):
@@ -373,16 +374,16 @@ def test_going_on_removes_what_killed_writes_left(tmp_path):
     for exported in (".export.77.part", ".export.77.old.part"):
         (run.folder / exported / "variables").mkdir(parents=True)
         (run.folder / exported / "variables" / ".a.part").write_bytes(b"half")
-    with runs.opened(command(tmp_path, resume=True)):
+    with run_folder.opened(command(tmp_path, resume=True)):
         pass
     assert files(run.folder) == before
     assert not list(run.folder.glob(".export*"))
 
 
 def test_a_run_is_closed_whatever_happens_in_it(tmp_path):
-    with pytest.raises(RuntimeError), runs.opened(command(tmp_path)):
+    with pytest.raises(RuntimeError), run_folder.opened(command(tmp_path)):
         raise RuntimeError
-    with runs.opened(command(tmp_path, resume=True)) as run:
+    with run_folder.opened(command(tmp_path, resume=True)) as run:
         run.close()
         run.close()  # a second time does nothing
 
@@ -420,7 +421,7 @@ def test_damaged_metrics_are_an_input_error_that_names_the_file(run, content):
 
 def test_environment_says_how_to_repeat_the_run_and_no_secret(tmp_path, monkeypatch):
     monkeypatch.setenv("SOME_TOKEN", "hunter2-secret")
-    found = runs.environment(command(tmp_path, seed=5))
+    found = run_folder.environment(command(tmp_path, seed=5))
     assert found["command"] == ["kerasunsup", "ae", "--name", "first"]
     assert found["seed"] == 5
     assert found["python"] == sys.version.split()[0]
@@ -460,13 +461,13 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "repository" / "other").write_text("")
     git(tmp_path / "repository", "add", "other")
     git(tmp_path / "repository", "commit", "-q", "-m", "first")
-    monkeypatch.setattr(runs, "__file__", str(module))
+    monkeypatch.setattr(run_folder, "__file__", str(module))
     return tmp_path / "repository"
 
 
 @needs_git
 def test_commit_of_some_other_checkout_around_the_package_is_not_ours(checkout):
-    assert runs._git_commit() is None
+    assert run_folder._git_commit() is None
 
 
 @needs_git
@@ -474,22 +475,22 @@ def test_commit_is_named_where_the_package_is_tracked(checkout, monkeypatch):
     git(checkout, "add", "lib")
     git(checkout, "commit", "-q", "-m", "second")
     commit = git(checkout, "rev-parse", "HEAD")
-    assert runs._git_commit() == commit
+    assert run_folder._git_commit() == commit
     # Inside a hook git names another repository in the environment.
     monkeypatch.setenv("GIT_DIR", str(checkout.parent))
-    assert runs._git_commit() == commit
+    assert run_folder._git_commit() == commit
     monkeypatch.delenv("GIT_DIR")
     (checkout / "other").write_text("changed")
-    assert runs._git_commit() == commit + "-dirty"
+    assert run_folder._git_commit() == commit + "-dirty"
 
 
 def test_there_is_no_commit_without_git(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert runs._git_commit() is None
+    assert run_folder._git_commit() is None
 
 
 def test_processor_has_a_name_where_the_system_does_not_tell(monkeypatch):
-    monkeypatch.setattr(runs, "Path", lambda _: type("Gone", (), {"read_text": refuse(2)})())
-    monkeypatch.setattr(runs.platform, "processor", lambda: "")
-    monkeypatch.setattr(runs.platform, "machine", lambda: "some machine")
-    assert runs._processor() == "some machine"
+    monkeypatch.setattr(run_folder, "Path", lambda _: type("Gone", (), {"read_text": refuse(2)})())
+    monkeypatch.setattr(run_folder.platform, "processor", lambda: "")
+    monkeypatch.setattr(run_folder.platform, "machine", lambda: "some machine")
+    assert run_folder._processor() == "some machine"

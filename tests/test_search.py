@@ -20,25 +20,12 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from kerasunsup import (
-    ae,
-    ae_search,
-    autoencoder,
-    board,
-    callbacks,
-    cli,
-    cluster,
-    oracles,
-    record,
-    runs,
-    search,
-    training,
-    trials,
-)
+from kerasunsup import ae, ae_search, autoencoder, cli, cluster, oracles, record, search, trials
 from kerasunsup import settings as _settings  # fmt: skip
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import latent_space
+from kerasunsup.training import callbacks, loop, run_folder, tensorboard
 
 SETTINGS = _settings.AutoencoderConfig(
     batch_size=16, latent_dim=4, filters=(4,), hidden_units=8, schedule="cosine"
@@ -89,7 +76,7 @@ def workshop(settings=SETTINGS, max_epochs=9, **changes) -> trials.Workshop:
         [(parts.train, parts.validation)],
         settings,
         build=lambda chosen: autoencoder.build(chosen, parts.image_shape),
-        rate=training.learning_rate,
+        rate=loop.learning_rate,
         max_epochs=max_epochs,
         **changes,
     )
@@ -128,7 +115,7 @@ class FakeWorkshop:
             raise _settings.InputError("loss became nan")
         seed = task.seed
         if task.parent is not None:
-            stored = runs.read_arrays(task.parent)
+            stored = run_folder.read_arrays(task.parent)
             assert int(stored["epochs"]) == task.first_epoch
             seed = int(stored["seed"])
         luck = np.random.default_rng(seed).random()
@@ -145,7 +132,7 @@ class FakeWorkshop:
 def fake(monkeypatch):
     made = FakeWorkshop()
     monkeypatch.setattr(search.Search, "workshop", property(lambda self: made))
-    monkeypatch.setattr(board, "write_trial", lambda *_: None)
+    monkeypatch.setattr(tensorboard, "write_trial", lambda *_: None)
     return made
 
 
@@ -309,7 +296,7 @@ def test_workers_that_end_in_any_order_or_die_change_nothing(tmp_path, fake, wor
 
 @pytest.fixture(scope="module")
 def shop():
-    with training.machine(SETTINGS):
+    with loop.machine(SETTINGS):
         yield workshop()
 
 
@@ -356,7 +343,7 @@ def test_a_promoted_trial_equals_one_that_never_stopped(shop, tmp_path, schedule
     whole = shop.run(trials.Task(settings, 3, 0, 4))
     whole = frozen(whole)
     first = shop.run(trials.Task(settings, 3, 0, 2))
-    runs.write_arrays(tmp_path / "state.npz", first.state())
+    run_folder.write_arrays(tmp_path / "state.npz", first.state())
     shop.run(trials.Task(settings, 4, 0, 1))  # another one in between
     second = shop.run(trials.Task(settings, 99, 2, 4, tmp_path / "state.npz"))
     assert second.trained == 2
@@ -365,7 +352,7 @@ def test_a_promoted_trial_equals_one_that_never_stopped(shop, tmp_path, schedule
 
 def test_a_promoted_trial_keeps_its_optimizers_step_count(shop, tmp_path):
     first = shop.run(trials.Task(SETTINGS, 3, 0, 2))
-    runs.write_arrays(tmp_path / "state.npz", first.state())
+    run_folder.write_arrays(tmp_path / "state.npz", first.state())
     counts = []
 
     class Look(keras.callbacks.Callback):
@@ -388,17 +375,17 @@ def test_patience_counts_over_a_promotion(shop, tmp_path):
     count = len(whole.history["loss"])
     assert count < 40
     first = shop.run(trials.Task(settings, 3, 0, count - 1))
-    runs.write_arrays(tmp_path / "state.npz", first.state())
+    run_folder.write_arrays(tmp_path / "state.npz", first.state())
     second = shop.run(trials.Task(settings, 3, count - 1, 40, tmp_path / "state.npz"))
     assert second.history == whole.history
-    runs.write_arrays(tmp_path / "state.npz", second.state())
+    run_folder.write_arrays(tmp_path / "state.npz", second.state())
     third = shop.run(trials.Task(settings, 3, 40, 60, tmp_path / "state.npz"))
     assert (third.trained, third.history) == (0, whole.history)
 
 
 def test_the_precision_holds_in_every_trial():
     settings = dataclasses.replace(SETTINGS, precision="mixed_bfloat16")
-    with training.machine(settings):
+    with loop.machine(settings):
         shop = workshop(settings)
         for size in (4, 5):
             chosen = dataclasses.replace(settings, latent_dim=size)
@@ -435,7 +422,7 @@ class Killed(BaseException):
 def run_killed(given, monkeypatch, at: int, whole: bool) -> bool:
     """Searches until the `at`-th write, and stops before or after it; whether it came to that."""
     count = 0
-    write = runs.write_bytes
+    write = run_folder.write_bytes
 
     def counted(path, content):
         nonlocal count
@@ -447,7 +434,7 @@ def run_killed(given, monkeypatch, at: int, whole: bool) -> bool:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "write_bytes", counted)
+        patch.setattr(run_folder, "write_bytes", counted)
         try:
             search.run(given, problem(given))
         except Killed:
@@ -548,14 +535,14 @@ def test_a_search_with_seeds_by_number_is_read_where_it_is_over_and_else_refused
     given = command(tmp_path)
     found = search.run(given, problem(given))
     path = tmp_path / "tuning" / "ae" / "hyperband" / "fingerprint.json"
-    before = runs.read_json(path)
+    before = run_folder.read_json(path)
     del before["trial_seeds"]
-    runs.write_json(path, before)
+    run_folder.write_json(path, before)
     with pytest.raises(
         _settings.InputError, match=r"seeds of trials by number.*received by settings"
     ):
         search.run(given, problem(given))
-    runs.write_json(path.with_name("record.json"), found)
+    run_folder.write_json(path.with_name("record.json"), found)
     fake.ran = 0
     again = search.run(given, problem(given))
     assert fake.ran == 0
@@ -683,7 +670,7 @@ def test_best_files_are_valid_configs_and_the_one_asked_for_is_best_json(searche
     )
     assert (best.latent_dim, best.hidden_units, best.schedule) == (8, 8, "cosine")
     sizes = {int(path.stem[5:]) for path in folder.glob("best_*.json")}
-    found = runs.read_json(folder / "record.json")
+    found = run_folder.read_json(folder / "record.json")
     assert sizes >= {int(size) for size in found["front"]}
     for path in folder.glob("best_*.json"):
         read = _settings.read(_settings.AutoencoderConfig, path)
@@ -692,7 +679,7 @@ def test_best_files_are_valid_configs_and_the_one_asked_for_is_best_json(searche
 
 
 def test_the_record_says_all_that_is_needed_to_judge_a_search(searched):
-    found = runs.read_json(searched / "tuning" / "ae" / "record.json")
+    found = run_folder.read_json(searched / "tuning" / "ae" / "record.json")
     assert found["kind"] == "hyperband"
     assert found["environment"]["versions"]["keras-tuner"]
     assert found["environment"]["seed"] == 0
@@ -712,7 +699,7 @@ def test_the_record_says_all_that_is_needed_to_judge_a_search(searched):
 
 def test_every_trial_is_in_tensorboard_with_settings_score_and_curve(searched):
     folder = searched / "logs" / "ae_search" / "hyperband"
-    found = runs.read_json(searched / "tuning" / "ae" / "record.json")
+    found = run_folder.read_json(searched / "tuning" / "ae" / "record.json")
 
     def events(path):
         accumulator = event_accumulator.EventAccumulator(str(path))
@@ -757,17 +744,17 @@ def test_the_figures_are_drawn(searched, tmp_path):
 
 
 def test_searches_are_drawn_beside_those_on_the_same_data_and_settings_only(searched, tmp_path):
-    found = runs.read_json(searched / "tuning" / "ae" / "record.json")
+    found = run_folder.read_json(searched / "tuning" / "ae" / "record.json")
     given = command(tmp_path, kind="random")
     folder = tmp_path / "tuning" / "ae"
     this = found | {"kind": "random"}
-    runs.write_json(folder / "record.json", found)
+    run_folder.write_json(folder / "record.json", found)
     assert list(ae_search.comparable(given, this)) == ["hyperband", "random"]
     for key, value in (("data", "0"), ("settings", {"seed": 1})):
         other = found | {"kind": "grid", "fingerprint": found["fingerprint"] | {key: value}}
-        runs.write_json(folder / "grid" / "record.json", other)
+        run_folder.write_json(folder / "grid" / "record.json", other)
         assert list(ae_search.comparable(given, this)) == ["hyperband", "random"]
-    runs.write_json(folder / "grid" / "record.json", found | {"kind": "grid"})
+    run_folder.write_json(folder / "grid" / "record.json", found | {"kind": "grid"})
     assert list(ae_search.comparable(given, this)) == ["hyperband", "grid", "random"]
 
 
@@ -797,7 +784,7 @@ def test_a_grid_is_cross_validated(tmp_path, capsys):
             learning_rate=hp.Choice("learning_rate", [0.001, 0.01]),
         )
 
-    with training.machine(SETTINGS):
+    with loop.machine(SETTINGS):
         found = search.run(given, dataclasses.replace(small, space=grid))
     assert len(found["trials"]) == 2
     for result in found["trials"]:
@@ -844,7 +831,8 @@ def test_a_search_killed_by_the_system_goes_on_to_the_same_result(searched, tmp_
     done = len(list(folder.glob("trial_*/result.json")))
     assert ae.main(arguments(tmp_path)) == 0
     one, other = (
-        runs.read_json(place / "tuning" / "ae" / "record.json") for place in (searched, tmp_path)
+        run_folder.read_json(place / "tuning" / "ae" / "record.json")
+        for place in (searched, tmp_path)
     )
     assert done < len(other["trials"])
     assert outcome(one) == outcome(other)
@@ -906,7 +894,8 @@ def test_two_workers_and_one_that_breaks_lose_nothing(searched, tmp_path, monkey
     assert workers["two"].returncode == 0, outputs["two"]
     assert (signs / "two.json").exists()
     alone, shared = (
-        runs.read_json(place / "tuning" / "ae" / "record.json") for place in (searched, tmp_path)
+        run_folder.read_json(place / "tuning" / "ae" / "record.json")
+        for place in (searched, tmp_path)
     )
     assert {result["worker"] for result in shared["trials"]} <= {"one", "two"}
     assert by_settings(shared) == by_settings(alone)
@@ -990,17 +979,17 @@ def test_search_flags_are_no_settings():
 
 
 def test_a_run_on_a_cosine_that_stops_goes_on_to_the_same_end(tmp_path, monkeypatch):
-    def start(name: str, resume: bool = False) -> training.Fitted:
+    def start(name: str, resume: bool = False) -> loop.Fitted:
         given = _settings.Command("ae", settings, tmp_path, name, resume, ())
-        with training.machine(settings), runs.opened(given) as run:
+        with loop.machine(settings), run_folder.opened(given) as run:
             model = autoencoder.build(settings, (8, 8, 1))
-            rate = functools.partial(training.learning_rate, settings, settings.epochs)
-            return training.fit(model, splits(), settings, run, rate=rate)
+            rate = functools.partial(loop.learning_rate, settings, settings.epochs)
+            return loop.fit(model, splits(), settings, run, rate=rate)
 
     settings = dataclasses.replace(SETTINGS, epochs=5)
     whole = start("whole")
     rates = whole.history["learning_rate"]
-    expected = [training.learning_rate(settings, 5, epoch) for epoch in range(5)]
+    expected = [loop.learning_rate(settings, 5, epoch) for epoch in range(5)]
     assert rates == pytest.approx(expected, rel=1e-6)
 
     def stop(self, epoch, logs=None):
@@ -1017,12 +1006,12 @@ def test_a_run_on_a_cosine_that_stops_goes_on_to_the_same_end(tmp_path, monkeypa
 
 
 def test_the_last_epoch_on_a_cosine_has_one_percent_of_the_rate():
-    rates = [training.learning_rate(SETTINGS, 10, epoch) for epoch in range(12)]
+    rates = [loop.learning_rate(SETTINGS, 10, epoch) for epoch in range(12)]
     assert rates[0] == SETTINGS.learning_rate
     assert rates == sorted(rates, reverse=True)
     assert rates[9] == rates[11] == pytest.approx(0.01 * SETTINGS.learning_rate)
     assert rates[8] > 1.5 * rates[9]
-    assert training.learning_rate(SETTINGS, 1, 0) == SETTINGS.learning_rate  # of a single epoch
+    assert loop.learning_rate(SETTINGS, 1, 0) == SETTINGS.learning_rate  # of a single epoch
 
 
 @pytest.mark.parametrize("kind", ["tune", "grid", "random"])

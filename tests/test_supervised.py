@@ -17,10 +17,11 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from kerasunsup import arms, comparison, runs, supervised, supervised_findings
+from kerasunsup import arms, comparison, supervised, supervised_findings
 from kerasunsup import settings as _settings
 from kerasunsup.data import images, pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.training import run_folder
 
 FIGURES = {"confusion", "label_efficiency", "learning_speed", "mistakes", "reliability"}
 
@@ -84,13 +85,15 @@ def test_means_and_deviations_are_those_of_the_cells(finished):
     numbers = numbers_of(finished)
     for arm in ("scratch", "graph"):
         values = [
-            float(runs.read_arrays(finished / "checkpoints" / f"{arm}-100-{i}.npz")["accuracy"])
+            float(
+                run_folder.read_arrays(finished / "checkpoints" / f"{arm}-100-{i}.npz")["accuracy"]
+            )
             for i in range(2)
         ]
         assert numbers[f"labels_100/{arm}_accuracy"] == pytest.approx(np.mean(values))
         assert numbers[f"labels_100/{arm}_accuracy_std"] == pytest.approx(np.std(values, ddof=1))
         seen = [
-            float(runs.read_arrays(path)["validation_accuracy"])
+            float(run_folder.read_arrays(path)["validation_accuracy"])
             for path in (finished / "checkpoints").glob(f"{arm}-100-*.npz")
         ]
         assert numbers[f"labels_100/{arm}_validation_accuracy"] == pytest.approx(np.mean(seen))
@@ -139,7 +142,7 @@ def test_a_run_that_goes_on_keeps_to_its_encoder(tmp_path, monkeypatch):
     model.write_bytes(b"weights")
     (model.parent / "metrics.json").write_text("{}")
     given = _settings.Command("supervised", _settings.SupervisedConfig(), tmp_path, "r", True, ())
-    run = runs.Run(tmp_path / "supervised" / "r")
+    run = run_folder.Run(tmp_path / "supervised" / "r")
     comparison.keep_to(run, model)
 
     class Splits:
@@ -210,7 +213,7 @@ def test_tensorboard_holds_every_cell_in_one_run_an_arm_and_seed(finished):
     for arm, seed, size in (("scratch", 1, 100), ("graph", 0, 10)):
         cell = tensorboard_of(finished / "arms" / f"{arm}-{seed}")
         assert any("session_start" in tag for tag in cell.PluginTagToContent("hparams"))
-        stored = runs.read_arrays(finished / "checkpoints" / f"{arm}-{size}-{seed}.npz")
+        stored = run_folder.read_arrays(finished / "checkpoints" / f"{arm}-{size}-{seed}.npz")
         points = points_of(cell)
         ((step, accuracy),) = points[f"labels_{size}/test_accuracy"]
         assert accuracy == pytest.approx(stored["accuracy"])
@@ -369,12 +372,12 @@ def test_a_damaged_cell_is_named(finished, capsys, change):
     if change is None:
         path.write_bytes(content[:100])
     else:
-        cell = runs.read_arrays(path)
+        cell = run_folder.read_arrays(path)
         senseless = {"predictions": 99, "confidence": np.nan, "accuracy": 1.5, "loss": "low"}
         cell[change] = np.full_like(
             cell[change], senseless[change], np.array(senseless[change]).dtype
         )
-        runs.write_arrays(path, cell)
+        run_folder.write_arrays(path, cell)
     try:
         logs = str(finished.parent.parent)
         assert supervised.main(["--resume", "--logs", logs, "--name", "first"]) == 2

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasunsup import autoencoder, callbacks, runs, training
+from kerasunsup import autoencoder
 from kerasunsup import settings as _settings
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.training import callbacks, loop, run_folder
 
 SETTINGS = _settings.AutoencoderConfig(
     epochs=4, batch_size=16, latent_dim=4, filters=(4,), hidden_units=8, noise=0.2
@@ -33,11 +34,11 @@ def splits() -> data_splits.Splits:
 
 def start(
     logs, settings: _settings.AutoencoderConfig, *, resume: bool = False, name: str = "run"
-) -> tuple[training.Fitted, list[np.ndarray], callbacks.Snapshots]:
+) -> tuple[loop.Fitted, list[np.ndarray], callbacks.Snapshots]:
     """One session of a run; returns what training returns and the weights that it ends with."""
     command = _settings.Command("ae", settings, logs, name, resume, ())
     parts = splits()
-    with training.machine(settings), runs.opened(command) as run:
+    with loop.machine(settings), run_folder.opened(command) as run:
         model = autoencoder.build(settings, parts.image_shape)
         shown = parts.test.array(range(2))
         snapshots = callbacks.Snapshots(
@@ -45,7 +46,7 @@ def start(
             lambda epoch: epoch == 1 or epoch % 2 == 0,
             run.folder / "checkpoints" / "snapshots",
         )
-        fitted = training.fit(
+        fitted = loop.fit(
             model, parts, settings, run,
             prepare=autoencoder.corruption_of(settings), recorders={"snapshots": snapshots},
         )  # fmt: skip
@@ -58,7 +59,7 @@ def copied(whole, logs) -> tuple:
     return whole[0]
 
 
-def losses(fitted: training.Fitted) -> list[list[float]]:
+def losses(fitted: loop.Fitted) -> list[list[float]]:
     return [fitted.history[name] for name in ("epoch", "loss", "val_loss", "learning_rate")]
 
 
@@ -164,12 +165,14 @@ def test_a_full_disk_leaves_the_last_good_state(whole, tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs.os, "fsync", full)
+        patch.setattr(run_folder.os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
             start(tmp_path, SETTINGS)
     assert not list(tmp_path.rglob("*.part"))
     done = len(
-        runs.read_arrays(tmp_path / "ae" / "run" / "checkpoints" / "state.npz")["history/epoch"]
+        run_folder.read_arrays(tmp_path / "ae" / "run" / "checkpoints" / "state.npz")[
+            "history/epoch"
+        ]
     )
     assert 1 <= done < 4
     assert_same(whole[0], start(tmp_path, SETTINGS, resume=True))
@@ -233,9 +236,9 @@ def test_a_state_with_a_senseless_value_is_refused_with_its_file_and_what_to_do(
 ):
     copied(whole, tmp_path)
     path = tmp_path / "ae" / "run" / "checkpoints" / "state.npz"
-    state = runs.read_arrays(path)
+    state = run_folder.read_arrays(path)
     change(state)
-    runs.write_arrays(path, state)
+    run_folder.write_arrays(path, state)
     with pytest.raises(_settings.InputError, match=r"state\.npz .*: start a new run$"):
         start(tmp_path, SETTINGS, resume=True)
 
@@ -251,17 +254,17 @@ def test_each_snapshot_is_written_once_and_outside_the_state_of_each_epoch(
     whole, tmp_path, monkeypatch
 ):
     written: list[str] = []
-    write = runs.write_arrays
+    write = run_folder.write_arrays
 
     def noted(path, arrays):
         written.append(path.name)
         write(path, arrays)
 
-    monkeypatch.setattr(runs, "write_arrays", noted)
+    monkeypatch.setattr(run_folder, "write_arrays", noted)
     start(tmp_path, SETTINGS)
     state = "state.npz"
     assert written == ["epoch_1.npz", state, "epoch_2.npz", state, state, "epoch_4.npz", state]
-    stored = runs.read_arrays(whole[1] / "checkpoints" / state)
+    stored = run_folder.read_arrays(whole[1] / "checkpoints" / state)
     assert [name for name in stored if name.startswith("snapshots/")] == ["snapshots/epochs"]
 
 
@@ -269,8 +272,8 @@ def test_a_state_of_an_older_version_that_holds_its_snapshots_goes_on_alike(whol
     first = start(tmp_path, dataclasses.replace(SETTINGS, epochs=2))
     folder = tmp_path / "ae" / "run" / "checkpoints"
     shutil.rmtree(folder / "snapshots")
-    state = runs.read_arrays(folder / "state.npz")
-    runs.write_arrays(
+    state = run_folder.read_arrays(folder / "state.npz")
+    run_folder.write_arrays(
         folder / "state.npz", state | {"snapshots/outputs": np.stack(first[2].outputs)}
     )
     assert_same(whole[0], start(tmp_path, SETTINGS, resume=True))
@@ -292,14 +295,14 @@ def test_a_run_that_is_removed_while_it_trains_ends_in_one_line_and_leaves_nothi
 
 @pytest.mark.parametrize("share", [0.5, 2.0])
 def test_a_network_larger_than_the_memory_is_refused_with_its_size(monkeypatch, share):
-    monkeypatch.setattr(training.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**18}.get)
+    monkeypatch.setattr(loop.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**18}.get)
     num_weights = round(share * 2**30 / 16)
     if share < 1.0:
-        training.check_memory(num_weights, "--filters 8")
+        loop.check_memory(num_weights, "--filters 8")
         return
     text = r"--filters 8: a network of 134,217,728 weights needs 2 GiB .* has 1\.0 GiB: choose less"
     with pytest.raises(_settings.InputError, match=text):
-        training.check_memory(num_weights, "--filters 8")
+        loop.check_memory(num_weights, "--filters 8")
 
 
 def test_a_state_of_another_model_is_refused(whole, tmp_path):
@@ -346,7 +349,7 @@ def test_progress_prints_one_line_an_epoch_without_a_terminal(tmp_path, capsys):
 
 
 def test_progress_draws_a_bar_on_a_terminal(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(runs, "is_terminal", lambda: True)
+    monkeypatch.setattr(run_folder, "is_terminal", lambda: True)
     start(tmp_path, SETTINGS)
     drawn = capsys.readouterr()
     assert "epoch 4/4" in drawn.err

@@ -476,7 +476,7 @@ def _mapped(batches: tf.data.Dataset, element: Callable[..., Any]) -> tf.data.Da
 def map_options(num_calls: int) -> dict[str, Any]:
     """Arguments of a `tf.data` map that is made several times at once, in order.
 
-    A plain map where `training.machine` has asked for those.
+    A plain map where `loop.machine` has asked for those.
     """
     if tf.data.AUTOTUNE is None:
         return {}

@@ -17,7 +17,8 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from kerasunsup import runs, settings
+from kerasunsup import settings
+from kerasunsup.training import run_folder
 
 
 class Stateful(Protocol):
@@ -240,7 +241,7 @@ class Snapshots(keras.callbacks.Callback):
     def _keep(self, epoch: int, output: np.ndarray) -> None:
         self.epochs.append(epoch)
         self.outputs.append(output)
-        runs.write_arrays(self._file(epoch), {"output": output})
+        run_folder.write_arrays(self._file(epoch), {"output": output})
 
     def _file(self, epoch: int) -> Path:
         return self._folder / f"epoch_{epoch}.npz"
@@ -263,7 +264,7 @@ class Snapshots(keras.callbacks.Callback):
                 self._keep(epoch, output)
             return
         self.epochs = epochs
-        self.outputs = [runs.read_arrays(self._file(epoch))["output"] for epoch in epochs]
+        self.outputs = [run_folder.read_arrays(self._file(epoch))["output"] for epoch in epochs]
         if len({output.shape for output in self.outputs}) > 1:
             raise ValueError(f"the records in {self._folder} are of different shapes")
 
@@ -278,7 +279,7 @@ class Checkpoint(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, run: runs.Run, parts: Mapping[str, Stateful], history: dict[str, list[float]]
+        self, run: run_folder.Run, parts: Mapping[str, Stateful], history: dict[str, list[float]]
     ) -> None:
         super().__init__()
         self._run = run
@@ -303,11 +304,11 @@ class Checkpoint(keras.callbacks.Callback):
         }
         for name, column in self.history.items():
             arrays[f"history/{name}"] = np.array(column)
-        runs.write_arrays(self._run.checkpoint, arrays)
+        run_folder.write_arrays(self._run.checkpoint, arrays)
         self._run.write_history(self.history)
 
 
-def read_state(run: runs.Run) -> dict[str, dict[str, np.ndarray]] | None:
+def read_state(run: run_folder.Run) -> dict[str, dict[str, np.ndarray]] | None:
     """The state that `Checkpoint` wrote, by part; None where no epoch was finished.
 
     Raises:
@@ -316,7 +317,7 @@ def read_state(run: runs.Run) -> dict[str, dict[str, np.ndarray]] | None:
     if not run.checkpoint.exists():
         return None
     parts: dict[str, dict[str, np.ndarray]] = {}
-    for key, value in runs.read_arrays(run.checkpoint).items():
+    for key, value in run_folder.read_arrays(run.checkpoint).items():
         part, _, name = key.partition("/")
         parts.setdefault(part, {})[name] = value
     history = parts.get("history", {})

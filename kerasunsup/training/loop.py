@@ -14,9 +14,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasunsup import callbacks, runs
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.training import callbacks, run_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,7 @@ def fit(
     model: keras.Model,
     splits: data_splits.Splits,
     settings: _settings.TrainingConfig,
-    run: runs.Run,
+    run: run_folder.Run,
     *,
     prepare: data_splits.Prepare | None = None,
     rate: Callable[[int], float] | None = None,
@@ -169,7 +169,9 @@ def fit(
     history = _restored(run, parts)
     is_over = any(getattr(part, "is_over", False) for part in parts.values())
     first_epoch = len(history.get("epoch", []))
-    progress = callbacks.Progress(settings.epochs, steps, first_epoch, runs.is_terminal(), shown)
+    progress = callbacks.Progress(
+        settings.epochs, steps, first_epoch, run_folder.is_terminal(), shown
+    )
     try:
         model.fit(
             training_batches,
@@ -200,7 +202,9 @@ def fit(
     return Fitted(history, best_epoch, sum(history["seconds"]))
 
 
-def _restored(run: runs.Run, parts: Mapping[str, callbacks.Stateful]) -> dict[str, list[float]]:
+def _restored(
+    run: run_folder.Run, parts: Mapping[str, callbacks.Stateful]
+) -> dict[str, list[float]]:
     """Puts each part back to where the run stood and returns the run's history, else empty.
 
     Raises:
@@ -221,7 +225,7 @@ def _restored(run: runs.Run, parts: Mapping[str, callbacks.Stateful]) -> dict[st
     return {name: column.tolist() for name, column in stored["history"].items()}
 
 
-def how_to_resume(run: runs.Run, done: int, unit: str = "epochs") -> str:
+def how_to_resume(run: run_folder.Run, done: int, unit: str = "epochs") -> str:
     """The line that tells a user how a stopped run goes on."""
     logs = run.folder.parent.parent
     arguments = ["--resume", "--name", run.name]

@@ -20,12 +20,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import runs, settings
+from kerasunsup import settings
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import classifier_metrics, image_metrics
 from kerasunsup.models import networks
+from kerasunsup.training import run_folder
 
-PACKAGED = Path(__file__).parent / "feature_network" / "mnist.npz"
+PACKAGED = Path(__file__).parent.parent / "feature_network" / "mnist.npz"
 
 _EPOCHS = 4
 _LEAST_STEPS = 80  # of few images more epochs are needed
@@ -319,7 +320,7 @@ def write(
     weights = [value.astype(dtype) for value in model.get_weights()]
     model.set_weights([value.astype(np.float32) for value in weights])
     accuracy = _accuracy(model, splits) if model.name == "classifier" else math.nan
-    runs.write_arrays(
+    run_folder.write_arrays(
         path,
         {f"weights_{place:02}": value for place, value in enumerate(weights)}
         | {
@@ -345,7 +346,7 @@ def _packaged(splits: data_splits.Splits) -> Judge | None:
     # Images of the same pixels may be sorted into other classes.
     if splits.image_shape != (28, 28, 1) or splits.class_names != tuple("0123456789"):
         return None
-    if str(runs.read_arrays(PACKAGED)["images"]) != splits.test.whole.fingerprint:
+    if str(run_folder.read_arrays(PACKAGED)["images"]) != splits.test.whole.fingerprint:
         return None
     return _classifier(PACKAGED, 10, splits.image_shape, "shipped with the package")
 
@@ -363,7 +364,7 @@ def _classifier(
 
 def _restore(path: Path, model: keras.Model) -> dict[str, np.ndarray]:
     """Gives a network the weights that `write` kept, and returns all that it kept."""
-    arrays = runs.read_arrays(path)
+    arrays = run_folder.read_arrays(path)
     names = sorted(name for name in arrays if name.startswith("weights_"))
     try:
         model.set_weights([arrays[name].astype(np.float32) for name in names])
@@ -384,7 +385,7 @@ def _turn(path: Path) -> Iterator[None]:
     text = f"another command trains the feature network {path}: waiting for it"
     while True:
         try:
-            lock = runs.locked(path.with_name(f".{path.stem}.lock"), text)
+            lock = run_folder.locked(path.with_name(f".{path.stem}.lock"), text)
             break
         except settings.InputError:
             if text:
