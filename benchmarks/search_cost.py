@@ -56,8 +56,9 @@ def choose(hp: Any) -> dict[str, Any]:
 
 def ours(options: argparse.Namespace, folder: Path) -> float:
     """Searches with `kerasunsup.search`; returns the lowest validation MSE."""
-    from kerasunsup import autoencoder, search, trials
+    from kerasunsup import autoencoder
     from kerasunsup import settings as _settings
+    from kerasunsup.search import runner, trials
     from kerasunsup.training import loop
 
     settings = settings_of(options)
@@ -74,7 +75,7 @@ def ours(options: argparse.Namespace, folder: Path) -> float:
         "ae", settings, folder / "logs", None, False, (),
         _settings.SearchConfig(tune=True, max_epochs=options.max_epochs, tuning=str(folder / "disk")),
     )  # fmt: skip
-    problem = search.Problem(
+    problem = runner.Problem(
         settings=settings,
         splits=splits,
         build=lambda chosen: autoencoder.build(chosen, splits.image_shape),
@@ -87,7 +88,7 @@ def ours(options: argparse.Namespace, folder: Path) -> float:
     )
     started()
     with loop.machine(settings):
-        found = search.run(command, problem)
+        found = runner.run(command, problem)
     return min(result["validation_mse"] for result in found["trials"] if result["score"])
 
 
@@ -96,8 +97,8 @@ def plain(options: argparse.Namespace, folder: Path) -> float:
     import keras
     import keras_tuner
 
-    from kerasunsup import oracles
     from kerasunsup.models import networks
+    from kerasunsup.search import oracles
 
     settings = settings_of(options)
     splits = load(settings)

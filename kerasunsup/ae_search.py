@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import autoencoder, cluster, search, search_figures
+from kerasunsup import autoencoder
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import latent_space
 from kerasunsup.figures import style
+from kerasunsup.search import distributed, figures, runner
 from kerasunsup.training import loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 
@@ -43,7 +44,7 @@ def run(command: _settings.Command) -> dict[str, Any] | None:
     splits = data_splits.load(settings)
     autoencoder.check(settings, splits)
     with loop.machine(settings):
-        run_search = search.run if options.distributed is None else cluster.run
+        run_search = runner.run if options.distributed is None else distributed.run
         found = run_search(command, problem(command, splits))
     if found is None:
         return None
@@ -55,12 +56,12 @@ def run(command: _settings.Command) -> dict[str, Any] | None:
     return found
 
 
-def problem(command: _settings.Command, splits: data_splits.Splits) -> search.Problem:
+def problem(command: _settings.Command, splits: data_splits.Splits) -> runner.Problem:
     """What is searched for on this data."""
     settings: _settings.AutoencoderConfig = command.config
     options = command.search
     space = autoencoder.grid_space if options.grid else autoencoder.space
-    return search.Problem(
+    return runner.Problem(
         settings=settings,
         splits=splits,
         build=lambda chosen: autoencoder.build(chosen, splits.image_shape),
@@ -130,7 +131,7 @@ def comparable(command: _settings.Command, found: dict[str, Any]) -> dict[str, d
     """Kind -> record, of this search and of those beside it on the same data and settings."""
     folder = Path(command.search.tuning) / command.experiment
     records = {found["kind"]: found}
-    for kind in search_figures.TITLES:
+    for kind in figures.TITLES:
         path = folder / kind / "record.json"
         if kind == "hyperband" and not path.exists():
             path = folder / "record.json"  # its copy, which may have come with the package's source
@@ -142,7 +143,7 @@ def comparable(command: _settings.Command, found: dict[str, Any]) -> dict[str, d
             )
             if same:
                 records[kind] = other
-    return {kind: records[kind] for kind in search_figures.TITLES if kind in records}
+    return {kind: records[kind] for kind in figures.TITLES if kind in records}
 
 
 def draw(command: _settings.Command, found: dict[str, Any]) -> list[Path]:
@@ -155,8 +156,8 @@ def draw(command: _settings.Command, found: dict[str, Any]) -> list[Path]:
     folder = Path(command.search.tuning) / command.experiment
     size = command.config.latent_dim
     pictures = {
-        folder / "search_progress.png": search_figures.progress(comparable(command, found), size),
-        folder / found["kind"] / "code_size.png": search_figures.code_size(found),
+        folder / "search_progress.png": figures.progress(comparable(command, found), size),
+        folder / found["kind"] / "code_size.png": figures.code_size(found),
     }
     drawn = {path: figure for path, figure in pictures.items() if figure is not None}
     events = command.logs / f"{command.experiment}_search" / found["kind"]

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kerasunsup import evidence, page, plan, record, search_figures
+from kerasunsup import evidence, page, plan
 from kerasunsup import settings as _settings
 from kerasunsup.figures import style
+from kerasunsup.search import figures, record
 from kerasunsup.training import run_folder
 
 _DEEP_SVDD = 0.948  # Ruff et al. 2018, mean over the ten classes of MNIST
@@ -49,7 +50,7 @@ def search(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
             f"{ended['validation_mse']:.5f}" if ended else "none ended",
             f"{ended['last_epoch']}" if ended else "",
         ]
-        title = search_figures.TITLES[kind]
+        title = figures.TITLES[kind]
         rows.append([title, *(page.link(text, f"{address}/") for text in texts)])
     parts.append(
         page.table(
@@ -68,10 +69,10 @@ def search(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
     parts.append(page.paragraph(_who_won(records)))
     pictures = {
         "Best error at this code size over the epochs that all trials together have trained.": (
-            search_figures.progress(records, _CODE_SIZE)
+            figures.progress(records, _CODE_SIZE)
         ),
         "Validation error over the code size: every trial, the best of each size, and PCA.": (
-            search_figures.code_size(records["hyperband"])
+            figures.code_size(records["hyperband"])
         ),
     }
     address = known.address(folder)
@@ -111,7 +112,7 @@ def _who_won(records: Mapping[str, Mapping[str, Any]]) -> str:
     if len(best) < 2:
         return ""
     listed = "; ".join(
-        f"{search_figures.TITLES[kind]}: {error:.5f}, after {spent:.0f} epochs"
+        f"{figures.TITLES[kind]}: {error:.5f}, after {spent:.0f} epochs"
         for kind, (error, spent) in sorted(best.items(), key=lambda item: item[1])
     )
     return f"Lowest validation error, and when a search was within 1 % of it: {listed}."

@@ -24,8 +24,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kerasunsup import ae, gan, novelty, record, supervised
+from kerasunsup import ae, gan, novelty, supervised
 from kerasunsup import settings as _settings
+from kerasunsup.search import record
 from kerasunsup.training import run_folder
 
 _MODULES: dict[str, ModuleType] = {

@@ -8,9 +8,9 @@ import pytest
 import readable
 from PIL import Image
 
-from kerasunsup import search_figures
 from kerasunsup.figures import curves as figures_curves
 from kerasunsup.figures import style
+from kerasunsup.search import figures
 
 RANDOM = np.random.default_rng(0)
 LONG_NAMES = ["T-shirt/top", "an ankle boot that has a name longer than wide", "$5 and $6", "x_1"]
@@ -94,11 +94,11 @@ FIGURES = {
     "marginals": _marginals,
     "marginals_one_dimension": lambda: _marginals(dim=1, num_samples=1),
     "marginals_seven": lambda: _marginals(num_samples=7, num_codes=2500),
-    "progress": lambda: search_figures.progress(
+    "progress": lambda: figures.progress(
         {"hyperband": _record(), "grid": _record(), "random": _record([])}, 16
     ),
-    "code_size": lambda: search_figures.code_size(_record(standard_error=0.001)),
-    "code_size_one": lambda: search_figures.code_size(_record([32])),
+    "code_size": lambda: figures.code_size(_record(standard_error=0.001)),
+    "code_size_one": lambda: figures.code_size(_record([32])),
 }
 
 
@@ -239,22 +239,22 @@ def test_distances_to_the_nearest_training_code_are_shares_of_the_codes():
 
 def test_search_progress_has_a_curve_a_search_that_found_something():
     records = {"hyperband": _record(), "grid": _record([8]), "random": _record([])}
-    figure = search_figures.progress(records, 16)
+    figure = figures.progress(records, 16)
     assert _legend(figure) == ["Hyperband: 0.0073 after 20 epochs"]
     (line,) = figure.axes[0].lines
     np.testing.assert_allclose(line.get_xydata(), [[10, 0.00725], [15, 0.00725], [20, 0.00725]])
-    assert search_figures.progress(records, 128) is None
+    assert figures.progress(records, 128) is None
 
 
 def test_error_over_code_size_shows_the_best_of_each_size_beside_pca():
-    figure = search_figures.code_size(_record(standard_error=0.001))
+    figure = figures.code_size(_record(standard_error=0.001))
     lines = _lines(figure.axes[0])
     assert lines["all trials"].get_xdata().tolist() == [8, 16, 16, 64]
     best = lines["autoencoder, best trial"].get_ydata()
     np.testing.assert_allclose(best, [0.0125, 0.00725, 0.0045625])
     assert lines["PCA"].get_xydata().tolist() == [[8, 0.03], [64, 0.009]]
     assert "standard error over folds" in _legend(figure)
-    assert search_figures.code_size(_record([])) is None
+    assert figures.code_size(_record([])) is None
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,12 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from kerasunsup import ae, ae_search, autoencoder, cli, cluster, oracles, record, search, trials
+from kerasunsup import ae, ae_search, autoencoder, cli
 from kerasunsup import settings as _settings  # fmt: skip
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import latent_space
+from kerasunsup.search import distributed, oracles, record, runner, trials
 from kerasunsup.training import callbacks, loop, run_folder, tensorboard
 
 SETTINGS = _settings.AutoencoderConfig(
@@ -63,7 +64,7 @@ def command(folder: Path, *, settings=SETTINGS, kind="tune", **options) -> _sett
     )
 
 
-def problem(given: _settings.Command, **changes) -> search.Problem:
+def problem(given: _settings.Command, **changes) -> runner.Problem:
     made = ae_search.problem(given, splits())
     if not given.search.grid:
         made = dataclasses.replace(made, space=space)
@@ -131,7 +132,7 @@ class FakeWorkshop:
 @pytest.fixture
 def fake(monkeypatch):
     made = FakeWorkshop()
-    monkeypatch.setattr(search.Search, "workshop", property(lambda self: made))
+    monkeypatch.setattr(runner.Search, "workshop", property(lambda self: made))
     monkeypatch.setattr(tensorboard, "write_trial", lambda *_: None)
     return made
 
@@ -170,7 +171,7 @@ def test_neighbouring_seeds_share_no_value(tmp_path):
 
 def test_hyperbands_plan_is_what_it_does(tmp_path, fake):
     given = command(tmp_path, max_epochs=9)
-    found = search.run(given, problem(given))
+    found = runner.run(given, problem(given))
     done: dict[tuple[int, int], int] = {}
     for result in found["trials"]:
         key = (result["first_epoch"], result["last_epoch"])
@@ -200,7 +201,7 @@ def test_every_code_size_is_taken_to_the_last_epoch(tmp_path, monkeypatch, fake,
     monkeypatch.setattr(fake, "run", small_codes_win)
     given = command(tmp_path, max_epochs=9)
     wanted = problem(given, space=many_sizes, reference=lambda size: 1.0)
-    found = search.run(given, wanted)
+    found = runner.run(given, wanted)
     results = {result["trial"]: result for result in found["trials"]}
     assert {results[best]["last_epoch"] for best in found["front"].values()} == {9}
     assert set(found["front"]) == {str(r["settings"]["latent_dim"]) for r in found["trials"]}
@@ -229,8 +230,8 @@ def test_every_code_size_is_taken_to_the_last_epoch(tmp_path, monkeypatch, fake,
     monkeypatch.setattr(fake, "run", stopped)
     given = command(tmp_path / "stopped", max_epochs=9)
     with pytest.raises(_settings.Interrupted, match="24 trials are saved"):
-        search.run(given, dataclasses.replace(wanted, settings=given.config))
-    again = search.run(given, dataclasses.replace(wanted, settings=given.config))
+        runner.run(given, dataclasses.replace(wanted, settings=given.config))
+    again = runner.run(given, dataclasses.replace(wanted, settings=given.config))
     assert outcome(again) == outcome(found)
 
 
@@ -242,11 +243,11 @@ def test_random_search_costs_what_hyperband_does(tmp_path):
 def test_trial_seeds_follow_from_seed_settings_and_fold_and_from_no_number():
     chosen = [{"rate": rate, "size": size} for rate in (0.1, 0.2) for size in (4, 8)]
     seeds = {
-        search.trial_seed(seed, one, fold) for seed in (0, 1) for one in chosen for fold in (0, 1)
+        runner.trial_seed(seed, one, fold) for seed in (0, 1) for one in chosen for fold in (0, 1)
     }
     assert len(seeds) == 16
     assert all(0 <= seed < 2**31 for seed in seeds)
-    assert search.trial_seed(3, {"size": 4, "rate": 0.1}) == search.trial_seed(3, chosen[0])
+    assert runner.trial_seed(3, {"size": 4, "rate": 0.1}) == runner.trial_seed(3, chosen[0])
 
 
 def by_settings(found: dict) -> list[str]:
@@ -258,11 +259,11 @@ def by_settings(found: dict) -> list[str]:
 @pytest.mark.parametrize("workers", [2, 5])
 def test_workers_that_end_in_any_order_or_die_change_nothing(tmp_path, fake, workers):
     given = command(tmp_path / "alone", max_epochs=9)
-    alone = search.run(given, problem(given))
+    alone = runner.run(given, problem(given))
     given = command(tmp_path / "shared", max_epochs=9)
-    shared = search.Search(given, problem(given))
+    shared = runner.Search(given, problem(given))
     shared.prepare(overwrite=False)
-    report = search.begin(shared)
+    report = runner.begin(shared)
     luck = np.random.default_rng(workers)
     held: dict[str, object] = {}
     handed_out = 0
@@ -280,8 +281,8 @@ def test_workers_that_end_in_any_order_or_die_change_nothing(tmp_path, fake, wor
         if handed_out % 4 == 0:  # killed in the middle; nothing was said
             assert shared.oracle.release(name) == trial.trial_id
             continue
-        search.enter(shared.oracle, trial, shared.run_trial(trial, name, 0.0))
-    found = search.finish(shared, report)
+        runner.enter(shared.oracle, trial, shared.run_trial(trial, name, 0.0))
+    found = runner.finish(shared, report)
     shared.folder.close()
     order = [[result["settings"] for result in one["trials"]] for one in (alone, found)]
     assert order[0] != order[1]
@@ -436,7 +437,7 @@ def run_killed(given, monkeypatch, at: int, whole: bool) -> bool:
     with monkeypatch.context() as patch:
         patch.setattr(run_folder, "write_bytes", counted)
         try:
-            search.run(given, problem(given))
+            runner.run(given, problem(given))
         except Killed:
             return True
     return False
@@ -446,7 +447,7 @@ def run_killed(given, monkeypatch, at: int, whole: bool) -> bool:
 def test_a_search_killed_at_any_write_ends_with_the_same_result(tmp_path, monkeypatch, fake, kind):
     options = {"folds": 2} if kind == "grid" else {}
     given = command(tmp_path / "whole", kind=kind, **options)
-    whole = search.run(given, problem(given))
+    whole = runner.run(given, problem(given))
     step = 1 if kind == "random" else 7
     for at in range(1, 10_000, step):
         folder = tmp_path / str(at)
@@ -454,7 +455,7 @@ def test_a_search_killed_at_any_write_ends_with_the_same_result(tmp_path, monkey
         if not run_killed(given, monkeypatch, at, whole=at % 2 == 0):
             break
         run_killed(given, monkeypatch, 10, whole=True)  # and once more, soon after
-        found = search.run(given, problem(given))
+        found = runner.run(given, problem(given))
         assert outcome(found) == outcome(whole), f"killed at write {at}"
         assert found["best"] == whole["best"]
         assert found["front"] == whole["front"]
@@ -464,9 +465,9 @@ def test_a_search_killed_at_any_write_ends_with_the_same_result(tmp_path, monkey
 
 def test_a_finished_search_is_read_and_not_repeated(tmp_path, fake):
     given = command(tmp_path)
-    first = search.run(given, problem(given))
+    first = runner.run(given, problem(given))
     count = fake.ran
-    again = search.run(given, problem(given))
+    again = runner.run(given, problem(given))
     assert fake.ran == count
     assert outcome(again) == outcome(first)
     assert again["seconds"] == first["seconds"]
@@ -483,7 +484,7 @@ def test_states_that_no_rung_needs_are_deleted(tmp_path, fake):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record.Folder, "prune", prune)
-        found = search.run(given, problem(given))
+        found = runner.run(given, problem(given))
     assert max(kept) <= 4  # three to be promoted, and one that is being promoted
     assert kept[-1] == 0
     disk = found["disk"]
@@ -518,22 +519,22 @@ def test_a_changed_search_is_refused_and_overwrite_starts_anew(
     tmp_path, fake, options, settings, make_problem, text
 ):
     given = command(tmp_path)
-    search.run(given, problem(given))
+    runner.run(given, problem(given))
     changed = command(tmp_path, settings=dataclasses.replace(SETTINGS, **settings), **options)
     with pytest.raises(_settings.InputError, match=text) as caught:
-        search.run(changed, make_problem(changed))
+        runner.run(changed, make_problem(changed))
     assert "--overwrite" in str(caught.value)
     fake.ran = 0
     changed = dataclasses.replace(
         changed, search=dataclasses.replace(changed.search, overwrite=True)
     )
-    search.run(changed, make_problem(changed))
+    runner.run(changed, make_problem(changed))
     assert fake.ran > 1
 
 
 def test_a_search_with_seeds_by_number_is_read_where_it_is_over_and_else_refused(tmp_path, fake):
     given = command(tmp_path)
-    found = search.run(given, problem(given))
+    found = runner.run(given, problem(given))
     path = tmp_path / "tuning" / "ae" / "hyperband" / "fingerprint.json"
     before = run_folder.read_json(path)
     del before["trial_seeds"]
@@ -541,10 +542,10 @@ def test_a_search_with_seeds_by_number_is_read_where_it_is_over_and_else_refused
     with pytest.raises(
         _settings.InputError, match=r"seeds of trials by number.*received by settings"
     ):
-        search.run(given, problem(given))
+        runner.run(given, problem(given))
     run_folder.write_json(path.with_name("record.json"), found)
     fake.ran = 0
-    again = search.run(given, problem(given))
+    again = runner.run(given, problem(given))
     assert fake.ran == 0
     assert outcome(again) == outcome(found)
     assert "trial_seeds" not in again["fingerprint"]
@@ -552,11 +553,11 @@ def test_a_search_with_seeds_by_number_is_read_where_it_is_over_and_else_refused
 
 def test_settings_that_no_trial_depends_on_may_change(tmp_path, fake):
     given = command(tmp_path)
-    search.run(given, problem(given))
+    runner.run(given, problem(given))
     longer = dataclasses.replace(SETTINGS, epochs=7, num_codes=20, latent_dim=8)
     given = command(tmp_path, settings=longer)
     count = fake.ran
-    search.run(given, problem(given))
+    runner.run(given, problem(given))
     assert fake.ran == count
 
 
@@ -565,15 +566,15 @@ def test_two_searches_in_one_folder_are_refused(tmp_path, fake):
     folder.lock()
     given = command(tmp_path)
     with pytest.raises(_settings.InputError, match="in use by another search"):
-        search.run(given, problem(given))
+        runner.run(given, problem(given))
     folder.close()
-    search.run(given, problem(given))
+    runner.run(given, problem(given))
 
 
 def test_a_trial_that_fails_is_reported_and_the_search_goes_on(tmp_path, fake, capsys):
     fake.fails = {2, 5}
     given = command(tmp_path)
-    found = search.run(given, problem(given))
+    found = runner.run(given, problem(given))
     output = capsys.readouterr().out
     assert output.count("FAILED: InputError: loss became nan") == 2
     assert sum(result["score"] is None for result in found["trials"]) == 2
@@ -584,7 +585,7 @@ def test_a_trial_that_fails_costs_its_bracket_no_promotion(tmp_path, fake):
     # In KerasTuner a failed trial never counts as one that is thrown out.
     fake.fails = {2, 5}
     given = command(tmp_path)
-    found = search.run(given, problem(given))
+    found = runner.run(given, problem(given))
     lengths = [(t["first_epoch"], t["last_epoch"]) for t in found["trials"]]
     assert {key: lengths.count(key) for key in lengths} == {
         (0, 1): 9, (1, 3): 3, (3, 9): 3, (0, 3): 5, (0, 9): 3,
@@ -599,7 +600,7 @@ def test_three_failures_in_a_row_stop_the_search_with_the_error(tmp_path, fake):
     fake.fails = {4, 5, 6}
     given = command(tmp_path)
     with pytest.raises(_settings.InputError, match=r"3 trials in a row failed.*loss became nan"):
-        search.run(given, problem(given))
+        runner.run(given, problem(given))
 
 
 def test_a_bug_in_the_build_function_stops_before_the_first_trial(tmp_path):
@@ -609,7 +610,7 @@ def test_a_bug_in_the_build_function_stops_before_the_first_trial(tmp_path):
         raise TypeError("a bug")
 
     with pytest.raises(TypeError, match="a bug"):
-        search.run(given, problem(given, build=build))
+        runner.run(given, problem(given, build=build))
     assert not list(tmp_path.rglob("trial_*"))
 
 
@@ -620,7 +621,7 @@ def test_a_bug_that_only_some_trials_meet_stops_the_search_at_once(tmp_path, mon
     monkeypatch.setattr(fake, "run", run)
     given = command(tmp_path)
     with pytest.raises(AttributeError, match="a bug"):
-        search.run(given, problem(given))
+        runner.run(given, problem(given))
     assert len(list(tmp_path.rglob("trial_*"))) == 1
 
 
@@ -638,8 +639,8 @@ def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path, monkeypatch, fake):
         with pytest.raises(
             _settings.Interrupted, match=r"4 trials are saved.*same command goes on"
         ):
-            search.run(given, problem(given))
-    assert len(search.run(given, problem(given))["trials"]) == 23
+            runner.run(given, problem(given))
+    assert len(runner.run(given, problem(given))["trials"]) == 23
 
 
 # --------------------------------------------------------------------------- what is left behind
@@ -727,7 +728,7 @@ def test_every_trial_is_in_tensorboard_with_settings_score_and_curve(searched):
 
 def test_the_plan_a_line_a_trial_and_a_table_are_printed(tmp_path, fake, capsys):
     given = command(tmp_path)
-    search.run(given, problem(given))
+    runner.run(given, problem(given))
     output = capsys.readouterr().out
     assert "bracket 2: 9 trials to epoch 1, then the best 3" in output
     assert "then the best of each latent_dim that stopped before epoch 9" in output
@@ -785,7 +786,7 @@ def test_a_grid_is_cross_validated(tmp_path, capsys):
         )
 
     with loop.machine(SETTINGS):
-        found = search.run(given, dataclasses.replace(small, space=grid))
+        found = runner.run(given, dataclasses.replace(small, space=grid))
     assert len(found["trials"]) == 2
     for result in found["trials"]:
         errors = result["fold_mse"]
@@ -850,7 +851,7 @@ CRASHING = """
 import sys
 from kerasunsup import ae; from kerasunsup import tensorflow_startup
 tensorflow_startup.import_tensorflow()
-from kerasunsup import trials
+from kerasunsup.search import trials
 def run(self, task):
     raise TypeError("a bug in this worker")
 trials.Workshop.run = run
@@ -861,7 +862,7 @@ sys.exit(ae.main(sys.argv[1:]))
 def test_two_workers_and_one_that_breaks_lose_nothing(searched, tmp_path, monkeypatch, capsys):
     """One worker has a bug, one is killed; the third ends the search, as if it were alone."""
     np.savez(tmp_path / "images.npz", images=pixels())
-    monkeypatch.setattr(cluster, "SILENCE", 6.0)
+    monkeypatch.setattr(distributed, "SILENCE", 6.0)
     address = f"localhost:{free_port()}"
     folder = tmp_path / "tuning" / "ae" / "hyperband"
     signs = folder / "workers"
@@ -910,10 +911,10 @@ def free_port() -> int:
 
 
 def test_a_chief_without_workers_does_not_wait_for_ever(tmp_path, monkeypatch, fake):
-    monkeypatch.setattr(cluster, "PATIENCE", 1.0)
+    monkeypatch.setattr(distributed, "PATIENCE", 1.0)
     given = command(tmp_path, distributed=("chief", f"localhost:{free_port()}"))
     with pytest.raises(_settings.InputError, match="no worker for 1 s, 0 trials are kept"):
-        cluster.run(given, problem(given))
+        distributed.run(given, problem(given))
 
 
 def test_a_second_chief_on_the_same_port_is_refused(tmp_path):
@@ -932,7 +933,7 @@ def test_a_worker_without_a_chief_does_not_wait_for_ever(tmp_path, monkeypatch, 
     monkeypatch.setattr(os, "environ", dict(os.environ))
     given = command(tmp_path, distributed=("w1", f"localhost:{free_port()}"))
     with pytest.raises(_settings.InputError, match="no chief answers"):
-        cluster.run(given, problem(given))
+        distributed.run(given, problem(given))
 
 
 # ------------------------------------------------------------------------------- the flags
@@ -1019,7 +1020,7 @@ def test_the_wide_space_chooses_the_networks_shape_too(tmp_path, kind):
     chosen = {}
     for wide in (False, True):
         given = command(tmp_path, kind=kind, wide=wide)
-        made = search.Search(given, ae_search.problem(given, splits()))
+        made = runner.Search(given, ae_search.problem(given, splits()))
         chosen[wide] = set(made.names)
         settings = made.settings_of(made.oracle.create_trial("local"))
         assert isinstance(settings, _settings.AutoencoderConfig)

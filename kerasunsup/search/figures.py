@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kerasunsup import record
 from kerasunsup.figures import style
+from kerasunsup.search import record
 
 TITLES = {"hyperband": "Hyperband", "grid": "grid, cross-validated", "random": "random"}
 

@@ -21,9 +21,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import oracles, record, trials
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.search import oracles, record, trials
 from kerasunsup.training import callbacks, run_folder, tensorboard
 
 _MAX_EPOCHS = {"hyperband": 20, "random": 20, "grid": 5}

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kerasunsup import oracles, record, search, settings
+from kerasunsup import settings
+from kerasunsup.search import oracles, record, runner
 from kerasunsup.training import run_folder
 
 BEAT = 2.0  # seconds between two signs of life
@@ -23,7 +24,7 @@ SILENCE = 60.0  # seconds after which a worker is taken for dead
 PATIENCE = 600.0  # seconds that a chief without any living worker waits
 
 
-def run(command: settings.Command, problem: search.Problem) -> dict[str, Any] | None:
+def run(command: settings.Command, problem: runner.Problem) -> dict[str, Any] | None:
     """Takes the part that `--distributed` gives to this process.
 
     Returns:
@@ -39,7 +40,7 @@ def run(command: settings.Command, problem: search.Problem) -> dict[str, Any] | 
         raise settings.InputError(
             f"--distributed {role!r} cannot be a worker's name: use letters, digits, '_' and '-'"
         )
-    part = search.Search(command, problem)
+    part = runner.Search(command, problem)
     try:
         if role == "chief":
             return _Chief(part, host, port).run()
@@ -54,7 +55,7 @@ def run(command: settings.Command, problem: search.Problem) -> dict[str, Any] | 
 class _Chief:
     """Owns the oracle and watches the workers."""
 
-    def __init__(self, part: search.Search, host: str, port: str) -> None:
+    def __init__(self, part: runner.Search, host: str, port: str) -> None:
         self._part, self._host, self._port = part, host, port
         self._beats: dict[str, tuple[Any, float]] = {}  # worker -> (last sign, when it changed)
         self._told: set[str] = set()
@@ -66,7 +67,7 @@ class _Chief:
         part.prepare(overwrite=part.command.search.overwrite)
         for path in _signs(part.folder):
             path.unlink()
-        report = search.begin(part)
+        report = runner.begin(part)
         server = oracles.serve(part.oracle, self._host, self._port)
         print(f"waiting for workers at {self._host}:{self._port}", flush=True)
         try:
@@ -75,7 +76,7 @@ class _Chief:
                 report.workers = max(1, len(self._watch()))
         finally:
             server.stop(grace=2.0)
-        return search.finish(part, report)
+        return runner.finish(part, report)
 
     def _is_over(self) -> bool:
         oracle = self._part.oracle
@@ -124,7 +125,7 @@ def _signs(folder: record.Folder) -> list[Path]:
     return sorted((folder.path / "workers").glob("*.json"))
 
 
-def _work(part: search.Search, name: str, host: str, port: str) -> None:
+def _work(part: runner.Search, name: str, host: str, port: str) -> None:
     """Trains what the chief hands out, until it says that there is no more."""
     path = part.folder.path / "workers" / f"{name}.json"
     with oracles.chief_answers(host, port):
@@ -148,7 +149,7 @@ def _work(part: search.Search, name: str, host: str, port: str) -> None:
                     time.sleep(0.5)
                     continue
                 result = part.run_trial(trial, name, clock)
-                search.enter(client, trial, result)
+                runner.enter(client, trial, result)
                 error = result["score"] is None
                 print(f"trial {trial.trial_id}: {result['error'] if error else result['score']}")
     print(f"worker {name}: the search is over", flush=True)
