@@ -29,9 +29,9 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
 
     import tensorflow as tf
 
-    from kerasunsup import adversarial
     from kerasunsup import settings as _settings
     from kerasunsup.data import pixel_storage, splits
+    from kerasunsup.gan import experiment
     from kerasunsup.models import optimizers as models_optimizers
     from kerasunsup.training import loop
 
@@ -49,7 +49,7 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
     pixels = np.round(images * 255).astype(np.uint8)
     image_set = splits.ImageSet(pixel_storage.MemoryStore(pixels))
     with loop.machine(settings):
-        gan = adversarial.build(settings, (28, 28, 1), is_shipped=not is_folded)
+        gan = experiment.build(settings, (28, 28, 1), is_shipped=not is_folded)
         if changes or not fused:
             adam = functools.partial(
                 models_optimizers.adam,
@@ -61,7 +61,7 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
             gan.compile(adam(), adam(), **{**loop.compile_options(), **changes})
     number = tf.Variable(0, dtype=tf.int64)
     batches = splits.training_batches(
-        image_set, BATCH_SIZE, seed=0, epoch=number, prepare=adversarial.images_only
+        image_set, BATCH_SIZE, seed=0, epoch=number, prepare=experiment.images_only
     )
 
     def epoch() -> float:

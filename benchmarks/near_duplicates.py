@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kerasunsup import apply, settings, tensorflow_startup
+from kerasunsup import settings, tensorflow_startup
+from kerasunsup.apply import __main__ as apply
 from kerasunsup.data import images, splits
 
 

@@ -56,8 +56,8 @@ def choose(hp: Any) -> dict[str, Any]:
 
 def ours(options: argparse.Namespace, folder: Path) -> float:
     """Searches with `kerasunsup.search`; returns the lowest validation MSE."""
-    from kerasunsup import autoencoder
     from kerasunsup import settings as _settings
+    from kerasunsup.ae import experiment
     from kerasunsup.search import runner, trials
     from kerasunsup.training import loop
 
@@ -78,7 +78,7 @@ def ours(options: argparse.Namespace, folder: Path) -> float:
     problem = runner.Problem(
         settings=settings,
         splits=splits,
-        build=lambda chosen: autoencoder.build(chosen, splits.image_shape),
+        build=lambda chosen: experiment.build(chosen, splits.image_shape),
         space=lambda hp, fixed: dataclasses.replace(fixed, **choose(hp)),
         rate=loop.learning_rate,
         prepare=None,

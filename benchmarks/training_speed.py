@@ -25,8 +25,8 @@ def ours(images: np.ndarray, **compile_changes: object) -> Epoch:
     """The package's own model and data; `compile_changes` undo one choice at a time."""
     import tensorflow as tf
 
-    from kerasunsup import autoencoder
     from kerasunsup import settings as _settings
+    from kerasunsup.ae import experiment
     from kerasunsup.data import pixel_storage, splits
     from kerasunsup.models import optimizers
     from kerasunsup.training import loop
@@ -38,7 +38,7 @@ def ours(images: np.ndarray, **compile_changes: object) -> Epoch:
     pixels = np.round(images * 255).astype(np.uint8)
     image_set = splits.ImageSet(pixel_storage.MemoryStore(pixels))
     with loop.machine(settings):
-        model = autoencoder.build(settings, (28, 28, 1), is_shipped=not is_folded)
+        model = experiment.build(settings, (28, 28, 1), is_shipped=not is_folded)
         if compile_changes or not fused:
             model.compile(
                 optimizer=optimizers.adam(LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=fused),

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tensorflow_startup.standard_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in _COMMANDS:
-        return importlib.import_module(f"kerasunsup.{arguments[0]}").main(arguments[1:])
+        return importlib.import_module(f"kerasunsup.{arguments[0]}.__main__").main(arguments[1:])
     if arguments == ["--version"]:
         print(f"kerasunsup {kerasunsup.__version__}")
         return 0

@@ -22,7 +22,7 @@ import tensorflow as tf
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 assert len(tf.config.list_logical_devices("CPU")) == 2
-sys.exit(importlib.import_module("kerasunsup." + sys.argv[1]).main(sys.argv[2:]))
+sys.exit(importlib.import_module(f"kerasunsup.{sys.argv[1]}.__main__").main(sys.argv[2:]))
 """
 
 

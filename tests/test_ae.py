@@ -17,9 +17,11 @@ import processes
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from kerasunsup import ae, cli, report
+from kerasunsup import cli
 from kerasunsup import settings as _settings
+from kerasunsup.ae import __main__ as ae
 from kerasunsup.data import images, splits
+from kerasunsup.report import __main__ as report_command
 from kerasunsup.training import run_folder
 
 SMALL = [*processes.SMALL, "--num-codes", "60"]
@@ -167,7 +169,7 @@ print(
 def test_a_report_takes_the_run_for_its_step_and_shows_its_numbers(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     logs = str(finished.parent.parent)
-    assert report.main(["--quick", "--page-only", "--logs", logs]) == 0
+    assert report_command.main(["--quick", "--page-only", "--logs", logs]) == 0
     page = (tmp_path / "report.html").read_text()
     numbers = json.loads((finished / "metrics.json").read_text())
     (shown,) = json.loads((tmp_path / "report.json").read_text())["numbers"].values()

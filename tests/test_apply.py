@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasunsup import apply, outputs, restoration, streams, tiles
 from kerasunsup import settings as _settings
+from kerasunsup.apply import __main__ as apply
+from kerasunsup.apply import image_stream, output_folder, restore, tiles
 from kerasunsup.data import splits
 from kerasunsup.models import export, loading, networks
 from kerasunsup.training import run_folder
@@ -145,7 +146,7 @@ def test_restore_keeps_names_sizes_formats_and_what_is_there(model, tmp_path, ca
 
 def test_a_stopped_restore_goes_on_without_doing_work_twice(model, folder, tmp_path, monkeypatch):
     output = tmp_path / "out"
-    write_picture = outputs.Output.picture
+    write_picture = output_folder.Output.picture
     written = []
 
     def stop_after_ten(self, name, pixels):
@@ -154,11 +155,11 @@ def test_a_stopped_restore_goes_on_without_doing_work_twice(model, folder, tmp_p
         written.append(name)
         write_picture(self, name, pixels)
 
-    monkeypatch.setattr(outputs.Output, "picture", stop_after_ten)
+    monkeypatch.setattr(output_folder.Output, "picture", stop_after_ten)
     arguments = ["restore", model, folder, "--output", output, "--batch-size", 4]
     assert run(*arguments) == 130
     times = {name: (output / name).stat().st_mtime_ns for name in written}
-    monkeypatch.setattr(outputs.Output, "picture", write_picture)
+    monkeypatch.setattr(output_folder.Output, "picture", write_picture)
     assert run(*arguments) == 0
     assert files(folder) < files(output)
     assert {name: (output / name).stat().st_mtime_ns for name in written} == times
@@ -240,7 +241,7 @@ def test_passes_without_a_mask_are_refused(model, folder, tmp_path, capsys):
 
 def test_large_images_are_taken_a_few_at_a_time():
     large = [(index, np.zeros((3000, 3000, 1), np.uint8)) for index in range(3)]
-    sizes = [len(group) for group in restoration._groups(iter(large), 256)]
+    sizes = [len(group) for group in restore._groups(iter(large), 256)]
     assert sizes == [2, 1]
 
 
@@ -256,7 +257,7 @@ def test_tiles_of_many_pictures_share_batches_and_none_is_larger(batch_size):
         batches.append(len(batch))
         return batch / 2
 
-    made = restoration._passed(seen, layouts, halve, batch_size)
+    made = restore._passed(seen, layouts, halve, batch_size)
     for before, after in zip(seen, made, strict=True):
         np.testing.assert_allclose(after, before / 2, atol=1e-6)
     assert sum(batches) == sum(len(layout.corners) for layout in layouts)
@@ -435,7 +436,7 @@ def test_results_inside_the_images_folder_are_not_taken_for_images(model, folder
 
 
 def test_nothing_is_written_outside_the_output(tmp_path):
-    output = outputs.Output(tmp_path / "out", {"verb": "encode"})
+    output = output_folder.Output(tmp_path / "out", {"verb": "encode"})
     for name in ("../x.png", "/etc/x.png", "a/../../x.png", ""):
         with pytest.raises(_settings.InputError, match="leads out of"):
             output.path(name)
@@ -447,22 +448,22 @@ def test_nothing_is_written_outside_the_output(tmp_path):
 
 @pytest.mark.parametrize("verb", ["encode", "cluster"])
 def test_a_second_command_is_kept_out_and_deletes_nothing(tmp_path, verb):
-    with outputs.Output(tmp_path / "out", {"verb": "encode"}) as first:
+    with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as first:
         run_folder.write_bytes(first.part("images/000000000.npz"), b"an hour of work")
         before = files(tmp_path / "out")
         with pytest.raises(_settings.InputError, match="in use by another process"):
-            outputs.Output(tmp_path / "out", {"verb": verb})
+            output_folder.Output(tmp_path / "out", {"verb": verb})
         assert files(tmp_path / "out") == before
 
 
 def test_unfinished_work_of_another_command_is_left_alone(tmp_path):
-    with outputs.Output(tmp_path / "out", {"verb": "encode"}) as first:
+    with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as first:
         run_folder.write_bytes(first.part("images/000000000.npz"), b"an hour of work")
     before = files(tmp_path / "out")
     with pytest.raises(_settings.InputError, match="another command: their verb is encode, now"):
-        outputs.Output(tmp_path / "out", {"verb": "cluster"})
+        output_folder.Output(tmp_path / "out", {"verb": "cluster"})
     assert files(tmp_path / "out") == before
-    with outputs.Output(tmp_path / "out", {"verb": "encode"}) as again:
+    with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as again:
         assert again.part("images/000000000.npz").exists()
 
 
@@ -480,7 +481,7 @@ def test_a_lock_that_was_removed_with_finished_work_is_no_lock(tmp_path, monkeyp
         return file
 
     monkeypatch.setattr(run_folder, "locked", finish_first)
-    with outputs.Output(tmp_path / "out", {"verb": "encode"}) as output:
+    with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as output:
         assert output.is_done
     assert files(tmp_path / "out") == {"apply.json", "codes.csv"}
 
@@ -497,7 +498,7 @@ def test_a_full_disk_is_told_in_the_words_of_apply(model, folder, tmp_path, caps
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "x.png")
 
-    monkeypatch.setattr(outputs.Output, "picture", fail)
+    monkeypatch.setattr(output_folder.Output, "picture", fail)
     line = complaint(capsys, "restore", model, folder, "--output", tmp_path / "out")
     assert "--output" in line
     assert "--resume" not in line
@@ -526,14 +527,14 @@ def strange(tmp_path, monkeypatch):
     """A folder of 36 images, ten of which are read under strange names."""
     usual = [f"{number:03d}.png" for number in range(36)]
     write(tmp_path / "strange", usual)
-    opened = streams.open_images
+    opened = image_stream.open_images
 
     def renamed(what, **more):
         stream = opened(what, **more)
         names = [*STRANGE, *usual[len(STRANGE) :]][: len(stream)]
         return dataclasses.replace(stream, names=names)
 
-    monkeypatch.setattr(streams, "open_images", renamed)
+    monkeypatch.setattr(image_stream, "open_images", renamed)
     return tmp_path / "strange"
 
 
@@ -580,7 +581,7 @@ def test_restore_writes_strange_names_and_lists_those_it_cannot_read(
 
 def test_one_long_name_does_not_make_every_name_long_in_memory(tmp_path):
     names = [f"{number}.png" for number in range(10_000)] + ["x" * 4000]
-    with outputs.Output(tmp_path / "out", {"verb": "encode"}) as output:
+    with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as output:
         tracemalloc.start()
         output.codes("codes.npz", np.zeros((len(names), 4), np.float32), names)
         (_, peak), _ = tracemalloc.get_traced_memory(), tracemalloc.stop()
@@ -670,7 +671,7 @@ def test_a_damaged_part_of_stopped_work_is_made_anew(model, folder, tmp_path, mo
     output = tmp_path / "out"
     arguments = ["encode", model, folder, "--output", output]
     monkeypatch.setattr(
-        outputs.Output, "codes", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        output_folder.Output, "codes", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     assert run(*arguments) == 130
     (part,) = (output / ".work" / "images").iterdir()

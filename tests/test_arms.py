@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup import arms
 from kerasunsup import settings as _settings
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.supervised import methods
 
 SHAPE = (12, 12, 1)
 RANDOM = np.random.default_rng(0)
@@ -56,51 +56,51 @@ def encoder() -> keras.Model:
 
 
 @pytest.fixture(scope="module")
-def workshop(encoder) -> arms.Workshop:
-    return arms.Workshop(SPLITS, CLASSES, encoder, SETTINGS)
+def workshop(encoder) -> methods.Workshop:
+    return methods.Workshop(SPLITS, CLASSES, encoder, SETTINGS)
 
 
 def test_subsets_are_balanced_nested_and_follow_from_the_seed():
     labels = np.repeat([0, 1, 2], [50, 30, 5])
-    few = arms.balanced_subset(labels, 9, 1)
+    few = methods.balanced_subset(labels, 9, 1)
     assert np.bincount(labels[few]).tolist() == [3, 3, 3]
-    many = arms.balanced_subset(labels, 40, 1)
+    many = methods.balanced_subset(labels, 40, 1)
     assert np.bincount(labels[many]).tolist() in ([18, 17, 5], [17, 18, 5])  # no more of the third
     assert set(few) < set(many)
-    np.testing.assert_array_equal(few, arms.balanced_subset(labels, 9, 1))
-    assert set(few) != set(arms.balanced_subset(labels, 9, 2))
-    np.testing.assert_array_equal(arms.balanced_subset(labels, 0, 1), np.arange(85))
+    np.testing.assert_array_equal(few, methods.balanced_subset(labels, 9, 1))
+    assert set(few) != set(methods.balanced_subset(labels, 9, 2))
+    np.testing.assert_array_equal(methods.balanced_subset(labels, 0, 1), np.arange(85))
 
 
 @pytest.mark.parametrize("number", [2, 86])
 def test_subsets_that_cannot_be_drawn_are_refused(number):
     with pytest.raises(ValueError, match=f"{number} labels cannot be drawn from 85 images of 3"):
-        arms.balanced_subset(np.repeat([0, 1, 2], [50, 30, 5]), number, 0)
+        methods.balanced_subset(np.repeat([0, 1, 2], [50, 30, 5]), number, 0)
 
 
 def test_measured_points_double_and_end_with_the_last():
-    assert sorted(arms.measured_steps(11)) == [1, 2, 4, 8, 11]
-    assert sorted(arms.measured_steps(8)) == [1, 2, 4, 8]
-    assert arms.measured_steps(1) == {1}
+    assert sorted(methods.measured_steps(11)) == [1, 2, 4, 8, 11]
+    assert sorted(methods.measured_steps(8)) == [1, 2, 4, 8]
+    assert methods.measured_steps(1) == {1}
 
 
-@pytest.mark.parametrize("arm", list(arms.NAMES))
+@pytest.mark.parametrize("arm", list(methods.NAMES))
 def test_every_arm_gives_an_answer_for_every_image(workshop, arm):
-    outcome = workshop.run(arms.Cell(arm, 20, 0))
+    outcome = workshop.run(methods.Cell(arm, 20, 0))
     assert outcome.predictions.shape == outcome.confidence.shape == (80,)
     assert set(outcome.predictions) <= {0, 1}
     assert outcome.confidence.min() >= 0.5 - 1e-6
     right = CLASSES[outcome.predictions] == SPLITS.labels.test
     assert outcome.accuracy == right.mean()
     assert np.isfinite(outcome.loss)
-    if arm in arms.TRAINED:
+    if arm in methods.TRAINED:
         size, steps = {
             "pseudo_labels": (20 + 16, 3),
             "pseudo_labels_scratch": (20 + 16, 3),
             "graph_labels": (32, 40),
         }.get(arm, (20, 8))
         assert outcome.curve["images"].tolist() == [
-            size * step for step in (0, *sorted(arms.measured_steps(steps)))
+            size * step for step in (0, *sorted(methods.measured_steps(steps)))
         ]
         assert (np.diff(outcome.curve["seconds"]) > 0).all()
         # Nothing is known at the start: the new layer is zeros.
@@ -108,16 +108,16 @@ def test_every_arm_gives_an_answer_for_every_image(workshop, arm):
             assert outcome.curve["loss"][0] == pytest.approx(np.log(2), rel=1e-4)
     else:
         assert outcome.curve == {}
-    if arm not in ("convolutional", *arms.PSEUDO_LABELLED):  # too few steps for these
+    if arm not in ("convolutional", *methods.PSEUDO_LABELLED):  # too few steps for these
         assert outcome.accuracy > 0.9
 
 
 def test_cells_do_not_depend_on_what_was_trained_before(workshop, encoder):
-    cell = arms.Cell("finetuned", 20, 1)
+    cell = methods.Cell("finetuned", 20, 1)
     first = workshop.run(cell)
-    workshop.run(arms.Cell("finetuned", 0, 0))
+    workshop.run(methods.Cell("finetuned", 0, 0))
     again = workshop.run(cell)
-    alone = arms.Workshop(SPLITS, CLASSES, encoder, SETTINGS).run(cell)
+    alone = methods.Workshop(SPLITS, CLASSES, encoder, SETTINGS).run(cell)
     for other in (again, alone):
         np.testing.assert_array_equal(first.confidence, other.confidence)
         assert first.curve["loss"].tolist() == other.curve["loss"].tolist()
@@ -126,7 +126,7 @@ def test_cells_do_not_depend_on_what_was_trained_before(workshop, encoder):
 def test_the_encoder_itself_is_never_changed(workshop, encoder):
     before = [np.array(weight) for weight in encoder.weights]
     for arm in ("frozen", "finetuned", "pseudo_labels"):
-        workshop.run(arms.Cell(arm, 0, 0))
+        workshop.run(methods.Cell(arm, 0, 0))
     for old, new in zip(before, encoder.weights, strict=True):
         np.testing.assert_array_equal(old, np.array(new))
 
@@ -134,8 +134,8 @@ def test_the_encoder_itself_is_never_changed(workshop, encoder):
 def test_arms_begin_where_they_say(encoder):
     def start(arm, seed):
         settings = dataclasses.replace(SETTINGS, learning_rate=1e-30, seed=seed)
-        shop = arms.Workshop(SPLITS, CLASSES, encoder, settings)
-        shop.run(arms.Cell(arm, 20, 0))
+        shop = methods.Workshop(SPLITS, CLASSES, encoder, settings)
+        shop.run(methods.Cell(arm, 20, 0))
         return np.array(shop._trainers[arm].network.get_layer("encoder").get_weights()[0])
 
     known = encoder.get_weights()[0]
@@ -147,9 +147,9 @@ def test_arms_begin_where_they_say(encoder):
 
 def test_the_classifier_of_a_cell_answers_as_the_cell_did(workshop):
     for arm in ("frozen", "finetuned"):
-        outcome = workshop.run(arms.Cell(arm, 20, 0), keeps_weights=True)
-        kept = arms.Outcome.from_arrays(outcome.to_arrays())
-        workshop.run(arms.Cell(arm, 0, 1))  # what is trained later changes nothing
+        outcome = workshop.run(methods.Cell(arm, 20, 0), keeps_weights=True)
+        kept = methods.Outcome.from_arrays(outcome.to_arrays())
+        workshop.run(methods.Cell(arm, 0, 1))  # what is trained later changes nothing
         model = workshop.classifier(arm, kept)
         probabilities = model.predict(SPLITS.test.array(), verbose=0)
         np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
@@ -161,33 +161,33 @@ def test_patience_ends_a_training_that_gets_worse(encoder):
     settings = dataclasses.replace(
         SETTINGS, steps=300, learning_rate=50.0, patience=2, schedule="constant"
     )
-    outcome = arms.Workshop(SPLITS, CLASSES, encoder, settings).run(arms.Cell("frozen", 4, 0))
+    outcome = methods.Workshop(SPLITS, CLASSES, encoder, settings).run(methods.Cell("frozen", 4, 0))
     losses = outcome.curve["loss"]
     assert len(losses) - 1 - int(np.argmin(losses)) == 2
     assert outcome.curve["images"][-1] < 300 * 4
 
 
 def test_an_outcome_comes_back_from_its_arrays(workshop):
-    outcome = workshop.run(arms.Cell("scratch", 20, 0))
-    back = arms.Outcome.from_arrays(outcome.to_arrays())
+    outcome = workshop.run(methods.Cell("scratch", 20, 0))
+    back = methods.Outcome.from_arrays(outcome.to_arrays())
     assert back.accuracy == outcome.accuracy
     np.testing.assert_array_equal(back.predictions, outcome.predictions)
     assert set(back.curve) == {"images", "seconds", "accuracy", "loss"}
     with pytest.raises(KeyError):
-        arms.Outcome.from_arrays({})
+        methods.Outcome.from_arrays({})
 
 
 @pytest.mark.parametrize("arm", ["mixture", "graph"])
 def test_what_unlabelled_codes_hold_is_found_once_for_all_cells(encoder, monkeypatch, arm):
     made = []
-    structure = arms.probes.STRUCTURES[arm]
+    structure = methods.probes.STRUCTURES[arm]
     monkeypatch.setitem(
-        arms.probes.STRUCTURES, arm, lambda *given: made.append(arm) or structure(*given)
+        methods.probes.STRUCTURES, arm, lambda *given: made.append(arm) or structure(*given)
     )
-    shop = arms.Workshop(SPLITS, CLASSES, encoder, SETTINGS)
-    found = [shop.run(arms.Cell(arm, size, 0)) for size in (10, 40)]
+    shop = methods.Workshop(SPLITS, CLASSES, encoder, SETTINGS)
+    found = [shop.run(methods.Cell(arm, size, 0)) for size in (10, 40)]
     assert made == [arm]
-    monkeypatch.setattr(arms.probes, "MOST_CODES", 100)  # too many to hold: some are drawn
-    drawn = arms.Workshop(SPLITS, CLASSES, encoder, SETTINGS).run(arms.Cell(arm, 40, 0))
+    monkeypatch.setattr(methods.probes, "MOST_CODES", 100)  # too many to hold: some are drawn
+    drawn = methods.Workshop(SPLITS, CLASSES, encoder, SETTINGS).run(methods.Cell(arm, 40, 0))
     assert made == [arm]
     assert drawn.accuracy == pytest.approx(found[1].accuracy, abs=0.1)

@@ -8,8 +8,12 @@ import sys
 
 import pytest
 
-from kerasunsup import ae, cli, gan, novelty, supervised
+from kerasunsup import cli
 from kerasunsup import settings as _settings
+from kerasunsup.ae import __main__ as ae
+from kerasunsup.gan import __main__ as gan
+from kerasunsup.novelty import __main__ as novelty
+from kerasunsup.supervised import __main__ as supervised
 
 QUICK = {"epochs": 2, "limit": 1000}
 
@@ -550,7 +554,7 @@ def test_command_answers_a_wrong_argument_with_status_2(
 def test_help_and_wrong_arguments_answer_without_tensorflow(tmp_path):
     program = """
 import contextlib, sys
-from kerasunsup import __main__; from kerasunsup import ae; from kerasunsup.figures import curves; from kerasunsup import gan; from kerasunsup.data import images; from kerasunsup.training import run_folder; from kerasunsup.figures import image_grids
+from kerasunsup import __main__; from kerasunsup.ae import __main__ as ae; from kerasunsup.figures import curves; from kerasunsup.gan import __main__ as gan; from kerasunsup.data import images; from kerasunsup.training import run_folder; from kerasunsup.figures import image_grids
 statuses = []
 for arguments in (["--help"], ["--epochs", "many"], ["--epochs", "0"], ["--config", "missing"]):
     try:

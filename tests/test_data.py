@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from kerasunsup import settings as _settings
-from kerasunsup import streams
+from kerasunsup.apply import image_stream
 from kerasunsup.data import from_arrays, from_folder, from_tfds, pixel_storage
 from kerasunsup.data import images as data_images
 from kerasunsup.data import splits as data_splits
@@ -48,8 +48,8 @@ def refusal(source, **options) -> str:
     return text
 
 
-def open_stream(source) -> streams.Stream:
-    return streams.open_images(str(source), without=None, part="all", limit=None)
+def open_stream(source) -> image_stream.Stream:
+    return image_stream.open_images(str(source), without=None, part="all", limit=None)
 
 
 @pytest.fixture(scope="module")
@@ -475,7 +475,7 @@ def test_split_folders_are_splits_and_the_classes_lie_below(tmp_path, training, 
     assert data_splits.load(settings(tmp_path, test_limit=1)).test.files[0].count(testing) == 1
     stream = open_stream(tmp_path)
     assert stream.labels.sum() == 24  # apply sees the classes, not the splits
-    part = streams.open_images(str(tmp_path), without=None, part="test", limit=None)
+    part = image_stream.open_images(str(tmp_path), without=None, part="test", limit=None)
     assert set(part.names) == parts_of(splits)[2]
 
 
@@ -646,7 +646,7 @@ def test_deep_images_are_scaled_by_what_the_whole_set_uses(tmp_path, capsys, bit
     capsys.readouterr()
     # A query is scaled as the images that it is compared with.
     query = str(tmp_path / f"00{suffix}")
-    alone = streams.open_images(query, without=None, part="all", limit=None, like=stream)
+    alone = image_stream.open_images(query, without=None, part="all", limit=None, like=stream)
     assert np.array_equal(next(alone.read([0]))[..., 0], expected[0])
     assert capsys.readouterr().err == ""
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from kerasunsup import duplicates, settings
+from kerasunsup import settings
+from kerasunsup.apply import duplicates
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
 

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup import findings, settings
+from kerasunsup import settings
+from kerasunsup.ae import results
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.models import networks
@@ -40,8 +41,8 @@ def noise(number: int, channels: int = 1, side: int = 8) -> np.ndarray:
 def short(monkeypatch):
     """One step of a feature network's training, one strength of each corruption."""
     monkeypatch.setattr(feature_network, "_LEAST_STEPS", 1)
-    monkeypatch.setattr(findings, "_SIGMAS", (0.4,))
-    monkeypatch.setattr(findings, "_HOLES", (4,))
+    monkeypatch.setattr(results, "_SIGMAS", (0.4,))
+    monkeypatch.setattr(results, "_HOLES", (4,))
 
 
 def measured(folder, parts: data_splits.Splits) -> dict[str, float]:
@@ -51,11 +52,11 @@ def measured(folder, parts: data_splits.Splits) -> dict[str, float]:
     encoder = networks.encoder(parts.image_shape, **shape)
     model = networks.autoencoder(encoder, networks.decoder(parts.image_shape, **shape))
     fitted = loop.Fitted({"epoch": [1], "loss": [0.1], "val_loss": [0.1]}, 1, 1.0)
-    shown = parts.test.array(findings.example_indices(parts))
+    shown = parts.test.array(results.example_indices(parts))
     snapshots = types.SimpleNamespace(outputs=[shown], epochs=[1])
     run = run_folder.Run(folder / "ae" / "run")
     with training_tensorboard.Board(run.folder) as tensorboard:
-        return findings.report(model, parts, SETTINGS, run, tensorboard, fitted, snapshots)
+        return results.report(model, parts, SETTINGS, run, tensorboard, fitted, snapshots)
 
 
 CASES = {
@@ -113,8 +114,8 @@ def test_numbers_of_blocks_are_those_of_all_images_at_once(tmp_path, monkeypatch
 
 
 def test_large_images_are_held_in_smaller_numbers(monkeypatch):
-    monkeypatch.setattr(findings, "_HELD_BYTES", 50 * 8 * 8 * 4)
-    bench = findings.Bench(None, splits(noise(300), 100), SETTINGS, None, None)
+    monkeypatch.setattr(results, "_HELD_BYTES", 50 * 8 * 8 * 4)
+    bench = results.Bench(None, splits(noise(300), 100), SETTINGS, None, None)
     assert bench.most_held == 50
-    bench = findings.Bench(None, splits(noise(300, 3, 16), 100), SETTINGS, None, None)
+    bench = results.Bench(None, splits(noise(300, 3, 16), 100), SETTINGS, None, None)
     assert bench.most_held == 4

@@ -6,7 +6,9 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from kerasunsup import adversarial, autoencoder, settings
+from kerasunsup import settings
+from kerasunsup.ae import experiment as ae_experiment
+from kerasunsup.gan import experiment
 from kerasunsup.models import folded_convolution, networks
 
 SIZES = [2, 3, 4, 5, 6]
@@ -112,8 +114,8 @@ def test_only_networks_that_train_beside_fast_kernels_are_of_folded_layers(
 ):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
     shape, shipped = (16, 16, 1), {"is_shipped": is_shipped}
-    model = autoencoder.build(settings.AutoencoderConfig(filters=(2,)), shape, **shipped)
-    gan = adversarial.build(settings.GANConfig(base_filters=2), shape, **shipped)
+    model = ae_experiment.build(settings.AutoencoderConfig(filters=(2,)), shape, **shipped)
+    gan = experiment.build(settings.GANConfig(base_filters=2), shape, **shipped)
     for network in (model.get_layer("decoder"), gan.generator):
         assert _is_folded(network) == (onednn == "1" and not is_shipped)
 

@@ -15,9 +15,11 @@ import processes
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from kerasunsup import ae, cli, gan
+from kerasunsup import cli
 from kerasunsup import settings as _settings
+from kerasunsup.ae import __main__ as ae
 from kerasunsup.data import images, splits
+from kerasunsup.gan import __main__ as gan
 from kerasunsup.training import run_folder
 
 SMALL = [

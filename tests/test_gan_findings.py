@@ -8,10 +8,10 @@ import types
 import numpy as np
 import pytest
 
-from kerasunsup import gan_findings
 from kerasunsup import settings as _settings
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.gan import results
 from kerasunsup.models import gan as models_gan
 from kerasunsup.models import networks, optimizers
 from kerasunsup.training import feature_network, run_folder
@@ -40,10 +40,10 @@ def measured(tmp_path, monkeypatch):
     drawn = {"images": splits().train.array(range(100))}
     gan = types.SimpleNamespace(refresh_averaged_generator=lambda: None, stop_training=False)
     monkeypatch.setattr(feature_network.Judge, "compare", lambda self, *_: dict(says))
-    monkeypatch.setattr(gan_findings, "generate", lambda *_: drawn["images"])
+    monkeypatch.setattr(results, "generate", lambda *_: drawn["images"])
     with training_tensorboard.Board(tmp_path) as tensorboard:
         yield (
-            gan_findings.Measurements(
+            results.Measurements(
                 gan, splits(), SETTINGS, feature_network.of_encoder(network), tensorboard
             ),
             says, drawn, gan,
@@ -51,10 +51,10 @@ def measured(tmp_path, monkeypatch):
 
 
 def test_noise_is_the_same_at_every_call_and_longer_ones_begin_alike():
-    first = gan_findings.noise(SETTINGS, 4)
+    first = results.noise(SETTINGS, 4)
     assert (first.dtype, first.shape) == (np.float32, (4, 3))
-    np.testing.assert_array_equal(gan_findings.noise(SETTINGS, 9)[:4], first)
-    many = gan_findings.noise(SETTINGS, 20_000)
+    np.testing.assert_array_equal(results.noise(SETTINGS, 9)[:4], first)
+    many = results.noise(SETTINGS, 20_000)
     assert np.abs(many.mean(axis=0)).max() < 0.03
     np.testing.assert_allclose(many.std(axis=0), 1.0, atol=0.03)
 
@@ -69,7 +69,7 @@ def test_noise_is_the_same_at_every_call_and_longer_ones_begin_alike():
     ],
 )
 def test_samples_are_shown_at_the_studys_epochs(epochs, expected):
-    assert gan_findings.shown_epochs(epochs) == expected
+    assert results.shown_epochs(epochs) == expected
 
 
 def test_spread_is_the_mean_distance_between_two_images():
@@ -78,8 +78,8 @@ def test_spread_is_the_mean_distance_between_two_images():
     pairs = [
         np.linalg.norm(a - b) for i, a in enumerate(flat) for j, b in enumerate(flat) if i != j
     ]
-    assert gan_findings.spread(pictures) == pytest.approx(np.mean(pairs))
-    assert gan_findings.spread(np.repeat(pictures[:1], 5, axis=0)) == pytest.approx(0.0, abs=1e-6)
+    assert results.spread(pictures) == pytest.approx(np.mean(pairs))
+    assert results.spread(np.repeat(pictures[:1], 5, axis=0)) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_measured_every_few_epochs_and_after_the_last(measured):
@@ -158,14 +158,14 @@ def test_patience_counts_measurements_without_a_lower_distance(measured, monkeyp
 def test_copies_are_found(tmp_path):
     parts = splits()
     with training_tensorboard.Board(tmp_path) as tensorboard:
-        bench = gan_findings.Bench(None, parts, SETTINGS, None, None, tensorboard)
-        copied = gan_findings.copies(bench, parts.train.array(range(50)))
-        fresh = gan_findings.copies(bench, parts.validation.array())
+        bench = results.Bench(None, parts, SETTINGS, None, None, tensorboard)
+        copied = results.copies(bench, parts.train.array(range(50)))
+        fresh = results.copies(bench, parts.validation.array())
         few = dataclasses.replace(parts, test=parts.test.subset(range(19)))
         known = dataclasses.replace(parts, test=parts.train.subset(range(40)))
         for others in (few, known):
-            bench = gan_findings.Bench(None, others, SETTINGS, None, None, tensorboard)
-            assert gan_findings.copies(bench, parts.train.array(range(50))) == {}
+            bench = results.Bench(None, others, SETTINGS, None, None, tensorboard)
+            assert results.copies(bench, parts.train.array(range(50))) == {}
     assert copied == {"nearest/distance_ratio": 0.0, "nearest/closer_share": 1.0}
     assert (tmp_path / "figures" / "nearest_training_images.png").is_file()
     assert fresh["nearest/distance_ratio"] == pytest.approx(1.0, abs=0.1)
@@ -183,7 +183,7 @@ def test_of_equal_images_no_spread_is_measured_and_none_is_called_a_collapse(tmp
     gan = types.SimpleNamespace(refresh_averaged_generator=lambda: generator, stop_training=False)
     settings = dataclasses.replace(SETTINGS, patience=1)
     with training_tensorboard.Board(tmp_path) as tensorboard:
-        measurements = gan_findings.Measurements(
+        measurements = results.Measurements(
             gan, parts, settings, feature_network.of_encoder(network), tensorboard
         )
         for epoch in (1, 3, 5):
@@ -205,10 +205,10 @@ def test_with_one_test_image_samples_are_shown_and_no_number_is_made_up(tmp_path
     network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
     run = run_folder.Run(tmp_path)
     with training_tensorboard.Board(tmp_path) as tensorboard:
-        bench = gan_findings.Bench(
+        bench = results.Bench(
             gan, parts, SETTINGS, run, feature_network.of_encoder(network), tensorboard
         )
-        assert gan_findings.comparisons(bench) == {}
+        assert results.comparisons(bench) == {}
     assert "fid 20, kid 20, precision 20, recall 20" in capsys.readouterr().out
     assert (tmp_path / "figures" / "comparison.png").is_file()
     assert len(run_folder.read_json(tmp_path / feature_network.IDENTITY)["sha256"]) == 16
@@ -225,10 +225,10 @@ def test_the_measurement_reads_the_averaged_generator(tmp_path):
     network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
     comparison = feature_network.of_encoder(network)
     with training_tensorboard.Board(tmp_path) as tensorboard:
-        measurements = gan_findings.Measurements(gan, splits(), SETTINGS, comparison, tensorboard)
+        measurements = results.Measurements(gan, splits(), SETTINGS, comparison, tensorboard)
         logs = dict(GOOD)
         measurements.on_epoch_end(1, logs)
-    pictures = gan_findings.generate(gan.averaged_generator, gan_findings.noise(SETTINGS, 100))
+    pictures = results.generate(gan.averaged_generator, results.noise(SETTINGS, 100))
     reference = comparison.describe(splits().train.array(range(100)))[0]
     expected = comparison.compare(pictures, reference)
     assert {name: logs[name] for name in expected} == pytest.approx(expected)
@@ -238,10 +238,10 @@ def test_a_walk_keeps_to_the_sphere_and_to_its_ends():
     random = np.random.default_rng(0)
     first, second = random.standard_normal((2, 5))
     second *= np.linalg.norm(first) / np.linalg.norm(second)
-    way = gan_findings.walk(first, second, 9)
+    way = results.walk(first, second, 9)
     np.testing.assert_allclose(way[[0, -1]], [first, second], rtol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(way, axis=1), np.linalg.norm(first), rtol=1e-5)
     turns = np.sum(way[1:] * way[:-1], axis=1)
     np.testing.assert_allclose(turns, turns[0], rtol=1e-4)  # equal steps
-    one = gan_findings.walk(np.array([2.0]), np.array([-1.0]), 3)
+    one = results.walk(np.array([2.0]), np.array([-1.0]), 3)
     np.testing.assert_allclose(one, [[2.0], [0.5], [-1.0]])

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 import kerasunsup
-from kerasunsup import __main__, ae
+from kerasunsup import __main__
+from kerasunsup.ae import __main__ as ae
 
 
 @pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
@@ -25,7 +26,7 @@ def test_commands_are_listed(capsys, arguments):
 
 def test_every_listed_command_is_a_module_with_a_main():
     for name in __main__._COMMANDS:
-        assert callable(importlib.import_module(f"kerasunsup.{name}").main)
+        assert callable(importlib.import_module(f"kerasunsup.{name}.__main__").main)
 
 
 def test_version_is_that_of_the_installed_package(capsys):
@@ -61,7 +62,7 @@ def test_command_gets_its_arguments_and_gives_its_status(monkeypatch):
 def test_a_module_that_is_started_ends_with_the_status(monkeypatch, capsys, module):
     first = ["ae"] if module == "kerasunsup" else []
     monkeypatch.setattr(sys, "argv", ["kerasunsup", *first, "--epochs", "0"])
-    monkeypatch.delitem(sys.modules, "kerasunsup.ae")
+    monkeypatch.delitem(sys.modules, "kerasunsup.ae.__main__")
     monkeypatch.delitem(sys.modules, "kerasunsup.__main__", raising=False)
     with pytest.raises(SystemExit) as caught:
         runpy.run_module(module, run_name="__main__", alter_sys=False)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from kerasunsup import novelty, one_class
 from kerasunsup import settings as _settings
 from kerasunsup.data import images, pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import classifier_metrics
+from kerasunsup.novelty import __main__ as novelty
+from kerasunsup.novelty import experiment
 from kerasunsup.training import run_folder
 
 ARGUMENTS = ["--limit", "900", "--test-limit", "200", "--epochs", "1", "--latent-dim", "4"]
@@ -34,7 +35,7 @@ def numbers_of(run: Path) -> dict[str, float]:
 
 def test_a_run_leaves_numbers_figures_and_an_autoencoder_a_class(finished):
     numbers = numbers_of(finished)
-    for score in one_class.SCORES:
+    for score in experiment.SCORES:
         areas = [numbers[f"{score}/auroc_{label}"] for label in (0, 1)]
         assert numbers[f"{score}/auroc_mean"] == pytest.approx(np.mean(areas))
         assert all(0.0 <= area <= 1.0 for area in areas)
@@ -47,12 +48,12 @@ def test_a_run_leaves_numbers_figures_and_an_autoencoder_a_class(finished):
 def test_an_autoencoder_saw_images_of_its_class_alone_and_its_error_is_the_score(finished):
     settings = _settings.NoveltyConfig(limit=900, test_limit=200, epochs=1, latent_dim=4)
     splits = data_splits.load(settings)
-    clean = one_class.clean_images(splits, 1)
+    clean = experiment.clean_images(splits, 1)
     assert len(clean) == np.sum(splits.labels.train == 1)
     run = run_folder.Run(finished / "classes" / "ae" / "class-1")
     assert run.read_metrics()["epochs"] == 1
-    scores = one_class.scores_of(run, settings, splits, 1)
-    assert set(scores) == set(one_class.SCORES)
+    scores = experiment.scores_of(run, settings, splits, 1)
+    assert set(scores) == set(experiment.SCORES)
     area = metrics.roc_auc_score(splits.labels.test != 1, scores["error"])
     assert numbers_of(finished)["error/auroc_1"] == pytest.approx(area, abs=1e-6)
 
@@ -101,22 +102,22 @@ def unbalanced(test_labels, train_labels=(0,) * 20 + (1,) * 5 + (2,)) -> data_sp
 
 
 def test_classes_that_are_too_small_are_named_and_the_others_measured(capsys):
-    chosen = one_class.classes_of(_settings.NoveltyConfig(), unbalanced([0, 0, 1]))
+    chosen = experiment.classes_of(_settings.NoveltyConfig(), unbalanced([0, 0, 1]))
     assert chosen == [0]
     assert "owl (5 training images), roc (1 training images)" in capsys.readouterr().out
     with pytest.raises(_settings.InputError, match="--classes 1: birds has 12 training images"):
-        one_class.classes_of(_settings.NoveltyConfig(classes=(1,)), unbalanced([0, 1]))
+        experiment.classes_of(_settings.NoveltyConfig(classes=(1,)), unbalanced([0, 1]))
     with pytest.raises(_settings.InputError, match="no class has 12 training images"):
-        one_class.classes_of(_settings.NoveltyConfig(), unbalanced([0, 1], (0,) * 5 + (1,) * 5))
+        experiment.classes_of(_settings.NoveltyConfig(), unbalanced([0, 1], (0,) * 5 + (1,) * 5))
 
 
 def test_where_the_test_part_holds_one_class_images_of_the_others_join_it():
     splits = unbalanced([0, 0])
-    joined = one_class.with_others(splits)
+    joined = experiment.with_others(splits)
     np.testing.assert_array_equal(joined.labels.test, [0, 0, 1, 1, 1, 1, 1, 2])
     np.testing.assert_array_equal(joined.test.array()[2:], splits.train.array(range(20, 26)))
     mixed = unbalanced([0, 1])
-    assert one_class.with_others(mixed) is mixed
+    assert experiment.with_others(mixed) is mixed
 
 
 def test_the_area_counts_pairs_and_half_of_ties():

@@ -4,8 +4,8 @@ import re
 import numpy as np
 import pytest
 
-from kerasunsup import page
 from kerasunsup.data import images
+from kerasunsup.report import page
 
 PNG = images.encode_png(np.zeros((30, 60, 1), np.uint8))
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from kerasunsup import apply, arms, cli, settings
+from kerasunsup import cli, settings
+from kerasunsup.apply import __main__ as apply
+from kerasunsup.supervised import methods
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -92,7 +94,7 @@ def test_clustering_table_is_what_was_measured():
 
 
 def parse(experiment: str, arguments: list[str]) -> settings.Command:
-    return importlib.import_module(experiment).parse(arguments)
+    return importlib.import_module(f"{experiment}.__main__").parse(arguments)
 
 
 def test_every_picture_and_page_is_there_and_every_picture_is_used():
@@ -381,7 +383,7 @@ def test_supervised_table_and_its_sentences_are_the_reference_run():
                 f"{100 * numbers[name]:.{digits}f} ± {100 * numbers[f'{name}_std']:.{digits}f}"
                 if name in numbers else ""
             )  # fmt: skip
-        assert row(arms.NAMES[arm]) == expected
+        assert row(methods.NAMES[arm]) == expected
     for size in sizes[1:]:
         mean = numbers[f"labels_{size}/finetuned_minus_scratch"]
         assert f"{100 * mean:+.2f}" in TEXT

@@ -18,8 +18,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kerasunsup import plan, report, settings
+from kerasunsup import settings
 from kerasunsup.data import images
+from kerasunsup.report import __main__ as report
+from kerasunsup.report import steps
 
 ROOT = Path(__file__).parent.parent
 PNG = images.encode_png(np.zeros((30, 60, 1), np.uint8))
@@ -40,7 +42,7 @@ FIGURES = {
 REFERENCE = json.loads((ROOT / "docs" / "report.json").read_text(encoding="utf-8"))["numbers"]
 
 
-def metrics_of(step: plan.Step) -> dict[str, float]:
+def metrics_of(step: steps.Step) -> dict[str, float]:
     """Numbers like those of a full run."""
     if step.experiment == "ae":
         groups = {
@@ -61,7 +63,7 @@ def metrics_of(step: plan.Step) -> dict[str, float]:
     }
 
 
-def history_of(step: plan.Step) -> str:
+def history_of(step: steps.Step) -> str:
     if step.experiment == "supervised":
         rows = ["arm,labels,repetition,images,seconds,accuracy,loss"]
         for arm, start in (("finetuned", 0.6), ("scratch", 0.4)):
@@ -76,7 +78,7 @@ def history_of(step: plan.Step) -> str:
     return "\n".join(["epoch,loss,val_loss", *rows]) + "\n"
 
 
-def write_run(step: plan.Step, places: plan.Places, name: str = "any-name") -> Path:
+def write_run(step: steps.Step, places: steps.Places, name: str = "any-name") -> Path:
     folder = places.logs / step.experiment / name
     (folder / "figures").mkdir(parents=True)
     environment = {
@@ -86,7 +88,7 @@ def write_run(step: plan.Step, places: plan.Places, name: str = "any-name") -> P
         "versions": {"keras": "3"},
     }  # fmt: skip
     for file, values in (
-        ("config", plan.wanted(step, places)),
+        ("config", steps.wanted(step, places)),
         ("metrics", metrics_of(step)),
         ("environment", environment),
     ):
@@ -98,12 +100,12 @@ def write_run(step: plan.Step, places: plan.Places, name: str = "any-name") -> P
 
 
 @pytest.fixture
-def places(tmp_path, monkeypatch) -> plan.Places:
+def places(tmp_path, monkeypatch) -> steps.Places:
     """Everything stands, in the working directory."""
     monkeypatch.chdir(tmp_path)
-    found = plan.Places(Path("logs"), Path("tuning"), quick=False)
+    found = steps.Places(Path("logs"), Path("tuning"), quick=False)
     shutil.copytree(ROOT / "tuning" / "ae", tmp_path / "tuning" / "ae")
-    for step in plan.STEPS:
+    for step in steps.STEPS:
         if not step.is_search:
             write_run(step, found, f"the-{step.key}")
     return found
@@ -119,8 +121,8 @@ def text_of(html: str) -> str:
     return " ".join(unescape(shown).split())
 
 
-def step(key: str) -> plan.Step:
-    (found,) = [one for one in plan.STEPS if one.key == key]
+def step(key: str) -> steps.Step:
+    (found,) = [one for one in steps.STEPS if one.key == key]
     return found
 
 
@@ -128,7 +130,7 @@ def step(key: str) -> plan.Step:
 
 
 def test_a_page_of_runs_that_stand_trains_nothing_and_lacks_nothing(places, monkeypatch, capsys):
-    monkeypatch.setattr(plan, "perform", lambda *_: pytest.fail("nothing is to be run"))
+    monkeypatch.setattr(steps, "perform", lambda *_: pytest.fail("nothing is to be run"))
     assert report.main([]) == 0
     html, numbers = written()
     assert "missing" not in text_of(html).lower()
@@ -223,7 +225,7 @@ def test_the_page_says_that_the_gan_was_given_the_number_of_kinds(places):
 
 def test_a_small_search_and_another_page_are_told_apart(places):
     quick = dataclasses.replace(places, quick=True)
-    assert plan.state_of(step("search"), quick).standing is None
+    assert steps.state_of(step("search"), quick).standing is None
     assert report.main(["--quick", "--page-only"]) == 0
     html, numbers = written()
     assert "its numbers are not results" in text_of(html)
@@ -254,7 +256,7 @@ def test_what_is_missing_is_named_and_not_hidden(places):
 def test_a_damaged_run_is_named_and_not_used(places, file, content):
     folder = places.logs / "gan" / "the-gan"
     (folder / file).write_text(content)
-    state = plan.state_of(step("gan"), places)
+    state = steps.state_of(step("gan"), places)
     assert state.standing is None
     assert any(str(folder / file) in problem for problem in state.problems)
     report.main(["--page-only"])
@@ -265,7 +267,7 @@ def test_a_run_of_zeros_is_named_and_not_used(places):
     path = places.logs / "gan" / "the-gan" / "metrics.json"
     for values in (dict.fromkeys(metrics_of(step("gan")), 0.0), {}, {"fid": None, "kid": "1"}):
         path.write_text(json.dumps(values))
-        state = plan.state_of(step("gan"), places)
+        state = steps.state_of(step("gan"), places)
         assert state.standing is None
         assert state.problems == [f"{path} is senseless (no number but 0): remove the run"]
 
@@ -285,7 +287,7 @@ def changed(folder: Path, **values) -> None:
     ids=lambda value: repr(value)[:10],
 )
 def test_senseless_numbers_are_named_and_the_page_is_written(places, value):
-    for one in plan.STEPS:
+    for one in steps.STEPS:
         if not one.is_search:
             changed(
                 places.logs / one.experiment / f"the-{one.key}",
@@ -339,7 +341,7 @@ def test_half_a_picture_and_odd_environments_are_no_failure(places):
 def test_settings_found_that_are_damaged_are_named(places, capsys):
     path = places.tuning / "ae" / "best.json"
     path.write_text("{")
-    assert str(path) in plan.state_of(step("tuned"), places).problems[0]
+    assert str(path) in steps.state_of(step("tuned"), places).problems[0]
     assert report.main(["--page-only"]) == 0
     assert str(path) in text_of(written()[0])
     assert report.main([]) == 1  # nothing can be trained by them
@@ -383,9 +385,9 @@ def test_damaged_records_and_other_searches_are_named(places):
     path = places.tuning / "ae" / "record.json"
     found = json.loads(path.read_text())
     path.write_text(json.dumps(found | {"fingerprint": {}}))
-    assert "is damaged" in plan.state_of(step("search"), places).problems[0]
+    assert "is damaged" in steps.state_of(step("search"), places).problems[0]
     path.write_text(json.dumps(found | {"fingerprint": found["fingerprint"] | {"max_epochs": 7}}))
-    assert "another --max-epochs" in plan.state_of(step("search"), places).problems[0]
+    assert "another --max-epochs" in steps.state_of(step("search"), places).problems[0]
     report.main(["--page-only"])
     assert "another --max-epochs" in text_of(written()[0])
 
@@ -401,7 +403,7 @@ def test_an_empty_place_gives_a_page_that_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert report.main(["--page-only"]) == 0
     page = text_of(written()[0])
-    for one in plan.STEPS:
+    for one in steps.STEPS:
         assert f"the {one.title} has not been run" in page
 
 
@@ -411,16 +413,16 @@ def test_an_empty_place_gives_a_page_that_says_so(tmp_path, monkeypatch):
 def test_a_run_of_other_settings_does_not_stand_for_a_step(places):
     path = places.logs / "ae" / "the-noise" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"noise": 0.3}))
-    assert plan.state_of(step("noise"), places).standing is None
+    assert steps.state_of(step("noise"), places).standing is None
     (places.logs / "ae" / "the-clean" / "metrics.json").unlink()
-    assert plan.state_of(step("clean"), places).unfinished == "the-clean"
+    assert steps.state_of(step("clean"), places).unfinished == "the-clean"
 
 
 def test_the_newest_of_several_runs_stands(places):
     newer = write_run(step("gan"), places, "a-newer")
     path = newer / "environment.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"started": "2027"}))
-    assert plan.state_of(step("gan"), places).standing.folder == newer
+    assert steps.state_of(step("gan"), places).standing.folder == newer
 
 
 def test_the_plan_says_what_stands_what_is_to_come_and_how_long_it_takes(places, capsys):
@@ -446,7 +448,7 @@ def test_steps_that_fail_are_named_and_the_others_are_run(places, monkeypatch, c
         else:
             write_run(state.step, where)
 
-    monkeypatch.setattr(plan, "perform", perform)
+    monkeypatch.setattr(steps, "perform", perform)
     assert report.main([]) == 1
     assert began == ["gan", "gan_study"]
     assert "ran 2 of 9 steps" in capsys.readouterr().out
@@ -457,12 +459,12 @@ def test_steps_that_fail_are_named_and_the_others_are_run(places, monkeypatch, c
 
 def test_a_step_is_started_as_a_user_would_with_a_free_name(places, monkeypatch):
     started = []
-    monkeypatch.setattr(plan, "_run", lambda command: started.append(command) or 0)
+    monkeypatch.setattr(steps, "_run", lambda command: started.append(command) or 0)
     (places.logs / "gan" / "report-gan").mkdir()
-    plan.perform(plan.State(step("gan")), places)
-    plan.perform(plan.State(step("noise"), unfinished="half"), places)
-    plan.perform(plan.State(step("search")), dataclasses.replace(places, quick=True))
-    plan.perform(plan.State(step("tuned")), places)
+    steps.perform(steps.State(step("gan")), places)
+    steps.perform(steps.State(step("noise"), unfinished="half"), places)
+    steps.perform(steps.State(step("search")), dataclasses.replace(places, quick=True))
+    steps.perform(steps.State(step("tuned")), places)
     begin = [sys.executable, "-m"]
     logs = ["--logs", "logs"]
     small = ["--tuning", "tuning/quick", "--quick"]
@@ -473,21 +475,21 @@ def test_a_step_is_started_as_a_user_would_with_a_free_name(places, monkeypatch)
         [*begin, "kerasunsup.ae", *logs, "--config", "tuning/ae/best.json", "--name",
          "report-tuned"],
     ]  # fmt: skip
-    state = plan.State(step("tuned"))
-    plan.perform(state, dataclasses.replace(places, quick=True))
+    state = steps.State(step("tuned"))
+    steps.perform(state, dataclasses.replace(places, quick=True))
     assert state.problems == [f"{step('tuned').title}: there is no search's answer to be trained"]
 
 
 def test_what_a_command_ends_with_is_told(places, monkeypatch):
-    monkeypatch.setattr(plan, "_run", lambda command: 2)
-    state = plan.State(step("gan"))
-    plan.perform(state, places)
+    monkeypatch.setattr(steps, "_run", lambda command: 2)
+    state = steps.State(step("gan"))
+    steps.perform(state, places)
     assert state.problems == [
         "python -m kerasunsup.gan ended with status 2; its last lines say why"
     ]
-    monkeypatch.setattr(plan, "_run", lambda command: 130)
+    monkeypatch.setattr(steps, "_run", lambda command: 130)
     with pytest.raises(settings.Interrupted, match="the same command goes on"):
-        plan.perform(state, places)
+        steps.perform(state, places)
 
 
 def test_a_stopped_report_says_how_it_goes_on_and_leaves_the_page_as_it_was(
@@ -495,7 +497,7 @@ def test_a_stopped_report_says_how_it_goes_on_and_leaves_the_page_as_it_was(
 ):
     Path("report.html").write_text("an earlier page")
     shutil.rmtree(places.logs / "gan")
-    monkeypatch.setattr(plan, "_run", lambda command: 130)
+    monkeypatch.setattr(steps, "_run", lambda command: 130)
     assert report.main([]) == 130
     assert capsys.readouterr().err == (
         "kerasunsup report: stopped; what is finished is kept, the same command goes on: "
@@ -504,7 +506,7 @@ def test_a_stopped_report_says_how_it_goes_on_and_leaves_the_page_as_it_was(
     assert Path("report.html").read_text() == "an earlier page"
 
 
-@pytest.mark.parametrize("number", plan._STOPS)
+@pytest.mark.parametrize("number", steps._STOPS)
 def test_what_stops_a_report_reaches_the_step_once_and_it_has_time_to_save(
     tmp_path, monkeypatch, number
 ):
@@ -527,13 +529,13 @@ def test_what_stops_a_report_reaches_the_step_once_and_it_has_time_to_save(
             os.kill(os.getpid(), number)
             time.sleep(0.25)
 
-    before = [signal.getsignal(one) for one in plan._STOPS]
+    before = [signal.getsignal(one) for one in steps._STOPS]
     # Whatever pytest was started with: a shell's background job ignores Ctrl-C.
     monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
     thread = threading.Thread(target=stop)
     thread.start()
-    status = plan._run([sys.executable, "-S", "-c", child])
-    for one, old in zip(plan._STOPS, before, strict=True):
+    status = steps._run([sys.executable, "-S", "-c", child])
+    for one, old in zip(steps._STOPS, before, strict=True):
         signal.signal(one, old)
     thread.join()
     assert status == 130
@@ -542,7 +544,7 @@ def test_what_stops_a_report_reaches_the_step_once_and_it_has_time_to_save(
 
 def test_a_stop_that_a_step_has_lost_reaches_it_when_asked_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plan, "_TO_SAVE", 0.2)
+    monkeypatch.setattr(steps, "_TO_SAVE", 0.2)
     child = (
         "import pathlib, signal, sys, time\n"
         "calls = []\n"
@@ -561,7 +563,7 @@ def test_a_stop_that_a_step_has_lost_reaches_it_when_asked_again(tmp_path, monke
     thread = threading.Thread(target=stop)
     thread.start()
     began = time.monotonic()
-    assert plan._run([sys.executable, "-S", "-c", child]) == 130
+    assert steps._run([sys.executable, "-S", "-c", child]) == 130
     thread.join()
     assert time.monotonic() - began < 30
 
@@ -581,7 +583,7 @@ def test_a_report_that_is_told_to_end_says_how_it_goes_on(places, monkeypatch, c
 def test_a_signal_that_is_ignored_stays_so(monkeypatch):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
-        with plan.heeding(lambda *_: pytest.fail("nobody asked")):
+        with steps.heeding(lambda *_: pytest.fail("nobody asked")):
             signal.raise_signal(signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
@@ -592,9 +594,9 @@ def test_a_signal_that_is_ignored_stays_so(monkeypatch):
 def test_a_killed_report_takes_the_training_with_it(tmp_path):
     code = (
         "import sys\n"
-        "from kerasunsup import plan\n"
+        "from kerasunsup.report import steps\n"
         "child = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
-        "plan._run([sys.executable, '-S', '-c', child])\n"
+        "steps._run([sys.executable, '-S', '-c', child])\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         child = int(process.stdout.readline())

@@ -20,8 +20,11 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from kerasunsup import ae, ae_search, autoencoder, cli
+from kerasunsup import cli
 from kerasunsup import settings as _settings  # fmt: skip
+from kerasunsup.ae import __main__ as ae
+from kerasunsup.ae import experiment as ae_experiment
+from kerasunsup.ae import search
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import latent_space
@@ -65,7 +68,7 @@ def command(folder: Path, *, settings=SETTINGS, kind="tune", **options) -> _sett
 
 
 def problem(given: _settings.Command, **changes) -> runner.Problem:
-    made = ae_search.problem(given, splits())
+    made = search.problem(given, splits())
     if not given.search.grid:
         made = dataclasses.replace(made, space=space)
     return dataclasses.replace(made, **changes)
@@ -76,7 +79,7 @@ def workshop(settings=SETTINGS, max_epochs=9, **changes) -> trials.Workshop:
     return trials.Workshop(
         [(parts.train, parts.validation)],
         settings,
-        build=lambda chosen: autoencoder.build(chosen, parts.image_shape),
+        build=lambda chosen: ae_experiment.build(chosen, parts.image_shape),
         rate=loop.learning_rate,
         max_epochs=max_epochs,
         **changes,
@@ -87,7 +90,7 @@ def test_pca_is_given_the_corrupted_images_that_the_trials_are_given(tmp_path):
     parts, errors = splits(), {}
     for noise in (0.0, 0.5):
         settings = dataclasses.replace(SETTINGS, noise=noise, batch_size=32)
-        wanted = ae_search.problem(command(tmp_path, settings=settings), parts)
+        wanted = search.problem(command(tmp_path, settings=settings), parts)
         errors[noise] = wanted.reference(4)
         batches = data_splits.evaluation_batches(parts.validation, 32, prepare=wanted.prepare)
         given = np.concatenate([pair[0].numpy() for pair in batches])
@@ -750,13 +753,13 @@ def test_searches_are_drawn_beside_those_on_the_same_data_and_settings_only(sear
     folder = tmp_path / "tuning" / "ae"
     this = found | {"kind": "random"}
     run_folder.write_json(folder / "record.json", found)
-    assert list(ae_search.comparable(given, this)) == ["hyperband", "random"]
+    assert list(search.comparable(given, this)) == ["hyperband", "random"]
     for key, value in (("data", "0"), ("settings", {"seed": 1})):
         other = found | {"kind": "grid", "fingerprint": found["fingerprint"] | {key: value}}
         run_folder.write_json(folder / "grid" / "record.json", other)
-        assert list(ae_search.comparable(given, this)) == ["hyperband", "random"]
+        assert list(search.comparable(given, this)) == ["hyperband", "random"]
     run_folder.write_json(folder / "grid" / "record.json", found | {"kind": "grid"})
-    assert list(ae_search.comparable(given, this)) == ["hyperband", "grid", "random"]
+    assert list(search.comparable(given, this)) == ["hyperband", "grid", "random"]
 
 
 def test_the_best_is_trained_into_a_run_of_its_own(searched, capsys):
@@ -795,10 +798,10 @@ def test_a_grid_is_cross_validated(tmp_path, capsys):
         assert result["standard_deviation"] == pytest.approx(np.std(errors, ddof=1))
         assert result["standard_error"] == pytest.approx(np.std(errors, ddof=1) / 3**0.5)
         assert result["trained_epochs"] == 3
-    ae_search.write_best(given, found)
+    search.write_best(given, found)
     assert (tmp_path / "tuning" / "ae" / "grid" / "best.json").exists()
     assert not (tmp_path / "tuning" / "ae" / "best.json").exists()  # Hyperband's place
-    assert len(ae_search.draw(given, found)) == 2
+    assert len(search.draw(given, found)) == 2
 
 
 def test_best_so_far_counts_all_cost_and_the_errors_that_fit():
@@ -849,7 +852,7 @@ def wait_for(condition, process: subprocess.Popen | None = None, seconds: float 
 
 CRASHING = """
 import sys
-from kerasunsup import ae; from kerasunsup import tensorflow_startup
+from kerasunsup.ae import __main__ as ae; from kerasunsup import tensorflow_startup
 tensorflow_startup.import_tensorflow()
 from kerasunsup.search import trials
 def run(self, task):
@@ -983,7 +986,7 @@ def test_a_run_on_a_cosine_that_stops_goes_on_to_the_same_end(tmp_path, monkeypa
     def start(name: str, resume: bool = False) -> loop.Fitted:
         given = _settings.Command("ae", settings, tmp_path, name, resume, ())
         with loop.machine(settings), run_folder.opened(given) as run:
-            model = autoencoder.build(settings, (8, 8, 1))
+            model = ae_experiment.build(settings, (8, 8, 1))
             rate = functools.partial(loop.learning_rate, settings, settings.epochs)
             return loop.fit(model, splits(), settings, run, rate=rate)
 
@@ -1020,11 +1023,11 @@ def test_the_wide_space_chooses_the_networks_shape_too(tmp_path, kind):
     chosen = {}
     for wide in (False, True):
         given = command(tmp_path, kind=kind, wide=wide)
-        made = runner.Search(given, ae_search.problem(given, splits()))
+        made = runner.Search(given, search.problem(given, splits()))
         chosen[wide] = set(made.names)
         settings = made.settings_of(made.oracle.create_trial("local"))
         assert isinstance(settings, _settings.AutoencoderConfig)
-        autoencoder.check(settings, splits())  # every choice can be built
+        ae_experiment.check(settings, splits())  # every choice can be built
     assert chosen[False] == {"latent_dim", "learning_rate", "weight_decay"}
     added = {"hidden_units"} if kind == "grid" else {"hidden_units", "filters"}
     assert chosen[True] == chosen[False] | added

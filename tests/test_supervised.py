@@ -17,10 +17,12 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from kerasunsup import arms, comparison, supervised, supervised_findings
 from kerasunsup import settings as _settings
 from kerasunsup.data import images, pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.supervised import __main__ as supervised
+from kerasunsup.supervised import experiment as supervised_experiment
+from kerasunsup.supervised import methods, results
 from kerasunsup.training import run_folder
 
 FIGURES = {"confusion", "label_efficiency", "learning_speed", "mistakes", "reliability"}
@@ -36,7 +38,7 @@ SMALL = [
 def finished(tmp_path_factory) -> Path:
     """The folder of a quick run of every arm, which trains its own encoder."""
     logs = tmp_path_factory.mktemp("logs")
-    arguments = ["--quick", "--logs", str(logs), "--name", "first", "--arms", *arms.NAMES]
+    arguments = ["--quick", "--logs", str(logs), "--name", "first", "--arms", *methods.NAMES]
     assert supervised.main(arguments) == 0
     return logs / "supervised" / "first"
 
@@ -67,7 +69,7 @@ def test_numbers_have_the_promised_names(finished):
     numbers = numbers_of(finished)
     assert "test/accuracy" in numbers
     for labels in (10, 100):
-        for arm in arms.NAMES:
+        for arm in methods.NAMES:
             assert f"labels_{labels}/{arm}_accuracy" in numbers
             assert f"labels_{labels}/{arm}_accuracy_std" in numbers
             assert 0.0 <= numbers[f"labels_{labels}/{arm}_validation_accuracy"] <= 1.0
@@ -78,7 +80,7 @@ def test_numbers_have_the_promised_names(finished):
 
 
 def test_arms_that_learn_from_their_own_answers_are_asked_for_by_name():
-    assert {*arms.NAMES} - {*_settings.SupervisedConfig().arms} == {*arms.PSEUDO_LABELLED}
+    assert {*methods.NAMES} - {*_settings.SupervisedConfig().arms} == {*methods.PSEUDO_LABELLED}
 
 
 def test_means_and_deviations_are_those_of_the_cells(finished):
@@ -122,18 +124,23 @@ def test_the_usual_encoder_is_trained_once_without_labels(finished, encoder, cap
     ],
 )  # fmt: skip
 def test_usual_encoders_are_told_apart_by_everything_that_changes_them(change):
-    usual = _settings.AutoencoderConfig(epochs=20, **comparison._ENCODER)
-    name = comparison.encoder_name(usual, "images")
-    assert comparison.encoder_name(dataclasses.replace(usual, **change), "images") != name
-    assert comparison.encoder_name(dataclasses.replace(usual, data="a/copy"), "images") == name
-    assert comparison.encoder_name(usual, "others") != name
+    usual = _settings.AutoencoderConfig(epochs=20, **supervised_experiment._ENCODER)
+    name = supervised_experiment.encoder_name(usual, "images")
+    assert (
+        supervised_experiment.encoder_name(dataclasses.replace(usual, **change), "images") != name
+    )
+    assert (
+        supervised_experiment.encoder_name(dataclasses.replace(usual, data="a/copy"), "images")
+        == name
+    )
+    assert supervised_experiment.encoder_name(usual, "others") != name
 
 
 def test_usual_encoders_of_two_versions_are_told_apart(monkeypatch):
     usual = _settings.AutoencoderConfig()
-    name = comparison.encoder_name(usual, "images")
-    monkeypatch.setattr(comparison.kerasunsup, "__version__", "99")
-    assert comparison.encoder_name(usual, "images") != name
+    name = supervised_experiment.encoder_name(usual, "images")
+    monkeypatch.setattr(supervised_experiment.kerasunsup, "__version__", "99")
+    assert supervised_experiment.encoder_name(usual, "images") != name
 
 
 def test_a_run_that_goes_on_keeps_to_its_encoder(tmp_path, monkeypatch):
@@ -143,21 +150,23 @@ def test_a_run_that_goes_on_keeps_to_its_encoder(tmp_path, monkeypatch):
     (model.parent / "metrics.json").write_text("{}")
     given = _settings.Command("supervised", _settings.SupervisedConfig(), tmp_path, "r", True, ())
     run = run_folder.Run(tmp_path / "supervised" / "r")
-    comparison.keep_to(run, model)
+    supervised_experiment.keep_to(run, model)
 
     class Splits:
         fingerprint = name = "images"
 
-    monkeypatch.setattr(comparison.autoencoder, "run", lambda *_, **__: pytest.fail("trains"))
-    assert comparison.usual_encoder(given, Splits(), run) == model
-    comparison.keep_to(run, model)
+    monkeypatch.setattr(
+        supervised_experiment.autoencoder, "run", lambda *_, **__: pytest.fail("trains")
+    )
+    assert supervised_experiment.usual_encoder(given, Splits(), run) == model
+    supervised_experiment.keep_to(run, model)
     model.write_bytes(b"trained anew")
     with pytest.raises(_settings.InputError, match=r"another encoder than the one that .* began"):
-        comparison.keep_to(run, model)
+        supervised_experiment.keep_to(run, model)
     # One that an earlier version began wrote down nothing: its encoder had a shorter name.
     (run.folder / "checkpoints" / "encoder.json").unlink()
     model.parent.rename(tmp_path / "ae" / "encoder-images-20")
-    found = comparison.usual_encoder(given, Splits(), run)
+    found = supervised_experiment.usual_encoder(given, Splits(), run)
     assert found == tmp_path / "ae" / "encoder-images-20" / "model.keras"
 
 
@@ -208,7 +217,7 @@ def points_of(events: event_accumulator.EventAccumulator) -> dict[str, list[tupl
 
 def test_tensorboard_holds_every_cell_in_one_run_an_arm_and_seed(finished):
     runs_shown = {path.parent.relative_to(finished) for path in finished.rglob("events.*")}
-    seeds = {Path("arms") / f"{arm}-{seed}" for arm in arms.NAMES for seed in (0, 1)}
+    seeds = {Path("arms") / f"{arm}-{seed}" for arm in methods.NAMES for seed in (0, 1)}
     assert runs_shown == {Path("report"), *seeds}
     for arm, seed, size in (("scratch", 1, 100), ("graph", 0, 10)):
         cell = tensorboard_of(finished / "arms" / f"{arm}-{seed}")
@@ -217,7 +226,7 @@ def test_tensorboard_holds_every_cell_in_one_run_an_arm_and_seed(finished):
         points = points_of(cell)
         ((step, accuracy),) = points[f"labels_{size}/test_accuracy"]
         assert accuracy == pytest.approx(stored["accuracy"])
-        if arm in arms.TRAINED:
+        if arm in methods.TRAINED:
             assert step == stored["curve/images"][-1]
             for name in ("accuracy", "loss"):
                 curve = zip(stored["curve/images"], stored[f"curve/{name}"], strict=True)
@@ -245,7 +254,9 @@ def test_a_run_goes_on_with_what_is_missing_to_the_same_numbers(finished, capsys
     missing = [finished / "checkpoints" / f"{arm}-10-1.npz" for arm in ("neighbors", "graph")]
     for path in missing:
         path.unlink()
-    shown = {arm: points_of(tensorboard_of(finished / "arms" / f"{arm}-1")) for arm in arms.NAMES}
+    shown = {
+        arm: points_of(tensorboard_of(finished / "arms" / f"{arm}-1")) for arm in methods.NAMES
+    }
     # Killed between a cell's file and its curves: these are entered all the same.
     (entered,) = (finished / "arms" / "scratch-1").glob("events.*.labels_100.*")
     entered.unlink()
@@ -304,12 +315,15 @@ def test_more_labels_than_there_are_images_are_all_of_them(capsys):
     parts = types.SimpleNamespace(
         name="few", class_names=("cat", "dog"), train=range(10), labels=None
     )
-    sizes = comparison.sizes_of(_settings.SupervisedConfig(labels=(10, 100)), parts)
+    sizes = supervised_experiment.sizes_of(_settings.SupervisedConfig(labels=(10, 100)), parts)
     assert sizes == [0]
     assert "10, 100 labels are left out" in capsys.readouterr().out
-    assert comparison.sizes_of(_settings.SupervisedConfig(labels=(5, 10, 0)), parts) == [5, 0]
+    assert supervised_experiment.sizes_of(_settings.SupervisedConfig(labels=(5, 10, 0)), parts) == [
+        5,
+        0,
+    ]
     with pytest.raises(_settings.InputError, match="give numbers from 2 to 9"):
-        comparison.sizes_of(_settings.SupervisedConfig(labels=(1,)), parts)
+        supervised_experiment.sizes_of(_settings.SupervisedConfig(labels=(1,)), parts)
 
 
 def test_data_without_labels_is_refused_with_what_to_do(tmp_path, capsys):
@@ -335,17 +349,17 @@ def splits_of(
 @pytest.mark.parametrize("names", [None, ("cat", "dog", "owl")])
 def test_classes_that_training_lacks_are_named_and_take_no_label(names, capsys):
     odd = splits_of([0, 1] * 10, [0, 1, 2, 2], names)
-    comparison.check(odd)
+    supervised_experiment.check(odd)
     assert capsys.readouterr().out == (
         f"odd has no training image of {'owl' if names else 2}: 2 of its 4 test images count as "
         "mistakes\n"
     )
     settings = _settings.SupervisedConfig(labels=(2, 30, 0))
-    assert comparison.sizes_of(settings, odd) == [2, 0]
+    assert supervised_experiment.sizes_of(settings, odd) == [2, 0]
     assert capsys.readouterr().out == (
         "30 labels are left out: odd has 20 training images of 2 classes\n"
     )
-    comparison.check(splits_of([0, 1] * 10, [0], names))
+    supervised_experiment.check(splits_of([0, 1] * 10, [0], names))
     assert capsys.readouterr().out == ""
 
 
@@ -388,21 +402,21 @@ def test_a_damaged_cell_is_named(finished, capsys, change):
 
 def test_the_best_arm_is_chosen_by_validation_and_not_by_test():
     def outcome(validation, test):
-        return arms.Outcome(
+        return methods.Outcome(
             np.zeros(1, np.int64), np.ones(1, np.float32), test, 0.0, validation, {}, 0.0
         )
 
     outcomes = {
-        arms.Cell("scratch", 0, 0): outcome(0.5, 0.9),
-        arms.Cell("finetuned", 0, 0): outcome(0.6, 0.1),
-        arms.Cell("finetuned", 0, 1): outcome(0.7, 0.9),
-        arms.Cell("graph", 100, 0): outcome(1.0, 1.0),
+        methods.Cell("scratch", 0, 0): outcome(0.5, 0.9),
+        methods.Cell("finetuned", 0, 0): outcome(0.6, 0.1),
+        methods.Cell("finetuned", 0, 1): outcome(0.7, 0.9),
+        methods.Cell("graph", 100, 0): outcome(1.0, 1.0),
     }
-    assert supervised_findings.trained_size(outcomes, [100, 0]) == 0
-    assert supervised_findings.best_cell(outcomes, 0) == arms.Cell("finetuned", 0, 0)
-    assert supervised_findings.trained_size([arms.Cell("graph", 100, 0)], [100, 0]) is None
-    few = [arms.Cell("pseudo_labels", 100, 0), arms.Cell("neighbors", 0, 0)]
-    assert supervised_findings.trained_size(few, [100, 0]) == 100
+    assert results.trained_size(outcomes, [100, 0]) == 0
+    assert results.best_cell(outcomes, 0) == methods.Cell("finetuned", 0, 0)
+    assert results.trained_size([methods.Cell("graph", 100, 0)], [100, 0]) is None
+    few = [methods.Cell("pseudo_labels", 100, 0), methods.Cell("neighbors", 0, 0)]
+    assert results.trained_size(few, [100, 0]) == 100
 
 
 def test_only_probes_leave_a_table_and_no_classifier(encoder, tmp_path):

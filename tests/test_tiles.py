@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kerasunsup import tiles
+from kerasunsup.apply import tiles
 
 
 def joined(made, layout):

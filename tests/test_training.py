@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasunsup import autoencoder
 from kerasunsup import settings as _settings
+from kerasunsup.ae import experiment
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.training import callbacks, loop, run_folder
@@ -39,7 +39,7 @@ def start(
     command = _settings.Command("ae", settings, logs, name, resume, ())
     parts = splits()
     with loop.machine(settings), run_folder.opened(command) as run:
-        model = autoencoder.build(settings, parts.image_shape)
+        model = experiment.build(settings, parts.image_shape)
         shown = parts.test.array(range(2))
         snapshots = callbacks.Snapshots(
             lambda: model(shown, training=False),
@@ -48,7 +48,7 @@ def start(
         )
         fitted = loop.fit(
             model, parts, settings, run,
-            prepare=autoencoder.corruption_of(settings), recorders={"snapshots": snapshots},
+            prepare=experiment.corruption_of(settings), recorders={"snapshots": snapshots},
         )  # fmt: skip
     return fitted, model.get_weights(), snapshots
 
@@ -139,10 +139,10 @@ def test_without_patience_all_epochs_run_and_the_best_weights_are_kept(tmp_path)
     settings = dataclasses.replace(SETTINGS, learning_rate=0.5, epochs=12, patience=0)
     fitted, weights, _ = start(tmp_path, settings)
     assert len(fitted.history["epoch"]) == 12
-    model = autoencoder.build(settings, (8, 8, 1))
+    model = experiment.build(settings, (8, 8, 1))
     model.set_weights(weights)
     batches = data_splits.evaluation_batches(
-        splits().validation, 16, prepare=autoencoder.corruption_of(settings)
+        splits().validation, 16, prepare=experiment.corruption_of(settings)
     )
     loss = model.evaluate(batches, verbose=0)
     assert loss == pytest.approx(min(fitted.history["val_loss"]), rel=1e-4)
@@ -323,7 +323,7 @@ def test_history_file_has_a_row_an_epoch_and_logs_have_curves(whole):
 
 def test_validation_is_corrupted_alike_in_every_epoch():
     batches = data_splits.evaluation_batches(
-        splits().validation, 4, prepare=autoencoder.corruption_of(SETTINGS)
+        splits().validation, 4, prepare=experiment.corruption_of(SETTINGS)
     )
     first, second = ([part[0].numpy() for part in batches] for _ in range(2))
     assert len(first) == 4

@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import autoencoder
 from kerasunsup import settings as _settings
+from kerasunsup.ae import experiment
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import classifier_metrics, latent_space, outlier_detector
@@ -48,7 +48,7 @@ def run(command: _settings.Command) -> dict[str, float]:
     fingerprint = splits.fingerprint
     splits = with_others(splits)
     chosen = classes_of(settings, splits)
-    autoencoder.check(_settings_of_class(settings, settings.data), splits)
+    experiment.check(_settings_of_class(settings, settings.data), splits)
     with run_folder.opened(command, fingerprint) as run:
         done = 0
         try:
@@ -151,7 +151,7 @@ def trained(
         path.unlink(missing_ok=True)  # a kill may have come between the two
         return run_folder.Run(folder)
     run_folder.write_arrays(path, {"images": images.to_uint8(clean_images(splits, label))})
-    autoencoder.run(
+    experiment.run(
         _settings.Command(
             "ae",
             _settings_of_class(settings, str(path)),

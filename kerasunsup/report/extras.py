@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kerasunsup import evidence, page, plan
 from kerasunsup import settings as _settings
 from kerasunsup.figures import style
+from kerasunsup.report import page, steps
+from kerasunsup.report import sources as report_sources
 from kerasunsup.search import figures, record
 from kerasunsup.training import run_folder
 
@@ -22,7 +23,7 @@ _GROUPINGS = {
 }
 
 
-def search(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
+def search(known: report_sources.Evidence, places: steps.Places) -> list[page.Html]:
     """What searching cost, and the error over the code size."""
     found = known.run("search")
     parts = [page.heading("Searching for settings", "search"), known.made_by(("search",), places)]
@@ -46,7 +47,7 @@ def search(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
         texts = [
             f"{len(searched['trials'])}",
             f"{searched['epochs']:,}",
-            evidence.minutes(searched["seconds"]),
+            report_sources.minutes(searched["seconds"]),
             f"{ended['validation_mse']:.5f}" if ended else "none ended",
             f"{ended['last_epoch']}" if ended else "",
         ]
@@ -84,7 +85,7 @@ def search(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
 
 
 def _comparable(
-    known: evidence.Evidence, path: Path, found: plan.Standing
+    known: report_sources.Evidence, path: Path, found: steps.Standing
 ) -> dict[str, Any] | None:
     """Another search's record, where it is of the same data and settings and can be read."""
     if not path.exists():
@@ -118,7 +119,7 @@ def _who_won(records: Mapping[str, Mapping[str, Any]]) -> str:
     return f"Lowest validation error, and when a search was within 1 % of it: {listed}."
 
 
-def sweeps(known: evidence.Evidence) -> list[page.Html]:
+def sweeps(known: report_sources.Evidence) -> list[page.Html]:
     """PSNR and SSIM over the strength of noise and holes."""
     titles = {
         "clean": "Trained on clean images",
@@ -136,7 +137,7 @@ def sweeps(known: evidence.Evidence) -> list[page.Html]:
     ]
 
 
-def labels(known: evidence.Evidence) -> list[page.Html]:
+def labels(known: report_sources.Evidence) -> list[page.Html]:
     """Accuracy over the number of labels, and calibration."""
     return [
         page.heading("How many labels are enough", "labels"),
@@ -147,7 +148,7 @@ def labels(known: evidence.Evidence) -> list[page.Html]:
     ]
 
 
-def outliers(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
+def outliers(known: report_sources.Evidence, places: steps.Places) -> list[page.Html]:
     """One class against the rest, by every score."""
     parts = [page.heading("Outliers", "outliers"), known.made_by(("novelty",), places)]
     ours, pca = (known.value("novelty", f"{name}/auroc_mean") for name in ("outliers", "pca"))
@@ -161,12 +162,14 @@ def outliers(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
     ]
     published = ""
     if len(classes) == 10 and not places.quick:
-        published = f" and Deep SVDD's published {evidence.percent(_DEEP_SVDD)} (Ruff et al. 2018)"
+        published = (
+            f" and Deep SVDD's published {report_sources.percent(_DEEP_SVDD)} (Ruff et al. 2018)"
+        )
     parts += [
         page.paragraph(
             f"An autoencoder that saw one class alone finds the others, sorted by its error and the"
             f" density of its codes, with a mean area under the ROC curve of"
-            f" {evidence.percent(ours)}, beside {evidence.percent(pca)} by the residual of"
+            f" {report_sources.percent(ours)}, beside {report_sources.percent(pca)} by the residual of"
             f" PCA{published}."
         ),
         page.table(
@@ -189,7 +192,7 @@ def outliers(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
     return parts
 
 
-def clusters(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
+def clusters(known: report_sources.Evidence, places: steps.Places) -> list[page.Html]:
     """Groups made without labels."""
     keys = [key for key in ("clean", "tuned") if known.value(key, "latent/graph_accuracy")]
     parts = [page.heading("Groups without labels", "clusters")]
@@ -203,8 +206,8 @@ def clusters(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
     parts.append(
         page.paragraph(
             f"On the codes of the {known.states[keys[-1]].step.title}, cutting their graph {change}"
-            f" more than k-means: {evidence.percent(graph)} of the test images in the right group"
-            f" against {evidence.percent(plain)}."
+            f" more than k-means: {report_sources.percent(graph)} of the test images in the right group"
+            f" against {report_sources.percent(plain)}."
         )
     )
     parts.append(
@@ -230,7 +233,7 @@ def clusters(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
     return parts
 
 
-def gan_numbers(known: evidence.Evidence) -> list[page.Html]:
+def gan_numbers(known: report_sources.Evidence) -> list[page.Html]:
     """Every number of the GANs beside that of real images."""
     columns = {
         "fid": ".2f", "kid": ".3f", "classifier_score": ".2f", "precision": ".2f",
@@ -274,7 +277,7 @@ def gan_numbers(known: evidence.Evidence) -> list[page.Html]:
     ]
 
 
-def sources(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
+def sources(known: report_sources.Evidence, places: steps.Places) -> list[page.Html]:
     """Every run with its command, settings, seed, versions and machine."""
     rows: list[list[page.Text]] = []
     machines: dict[str, list[str]] = {}
@@ -283,7 +286,7 @@ def sources(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
     for state in known.states.values():
         found = state.standing
         if found is None:
-            rows.append([state.step.title, evidence.NOTHING, "", "", ""])
+            rows.append([state.step.title, report_sources.NOTHING, "", "", ""])
             continue
         spent = found.number("seconds" if state.step.is_search else "training_seconds") or 0.0
         seconds += spent
@@ -294,7 +297,7 @@ def sources(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
                 page.link(address, f"{address}/"),
                 str(found.environment.get("seed", "")),
                 page.code(str(found.environment.get("git_commit") or "unknown")[:10]),
-                page.link(evidence.minutes(spent), f"{address}/"),
+                page.link(report_sources.minutes(spent), f"{address}/"),
             ]
         )
         machines.setdefault(_machine(found.environment), []).append(state.step.title)
@@ -313,7 +316,7 @@ def sources(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
             caption="Training alone; measuring and drawing come on top.",
         ),
         page.paragraph(
-            f"Training and searching took {evidence.minutes(seconds)} in all"
+            f"Training and searching took {report_sources.minutes(seconds)} in all"
             + (", in the small sizes of --quick." if places.quick else ".")
         ),
         *(
@@ -335,10 +338,10 @@ def _machine(environment: Mapping[str, Any]) -> str:
     )
 
 
-def problems(known: evidence.Evidence) -> list[page.Html]:
+def problems(known: report_sources.Evidence) -> list[page.Html]:
     """Everything that is missing or damaged; called last, when the page knows."""
     lines = [text for state in known.states.values() for text in state.problems]
-    others = plan.other_images(known.states)
+    others = steps.other_images(known.states)
     if others:
         titles = ", ".join(known.states[key].step.title for key in others)
         lines.append(f"made from other images than the rest: {titles}")

@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kerasunsup import beyond, cli, evidence, page, plan, settings, study
+from kerasunsup import cli, settings
+from kerasunsup.report import extras, page, steps, study
+from kerasunsup.report import sources as report_sources
 from kerasunsup.training import run_folder
 
 _DESCRIPTION = """\
@@ -51,15 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"stopped; what is finished is kept, the same command goes on: {command}"
         )
 
-    with cli.exit_status("report") as status, plan.heeding(stop):
+    with cli.exit_status("report") as status, steps.heeding(stop):
         command = cli.parse_report(description=_DESCRIPTION, argv=arguments)
-        places = plan.Places(Path(command.logs), Path(command.tuning), command.quick)
+        places = steps.Places(Path(command.logs), Path(command.tuning), command.quick)
         output = Path(command.output)
         if output.is_dir() or not output.resolve().parent.is_dir():
             raise settings.InputError(
                 f"--output {output} cannot be written: name a file in a folder that is there"
             )
-        states = {step.key: plan.state_of(step, places) for step in plan.STEPS}
+        states = {step.key: steps.state_of(step, places) for step in steps.STEPS}
         print(introduction(states, places), flush=True)
         if command.plan:
             return status.code
@@ -79,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status.code
 
 
-def introduction(states: Mapping[str, plan.State], places: plan.Places) -> str:
+def introduction(states: Mapping[str, steps.State], places: steps.Places) -> str:
     """What stands, what is to come, and how long that takes."""
     size = "small, marked as such" if places.quick else "full"
     lines = [f"the study on mnist, {size} size; runs in {places.logs}"]
@@ -93,21 +95,21 @@ def introduction(states: Mapping[str, plan.State], places: plan.Places) -> str:
         minutes = step.quick_minutes if places.quick else step.minutes
         total += minutes
         goes_on = f", goes on with {state.unfinished}" if state.unfinished else ""
-        about = evidence.minutes(60 * minutes)
+        about = report_sources.minutes(60 * minutes)
         lines.append(
             f"  {step.title:<{width}}  to run, about {about}{goes_on}: "
-            f"{plan.command_of(step, places)}"
+            f"{steps.command_of(step, places)}"
         )
         lines += [f"    left out: {problem}" for problem in state.problems]
     if total:
         lines.append(
-            f"about {evidence.minutes(60 * total)} to come, on two processor cores like those it"
+            f"about {report_sources.minutes(60 * total)} to come, on two processor cores like those it"
             " was measured on"
         )
     return "\n".join(lines)
 
 
-def perform(states: dict[str, plan.State], places: plan.Places) -> list[str]:
+def perform(states: dict[str, steps.State], places: steps.Places) -> list[str]:
     """Runs the steps that do not stand, in their order; what has failed is named on the page.
 
     Returns:
@@ -116,23 +118,23 @@ def perform(states: dict[str, plan.State], places: plan.Places) -> list[str]:
     ran: list[str] = []
     for key, state in states.items():
         # A search may have left new settings since the plan was made.
-        current = plan.state_of(state.step, places)
+        current = steps.state_of(state.step, places)
         if current.standing is None:
             title, number = state.step.title, len(ran) + 1
-            print(f"\n=== {title} ({number}): {plan.command_of(state.step, places)}", flush=True)
-            plan.perform(current, places)
+            print(f"\n=== {title} ({number}): {steps.command_of(state.step, places)}", flush=True)
+            steps.perform(current, places)
             ran.append(key)
             problems = current.problems
-            current = plan.state_of(state.step, places)
+            current = steps.state_of(state.step, places)
             if current.standing is None:
                 current.problems = list(dict.fromkeys([*problems, *current.problems]))
         states[key] = current
     return ran
 
 
-def write(states: Mapping[str, plan.State], places: plan.Places, output: Path) -> int:
+def write(states: Mapping[str, steps.State], places: steps.Places, output: Path) -> int:
     """Writes the page and the numbers on it; returns how many these are."""
-    known = evidence.Evidence(states, output.resolve().parent)
+    known = report_sources.Evidence(states, output.resolve().parent)
     parts = [
         *opening(places),
         *study.at_a_glance(known),
@@ -140,15 +142,15 @@ def write(states: Mapping[str, plan.State], places: plan.Places, output: Path) -
         *study.supervised(known, places),
         *study.gan(known, places),
         *study.space(known, places),
-        *beyond.search(known, places),
-        *beyond.sweeps(known),
-        *beyond.labels(known),
-        *beyond.outliers(known, places),
-        *beyond.clusters(known, places),
-        *beyond.gan_numbers(known),
-        *beyond.sources(known, places),
+        *extras.search(known, places),
+        *extras.sweeps(known),
+        *extras.labels(known),
+        *extras.outliers(known, places),
+        *extras.clusters(known, places),
+        *extras.gan_numbers(known),
+        *extras.sources(known, places),
     ]
-    missing = beyond.problems(known)
+    missing = extras.problems(known)
     contents = [*_CONTENTS, *([("missing", "Missing")] if missing else [])]
     text = page.document(_TITLE, contents, [*parts, *missing])
     numbers = {
@@ -156,7 +158,7 @@ def write(states: Mapping[str, plan.State], places: plan.Places, output: Path) -
         for address, found in sorted(known.used.items())
     }
     sources = {
-        known.address(state.standing.folder): source(state.standing, plan.command_of(step, places))
+        known.address(state.standing.folder): source(state.standing, steps.command_of(step, places))
         for state in states.values()
         if state.standing is not None and (step := state.step)
     }
@@ -167,7 +169,7 @@ def write(states: Mapping[str, plan.State], places: plan.Places, output: Path) -
     return sum(map(len, numbers.values()))
 
 
-def source(standing: plan.Standing, command: str) -> dict[str, Any]:
+def source(standing: steps.Standing, command: str) -> dict[str, Any]:
     """What a reader needs to make a run again."""
     kept = ("started", "seed", "git_commit", "processor", "processors", "python", "versions")
     found = {name: standing.environment.get(name) for name in kept}
@@ -175,7 +177,7 @@ def source(standing: plan.Standing, command: str) -> dict[str, Any]:
     return {"command": command, "seconds": seconds, **found}
 
 
-def opening(places: plan.Places) -> list[page.Html]:
+def opening(places: steps.Places) -> list[page.Html]:
     """What the page is."""
     parts = [
         page.paragraph(
@@ -199,7 +201,7 @@ def _json_of(output: Path) -> Path:
 
 
 def _since(began: float) -> str:
-    return evidence.minutes(time.perf_counter() - began)
+    return report_sources.minutes(time.perf_counter() - began)
 
 
 if __name__ == "__main__":

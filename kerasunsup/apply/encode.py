@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup import outputs, streams
 from kerasunsup import settings as _settings
+from kerasunsup.apply import image_stream, output_folder
 from kerasunsup.models import loading
 from kerasunsup.training import run_folder
 
@@ -53,7 +53,7 @@ class Descriptions:
         return len(self.codes) > 1 and float((highest - lowest).max()) <= _ALIKE
 
 
-def change(model: loading.Trained, settings: _settings.ApplyConfig) -> streams.Change:
+def change(model: loading.Trained, settings: _settings.ApplyConfig) -> image_stream.Change:
     """What brings a picture into the model's shape."""
     return functools.partial(
         loading.to_shape,
@@ -65,7 +65,7 @@ def change(model: loading.Trained, settings: _settings.ApplyConfig) -> streams.C
 
 def describe(
     model: loading.Trained,
-    stream: streams.Stream,
+    stream: image_stream.Stream,
     folder: Path,
     settings: _settings.ApplyConfig,
     *,
@@ -88,7 +88,7 @@ def describe(
     shape = model.input_shape("encode")
     (latent_dim,) = model.function("encode")(np.zeros((1, *shape), np.float32)).shape[1:]
     blocks = []
-    with outputs.Progress(len(stream), "image") as progress:
+    with output_folder.Progress(len(stream), "image") as progress:
         for start in range(0, len(stream), _BLOCK):
             positions = range(start, min(start + _BLOCK, len(stream)))
             path = folder / f"{start:09d}.npz"
@@ -128,13 +128,13 @@ def _kept(path: Path) -> dict[str, np.ndarray] | None:
 
 def _block(
     model: loading.Trained,
-    stream: streams.Stream,
+    stream: image_stream.Stream,
     positions: range,
     settings: _settings.ApplyConfig,
     errors: bool,
     look: Callable[[np.ndarray], np.ndarray] | None,
     latent_dim: int,
-    progress: outputs.Progress,
+    progress: output_folder.Progress,
 ) -> dict[str, np.ndarray]:
     kept: list[int] = []
     codes = [np.empty((0, latent_dim), np.float32)]

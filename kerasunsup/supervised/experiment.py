@@ -11,10 +11,11 @@ import keras
 import numpy as np
 
 import kerasunsup
-from kerasunsup import arms, autoencoder, supervised_findings
 from kerasunsup import settings as _settings
+from kerasunsup.ae import experiment
 from kerasunsup.data import splits as data_splits
 from kerasunsup.models import export
+from kerasunsup.supervised import methods, results
 from kerasunsup.training import callbacks, feature_network, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 
@@ -58,8 +59,8 @@ def run(command: _settings.Command) -> dict[str, float]:
             encoder = _loaded(path, str(path), f"remove {path.parent}, and it is trained anew")
             with loop.machine(settings), training_tensorboard.Board(run.folder) as tensorboard:
                 classes = feature_network.classes_of(splits)
-                workshop = arms.Workshop(splits, classes, encoder, settings)
-                exported = supervised_findings.trained_size(cells, sizes)
+                workshop = methods.Workshop(splits, classes, encoder, settings)
+                exported = results.trained_size(cells, sizes)
                 tensorboard.trials(
                     {
                         "arm": list(dict.fromkeys(cell.arm for cell in cells)),
@@ -68,9 +69,7 @@ def run(command: _settings.Command) -> dict[str, float]:
                     [_test_tag(size) for size in sizes],
                 )
                 outcomes = train(workshop, cells, exported, settings, splits, run)
-                bench = supervised_findings.Bench(
-                    splits, classes, settings, sizes, run, tensorboard
-                )
+                bench = results.Bench(splits, classes, settings, sizes, run, tensorboard)
                 return finish(bench, workshop, outcomes)
         except KeyboardInterrupt:
             done = sum(_file(run, cell).exists() for cell in cells)
@@ -221,14 +220,14 @@ def usual_encoder(
             flush=True,
         )
         goes_on = (folder / "config.json").exists()
-        autoencoder.run(
+        experiment.run(
             _settings.Command("ae", chosen, command.logs, name, goes_on, command.arguments),
             brief=True,
         )
     return folder / "model.keras"
 
 
-def plan(settings: _settings.SupervisedConfig, sizes: list[int]) -> list[arms.Cell]:
+def plan(settings: _settings.SupervisedConfig, sizes: list[int]) -> list[methods.Cell]:
     """Every training, in the order that they are made: one whole table after another.
 
     Arms that use the unlabelled rest are left out where there is none.
@@ -237,11 +236,11 @@ def plan(settings: _settings.SupervisedConfig, sizes: list[int]) -> list[arms.Ce
         _settings.InputError: if no training is left.
     """
     cells = [
-        arms.Cell(arm, size, repetition)
+        methods.Cell(arm, size, repetition)
         for repetition in range(settings.repetitions)
         for size in sizes
         for arm in settings.arms
-        if size or arm not in arms.SEMI_SUPERVISED
+        if size or arm not in methods.SEMI_SUPERVISED
     ]
     if not cells:
         raise _settings.InputError(
@@ -251,11 +250,11 @@ def plan(settings: _settings.SupervisedConfig, sizes: list[int]) -> list[arms.Ce
     return cells
 
 
-def work(cell: arms.Cell, settings: _settings.SupervisedConfig, num_images: int) -> float:
+def work(cell: methods.Cell, settings: _settings.SupervisedConfig, num_images: int) -> float:
     """About how long a training is, in plain steps."""
     if cell.arm in _PROBE_WORK:
         return _PROBE_WORK[cell.arm]
-    if cell.arm in arms.PSEUDO_LABELLED:
+    if cell.arm in methods.PSEUDO_LABELLED:
         return settings.pseudo_label_steps * _STEP_WORK["pseudo_labels"]
     if cell.arm == "graph_labels":
         return settings.graph_steps * _STEP_WORK["graph_labels"]
@@ -265,13 +264,13 @@ def work(cell: arms.Cell, settings: _settings.SupervisedConfig, num_images: int)
 
 
 def train(
-    workshop: arms.Workshop,
-    cells: list[arms.Cell],
+    workshop: methods.Workshop,
+    cells: list[methods.Cell],
     exported: int | None,
     settings: _settings.SupervisedConfig,
     splits: data_splits.Splits,
     run: run_folder.Run,
-) -> dict[arms.Cell, arms.Outcome]:
+) -> dict[methods.Cell, methods.Outcome]:
     """Every cell's outcome; those that the run holds already are read.
 
     One of those at `exported` labels may leave as a model: they keep their weights.
@@ -292,7 +291,7 @@ def train(
     try:
         for cell in missing:
             labels = f"{cell.num_labels:,}" if cell.num_labels else "all"
-            name = f"{arms.NAMES[cell.arm]}, {labels} labels"
+            name = f"{methods.NAMES[cell.arm]}, {labels} labels"
             tally.begin(name)
             keeps = cell.repetition == 0 and cell.num_labels == exported
             outcomes[cell] = workshop.run(cell, keeps_weights=keeps)
@@ -305,14 +304,14 @@ def train(
     return {cell: outcomes[cell] for cell in cells}
 
 
-def _file(run: run_folder.Run, cell: arms.Cell) -> Path:
+def _file(run: run_folder.Run, cell: methods.Cell) -> Path:
     return run.folder / "checkpoints" / f"{cell.name}.npz"
 
 
-def _read(run: run_folder.Run, cell: arms.Cell, splits: data_splits.Splits) -> arms.Outcome:
+def _read(run: run_folder.Run, cell: methods.Cell, splits: data_splits.Splits) -> methods.Outcome:
     path = _file(run, cell)
     try:
-        outcome = arms.Outcome.from_arrays(run_folder.read_arrays(path))
+        outcome = methods.Outcome.from_arrays(run_folder.read_arrays(path))
         is_sound = (
             outcome.predictions.shape == outcome.confidence.shape == (len(splits.test),)
             and np.isin(
@@ -335,8 +334,8 @@ def _read(run: run_folder.Run, cell: arms.Cell, splits: data_splits.Splits) -> a
 
 def _enter(
     run: run_folder.Run,
-    cell: arms.Cell,
-    outcome: arms.Outcome,
+    cell: methods.Cell,
+    outcome: methods.Outcome,
     settings: _settings.SupervisedConfig,
 ) -> None:
     """Shows a cell in TensorBoard: its curves over the images seen, and a place in the HParams tab.
@@ -344,7 +343,7 @@ def _enter(
     An arm and seed share one run and one line of the table, a column a number of labels: so the
     tags say the number.
     """
-    seed, size = settings.seed + cell.repetition, supervised_findings.size_name(cell.num_labels)
+    seed, size = settings.seed + cell.repetition, results.size_name(cell.num_labels)
     images = [round(seen) for seen in outcome.curve.get("images", ())]
     curves = {
         f"{size}/validation_{name}": (images, outcome.curve[name].tolist())
@@ -360,20 +359,20 @@ def _enter(
 
 
 def _test_tag(num_labels: int) -> str:
-    return f"{supervised_findings.size_name(num_labels)}/test_accuracy"
+    return f"{results.size_name(num_labels)}/test_accuracy"
 
 
 def finish(
-    bench: supervised_findings.Bench,
-    workshop: arms.Workshop,
-    outcomes: dict[arms.Cell, arms.Outcome],
+    bench: results.Bench,
+    workshop: methods.Workshop,
+    outcomes: dict[methods.Cell, methods.Outcome],
 ) -> dict[str, float]:
     """What a comparison leaves behind: the best classifier first, then numbers and figures."""
     run, splits = bench.run, bench.splits
-    exported = supervised_findings.trained_size(outcomes, bench.sizes)
+    exported = results.trained_size(outcomes, bench.sizes)
     if exported is not None:
-        best = supervised_findings.best_cell(outcomes, exported)
-        print(f"exporting: {arms.NAMES[best.arm]}", flush=True)
+        best = results.best_cell(outcomes, exported)
+        print(f"exporting: {methods.NAMES[best.arm]}", flush=True)
         model = workshop.classifier(best.arm, outcomes[best])
         export.write_keras(run.folder / "model.keras", model)
         export.write_saved_model(
@@ -381,7 +380,7 @@ def finish(
             {"classify": (model, "images", "probabilities")},
             {"classify": splits.test.array(np.arange(min(4, len(splits.test))))},
         )
-    numbers = supervised_findings.report(bench, outcomes)
+    numbers = results.report(bench, outcomes)
     run.write_metrics(numbers)
     _write_history(run, outcomes)
     tensorboard, table = bench.tensorboard, training_tensorboard.markdown_table
@@ -389,12 +388,12 @@ def finish(
     tensorboard.scalars(headline(numbers))
     tensorboard.text("settings", table(_settings.to_json(bench.settings), ("setting", "value")))
     tensorboard.text("numbers", table(numbers, ("number", "value")))
-    print(supervised_findings.summary(bench, numbers), flush=True)
+    print(results.summary(bench, numbers), flush=True)
     print(f"\nfigures, model.keras and export/ are in {run.folder}", flush=True)
     return numbers
 
 
-def _write_history(run: run_folder.Run, outcomes: dict[arms.Cell, arms.Outcome]) -> None:
+def _write_history(run: run_folder.Run, outcomes: dict[methods.Cell, methods.Outcome]) -> None:
     """`history.csv`: a row a measured point of a training."""
     columns: dict[str, list] = {
         name: []

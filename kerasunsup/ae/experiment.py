@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import findings
 from kerasunsup import settings as _settings
+from kerasunsup.ae import results
 from kerasunsup.data import corruption
 from kerasunsup.data import splits as data_splits
 from kerasunsup.models import export, folded_convolution, networks, optimizers
@@ -147,7 +147,7 @@ def run(command: _settings.Command, *, brief: bool = False) -> dict[str, float]:
         with loop.machine(settings):
             model = build(settings, splits.image_shape)
             print(introduction(splits, model, run), flush=True)
-            examples = splits.test.array(findings.example_indices(splits))
+            examples = splits.test.array(results.example_indices(splits))
             snapshots = callbacks.Snapshots(
                 lambda: model(examples, training=False),
                 lambda epoch: epoch == 1 or epoch % settings.snapshot_every == 0,
@@ -219,7 +219,7 @@ def finish(
         {"reconstruct": images, "encode": images, "decode": np.asarray(encoder(images))},
     )
     with training_tensorboard.Board(run.folder) as tensorboard:
-        numbers = findings.report(
+        numbers = results.report(
             model, splits, settings, run, tensorboard, fitted, snapshots, brief=brief
         )
         run.write_metrics(numbers)
@@ -228,7 +228,7 @@ def finish(
         table = training_tensorboard.markdown_table
         tensorboard.text("settings", table(_settings.to_json(settings), ("setting", "value")))
         tensorboard.text("numbers", table(numbers, ("number", "value")))
-    print(findings.summary(numbers), flush=True)
+    print(results.summary(numbers), flush=True)
     print(f"\nfigures, model.keras and export/ are in {run.folder}", flush=True)
     return numbers
 

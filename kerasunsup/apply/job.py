@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import descriptions, outputs, restoration, streams
 from kerasunsup import settings as _settings
+from kerasunsup.apply import encode, image_stream, output_folder, restore
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
 from kerasunsup.figures import style
@@ -38,17 +38,17 @@ class Job:
         self.settings: _settings.ApplyConfig = command.config
         self.verb = command.verb
         self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
-        self._output: outputs.Output | None = None
-        self._stream: streams.Stream | None = None
-        self._masks: restoration.Masks | None = None
+        self._output: output_folder.Output | None = None
+        self._stream: image_stream.Stream | None = None
+        self._masks: restore.Masks | None = None
         if command.images is not None:
-            self._stream = streams.open_images(
+            self._stream = image_stream.open_images(
                 command.images,
                 without=command.output,
                 part=self.settings.part,
                 limit=self.settings.limit,
             )
-            self._masks = restoration.Masks(self.settings.mask, self._stream)
+            self._masks = restore.Masks(self.settings.mask, self._stream)
         self.others = {
             name: _other(name, what, self._stream)
             for name in ("query", "reference")
@@ -74,35 +74,35 @@ class Job:
         return identity
 
     @property
-    def output(self) -> outputs.Output:
+    def output(self) -> output_folder.Output:
         """Where results go."""
         return _there(self._output)
 
     @output.setter
-    def output(self, output: outputs.Output) -> None:
+    def output(self, output: output_folder.Output) -> None:
         self._output = output
 
     @property
-    def stream(self) -> streams.Stream:
+    def stream(self) -> image_stream.Stream:
         """The images."""
         return _there(self._stream)
 
     @property
-    def masks(self) -> restoration.Masks:
+    def masks(self) -> restore.Masks:
         """Where the images have holes."""
         return _there(self._masks)
 
     def describe(
         self,
-        stream: streams.Stream | None = None,
+        stream: image_stream.Stream | None = None,
         *,
         name: str = "images",
         errors: bool = False,
         look: Callable[[np.ndarray], np.ndarray] | None = None,
-    ) -> descriptions.Descriptions:
+    ) -> encode.Descriptions:
         """Codes, and what else is wanted, of the readable images of a stream."""
         wanted = self.stream if stream is None else stream
-        found = descriptions.describe(
+        found = encode.describe(
             self.model, wanted, self.output.part(name), self.settings, errors=errors, look=look
         )
         table = "unreadable.csv" if stream is None else f"unreadable_{name}.csv"
@@ -111,14 +111,14 @@ class Job:
             print(f"the {len(found.codes):,} images of {wanted.what} are all alike", flush=True)
         return found
 
-    def names(self, found: descriptions.Descriptions) -> list[str]:
+    def names(self, found: encode.Descriptions) -> list[str]:
         """Of the readable images."""
         return [self.stream.names[position] for position in found.positions]
 
     def list_unreadable(
         self,
         unreadable: Sequence[tuple[str, str]],
-        stream: streams.Stream,
+        stream: image_stream.Stream,
         table: str = "unreadable.csv",
     ) -> None:
         """Writes which images cannot be read; refuses where none can."""
@@ -138,10 +138,10 @@ class Job:
         )
 
     def thumbnails(
-        self, positions: Iterable[int], stream: streams.Stream | None = None
+        self, positions: Iterable[int], stream: image_stream.Stream | None = None
     ) -> np.ndarray:
         """Images read once more to be shown, float32 (n, height, width, channels)."""
-        change = descriptions.change(self.model, self.settings)
+        change = encode.change(self.model, self.settings)
         wanted = list(positions)
         batches = (stream or self.stream).batches(wanted, max(1, len(wanted)), change)
         return next(pixels for _, pixels, _ in batches)
@@ -150,7 +150,7 @@ class Job:
         """Writes a contact sheet."""
         self.output.sheet(f"{name}_sheet.png", style.to_png(figure))
 
-    def training_images(self) -> streams.Stream | None:
+    def training_images(self) -> image_stream.Stream | None:
         """The images that the model was trained on; None for a model that stands alone.
 
         Raises:
@@ -173,7 +173,7 @@ class Job:
                 continue
             if splits.fingerprint == recorded["data"]:
                 chosen = splits.train.subset(np.arange(min(_FITTED_CODES, len(splits.train))))
-                return streams.of_set(splits.name, chosen)
+                return image_stream.of_set(splits.name, chosen)
         raise _settings.InputError(
             f"the images that MODEL {self.model.path} was trained on are not to be had ({reason}): "
             "put them back, or give clean images by --reference"
@@ -186,10 +186,10 @@ def _there(value: Any) -> Any:
     return value
 
 
-def _other(name: str, what: str, like: streams.Stream | None) -> streams.Stream:
+def _other(name: str, what: str, like: image_stream.Stream | None) -> image_stream.Stream:
     """The images of a flag."""
     try:
-        return streams.open_images(what, without=None, part="all", limit=None, like=like)
+        return image_stream.open_images(what, without=None, part="all", limit=None, like=like)
     except _settings.InputError as error:
         raise _settings.InputError(str(error).replace("IMAGES", f"--{name}")) from error
 

@@ -24,9 +24,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kerasunsup import ae, gan, novelty, supervised
 from kerasunsup import settings as _settings
+from kerasunsup.ae import __main__ as ae
+from kerasunsup.gan import __main__ as gan
+from kerasunsup.novelty import __main__ as novelty
 from kerasunsup.search import record
+from kerasunsup.supervised import __main__ as supervised
 from kerasunsup.training import run_folder
 
 _MODULES: dict[str, ModuleType] = {

@@ -62,7 +62,7 @@ def pairs(
     Args:
         codes: float32 (num_images, latent_dim).
         looks: uint8 (num_images, 272), of `look`.
-        read: positions -> the pictures, or why one cannot be read, as `streams.Stream.read`.
+        read: positions -> the pictures, or why one cannot be read, as `image_stream.Stream.read`.
         neighbors: an image is compared with so many; of exact copies as many are named.
 
     Returns:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import descriptions, duplicates, jobs, outputs, restoration
 from kerasunsup import settings as _settings
+from kerasunsup.apply import duplicates, encode, output_folder, restore
+from kerasunsup.apply import job as apply_job
 from kerasunsup.data import images
 from kerasunsup.evaluation import clustering, latent_space, outlier_detector
 from kerasunsup.figures import image_grids
@@ -32,9 +33,9 @@ def run(command: _settings.Application) -> None:
         _settings.Interrupted: on Ctrl-C; the same command goes on.
     """
     began = time.perf_counter()
-    job = jobs.Job(command)
+    job = apply_job.Job(command)
     _check(job)
-    with outputs.Output(command.output, job.identity()) as output:
+    with output_folder.Output(command.output, job.identity()) as output:
         if output.is_done:
             print(f"{command.output} is done already: there is nothing to do", flush=True)
             return
@@ -51,7 +52,7 @@ def run(command: _settings.Application) -> None:
     print(f"\neverything is in {command.output}", flush=True)
 
 
-def _check(job: jobs.Job) -> None:
+def _check(job: apply_job.Job) -> None:
     """Refuses a model that cannot do what is wanted, before anything is written."""
     model, verb = job.model, job.verb
     if verb == "generate":
@@ -70,12 +71,12 @@ def _check(job: jobs.Job) -> None:
         raise _settings.InputError(f"{sheet} is the name of the contact sheet: rename that image")
 
 
-def _restore(job: jobs.Job) -> dict[str, Any]:
-    numbers, unreadable = restoration.restore(
+def _restore(job: apply_job.Job) -> dict[str, Any]:
+    numbers, unreadable = restore.restore(
         job.model, job.stream, job.masks, job.output, job.settings
     )
     job.list_unreadable(unreadable, job.stream)
-    before, after = restoration.shown(job.model, job.stream, job.output)
+    before, after = restore.shown(job.model, job.stream, job.output)
     if len(before):
         rows = [
             image_grids.SampleRow("input", before, {}),
@@ -85,7 +86,7 @@ def _restore(job: jobs.Job) -> dict[str, Any]:
     return dict(numbers) | {"unreadable": len(unreadable)}
 
 
-def _encode(job: jobs.Job) -> dict[str, Any]:
+def _encode(job: apply_job.Job) -> dict[str, Any]:
     found = job.describe()
     names = job.names(found)
     job.output.codes("codes.npz", found.codes, names)
@@ -101,7 +102,7 @@ def _encode(job: jobs.Job) -> dict[str, Any]:
     return {"images": len(names), "code_size": int(found.codes.shape[1])}
 
 
-def _similar(job: jobs.Job) -> dict[str, Any]:
+def _similar(job: apply_job.Job) -> dict[str, Any]:
     queries = job.others.get("query")
     if queries is None:
         return _near_duplicates(job)
@@ -125,12 +126,12 @@ def _similar(job: jobs.Job) -> dict[str, Any]:
         shown = found.positions[nearest[row, :_SHOWN_QUERIES]]
         query = job.thumbnails([asked.positions[row]], queries)
         pictures = np.concatenate([query, job.thumbnails(shown)])
-        rows.append(image_grids.SampleRow(jobs.short(query_names[row]), pictures, {}))
+        rows.append(image_grids.SampleRow(apply_job.short(query_names[row]), pictures, {}))
     job.show("similar", image_grids.sampled_images(rows))
     return {"queries": len(query_names), "images": len(names)}
 
 
-def _near_duplicates(job: jobs.Job) -> dict[str, Any]:
+def _near_duplicates(job: apply_job.Job) -> dict[str, Any]:
     """Pairs of copies, nearest first."""
     found = job.describe(look=duplicates.look)
     names = job.names(found)
@@ -148,14 +149,14 @@ def _near_duplicates(job: jobs.Job) -> dict[str, Any]:
     )
     shown = [row for one, other, _ in pairs[: _SHOWN // 2] for row in (one, other)]
     if shown:
-        texts = [jobs.short(names[row]) for row in shown]
+        texts = [apply_job.short(names[row]) for row in shown]
         below = [f"{distance:.3g}" for *_, distance in pairs[: _SHOWN // 2] for _ in range(2)]
         pictures = job.thumbnails(found.positions[shown])
         job.show("similar", image_grids.captioned_images(pictures, texts, below))
     return {"images": len(names), "near_duplicates": len(pairs)}
 
 
-def _outliers(job: jobs.Job) -> dict[str, Any]:
+def _outliers(job: apply_job.Job) -> dict[str, Any]:
     settings = job.settings
     found = job.describe(errors=True)
     names = job.names(found)
@@ -182,7 +183,7 @@ def _outliers(job: jobs.Job) -> dict[str, Any]:
         "outliers",
         image_grids.captioned_images(
             job.thumbnails(found.positions[worst]),
-            [jobs.short(names[index]) for index in worst],
+            [apply_job.short(names[index]) for index in worst],
             [f"{scores[index]:.3g}" for index in worst],
         ),
     )
@@ -192,8 +193,8 @@ def _outliers(job: jobs.Job) -> dict[str, Any]:
 
 
 def _scores(
-    found: descriptions.Descriptions,
-    reference: descriptions.Descriptions,
+    found: encode.Descriptions,
+    reference: encode.Descriptions,
     settings: _settings.ApplyConfig,
 ) -> tuple[np.ndarray, float, np.ndarray]:
     """(scores, the score of an outlier, which images are outliers)."""
@@ -213,7 +214,7 @@ def _scores(
     return scores, limit, scores >= limit
 
 
-def _cluster(job: jobs.Job) -> dict[str, Any]:
+def _cluster(job: apply_job.Job) -> dict[str, Any]:
     found = job.describe()
     names = job.names(found)
     try:
@@ -243,12 +244,12 @@ def _cluster(job: jobs.Job) -> dict[str, Any]:
     return numbers
 
 
-def _generate(job: jobs.Job) -> dict[str, Any]:
+def _generate(job: apply_job.Job) -> dict[str, Any]:
     settings = job.settings
     draw, make = _maker(job)
     names = [f"images/{number:05d}.png" for number in range(settings.count)]
     shown: list[np.ndarray] = []
-    with outputs.Progress(settings.count, "image") as progress:
+    with output_folder.Progress(settings.count, "image") as progress:
         for start in range(0, settings.count, _DRAWN):
             wanted = names[start : start + _DRAWN]
             is_shown = len(shown) < 100
@@ -274,7 +275,7 @@ def _generate(job: jobs.Job) -> dict[str, Any]:
 Draw = Callable[[int, int], np.ndarray]
 
 
-def _maker(job: jobs.Job) -> tuple[Draw, loading.Function]:
+def _maker(job: apply_job.Job) -> tuple[Draw, loading.Function]:
     """(number, block) -> what the model makes images of, and the function that makes them."""
     seed = job.settings.seed
     if job.model.offers("generate"):
@@ -304,7 +305,7 @@ def _maker(job: jobs.Job) -> tuple[Draw, loading.Function]:
     )
 
 
-_VERBS: dict[str, Callable[[jobs.Job], dict[str, Any]]] = {
+_VERBS: dict[str, Callable[[apply_job.Job], dict[str, Any]]] = {
     "restore": _restore,
     "encode": _encode,
     "similar": _similar,

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kerasunsup import page, plan, settings
+from kerasunsup import settings
+from kerasunsup.report import page, steps
 
 _SIZES = ("10", "100", "1000", "10000", "all")
 NOTHING = page.Html('<span class="soft">missing</span>')
@@ -24,7 +25,7 @@ class Evidence:
         gaps: what the page lacks, a line each.
     """
 
-    def __init__(self, states: Mapping[str, plan.State], folder: Path) -> None:
+    def __init__(self, states: Mapping[str, steps.State], folder: Path) -> None:
         self.states, self._folder = states, folder
         self.used: dict[str, dict[str, float]] = {}
         self.gaps: list[str] = []
@@ -38,7 +39,7 @@ class Evidence:
             for address, names in self._absent.items()
         ]
 
-    def run(self, key: str) -> plan.Standing | None:
+    def run(self, key: str) -> steps.Standing | None:
         """The finished run of a step; None where there is none."""
         return self.states[key].standing
 
@@ -115,9 +116,9 @@ class Evidence:
         self.gaps.append(what)
         return page.banner(f"Missing here: {what}.")
 
-    def made_by(self, keys: Sequence[str], places: plan.Places) -> page.Html:
+    def made_by(self, keys: Sequence[str], places: steps.Places) -> page.Html:
         """The commands that made what a section shows."""
-        commands = [plan.command_of(self.states[key].step, places) for key in keys]
+        commands = [steps.command_of(self.states[key].step, places) for key in keys]
         return page.paragraph(
             "Made by", page.joined([page.code(text) for text in commands], ", "), soft=True
         )

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from kerasunsup import gan_findings
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.gan import results
 from kerasunsup.models import export, folded_convolution, networks, optimizers
 from kerasunsup.models import gan as models_gan
 from kerasunsup.training import callbacks, feature_network, loop, run_folder
@@ -99,13 +99,13 @@ def run(command: _settings.Command) -> dict[str, float]:
         with loop.machine(settings), training_tensorboard.Board(run.folder) as tensorboard:
             gan = build(settings, splits.image_shape)
             print(introduction(splits, gan, run), flush=True)
-            noise = gan_findings.noise(settings, gan_findings.SHOWN)
+            noise = results.noise(settings, results.SHOWN)
             samples = callbacks.Snapshots(
                 lambda: gan.refresh_averaged_generator()(noise, training=False),
-                lambda epoch: epoch in gan_findings.shown_epochs(settings.epochs),
+                lambda epoch: epoch in results.shown_epochs(settings.epochs),
                 run.folder / "checkpoints" / "snapshots",
             )
-            measurements = gan_findings.Measurements(gan, splits, settings, comparison, tensorboard)
+            measurements = results.Measurements(gan, splits, settings, comparison, tensorboard)
             fitted = loop.fit(
                 gan,
                 splits,
@@ -160,7 +160,7 @@ def finish(
 ) -> dict[str, float]:
     """What a trained GAN leaves behind: model files first, then numbers and figures."""
     generator, discriminator = gan.averaged_generator, gan.discriminator
-    noise = gan_findings.noise(settings, 4)
+    noise = results.noise(settings, 4)
     export.write_keras(run.folder / "generator.keras", generator)
     export.write_keras(run.folder / "discriminator.keras", discriminator)
     export.write_saved_model(
@@ -172,7 +172,7 @@ def finish(
         {"generate": noise, "discriminate": splits.test.array(np.arange(min(4, len(splits.test))))},
     )
     with training_tensorboard.Board(run.folder) as tensorboard:
-        numbers = gan_findings.report(
+        numbers = results.report(
             gan, splits, settings, run, comparison, tensorboard, fitted, samples
         )
         run.write_metrics(numbers)
@@ -181,7 +181,7 @@ def finish(
         table = training_tensorboard.markdown_table
         tensorboard.text("settings", table(_settings.to_json(settings), ("setting", "value")))
         tensorboard.text("numbers", table(numbers, ("number", "value")))
-    print(gan_findings.summary(numbers), flush=True)
+    print(results.summary(numbers), flush=True)
     print(f"\nfigures, generator.keras and export/ are in {run.folder}", flush=True)
     return numbers
 

@@ -43,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = parse(argv)
         # TensorFlow takes seconds to load: only now that the arguments are known to be right.
         tensorflow_startup.import_tensorflow()
-        from kerasunsup import one_class
+        from kerasunsup.novelty import experiment
 
-        one_class.run(command)
+        experiment.run(command)
     return status.code
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kerasunsup import evidence, page, plan, settings
+from kerasunsup import settings
+from kerasunsup.report import page, sources, steps
 
 _STUDY_EPOCHS = 20
 
 
-def autoencoder(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
+def autoencoder(known: sources.Evidence, places: steps.Places) -> list[page.Html]:
     """Table 1 and figures 1 to 3."""
     return [
         page.heading("The autoencoder", "autoencoder"),
@@ -35,15 +36,15 @@ def autoencoder(known: evidence.Evidence, places: plan.Places) -> list[page.Html
     ]  # fmt: skip
 
 
-def _setting(known: evidence.Evidence, key: str, name: str, form: str = "g") -> page.Text:
+def _setting(known: sources.Evidence, key: str, name: str, form: str = "g") -> page.Text:
     found = known.run(key)
     if found is None:
-        return evidence.NOTHING
+        return sources.NOTHING
     value = found.settings.get(name)
     return f"{value:{form}}" if isinstance(value, int | float) else str(value)
 
 
-def _table_1(known: evidence.Evidence) -> page.Html:
+def _table_1(known: sources.Evidence) -> page.Html:
     ours, found = "clean", "tuned"
 
     def row(title: str, study: str, name: str, form: str = "g") -> list[page.Text]:
@@ -75,7 +76,7 @@ def _table_1(known: evidence.Evidence) -> page.Html:
     )
 
 
-def _error_beside_pca(known: evidence.Evidence) -> str:
+def _error_beside_pca(known: sources.Evidence) -> str:
     numbers = known.values("clean", "test/mse", "pca/mse")
     if numbers is None:
         return ""
@@ -87,13 +88,13 @@ def _error_beside_pca(known: evidence.Evidence) -> str:
         return sentence + "."
     change = 1.0 - tuned / error
     return sentence + (
-        f"; the settings found by the search bring it down by {evidence.percent(change)}."
+        f"; the settings found by the search bring it down by {sources.percent(change)}."
         if change > 0
-        else f"; the settings found by the search end {evidence.percent(-change)} higher."
+        else f"; the settings found by the search end {sources.percent(-change)} higher."
     )
 
 
-def _when_training_stops_paying(known: evidence.Evidence) -> str:
+def _when_training_stops_paying(known: sources.Evidence) -> str:
     best, losses = known.value("clean", "best_epoch"), known.column("clean", "val_loss")
     if best is None or not losses:
         return ""
@@ -104,7 +105,7 @@ def _when_training_stops_paying(known: evidence.Evidence) -> str:
     if best > _STUDY_EPOCHS:
         gain = 1.0 - losses[int(best) - 1] / min(losses[:_STUDY_EPOCHS])
         text += (
-            f", {evidence.percent(gain)} below the best of the first {_STUDY_EPOCHS} epochs, where"
+            f", {sources.percent(gain)} below the best of the first {_STUDY_EPOCHS} epochs, where"
             " the study's table stops"
         )
     end = "; the study saw no gain after about 50 epochs."
@@ -122,7 +123,7 @@ _CORRUPTIONS = {
 _TRAINED_ON = {"clean": "clean images", "noise": "noise of 0.4", "crop": "holes of 8 px"}
 
 
-def _gain_table(known: evidence.Evidence) -> page.Html:
+def _gain_table(known: sources.Evidence) -> page.Html:
     return page.table(
         ["trained on", *_CORRUPTIONS.values(), "MSE, clean"],
         [
@@ -138,7 +139,7 @@ def _gain_table(known: evidence.Evidence) -> page.Html:
     )
 
 
-def _gains(known: evidence.Evidence) -> list[str]:
+def _gains(known: sources.Evidence) -> list[str]:
     sentences = []
     for key, name, what in (
         ("noise", "noise_0.4", "Noise of 0.4"), ("crop", "crop_8", "A hole of 8 pixels"),
@@ -155,7 +156,7 @@ def _gains(known: evidence.Evidence) -> list[str]:
     return sentences
 
 
-def supervised(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
+def supervised(known: sources.Evidence, places: steps.Places) -> list[page.Html]:
     """Figures 4 and 5, and the table of accuracies."""
     return [
         page.heading("From unsupervised to supervised", "supervised"),
@@ -168,7 +169,7 @@ def supervised(known: evidence.Evidence, places: plan.Places) -> list[page.Html]
         ),
         page.paragraph(*_is_it_luck(known)),
         _accuracy_table(known),
-        page.paragraph(*evidence.chosen_arms(known)),
+        page.paragraph(*sources.chosen_arms(known)),
         page.heading("Figure 5: confusion matrix"),
         page.paragraph(_hardest_class(known)),
         known.figure(
@@ -178,8 +179,8 @@ def supervised(known: evidence.Evidence, places: plan.Places) -> list[page.Html]
     ]  # fmt: skip
 
 
-def _accuracy_table(known: evidence.Evidence) -> page.Html:
-    tried = evidence.sizes(known)
+def _accuracy_table(known: sources.Evidence) -> page.Html:
+    tried = sources.sizes(known)
     if not tried:
         return known.missing("the accuracies of the comparison")
     rows = []
@@ -197,11 +198,11 @@ def _accuracy_table(known: evidence.Evidence) -> page.Html:
     )
 
 
-def _first_batches(known: evidence.Evidence) -> str:
+def _first_batches(known: sources.Evidence) -> str:
     run = known.run("supervised")
-    if run is None or not evidence.sizes(known):
+    if run is None or not sources.sizes(known):
         return ""
-    labels = evidence.sizes(known)[-1]
+    labels = sources.sizes(known)[-1]
     points: dict[str, dict[float, list[float]]] = {"finetuned": {}, "scratch": {}}
     seen, right = (known.column("supervised", name) for name in ("images", "accuracy"))
     texts = [run.history.get(name, []) for name in ("arm", "labels")]
@@ -214,7 +215,7 @@ def _first_batches(known: evidence.Evidence) -> str:
 
     def at(images: float, digits: int) -> str:
         return " against ".join(
-            evidence.percent(sum(points[arm][images]) / len(points[arm][images]), digits)
+            sources.percent(sum(points[arm][images]) / len(points[arm][images]), digits)
             for arm in ("finetuned", "scratch")
         )
 
@@ -225,10 +226,10 @@ def _first_batches(known: evidence.Evidence) -> str:
     )
 
 
-def _is_it_luck(known: evidence.Evidence) -> list[str]:
+def _is_it_luck(known: sources.Evidence) -> list[str]:
     helps: list[str] = []
     luck: list[str] = []
-    for size in evidence.sizes(known):
+    for size in sources.sizes(known):
         name = f"labels_{size}/finetuned_minus_scratch"
         found = known.values("supervised", name, f"{name}_low", f"{name}_high")
         if found is None:
@@ -252,7 +253,7 @@ def _is_it_luck(known: evidence.Evidence) -> list[str]:
     return sentences
 
 
-def _hardest_class(known: evidence.Evidence) -> str:
+def _hardest_class(known: sources.Evidence) -> str:
     run, accuracy = known.run("supervised"), known.value("supervised", "test/accuracy")
     if run is None or accuracy is None:
         return ""
@@ -261,15 +262,15 @@ def _hardest_class(known: evidence.Evidence) -> str:
         for name in run.metrics
         if name.startswith("test/accuracy_") and (value := run.number(name)) is not None
     }
-    text = f"The classifier that is exported is right in {evidence.percent(accuracy, 2)} of all"
+    text = f"The classifier that is exported is right in {sources.percent(accuracy, 2)} of all"
     text += " test images"
     if not by_class:
         return text + "."
     worst = min(by_class, key=by_class.__getitem__)
-    return text + f"; its hardest class is {worst}, with {evidence.percent(by_class[worst])}."
+    return text + f"; its hardest class is {worst}, with {sources.percent(by_class[worst])}."
 
 
-def gan(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
+def gan(known: sources.Evidence, places: steps.Places) -> list[page.Html]:
     """Table 2 and figures 6 and 7."""
     parts = [
         page.heading("The GAN", "gan"),
@@ -288,7 +289,7 @@ def gan(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
     return parts
 
 
-def _table_2(known: evidence.Evidence) -> page.Html:
+def _table_2(known: sources.Evidence) -> page.Html:
     keys = ("gan_study", "gan")
 
     def row(title: str, study: str, name: str) -> list[page.Text]:
@@ -323,14 +324,14 @@ def _table_2(known: evidence.Evidence) -> page.Html:
     )
 
 
-def _told_kinds(known: evidence.Evidence) -> str:
+def _told_kinds(known: sources.Evidence) -> str:
     """What our default was given that the study's game was not; empty where it was nothing."""
     run = known.run("gan")
     kinds = 0 if run is None else run.settings.get("categories", 0)
     return f" (which saw no label, but was given that there are {kinds} kinds)" if kinds else ""
 
 
-def _two_gans(known: evidence.Evidence) -> list[str]:
+def _two_gans(known: sources.Evidence) -> list[str]:
     study, ours = (known.value(key, "fid") for key in ("gan_study", "gan"))
     real = known.value("gan", "real/fid")
     sentences = []
@@ -349,19 +350,19 @@ def _two_gans(known: evidence.Evidence) -> list[str]:
         sentences.append(
             f"Samples are {ratio:.2f} times as far from their nearest training images as test"
             " images are (medians, which do not see a few copies):"
-            f" {evidence.percent(copied, 1)} of them are nearer than 99 % of the test images are;"
+            f" {sources.percent(copied, 1)} of them are nearer than 99 % of the test images are;"
             " of real images it would be 1 %."
         )
     return sentences
 
 
-def space(known: evidence.Evidence, places: plan.Places) -> list[page.Html]:
+def space(known: sources.Evidence, places: steps.Places) -> list[page.Html]:
     """Figures 8 and 9."""
     explained = known.value("clean", "codes/explained_by_two_components")
     sentence = ""
     if explained is not None:
         sentence = (
-            f"Two principal components hold {evidence.percent(explained)} of the codes' variance;"
+            f"Two principal components hold {sources.percent(explained)} of the codes' variance;"
             " the labels only colour the points."
         )
     return [
@@ -388,7 +389,7 @@ SAMPLED = {
 }
 
 
-def sampling_table(known: evidence.Evidence) -> page.Html:
+def sampling_table(known: sources.Evidence) -> page.Html:
     """Every way of making samples in the same numbers, the GANs too."""
     rows = [("clean", prefix, title) for prefix, title in SAMPLED.items()]
     rows += [("gan_study", "", "GAN, the study's own game"), ("gan", "", "GAN, our default")]
@@ -406,7 +407,7 @@ def sampling_table(known: evidence.Evidence) -> page.Html:
     )
 
 
-def _failure_and_cure(known: evidence.Evidence) -> list[str]:
+def _failure_and_cure(known: sources.Evidence) -> list[str]:
     names = [f"{name}/fid" for name in ("integers", "mixture_100", "real")]
     numbers = known.values("clean", *names)
     if numbers is None:
@@ -427,13 +428,13 @@ def _failure_and_cure(known: evidence.Evidence) -> list[str]:
     return sentences
 
 
-def at_a_glance(known: evidence.Evidence) -> list[page.Html]:
+def at_a_glance(known: sources.Evidence) -> list[page.Html]:
     """The results in a few sentences."""
     items: Sequence[str] = [
         _error_beside_pca(known),
         *_failure_and_cure(known)[-1:],
         *_two_gans(known)[:1],
-        *evidence.chosen_arms(known, ["100"]),
+        *sources.chosen_arms(known, ["100"]),
     ]
     listed = "".join(f"<li>{page.escaped(text)}</li>" for text in items if text)
     return [page.Html(f"<ul>{listed}</ul>")] if listed else []

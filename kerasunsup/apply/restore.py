@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup import outputs, streams, tiles
 from kerasunsup import settings as _settings
+from kerasunsup.apply import image_stream, output_folder, tiles
 from kerasunsup.data import images
 from kerasunsup.models import loading
 
@@ -18,9 +18,9 @@ _SHOWN = 10  # images on the sheet
 
 def restore(
     model: loading.Trained,
-    stream: streams.Stream,
+    stream: image_stream.Stream,
     masks: Masks,
-    output: outputs.Output,
+    output: output_folder.Output,
     settings: _settings.ApplyConfig,
 ) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Writes every image as the model restores it; those that are there already are left alone.
@@ -43,7 +43,7 @@ def restore(
     unreadable: list[tuple[str, str]] = []
     done = 0
     pictures = zip(missing, stream.read(missing), strict=True)
-    with outputs.Progress(len(missing), "image") as progress:
+    with output_folder.Progress(len(missing), "image") as progress:
         for group in _groups(pictures, settings.batch_size):
             names, prepared = [], []
             for position, picture in group:
@@ -62,7 +62,7 @@ def restore(
 
 
 def shown(
-    model: loading.Trained, stream: streams.Stream, output: outputs.Output
+    model: loading.Trained, stream: image_stream.Stream, output: output_folder.Output
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first images before and after, as they lie in their folders, at the model's size.
 
@@ -113,7 +113,7 @@ class Masks:
         _settings.InputError: if a mask is missing or cannot be read.
     """
 
-    def __init__(self, place: str | None, stream: streams.Stream) -> None:
+    def __init__(self, place: str | None, stream: image_stream.Stream) -> None:
         self._folder: Path | None = None
         self._mask: np.ndarray | None = None
         self.fingerprint: str | None = None

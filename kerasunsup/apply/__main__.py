@@ -29,9 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = cli.parse_application(description=_DESCRIPTION, verbs=VERBS, argv=argv)
         # TensorFlow takes seconds to load: only now that the arguments are known to be right.
         tensorflow_startup.import_tensorflow()
-        from kerasunsup import application
+        from kerasunsup.apply import verbs
 
-        application.run(command)
+        verbs.run(command)
     return status.code
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import autoencoder
 from kerasunsup import settings as _settings
+from kerasunsup.ae import experiment
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import latent_space
 from kerasunsup.figures import style
@@ -42,7 +42,7 @@ def run(command: _settings.Command) -> dict[str, Any] | None:
                 "another name, or add --search-only"
             )
     splits = data_splits.load(settings)
-    autoencoder.check(settings, splits)
+    experiment.check(settings, splits)
     with loop.machine(settings):
         run_search = runner.run if options.distributed is None else distributed.run
         found = run_search(command, problem(command, splits))
@@ -52,7 +52,7 @@ def run(command: _settings.Command) -> dict[str, Any] | None:
     for path in draw(command, found):
         print(f"figure: {path}")
     if not options.search_only:
-        autoencoder.run(dataclasses.replace(command, config=best, search=_settings.SearchConfig()))
+        experiment.run(dataclasses.replace(command, config=best, search=_settings.SearchConfig()))
     return found
 
 
@@ -60,14 +60,14 @@ def problem(command: _settings.Command, splits: data_splits.Splits) -> runner.Pr
     """What is searched for on this data."""
     settings: _settings.AutoencoderConfig = command.config
     options = command.search
-    space = autoencoder.grid_space if options.grid else autoencoder.space
+    space = experiment.grid_space if options.grid else experiment.space
     return runner.Problem(
         settings=settings,
         splits=splits,
-        build=lambda chosen: autoencoder.build(chosen, splits.image_shape),
+        build=lambda chosen: experiment.build(chosen, splits.image_shape),
         space=functools.partial(space, wide=options.wide),
         rate=loop.learning_rate,
-        prepare=autoencoder.corruption_of(settings),
+        prepare=experiment.corruption_of(settings),
         by="latent_dim",
         reference=lambda size: _pca_error(splits, size, settings),
         irrelevant=_IRRELEVANT,
@@ -84,7 +84,7 @@ def _pca_error(
     """
     fitted = splits.train.array(np.arange(min(len(splits.train), _PCA_IMAGES)))
     clean, inputs = splits.validation.array(), None
-    prepare = autoencoder.corruption_of(settings)
+    prepare = experiment.corruption_of(settings)
     if prepare is not None:  # the very batches that a trial is judged by
         batches = data_splits.evaluation_batches(
             splits.validation, settings.batch_size, prepare=prepare

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import arms
 from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import classifier_metrics
 from kerasunsup.figures import classifiers, confusion, image_grids
+from kerasunsup.supervised import methods
 from kerasunsup.training import run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 
@@ -29,9 +29,9 @@ _QUESTIONS = (
     ("pseudo_labels_minus_their_scratch", "pseudo_labels", "pseudo_labels_scratch"),
 )
 
-_SCRATCH = [arms.NAMES[arm] for arm in arms.FROM_SCRATCH]
+_SCRATCH = [methods.NAMES[arm] for arm in methods.FROM_SCRATCH]
 
-Outcomes = Mapping[arms.Cell, arms.Outcome]
+Outcomes = Mapping[methods.Cell, methods.Outcome]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ def size_name(num_labels: int) -> str:
     return f"labels_{num_labels or 'all'}"
 
 
-def of(outcomes: Outcomes, arm: str, num_labels: int) -> list[arms.Outcome]:
+def of(outcomes: Outcomes, arm: str, num_labels: int) -> list[methods.Outcome]:
     """Of one arm at one number of labels, by repetition; empty where it was not trained."""
     found = [
         cell for cell in outcomes if cell.arm == arm and cell.num_labels == num_labels
@@ -73,23 +73,23 @@ def of(outcomes: Outcomes, arm: str, num_labels: int) -> list[arms.Outcome]:
     return [outcomes[cell] for cell in sorted(found, key=lambda cell: cell.repetition)]
 
 
-def trained_size(cells: Iterable[arms.Cell], sizes: Sequence[int]) -> int | None:
+def trained_size(cells: Iterable[methods.Cell], sizes: Sequence[int]) -> int | None:
     """The most labels that an arm is trained with in steps; None where there are only probes."""
-    trained = {cell.num_labels for cell in cells if cell.arm in arms.TRAINED}
+    trained = {cell.num_labels for cell in cells if cell.arm in methods.TRAINED}
     return next((size for size in reversed(sizes) if size in trained), None)
 
 
-def best_cell(outcomes: Outcomes, size: int) -> arms.Cell:
+def best_cell(outcomes: Outcomes, size: int) -> methods.Cell:
     """The trained arm with the highest mean validation accuracy at this number of labels.
 
     Of its repetitions the first: which one is best is luck.
     """
     accuracy = {
         arm: np.mean([outcome.validation_accuracy for outcome in found])
-        for arm in arms.TRAINED
+        for arm in methods.TRAINED
         if (found := of(outcomes, arm, size))
     }
-    return arms.Cell(max(accuracy, key=accuracy.__getitem__), size, 0)
+    return methods.Cell(max(accuracy, key=accuracy.__getitem__), size, 0)
 
 
 def report(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
@@ -105,7 +105,7 @@ def report(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
         draw_learning_speed(bench, outcomes, size)
         numbers |= one_classifier(bench, outcomes, best_cell(outcomes, size))
         numbers |= calibration(bench, outcomes, size)
-    numbers["validation/images"] = min(arms.MOST_VALIDATION, len(bench.splits.validation))
+    numbers["validation/images"] = min(methods.MOST_VALIDATION, len(bench.splits.validation))
     numbers["training_seconds"] = sum(outcome.seconds for outcome in outcomes.values())
     return numbers
 
@@ -161,7 +161,7 @@ def draw_label_efficiency(bench: Bench, outcomes: Outcomes) -> None:
             values = [1.0 - outcome.accuracy for outcome in of(outcomes, arm, size)]
             means.append(float(np.mean(values)) if values else math.nan)
             deviations.append(float(np.std(values, ddof=1)) if values[1:] else math.nan)
-        errors[arms.NAMES[arm]] = (means, deviations)
+        errors[methods.NAMES[arm]] = (means, deviations)
     counts = [size or len(bench.splits.train) for size in bench.sizes]
     figure = classifiers.label_efficiency(
         counts, errors, scratch=_SCRATCH, last_is_all=bench.sizes[-1] == 0
@@ -180,12 +180,12 @@ def draw_learning_speed(bench: Bench, outcomes: Outcomes, size: int) -> None:
                 key: np.stack([curve[key][:points] for curve in found])
                 for key in ("seconds", "accuracy", "loss")
             }
-            curves[arms.NAMES[arm]] = {"images": found[0]["images"][:points], **stacked}
+            curves[methods.NAMES[arm]] = {"images": found[0]["images"][:points], **stacked}
     figure = classifiers.learning_speed(curves, scratch=_SCRATCH)
     bench.tensorboard.show("learning_speed", figure, "Validation error and loss while training.")
 
 
-def one_classifier(bench: Bench, outcomes: Outcomes, cell: arms.Cell) -> dict[str, float]:
+def one_classifier(bench: Bench, outcomes: Outcomes, cell: methods.Cell) -> dict[str, float]:
     """The best arm's confusion matrix (the study's figure 5), accuracy per class and mistakes."""
     outcome, labels = outcomes[cell], bench.test_labels
     counts = classifier_metrics.confusion(labels, outcome.predictions, len(bench.classes))
@@ -193,7 +193,7 @@ def one_classifier(bench: Bench, outcomes: Outcomes, cell: arms.Cell) -> dict[st
     bench.tensorboard.show(
         "confusion",
         confusion.confusion_heatmap(counts, names),
-        f"{arms.NAMES[cell.arm]}: labels in rows, predictions in columns.",
+        f"{methods.NAMES[cell.arm]}: labels in rows, predictions in columns.",
     )
     wrong = np.flatnonzero(outcome.predictions != labels)
     surest = wrong[np.argsort(-outcome.confidence[wrong], kind="stable")][:_MISTAKES]
@@ -217,14 +217,14 @@ def calibration(bench: Bench, outcomes: Outcomes, size: int) -> dict[str, float]
     """Whether trained arms are as right as they are sure, all repetitions together."""
     numbers, curves = {}, {}
     for arm in bench.settings.arms:
-        found = of(outcomes, arm, size) if arm in arms.TRAINED else []
+        found = of(outcomes, arm, size) if arm in methods.TRAINED else []
         if not found:
             continue
         reliability = classifier_metrics.reliability(
             np.concatenate([outcome.confidence for outcome in found]),
             np.concatenate([outcome.predictions == bench.test_labels for outcome in found]),
         )
-        curves[arms.NAMES[arm]] = reliability
+        curves[methods.NAMES[arm]] = reliability
         name = f"{size_name(size)}/{arm}_calibration_error"
         numbers[name] = reliability.expected_calibration_error
     figure = classifiers.reliability_curve(curves, scratch=_SCRATCH)
@@ -236,7 +236,7 @@ def calibration(bench: Bench, outcomes: Outcomes, size: int) -> dict[str, float]
 
 def summary(bench: Bench, numbers: Mapping[str, Any]) -> str:
     """The table that the end of a comparison prints: accuracy in %, mean and deviation."""
-    width = max(len(arms.NAMES[arm]) for arm in bench.settings.arms)
+    width = max(len(methods.NAMES[arm]) for arm in bench.settings.arms)
     header = "".join(f"{f'{size:,}' if size else 'all':>14}" for size in bench.sizes)
     lines = ["", f"  {'test accuracy, %, by labels':<{width}}{header}"]
     for arm in bench.settings.arms:
@@ -245,7 +245,7 @@ def summary(bench: Bench, numbers: Mapping[str, Any]) -> str:
             name = f"{size_name(size)}/{arm}_accuracy"
             mean, deviation = numbers.get(name), numbers.get(f"{name}_std", math.nan)
             cells.append("-" if mean is None else f"{100 * mean:.2f} ± {100 * deviation:.2f}")
-        lines.append(f"  {arms.NAMES[arm]:<{width}}" + "".join(f"{cell:>14}" for cell in cells))
+        lines.append(f"  {methods.NAMES[arm]:<{width}}" + "".join(f"{cell:>14}" for cell in cells))
     for size in bench.sizes:
         for name, first, second in _QUESTIONS:
             key = f"{size_name(size)}/{name}"
@@ -254,8 +254,8 @@ def summary(bench: Bench, numbers: Mapping[str, Any]) -> str:
                 p_value = numbers[f"{key}_p_holm"]
                 verdict = "more than luck" if p_value < 0.05 else "may be luck"
                 lines.append(
-                    f"  {f'{size:,}' if size else 'all'} labels: {arms.NAMES[first]} less "
-                    f"{arms.NAMES[second]}: {100 * numbers[key]:+.2f} points "
+                    f"  {f'{size:,}' if size else 'all'} labels: {methods.NAMES[first]} less "
+                    f"{methods.NAMES[second]}: {100 * numbers[key]:+.2f} points "
                     f"[{100 * low:+.2f}, {100 * high:+.2f}], {verdict} (p {p_value:.3f}, Holm)"
                 )
     return "\n".join(lines)

@@ -52,12 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = parse(argv)
         # TensorFlow takes seconds to load: only now that the arguments are known to be right.
         tensorflow_startup.import_tensorflow()
-        from kerasunsup import ae_search, autoencoder
+        from kerasunsup.ae import experiment, search
 
         if command.search.kind is None:
-            autoencoder.run(command)
+            experiment.run(command)
         else:
-            ae_search.run(command)
+            search.run(command)
     return status.code
 
 
