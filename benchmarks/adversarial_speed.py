@@ -29,9 +29,9 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
 
     import tensorflow as tf
 
-    from kerasunsup import settings as _settings
     from kerasunsup.data import pixel_storage, splits
     from kerasunsup.gan import experiment
+    from kerasunsup.gan.settings import GANSettings
     from kerasunsup.models import optimizers as models_optimizers
     from kerasunsup.training import loop
 
@@ -39,7 +39,7 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
     fused = bool(changes.pop("fused", True))
     is_folded = bool(changes.pop("folded", True))
     averaging = float(str(changes.pop("averaging", 0.0)))
-    settings = _settings.GANConfig(
+    settings = GANSettings(
         precision=precision,
         noise_dim=NOISE_DIM,
         base_filters=64,

@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from kerasunsup import settings
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import images, splits
 
 _FEW = 300  # images; `cluster` needs some
@@ -70,7 +70,7 @@ def main() -> None:
     rows = {}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        tests = splits.load(settings.AutoencoderConfig()).test
+        tests = splits.load(AutoencoderSettings()).test
         for number, picture in enumerate(images.to_uint8(tests.array(range(arguments.images)))):
             (folder / f"{number:05d}.png").write_bytes(images.encode_png(picture))
         for verb in ("restore", "encode", "similar", "outliers", "cluster", "generate"):

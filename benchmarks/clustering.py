@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from sklearn import mixture, preprocessing
 
-from kerasunsup import settings
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import clustering, latent_space
 from kerasunsup.models import loading
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="a finished autoencoder run on MNIST")
     parser.add_argument("--output", type=Path, help="write the results as JSON")
     arguments = parser.parse_args()
-    splits = data_splits.load(settings.AutoencoderConfig())
+    splits = data_splits.load(AutoencoderSettings())
     images, labels = splits.test.array(), splits.labels.test
     pixels = images.reshape(len(images), -1)
     codes = loading.open_model(arguments.model).function("encode")(images)

@@ -25,15 +25,15 @@ def main(argv: list[str] | None = None) -> int:
     tensorflow_startup.import_tensorflow()
     import tensorflow as tf
 
-    from kerasunsup import settings
     from kerasunsup.data import splits as data_splits
+    from kerasunsup.settings import TrainingSettings
     from kerasunsup.training import feature_network
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--output", type=Path, default=feature_network.PACKAGED, metavar="FILE")
     arguments = parser.parse_args(argv)
     tf.config.experimental.enable_op_determinism()
-    splits = data_splits.load(settings.TrainingConfig(seed=0))
+    splits = data_splits.load(TrainingSettings(seed=0))
     start = time.perf_counter()
     model = feature_network.train_classifier(splits)
     seconds = time.perf_counter() - start

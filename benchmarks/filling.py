@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup import settings, tensorflow_startup
+from kerasunsup import tensorflow_startup
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.apply import __main__ as apply
 from kerasunsup.data import images, splits
 
@@ -91,7 +92,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write the results as JSON")
     options = parser.parse_args()
     tensorflow_startup.import_tensorflow()
-    test = splits.load(settings.AutoencoderConfig()).test
+    test = splits.load(AutoencoderSettings()).test
     pictures = images.to_uint8(test.array(range(options.images)))
     rows = {}
     for model in options.models:

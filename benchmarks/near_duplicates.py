@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kerasunsup import settings, tensorflow_startup
+from kerasunsup import tensorflow_startup
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.apply import __main__ as apply
 from kerasunsup.data import images, splits
 
@@ -72,7 +73,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write the results as JSON")
     options = parser.parse_args()
     tensorflow_startup.import_tensorflow()
-    part = getattr(splits.load(settings.AutoencoderConfig()), options.part)
+    part = getattr(splits.load(AutoencoderSettings()), options.part)
     pictures = images.to_uint8(part.array())
     chosen = np.random.default_rng(options.seed).permutation(len(pictures))
     rows: dict[str, dict[str, float]] = {}

@@ -38,9 +38,9 @@ DECAYS = (1e-5, 1e-4, 1e-3)
 
 def settings_of(options: argparse.Namespace) -> Any:
     """The settings that no trial changes."""
-    from kerasunsup import settings as _settings
+    from kerasunsup.ae.settings import AutoencoderSettings
 
-    return _settings.AutoencoderConfig(
+    return AutoencoderSettings(
         limit=options.limit, test_limit=options.validation, batch_size=BATCH_SIZE, seed=options.seed
     )
 
@@ -56,9 +56,10 @@ def choose(hp: Any) -> dict[str, Any]:
 
 def ours(options: argparse.Namespace, folder: Path) -> float:
     """Searches with `kerasunsup.search`; returns the lowest validation MSE."""
-    from kerasunsup import settings as _settings
     from kerasunsup.ae import experiment
     from kerasunsup.search import runner, trials
+    from kerasunsup.search.settings import SearchSettings
+    from kerasunsup.settings import Command
     from kerasunsup.training import loop
 
     settings = settings_of(options)
@@ -71,9 +72,9 @@ def ours(options: argparse.Namespace, folder: Path) -> float:
             return shared(self, settings, seed)
 
         trials.Workshop.model = rebuilt  # type: ignore[method-assign]
-    command = _settings.Command(
+    command = Command(
         "ae", settings, folder / "logs", None, False, (),
-        _settings.SearchConfig(tune=True, max_epochs=options.max_epochs, tuning=str(folder / "disk")),
+        SearchSettings(tune=True, max_epochs=options.max_epochs, tuning=str(folder / "disk")),
     )  # fmt: skip
     problem = runner.Problem(
         settings=settings,

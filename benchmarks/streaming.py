@@ -77,14 +77,14 @@ def measure(folder: Path, memory_limit: int, batch_size: int) -> dict[str, float
     tensorflow_startup.import_tensorflow()
     import keras
 
-    from kerasunsup import settings as _settings
+    from kerasunsup.ae.settings import AutoencoderSettings
     from kerasunsup.data import splits as data_splits
     from kerasunsup.models import networks
 
     baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     keras.utils.set_random_seed(0)
     start = time.perf_counter()
-    settings = _settings.AutoencoderConfig(data=str(folder), batch_size=batch_size)
+    settings = AutoencoderSettings(data=str(folder), batch_size=batch_size)
     splits = data_splits.load(settings, memory_limit=memory_limit)
     load_seconds = time.perf_counter() - start
 

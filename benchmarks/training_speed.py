@@ -25,8 +25,8 @@ def ours(images: np.ndarray, **compile_changes: object) -> Epoch:
     """The package's own model and data; `compile_changes` undo one choice at a time."""
     import tensorflow as tf
 
-    from kerasunsup import settings as _settings
     from kerasunsup.ae import experiment
+    from kerasunsup.ae.settings import AutoencoderSettings
     from kerasunsup.data import pixel_storage, splits
     from kerasunsup.models import optimizers
     from kerasunsup.training import loop
@@ -34,7 +34,7 @@ def ours(images: np.ndarray, **compile_changes: object) -> Epoch:
     precision = str(compile_changes.pop("precision", "float32"))
     fused = bool(compile_changes.pop("fused", True))
     is_folded = bool(compile_changes.pop("folded", True))
-    settings = _settings.AutoencoderConfig(precision=precision)
+    settings = AutoencoderSettings(precision=precision)
     pixels = np.round(images * 255).astype(np.uint8)
     image_set = splits.ImageSet(pixel_storage.MemoryStore(pixels))
     with loop.machine(settings):

@@ -58,10 +58,10 @@ def _work(contender: Contender, num_images: int) -> None:
     from kerasunsup import tensorflow_startup
 
     tensorflow_startup.import_tensorflow()  # before anything else does, so that it starts as in the commands
-    from kerasunsup import settings
     from kerasunsup.data import splits
+    from kerasunsup.settings import TrainingSettings
 
-    epoch = contender(splits.load(settings.TrainingConfig()).train.array(np.arange(num_images)))
+    epoch = contender(splits.load(TrainingSettings()).train.array(np.arange(num_images)))
     for _ in sys.stdin:
         began = time.perf_counter()
         loss = epoch()

@@ -19,10 +19,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kerasunsup import settings as _settings
 from kerasunsup import tensorflow_startup
+from kerasunsup.apply import settings as apply_settings
+from kerasunsup.apply.settings import Application, ApplySettings
+from kerasunsup.errors import InputError
+from kerasunsup.report.settings import ReportSettings
+from kerasunsup.search.settings import SearchSettings
+from kerasunsup.settings import (
+    PLACES,
+    Command,
+    TrainingSettings,
+    flag,
+    path_of,
+    plain_type,
+    read_config,
+)
 
-Config = TypeVar("Config", bound=_settings.TrainingConfig)
+Config = TypeVar("Config", bound=TrainingSettings)
 
 # Experiments whose one training may go on for longer; others hold finished ones of many.
 _ONE_TRAINING = ("ae", "gan")
@@ -37,7 +50,7 @@ def parse(
     search: Mapping[str, Any] | None = None,
     presets: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({}),
     argv: Sequence[str] | None = None,
-) -> _settings.Command:
+) -> Command:
     """The command line of one experiment.
 
     Defaults give way to `--preset`, that to `--config`, that to `--quick`, that to other flags.
@@ -55,7 +68,7 @@ def parse(
         The parsed command. With `resume`, its config is that of the run named by `--name`.
 
     Raises:
-        _settings.InputError: if a value is wrong or a file given by `--config` cannot be used.
+        InputError: if a value is wrong or a file given by `--config` cannot be used.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
     arguments = tuple(sys.argv[1:] if argv is None else argv)
@@ -84,46 +97,49 @@ def parse(
         parser.add_argument(
             "--preset", choices=sorted(presets), default=None, help="a named set of settings"
         )
-    for settings_type in (config_type, *(() if search is None else (_settings.SearchConfig,))):
+    for settings_type in (
+        config_type,
+        *(() if search is None else (SearchSettings,)),
+    ):
         types_of_fields = typing.get_type_hints(settings_type)
         for field in dataclasses.fields(settings_type):
             _add_flag(parser, field, types_of_fields[field.name])
     given = vars(parser.parse_args(arguments))
-    search_config = _settings.SearchConfig(
+    search_config = SearchSettings(
         **{
             field.name: given.pop(field.name)
-            for field in dataclasses.fields(_settings.SearchConfig)
+            for field in dataclasses.fields(SearchSettings)
             if field.name in given
         }
     )
 
-    logs = _settings.path_of("--logs", given.pop("logs"))
+    logs = path_of("--logs", given.pop("logs"))
     name, resume = given.pop("name"), given.pop("resume")
     file, is_quick = given.pop("config", None), given.pop("quick")
     preset = given.pop("preset", None)
     if name is not None and not re.fullmatch(r"[A-Za-z0-9_+=][A-Za-z0-9._+=-]{0,99}", name):
-        raise _settings.InputError(
+        raise InputError(
             f"--name {name!r} cannot be a folder's name: use letters, digits, '.', '_' and '-'"
         )
     if resume:
         if search_config.kind is not None:
-            raise _settings.InputError(
+            raise InputError(
                 "--resume goes on with a run; a search goes on by itself: leave --resume out"
             )
         if name is None:
-            raise _settings.InputError("--resume needs --name RUN: which run should go on?")
+            raise InputError("--resume needs --name RUN: which run should go on?")
         if file is not None or is_quick or preset is not None:
-            raise _settings.InputError(
+            raise InputError(
                 "--resume takes its settings from the run itself: leave --config, --preset and "
                 "--quick out"
             )
         settings = _config_to_resume(config_type, experiment, logs / experiment / name, given)
-        return _settings.Command(experiment, settings, logs, name, True, arguments)
+        return Command(experiment, settings, logs, name, True, arguments)
     defaults = {} if search is None or search_config.kind is None else dict(search)
     defaults |= {} if preset is None else dict(presets[preset])
     stored = {}
     if file is not None:
-        stored = _settings.read(config_type, _settings.path_of("--config", file, is_written=False))
+        stored = read_config(config_type, path_of("--config", file, is_written=False))
     settings = config_type(**(defaults | stored))
     if is_quick:
         current = {key: getattr(settings, key) for key in quick}
@@ -134,12 +150,12 @@ def parse(
             unset = {key: n for key, n in small.items() if getattr(search_config, key) is None}
             search_config = dataclasses.replace(search_config, **unset)
     settings = dataclasses.replace(settings, **given)
-    return _settings.Command(experiment, settings, logs, name, False, arguments, search_config)
+    return Command(experiment, settings, logs, name, False, arguments, search_config)
 
 
 def parse_application(
     *, description: str, verbs: Mapping[str, str], argv: Sequence[str] | None = None
-) -> _settings.Application:
+) -> Application:
     """The command line of `apply`: a verb, a model, images, and the settings of that verb.
 
     Args:
@@ -148,7 +164,7 @@ def parse_application(
         argv: the arguments; None takes the process's own.
 
     Raises:
-        _settings.InputError: if a value is wrong.
+        InputError: if a value is wrong.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
     arguments = tuple(sys.argv[1:] if argv is None else argv)
@@ -159,7 +175,7 @@ def parse_application(
     }
     parser = _Parser(prog="kerasunsup apply", description=description, **shape)
     parsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    types_of_fields = typing.get_type_hints(_settings.ApplyConfig)
+    types_of_fields = typing.get_type_hints(ApplySettings)
     for verb, text in verbs.items():
         verb_parser = parsers.add_parser(verb, help=text, description=text, **shape)
         verb_parser.add_argument(
@@ -175,18 +191,16 @@ def parse_application(
         verb_parser.add_argument(
             "--output", metavar="DIR", required=True, help="where all that is made goes"
         )
-        for field in _settings.settings_of(verb):
+        for field in apply_settings.settings_of(verb):
             _add_flag(verb_parser, field, types_of_fields[field.name])
     given = vars(parser.parse_args(arguments))
-    verb, output = given.pop("verb"), _settings.path_of("--output", given.pop("output"))
-    model = _settings.path_of("MODEL", given.pop("model"), is_written=False)
+    verb, output = given.pop("verb"), path_of("--output", given.pop("output"))
+    model = path_of("MODEL", given.pop("model"), is_written=False)
     images = given.pop("images", None)
-    return _settings.Application(
-        verb, model, images, output, _settings.ApplyConfig(**given), arguments
-    )
+    return Application(verb, model, images, output, ApplySettings(**given), arguments)
 
 
-def parse_report(*, description: str, argv: Sequence[str] | None = None) -> _settings.ReportConfig:
+def parse_report(*, description: str, argv: Sequence[str] | None = None) -> ReportSettings:
     """The command line of `report`.
 
     Args:
@@ -194,7 +208,7 @@ def parse_report(*, description: str, argv: Sequence[str] | None = None) -> _set
         argv: the arguments; None takes the process's own.
 
     Raises:
-        _settings.InputError: if a value is wrong.
+        InputError: if a value is wrong.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
     parser = _Parser(
@@ -204,10 +218,10 @@ def parse_report(*, description: str, argv: Sequence[str] | None = None) -> _set
         argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    types_of_fields = typing.get_type_hints(_settings.ReportConfig)
-    for field in dataclasses.fields(_settings.ReportConfig):
+    types_of_fields = typing.get_type_hints(ReportSettings)
+    for field in dataclasses.fields(ReportSettings):
         _add_flag(parser, field, types_of_fields[field.name])
-    return _settings.ReportConfig(**vars(parser.parse_args(argv)))
+    return ReportSettings(**vars(parser.parse_args(argv)))
 
 
 def _is_less(value: Any, current: Any) -> bool:
@@ -222,32 +236,32 @@ def _config_to_resume(
     Its images and encoder are looked for where they were, whatever folder the command starts in.
     """
     if not (folder / "config.json").is_file():
-        raise _settings.InputError(
+        raise InputError(
             f"--resume: there is no {experiment} run in {folder}; leave --resume out to start one"
         )
-    stored = config_type(**_settings.read(config_type, folder / "config.json"))
+    stored = config_type(**read_config(config_type, folder / "config.json"))
     changed = dataclasses.replace(stored, **given)
     for key in given:
         before, after = getattr(stored, key), getattr(changed, key)
         is_length = key in ("epochs", "patience")
         if before != after and not (is_length and experiment in _ONE_TRAINING):
             reason = "; the trainings that it has finished would keep theirs" if is_length else ""
-            raise _settings.InputError(
-                f"--resume: this run has {_settings.flag(key)} {before}, received {after}{reason}: "
+            raise InputError(
+                f"--resume: this run has {flag(key)} {before}, received {after}{reason}: "
                 "leave the flag out, or start a new run"
             )
     places = _recorded_places(folder / "environment.json", stored)
     return dataclasses.replace(changed, **places)
 
 
-def _recorded_places(path: Path, stored: _settings.TrainingConfig) -> dict[str, Any]:
+def _recorded_places(path: Path, stored: TrainingSettings) -> dict[str, Any]:
     """Setting -> the absolute path that a run recorded for it, where something is there still."""
     try:
         recorded = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # of a version that wrote none; a damaged one is told later
         return {}
     found = recorded if isinstance(recorded, dict) else {}
-    places = {key: found.get(f"{key}_path") for key in _settings.PLACES if hasattr(stored, key)}
+    places = {key: found.get(f"{key}_path") for key in PLACES if hasattr(stored, key)}
     return {key: place for key, place in places.items() if place and os.path.exists(place)}
 
 
@@ -264,8 +278,8 @@ def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field, hint: A
     if default is not None and default is not False:
         shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
         text += f" ({shown})"
-    kind, is_many = _settings.plain_type(hint)
-    name = _settings.flag(field.name)
+    kind, is_many = plain_type(hint)
+    name = flag(field.name)
     if field.metadata.get("switch"):
         parser.add_argument(name, action="store_true", help=text)
         return
@@ -309,7 +323,7 @@ def exit_status(experiment: str) -> Iterator[ExitStatus]:
     status = ExitStatus()
     try:
         yield status
-    except _settings.InputError as error:
+    except InputError as error:
         status.code = 2
         _complain(experiment, str(error))
     except KeyboardInterrupt as error:

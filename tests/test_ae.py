@@ -18,10 +18,11 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
 from kerasunsup import cli
-from kerasunsup import settings as _settings
 from kerasunsup.ae import __main__ as ae
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import images, splits
 from kerasunsup.report import __main__ as report_command
+from kerasunsup.settings import read_config, to_json
 from kerasunsup.training import run_folder
 
 SMALL = [*processes.SMALL, "--num-codes", "60"]
@@ -86,7 +87,7 @@ def test_numbers_have_the_promised_names_and_agree_with_the_saved_model(finished
     }  # fmt: skip
     assert promised <= set(numbers)
     assert all(isinstance(value, int | float) for value in numbers.values())
-    settings = _settings.AutoencoderConfig(limit=1000, test_limit=300)
+    settings = AutoencoderSettings(limit=1000, test_limit=300)
     test_images = splits.load(settings).test.array()
     model = keras.models.load_model(finished / "model.keras")
     outputs = model.predict(test_images, verbose=0)
@@ -117,17 +118,17 @@ def test_tensorboard_holds_curves_figures_text_and_settings(finished):
 
 
 def test_config_of_a_run_starts_the_same_run_again(finished, tmp_path):
-    stored = _settings.read(_settings.AutoencoderConfig, finished / "config.json")
-    assert _settings.AutoencoderConfig(**stored).limit == 1000
+    stored = read_config(AutoencoderSettings, finished / "config.json")
+    assert AutoencoderSettings(**stored).limit == 1000
     again = cli.parse(
-        "ae", _settings.AutoencoderConfig, description="", quick={},
+        "ae", AutoencoderSettings, description="", quick={},
         argv=["--config", str(finished / "config.json")],
     )  # fmt: skip
-    assert _settings.to_json(again.config) == stored
+    assert to_json(again.config) == stored
 
 
 def test_export_runs_in_a_process_without_the_package(finished, tmp_path):
-    settings = _settings.AutoencoderConfig(limit=1000, test_limit=300)
+    settings = AutoencoderSettings(limit=1000, test_limit=300)
     pictures = splits.load(settings).test.array(range(7))
     model = keras.models.load_model(finished / "model.keras")
     codes = np.asarray(model.get_layer("encoder")(pictures))

@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasunsup import settings as _settings
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.apply import __main__ as apply
 from kerasunsup.apply import image_stream, output_folder, restore, tiles
 from kerasunsup.data import splits
+from kerasunsup.errors import InputError
 from kerasunsup.models import export, loading, networks
+from kerasunsup.settings import to_json
 from kerasunsup.training import run_folder
 
 SHAPE = (16, 16, 1)
@@ -50,8 +52,8 @@ def model(tmp_path_factory):
     run = tmp_path_factory.mktemp("logs") / "ae" / "small"
     training = run.parent.parent / "training.npz"
     np.savez(training, images=pictures(80, seed=5))
-    settings = _settings.AutoencoderConfig(data=str(training), latent_dim=4)
-    run_folder.write_json(run / "config.json", _settings.to_json(settings))
+    settings = AutoencoderSettings(data=str(training), latent_dim=4)
+    run_folder.write_json(run / "config.json", to_json(settings))
     run_folder.write_json(run / "environment.json", {"data": splits.load(settings).fingerprint})
     encoder, decoder = parts()
     autoencoder = networks.autoencoder(encoder, decoder)
@@ -438,10 +440,10 @@ def test_results_inside_the_images_folder_are_not_taken_for_images(model, folder
 def test_nothing_is_written_outside_the_output(tmp_path):
     output = output_folder.Output(tmp_path / "out", {"verb": "encode"})
     for name in ("../x.png", "/etc/x.png", "a/../../x.png", ""):
-        with pytest.raises(_settings.InputError, match="leads out of"):
+        with pytest.raises(InputError, match="leads out of"):
             output.path(name)
     (tmp_path / "out" / "link").symlink_to(tmp_path)
-    with pytest.raises(_settings.InputError, match="a link out of it"):
+    with pytest.raises(InputError, match="a link out of it"):
         output.path("link/x.png")
     output.close()
 
@@ -451,7 +453,7 @@ def test_a_second_command_is_kept_out_and_deletes_nothing(tmp_path, verb):
     with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as first:
         run_folder.write_bytes(first.part("images/000000000.npz"), b"an hour of work")
         before = files(tmp_path / "out")
-        with pytest.raises(_settings.InputError, match="in use by another process"):
+        with pytest.raises(InputError, match="in use by another process"):
             output_folder.Output(tmp_path / "out", {"verb": verb})
         assert files(tmp_path / "out") == before
 
@@ -460,7 +462,7 @@ def test_unfinished_work_of_another_command_is_left_alone(tmp_path):
     with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as first:
         run_folder.write_bytes(first.part("images/000000000.npz"), b"an hour of work")
     before = files(tmp_path / "out")
-    with pytest.raises(_settings.InputError, match="another command: their verb is encode, now"):
+    with pytest.raises(InputError, match="another command: their verb is encode, now"):
         output_folder.Output(tmp_path / "out", {"verb": "cluster"})
     assert files(tmp_path / "out") == before
     with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as again:

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup import settings as _settings
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.supervised import methods
+from kerasunsup.supervised.settings import SupervisedSettings
 
 SHAPE = (12, 12, 1)
 RANDOM = np.random.default_rng(0)
@@ -36,7 +36,7 @@ def splits() -> data_splits.Splits:
 
 
 SPLITS = splits()
-SETTINGS = _settings.SupervisedConfig(
+SETTINGS = SupervisedSettings(
     epochs=1,
     steps=8,
     pseudo_label_steps=3,

@@ -9,24 +9,27 @@ import sys
 import pytest
 
 from kerasunsup import cli
-from kerasunsup import settings as _settings
 from kerasunsup.ae import __main__ as ae
+from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.gan import __main__ as gan
+from kerasunsup.gan.settings import GANSettings
 from kerasunsup.novelty import __main__ as novelty
+from kerasunsup.novelty.settings import NoveltySettings
+from kerasunsup.settings import Command, TrainingSettings, flag, to_json
 from kerasunsup.supervised import __main__ as supervised
+from kerasunsup.supervised.settings import SupervisedSettings
 
 QUICK = {"epochs": 2, "limit": 1000}
 
 
-def parse(*arguments: str, quick=QUICK) -> _settings.Command:
-    return cli.parse(
-        "ae", _settings.AutoencoderConfig, description="Trains.", quick=quick, argv=arguments
-    )
+def parse(*arguments: str, quick=QUICK) -> Command:
+    return cli.parse("ae", AutoencoderSettings, description="Trains.", quick=quick, argv=arguments)
 
 
 def refusal(function, *arguments, **options) -> str:
     """The one line of the InputError."""
-    with pytest.raises(_settings.InputError) as caught:
+    with pytest.raises(InputError) as caught:
         function(*arguments, **options)
     text = str(caught.value)
     assert "\n" not in text
@@ -49,10 +52,10 @@ def write(path, values):
     return str(path)
 
 
-def store_run(folder, **settings) -> _settings.AutoencoderConfig:
-    stored = _settings.AutoencoderConfig(**settings)
+def store_run(folder, **settings) -> AutoencoderSettings:
+    stored = AutoencoderSettings(**settings)
     folder.mkdir(parents=True)
-    write(folder / "config.json", _settings.to_json(stored))
+    write(folder / "config.json", to_json(stored))
     return stored
 
 
@@ -110,13 +113,13 @@ WRONG = [
 def test_a_wrong_value_is_refused_with_its_flag_its_bound_and_what_was_received(
     name, value, expected
 ):
-    text = refusal(_settings.AutoencoderConfig, **{name: value})
+    text = refusal(AutoencoderSettings, **{name: value})
     assert text.startswith(expected)
     assert "received" in text
 
 
 def test_every_setting_stands_in_the_table_of_wrong_values():
-    settings = set(_settings.to_json(_settings.AutoencoderConfig()))
+    settings = set(to_json(AutoencoderSettings()))
     assert settings == {name for name, _, _ in WRONG}
 
 
@@ -138,14 +141,14 @@ BOUNDS = [
 @pytest.mark.parametrize(("name", "values"), BOUNDS)
 def test_the_bounds_themselves_are_allowed(name, values):
     for value in values:
-        assert getattr(_settings.AutoencoderConfig(**{name: value}), name) == value
+        assert getattr(AutoencoderSettings(**{name: value}), name) == value
 
 
 def test_whole_numbers_become_floats_and_lists_become_tuples():
-    settings = _settings.AutoencoderConfig(learning_rate=1, filters=[8, 16])
+    settings = AutoencoderSettings(learning_rate=1, filters=[8, 16])
     assert isinstance(settings.learning_rate, float)
     assert settings.filters == (8, 16)
-    assert hash(settings) == hash(_settings.AutoencoderConfig(learning_rate=1.0, filters=(8, 16)))
+    assert hash(settings) == hash(AutoencoderSettings(learning_rate=1.0, filters=(8, 16)))
 
 
 # ----------------------------------------------------------------------------- where they come from
@@ -154,7 +157,7 @@ def test_whole_numbers_become_floats_and_lists_become_tuples():
 def test_defaults_give_way_to_the_file_that_to_quick_and_that_to_flags(tmp_path):
     file = write(tmp_path / "a.json", {"epochs": 7, "latent_dim": 16, "noise": 0.5, "limit": 400})
     settings = parse("--config", file, "--quick", "--noise", "0.25", "--patience", "3").config
-    assert settings.batch_size == _settings.AutoencoderConfig().batch_size  # default
+    assert settings.batch_size == AutoencoderSettings().batch_size  # default
     assert settings.latent_dim == 16  # file
     assert settings.limit == 400  # file: already smaller than --quick
     assert settings.epochs == 2  # --quick
@@ -166,7 +169,7 @@ def test_defaults_give_way_to_the_file_that_to_quick_and_that_to_flags(tmp_path)
 
 
 def test_quick_leaves_what_the_file_has_smaller():
-    assert parse("--quick", quick={"epochs": 80}).config.epochs == _settings.TrainingConfig.epochs
+    assert parse("--quick", quick={"epochs": 80}).config.epochs == TrainingSettings.epochs
 
 
 def test_each_setting_has_a_flag_that_sets_it():
@@ -179,8 +182,8 @@ def test_each_setting_has_a_flag_that_sets_it():
         "--num-samples": "200", "--schedule": "cosine",
     }  # fmt: skip
     arguments = [word for pair in given.items() for word in pair]
-    settings = _settings.to_json(parse(*arguments, "--deterministic").config)
-    defaults = _settings.to_json(_settings.AutoencoderConfig())
+    settings = to_json(parse(*arguments, "--deterministic").config)
+    defaults = to_json(AutoencoderSettings())
     assert [name for name in defaults if settings[name] == defaults[name]] == []
 
 
@@ -205,8 +208,8 @@ def test_a_switch_of_the_file_can_be_turned_off(tmp_path):
     ],
 )
 def test_settings_survive_the_way_through_their_file(tmp_path, settings):
-    before = _settings.AutoencoderConfig(**settings)
-    file = write(tmp_path / "a.json", _settings.to_json(before))
+    before = AutoencoderSettings(**settings)
+    file = write(tmp_path / "a.json", to_json(before))
     assert parse("--config", file).config == before
 
 
@@ -374,12 +377,13 @@ def test_resume_refuses_another_length_where_finished_trainings_would_keep_their
     tmp_path, command, flag
 ):
     name = command.__name__.split(".")[1]
-    settings = {"supervised": _settings.SupervisedConfig(), "novelty": _settings.NoveltyConfig()}[
-        name
-    ]
+    settings = {
+        "supervised": SupervisedSettings(),
+        "novelty": NoveltySettings(),
+    }[name]
     folder = tmp_path / name / "first"
     folder.mkdir(parents=True)
-    write(folder / "config.json", _settings.to_json(settings))
+    write(folder / "config.json", to_json(settings))
     given = ["--logs", str(tmp_path), "--name", "first", "--resume"]
     text = refusal(command.parse, [*given, flag, "99"])
     assert text.startswith(f"--resume: this run has {flag} ")
@@ -390,7 +394,7 @@ def test_resume_refuses_another_length_where_finished_trainings_would_keep_their
 def test_resume_lets_the_one_training_of_a_gan_last_longer(tmp_path):
     folder = tmp_path / "gan" / "first"
     folder.mkdir(parents=True)
-    write(folder / "config.json", _settings.to_json(_settings.GANConfig(epochs=3)))
+    write(folder / "config.json", to_json(GANSettings(epochs=3)))
     given = ["--logs", str(tmp_path), "--name", "first", "--resume", "--epochs", "5"]
     assert gan.parse(given).config.epochs == 5
 
@@ -398,8 +402,8 @@ def test_resume_lets_the_one_training_of_a_gan_last_longer(tmp_path):
 def test_resume_finds_images_and_encoder_from_another_folder(tmp_path, monkeypatch):
     folder, data = tmp_path / "supervised" / "first", tmp_path / "images"
     folder.mkdir(parents=True)
-    settings = _settings.SupervisedConfig(data="images", encoder="gone")
-    write(folder / "config.json", _settings.to_json(settings))
+    settings = SupervisedSettings(data="images", encoder="gone")
+    write(folder / "config.json", to_json(settings))
     given = ["--logs", str(tmp_path), "--name", "first", "--resume"]
     assert supervised.parse(given).config == settings  # an older run recorded no place
     recorded = {"data": "abc", "data_path": str(data), "encoder_path": str(tmp_path / "gone")}
@@ -461,8 +465,8 @@ def test_help_names_every_setting_with_its_default(capsys):
         parse("--help")
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for name, value in _settings.to_json(_settings.AutoencoderConfig()).items():
-        assert _settings.flag(name) in text
+    for name, value in to_json(AutoencoderSettings()).items():
+        assert flag(name) in text
         if isinstance(value, str | float):
             assert f"({value})" in text
 
@@ -479,9 +483,9 @@ class ResourceExhaustedError(Exception):
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (_settings.InputError("too\nlong"), 2, "too long"),
+        (InputError("too\nlong"), 2, "too long"),
         (KeyboardInterrupt(), 130, "stopped"),
-        (_settings.Interrupted("go on with: ..."), 130, "go on with: ..."),
+        (Interrupted("go on with: ..."), 130, "go on with: ..."),
         (OSError(errno.ENOSPC, "No space left on device", "logs/a"), 2, "cannot write logs/a: No"),
         (OSError(errno.EACCES, "Permission denied"), 2, "cannot write: Permission denied"),
         (OSError(errno.ELOOP, "Too many levels", "logs"), 2, "cannot write logs: Too many levels"),

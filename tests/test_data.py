@@ -18,15 +18,17 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from kerasunsup import settings as _settings
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.apply import image_stream
 from kerasunsup.data import from_arrays, from_folder, from_tfds, pixel_storage
 from kerasunsup.data import images as data_images
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError
+from kerasunsup.settings import TrainingSettings
 
 
-def settings(source, **options) -> _settings.TrainingConfig:
-    return _settings.TrainingConfig(data=str(source), **options)
+def settings(source, **options) -> TrainingSettings:
+    return TrainingSettings(data=str(source), **options)
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -41,7 +43,7 @@ def write_images(folder, pixels, *, start: int = 0, suffix: str = ".png") -> Non
 
 def refusal(source, **options) -> str:
     """The one line that refuses the data."""
-    with pytest.raises(_settings.InputError) as caught:
+    with pytest.raises(InputError) as caught:
         data_splits.load(settings(source, **options))
     text = str(caught.value)
     assert "\n" not in text
@@ -909,7 +911,7 @@ def test_npy_in_memory_and_on_disk_are_the_same_set(tmp_path):
 @pytest.mark.parametrize("memory_limit", [1 << 30, 0])
 def test_bad_npy_is_one_line(tmp_path, values, expected, memory_limit):
     np.save(tmp_path / "a.npy", values, allow_pickle=True)
-    with pytest.raises(_settings.InputError) as caught:
+    with pytest.raises(InputError) as caught:
         data_splits.read(str(tmp_path / "a.npy"), memory_limit=memory_limit)
     assert expected in str(caught.value)
 
@@ -954,7 +956,7 @@ def test_mutated_files_are_refused_or_read(tmp_path, name):
                 str(tmp_path / name if "." in name[:-3] else tmp_path), memory_limit=0
             )
             store.store.read(np.arange(len(store.store)))
-        except _settings.InputError:  # all else is a traceback
+        except InputError:  # all else is a traceback
             num_refused += 1
     assert num_refused > 10
 
@@ -1246,7 +1248,7 @@ def test_classes_whose_folders_are_no_utf_8_have_names_that_can_be_shown(tmp_pat
         place = tmp_path / "data\udce9" / ("caf\udce9" if index % 2 else "tea")
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{index}.png").write_bytes(data_images.encode_png(picture))
-    splits = data_splits.load(_settings.AutoencoderConfig(data=str(tmp_path / "data\udce9")))
+    splits = data_splits.load(AutoencoderSettings(data=str(tmp_path / "data\udce9")))
     assert (splits.name, splits.class_names) == ("data\\xe9", ("caf\\xe9", "tea"))
 
 

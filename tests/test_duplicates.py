@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from kerasunsup import settings
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.apply import duplicates
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
@@ -119,7 +119,7 @@ def test_different_dark_images_are_no_copies_and_their_copies_are():
 
 
 def test_different_strokes_of_the_same_digit_are_no_copies():
-    splits = data_splits.load(settings.AutoencoderConfig(limit=20_000))
+    splits = data_splits.load(AutoencoderSettings(limit=20_000))
     ones = splits.train.subset(np.flatnonzero(splits.labels.train == 1)[:2000])
     pictures = list(images.to_uint8(ones.array()))
     copies = [jpeg(picture[..., 0], 75) for picture in pictures[:50]]

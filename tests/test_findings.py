@@ -9,15 +9,15 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup import settings
 from kerasunsup.ae import results
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.models import networks
 from kerasunsup.training import feature_network, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 
-SETTINGS = settings.AutoencoderConfig(latent_dim=3, num_samples=100, num_codes=50)
+SETTINGS = AutoencoderSettings(latent_dim=3, num_samples=100, num_codes=50)
 
 
 def splits(

@@ -6,9 +6,10 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from kerasunsup import settings
 from kerasunsup.ae import experiment as ae_experiment
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.gan import experiment
+from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import folded_convolution, networks
 
 SIZES = [2, 3, 4, 5, 6]
@@ -114,8 +115,8 @@ def test_only_networks_that_train_beside_fast_kernels_are_of_folded_layers(
 ):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
     shape, shipped = (16, 16, 1), {"is_shipped": is_shipped}
-    model = ae_experiment.build(settings.AutoencoderConfig(filters=(2,)), shape, **shipped)
-    gan = experiment.build(settings.GANConfig(base_filters=2), shape, **shipped)
+    model = ae_experiment.build(AutoencoderSettings(filters=(2,)), shape, **shipped)
+    gan = experiment.build(GANSettings(base_filters=2), shape, **shipped)
     for network in (model.get_layer("decoder"), gan.generator):
         assert _is_folded(network) == (onednn == "1" and not is_shipped)
 

@@ -16,10 +16,11 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
 from kerasunsup import cli
-from kerasunsup import settings as _settings
 from kerasunsup.ae import __main__ as ae
 from kerasunsup.data import images, splits
 from kerasunsup.gan import __main__ as gan
+from kerasunsup.gan.settings import GANSettings
+from kerasunsup.settings import read_config, to_json
 from kerasunsup.training import run_folder
 
 SMALL = [
@@ -131,7 +132,7 @@ discriminator = keras.models.load_model(sys.argv[1] + "/discriminator.keras")
 np.testing.assert_allclose(generator.predict(noise, verbose=0), images, atol=1e-5)
 np.testing.assert_allclose(discriminator.predict(images, verbose=0), logits, atol=1e-4)
 """
-    stored = _settings.read(_settings.GANConfig, finished / "config.json")
+    stored = read_config(GANSettings, finished / "config.json")
     noise = np.random.default_rng(0).standard_normal((3, stored["noise_dim"]), np.float32)
     np.save(finished / "noise.npy", noise)
     result = subprocess.run(
@@ -168,7 +169,7 @@ def test_a_preset_gives_way_to_flags_and_is_no_setting():
     def parse(*arguments):
         return cli.parse(
             "gan",
-            _settings.GANConfig,
+            GANSettings,
             description="",
             quick={},
             presets=gan._PRESETS,
@@ -179,7 +180,7 @@ def test_a_preset_gives_way_to_flags_and_is_no_setting():
     assert (study.loss, study.averaging, study.schedule) == ("minimax", 0.0, "constant")
     assert (study.epochs, study.batch_size, study.learning_rate) == (100, 128, 0.0005)
     assert parse("--preset", "study", "--averaging", "0.5").averaging == 0.5
-    assert "preset" not in _settings.to_json(study)
+    assert "preset" not in to_json(study)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +302,7 @@ def test_the_data_that_trains_is_the_splits_training_part(monkeypatch, logs):
     monkeypatch.setattr(keras.Model, "fit", watched)
     with pytest.raises(SeenError):
         gan.main(["--epochs", "1", "--logs", str(logs), *SMALL])
-    settings = _settings.GANConfig(limit=600, test_limit=200)
+    settings = GANSettings(limit=600, test_limit=200)
     train = splits.load(settings).train.array()
     assert len(seen) == 600 // 64 * 64
     found = {image.tobytes() for image in seen}

@@ -8,18 +8,16 @@ import types
 import numpy as np
 import pytest
 
-from kerasunsup import settings as _settings
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.gan import results
+from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import gan as models_gan
 from kerasunsup.models import networks, optimizers
 from kerasunsup.training import feature_network, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 
-SETTINGS = _settings.GANConfig(
-    epochs=10, measure_every=2, num_samples=100, noise_dim=3, batch_size=16
-)
+SETTINGS = GANSettings(epochs=10, measure_every=2, num_samples=100, noise_dim=3, batch_size=16)
 GOOD = {"real_accuracy": 0.8, "generated_accuracy": 0.8}
 
 
@@ -133,7 +131,7 @@ def test_a_class_that_is_never_generated_is_a_collapse(measured, capsys):
 def test_patience_counts_measurements_without_a_lower_distance(measured, monkeypatch):
     measurements, says, _, gan = measured
     monkeypatch.setattr(
-        measurements, "_settings", _settings.GANConfig(
+        measurements, "_settings", GANSettings(
             epochs=50, measure_every=1, num_samples=100, patience=2, noise_dim=3
         )
     )  # fmt: skip

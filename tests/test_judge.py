@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup import settings
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError
 from kerasunsup.models import networks
+from kerasunsup.settings import TrainingSettings
 from kerasunsup.training import feature_network, run_folder
 
 
@@ -22,7 +23,7 @@ def splits(folder, name="shapes", **labels) -> data_splits.Splits:
     pixels[side == 1, :, 4:] += 190
     kept = {key: value(side) for key, value in labels.items()}
     np.savez(folder / f"{name}.npz", images=pixels, **kept)
-    return data_splits.load(settings.TrainingConfig(data=str(folder / f"{name}.npz")))
+    return data_splits.load(TrainingSettings(data=str(folder / f"{name}.npz")))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_a_stored_network_of_another_shape_is_refused_in_one_line(trained, tmp_p
     arrays = run_folder.read_arrays(path)
     del arrays["weights_00"]
     run_folder.write_arrays(tmp_path / path.name, arrays)
-    with pytest.raises(settings.InputError, match="remove it, and it is made anew"):
+    with pytest.raises(InputError, match="remove it, and it is made anew"):
         feature_network.classifier_of(loaded, tmp_path)
 
 
@@ -202,7 +203,7 @@ def test_blocks_of_images_are_described_as_the_whole_is(trained):
 
 @pytest.fixture(scope="module")
 def mnist() -> data_splits.Splits:
-    return data_splits.load(settings.TrainingConfig(seed=4, limit=100, test_limit=300))
+    return data_splits.load(TrainingSettings(seed=4, limit=100, test_limit=300))
 
 
 def test_mnist_is_compared_in_the_shipped_network_whatever_the_limit(mnist, no_training, tmp_path):
@@ -219,7 +220,7 @@ def test_mnist_is_compared_in_the_shipped_network_whatever_the_limit(mnist, no_t
 def test_real_images_are_those_that_the_network_was_not_trained_on(mnist, tmp_path):
     """The validation images of seed 0, by which it was trained, not those of the seed at hand."""
     found = feature_network.of_data(mnist, tmp_path)
-    held_out = data_splits.load(settings.TrainingConfig(seed=0)).validation
+    held_out = data_splits.load(TrainingSettings(seed=0)).validation
     np.testing.assert_array_equal(np.sort(found.held_out), np.sort(held_out.positions))
     real = np.concatenate(list(found.real_images(mnist, 10_000)))
     assert len(real) == len(mnist.test)  # no more than there are to compare with

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from kerasunsup import settings as _settings
 from kerasunsup.data import images, pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError
 from kerasunsup.evaluation import classifier_metrics
 from kerasunsup.novelty import __main__ as novelty
 from kerasunsup.novelty import experiment
+from kerasunsup.novelty.settings import NoveltySettings
 from kerasunsup.training import run_folder
 
 ARGUMENTS = ["--limit", "900", "--test-limit", "200", "--epochs", "1", "--latent-dim", "4"]
@@ -46,7 +47,7 @@ def test_a_run_leaves_numbers_figures_and_an_autoencoder_a_class(finished):
 
 
 def test_an_autoencoder_saw_images_of_its_class_alone_and_its_error_is_the_score(finished):
-    settings = _settings.NoveltyConfig(limit=900, test_limit=200, epochs=1, latent_dim=4)
+    settings = NoveltySettings(limit=900, test_limit=200, epochs=1, latent_dim=4)
     splits = data_splits.load(settings)
     clean = experiment.clean_images(splits, 1)
     assert len(clean) == np.sum(splits.labels.train == 1)
@@ -102,13 +103,13 @@ def unbalanced(test_labels, train_labels=(0,) * 20 + (1,) * 5 + (2,)) -> data_sp
 
 
 def test_classes_that_are_too_small_are_named_and_the_others_measured(capsys):
-    chosen = experiment.classes_of(_settings.NoveltyConfig(), unbalanced([0, 0, 1]))
+    chosen = experiment.classes_of(NoveltySettings(), unbalanced([0, 0, 1]))
     assert chosen == [0]
     assert "owl (5 training images), roc (1 training images)" in capsys.readouterr().out
-    with pytest.raises(_settings.InputError, match="--classes 1: birds has 12 training images"):
-        experiment.classes_of(_settings.NoveltyConfig(classes=(1,)), unbalanced([0, 1]))
-    with pytest.raises(_settings.InputError, match="no class has 12 training images"):
-        experiment.classes_of(_settings.NoveltyConfig(), unbalanced([0, 1], (0,) * 5 + (1,) * 5))
+    with pytest.raises(InputError, match="--classes 1: birds has 12 training images"):
+        experiment.classes_of(NoveltySettings(classes=(1,)), unbalanced([0, 1]))
+    with pytest.raises(InputError, match="no class has 12 training images"):
+        experiment.classes_of(NoveltySettings(), unbalanced([0, 1], (0,) * 5 + (1,) * 5))
 
 
 def test_where_the_test_part_holds_one_class_images_of_the_others_join_it():

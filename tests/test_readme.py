@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from kerasunsup import cli, settings
+from kerasunsup import cli
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.apply import __main__ as apply
+from kerasunsup.novelty.settings import OUTLIER_SCORES
+from kerasunsup.settings import Command, read_config, to_json
 from kerasunsup.supervised import methods
+from kerasunsup.supervised.settings import ARM_NAMES, SupervisedSettings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,7 +67,7 @@ def test_every_command_line_is_understood(line, tmp_path):
     if resumes:  # it needs a run that stands there
         folder = tmp_path / "ae" / "RUN"
         folder.mkdir(parents=True)
-        stored = settings.to_json(settings.AutoencoderConfig())
+        stored = to_json(AutoencoderSettings())
         (folder / "config.json").write_text(json.dumps(stored))
         arguments += ["--logs", str(tmp_path)]
     if "--help" in arguments:
@@ -93,7 +97,7 @@ def test_clustering_table_is_what_was_measured():
     assert rows["graph of codes, ten groups (apply cluster)"]["accuracy"] >= 0.9
 
 
-def parse(experiment: str, arguments: list[str]) -> settings.Command:
+def parse(experiment: str, arguments: list[str]) -> Command:
     return importlib.import_module(f"{experiment}.__main__").parse(arguments)
 
 
@@ -126,7 +130,7 @@ def percent(value: float, digits: int = 1) -> str:
 def best_arm(size: str) -> str:
     """Chosen by validation images; runs of older versions kept no accuracy on them."""
     for kind in ("validation_accuracy", "accuracy"):
-        names = {arm: f"labels_{size}/{arm}_{kind}" for arm in settings.ARM_NAMES}
+        names = {arm: f"labels_{size}/{arm}_{kind}" for arm in ARM_NAMES}
         found = {arm: SUPERVISED[name] for arm, name in names.items() if name in SUPERVISED}
         if found:
             return max(found, key=found.__getitem__)
@@ -240,7 +244,7 @@ def record(kind: str) -> dict:
 
 def test_committed_search_is_a_whole_one_and_best_json_is_what_it_found():
     found = record("hyperband")
-    best = settings.read(settings.AutoencoderConfig, TUNING / "best.json")
+    best = read_config(AutoencoderSettings, TUNING / "best.json")
     winner = next(t for t in found["trials"] if t["trial"] == found["front"]["32"])
     assert {name: best[name] for name in winner["settings"]} == winner["settings"]
     assert (best["latent_dim"], best["data"], best["limit"]) == (32, "mnist", None)
@@ -348,7 +352,7 @@ def test_tables_of_apply_are_the_measurements():
 
 
 def test_table_of_outlier_scores_is_the_report():
-    for score, title in settings.OUTLIER_SCORES.items():
+    for score, title in OUTLIER_SCORES.items():
         areas = [NOVELTY[f"{score}/auroc_{label}"] for label in ("mean", *range(10))]
         assert row(title) == [f"{100 * area:.1f}" for area in areas]
 
@@ -374,7 +378,7 @@ def test_speed_of_the_adversarial_step_is_the_measurement():
 def test_supervised_table_and_its_sentences_are_the_reference_run():
     numbers = SUPERVISED
     sizes = ("10", "100", "1000", "10000", "all")
-    for arm in settings.SupervisedConfig().arms:
+    for arm in SupervisedSettings().arms:
         expected = []
         for size in sizes:
             name = f"labels_{size}/{arm}_accuracy"

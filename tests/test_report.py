@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kerasunsup import settings
 from kerasunsup.data import images
+from kerasunsup.errors import Interrupted
 from kerasunsup.report import __main__ as report
 from kerasunsup.report import steps
 
@@ -488,7 +488,7 @@ def test_what_a_command_ends_with_is_told(places, monkeypatch):
         "python -m kerasunsup.gan ended with status 2; its last lines say why"
     ]
     monkeypatch.setattr(steps, "_run", lambda command: 130)
-    with pytest.raises(settings.Interrupted, match="the same command goes on"):
+    with pytest.raises(Interrupted, match="the same command goes on"):
         steps.perform(state, places)
 
 

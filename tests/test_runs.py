@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from kerasunsup import cli
-from kerasunsup import settings as _settings
+from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.errors import InputError
+from kerasunsup.settings import Command, read_config
 from kerasunsup.training import run_folder
 
 
-def command(logs, name="first", *, resume=False, **settings) -> _settings.Command:
-    return _settings.Command(
-        "ae", _settings.AutoencoderConfig(**settings), logs, name, resume, ("--name", str(name))
-    )
+def command(logs, name="first", *, resume=False, **settings) -> Command:
+    return Command("ae", AutoencoderSettings(**settings), logs, name, resume, ("--name", str(name)))
 
 
 def refuse(code):
@@ -131,18 +131,18 @@ def test_damaged_arrays_are_an_input_error_that_names_the_file(tmp_path, damage)
     path = tmp_path / "state.npz"
     run_folder.write_arrays(path, {"a": np.arange(100.0)})
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(_settings.InputError, match=r"state\.npz cannot be read"):
+    with pytest.raises(InputError, match=r"state\.npz cannot be read"):
         run_folder.read_arrays(path)
 
 
 def test_arrays_with_python_objects_are_refused(tmp_path):
     np.savez(tmp_path / "state.npz", a=np.array([{}], dtype=object))
-    with pytest.raises(_settings.InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be read"):
         run_folder.read_arrays(tmp_path / "state.npz")
 
 
 def test_missing_arrays_are_an_input_error(tmp_path):
-    with pytest.raises(_settings.InputError, match="missing"):
+    with pytest.raises(InputError, match="missing"):
         run_folder.read_arrays(tmp_path / "state.npz")
 
 
@@ -154,8 +154,8 @@ def test_a_new_run_holds_its_settings_and_its_environment(tmp_path):
         assert (run.folder, run.name, run.experiment) == (tmp_path / "ae/first", "first", "ae")
         assert run.checkpoint == tmp_path / "ae/first/checkpoints/state.npz"
         assert run.read_metrics() == {}
-    settings = _settings.read(_settings.AutoencoderConfig, tmp_path / "ae/first/config.json")
-    assert _settings.AutoencoderConfig(**settings) == _settings.AutoencoderConfig(latent_dim=7)
+    settings = read_config(AutoencoderSettings, tmp_path / "ae/first/config.json")
+    assert AutoencoderSettings(**settings) == AutoencoderSettings(latent_dim=7)
     assert files(tmp_path / "ae/first") == ["checkpoints/.lock", "config.json", "environment.json"]
 
 
@@ -164,7 +164,7 @@ def test_a_run_that_exists_is_never_overwritten(tmp_path):
         pass
     before = (tmp_path / "ae/first/config.json").read_bytes()
     with (
-        pytest.raises(_settings.InputError, match="exists already and is never overwritten"),
+        pytest.raises(InputError, match="exists already and is never overwritten"),
         run_folder.opened(command(tmp_path)),
     ):
         pass
@@ -211,7 +211,7 @@ def test_logs_that_are_a_file_are_refused_with_status_2(tmp_path, capsys, place)
 def test_a_run_at_work_cannot_be_opened_a_second_time(tmp_path):
     with run_folder.opened(command(tmp_path)):
         with (
-            pytest.raises(_settings.InputError, match="in use by another process"),
+            pytest.raises(InputError, match="in use by another process"),
             run_folder.opened(command(tmp_path, resume=True)),
         ):
             pass
@@ -252,7 +252,7 @@ def test_going_on_with_other_images_is_refused_before_anything_is_written(tmp_pa
     other = command(tmp_path, resume=True, epochs=9)
     for _ in range(2):  # a refusal lets go of the folder
         with (
-            pytest.raises(_settings.InputError, match=r"other images .*4567, recorded 0123"),
+            pytest.raises(InputError, match=r"other images .*4567, recorded 0123"),
             run_folder.opened(other, "4567"),
         ):
             pass
@@ -281,7 +281,7 @@ def test_a_damaged_environment_is_named_when_a_run_goes_on(tmp_path, content):
         pass
     (run.folder / "environment.json").write_text(content)
     with (
-        pytest.raises(_settings.InputError, match=r"environment\.json is damaged .* remove it"),
+        pytest.raises(InputError, match=r"environment\.json is damaged .* remove it"),
         run_folder.opened(command(tmp_path, resume=True), "4567"),
     ):
         pass
@@ -346,7 +346,7 @@ def test_a_run_that_is_removed_while_it_is_in_use_ends_in_one_line_and_leaves_no
             shutil.rmtree(run.folder)
             run.write_metrics({"test/mse": 0.5})
 
-    with pytest.raises(_settings.InputError, match=r"ae/first was removed or replaced"):
+    with pytest.raises(InputError, match=r"ae/first was removed or replaced"):
         work()
     assert list((tmp_path / "ae").iterdir()) == []
 
@@ -359,7 +359,7 @@ def test_a_run_that_takes_the_place_of_a_removed_one_is_left_alone(tmp_path):
                 pass
             run.check_folder()
 
-    with pytest.raises(_settings.InputError, match="was removed or replaced"):
+    with pytest.raises(InputError, match="was removed or replaced"):
         work()
     left = files(tmp_path / "ae" / "first")
     assert left == ["checkpoints/.lock", "config.json", "environment.json"]
@@ -412,7 +412,7 @@ def test_figures_stand_in_a_folder_of_their_own(run):
 @pytest.mark.parametrize("content", ["", '{"test/mse": 0.', "[1]", "\x00"])
 def test_damaged_metrics_are_an_input_error_that_names_the_file(run, content):
     (run.folder / "metrics.json").write_text(content)
-    with pytest.raises(_settings.InputError, match=r"metrics\.json is damaged"):
+    with pytest.raises(InputError, match=r"metrics\.json is damaged"):
         run.read_metrics()
 
 

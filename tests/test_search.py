@@ -21,17 +21,20 @@ from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from kerasunsup import cli
-from kerasunsup import settings as _settings  # fmt: skip
 from kerasunsup.ae import __main__ as ae
 from kerasunsup.ae import experiment as ae_experiment
 from kerasunsup.ae import search
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.evaluation import latent_space
 from kerasunsup.search import distributed, oracles, record, runner, trials
+from kerasunsup.search.settings import SearchSettings
+from kerasunsup.settings import Command, read_config, to_json
 from kerasunsup.training import callbacks, loop, run_folder, tensorboard
 
-SETTINGS = _settings.AutoencoderConfig(
+SETTINGS = AutoencoderSettings(
     batch_size=16, latent_dim=4, filters=(4,), hidden_units=8, schedule="cosine"
 )
 
@@ -60,14 +63,12 @@ def space(hp, settings):
     )
 
 
-def command(folder: Path, *, settings=SETTINGS, kind="tune", **options) -> _settings.Command:
+def command(folder: Path, *, settings=SETTINGS, kind="tune", **options) -> Command:
     options = {kind: True, "max_epochs": 9, "tuning": str(folder / "tuning"), **options}
-    return _settings.Command(
-        "ae", settings, folder / "logs", None, False, (), _settings.SearchConfig(**options)
-    )
+    return Command("ae", settings, folder / "logs", None, False, (), SearchSettings(**options))
 
 
-def problem(given: _settings.Command, **changes) -> runner.Problem:
+def problem(given: Command, **changes) -> runner.Problem:
     made = search.problem(given, splits())
     if not given.search.grid:
         made = dataclasses.replace(made, space=space)
@@ -116,7 +117,7 @@ class FakeWorkshop:
     def run(self, task: trials.Task) -> trials.Outcome:
         self.ran += 1
         if self.ran in self.fails:
-            raise _settings.InputError("loss became nan")
+            raise InputError("loss became nan")
         seed = task.seed
         if task.parent is not None:
             stored = run_folder.read_arrays(task.parent)
@@ -232,7 +233,7 @@ def test_every_code_size_is_taken_to_the_last_epoch(tmp_path, monkeypatch, fake,
 
     monkeypatch.setattr(fake, "run", stopped)
     given = command(tmp_path / "stopped", max_epochs=9)
-    with pytest.raises(_settings.Interrupted, match="24 trials are saved"):
+    with pytest.raises(Interrupted, match="24 trials are saved"):
         runner.run(given, dataclasses.replace(wanted, settings=given.config))
     again = runner.run(given, dataclasses.replace(wanted, settings=given.config))
     assert outcome(again) == outcome(found)
@@ -400,7 +401,7 @@ def test_the_precision_holds_in_every_trial():
 
 
 def test_a_loss_that_is_no_number_is_the_trials_own_failure(shop):
-    with pytest.raises(_settings.InputError, match="became"):
+    with pytest.raises(InputError, match="became"):
         shop.run(trials.Task(dataclasses.replace(SETTINGS, learning_rate=1e30), 3, 0, 3))
     fine = shop.run(trials.Task(SETTINGS, 3, 0, 1))  # the next on this model is not harmed
     assert np.isfinite(fine.error)
@@ -524,7 +525,7 @@ def test_a_changed_search_is_refused_and_overwrite_starts_anew(
     given = command(tmp_path)
     runner.run(given, problem(given))
     changed = command(tmp_path, settings=dataclasses.replace(SETTINGS, **settings), **options)
-    with pytest.raises(_settings.InputError, match=text) as caught:
+    with pytest.raises(InputError, match=text) as caught:
         runner.run(changed, make_problem(changed))
     assert "--overwrite" in str(caught.value)
     fake.ran = 0
@@ -542,9 +543,7 @@ def test_a_search_with_seeds_by_number_is_read_where_it_is_over_and_else_refused
     before = run_folder.read_json(path)
     del before["trial_seeds"]
     run_folder.write_json(path, before)
-    with pytest.raises(
-        _settings.InputError, match=r"seeds of trials by number.*received by settings"
-    ):
+    with pytest.raises(InputError, match=r"seeds of trials by number.*received by settings"):
         runner.run(given, problem(given))
     run_folder.write_json(path.with_name("record.json"), found)
     fake.ran = 0
@@ -568,7 +567,7 @@ def test_two_searches_in_one_folder_are_refused(tmp_path, fake):
     folder = record.Folder(tmp_path / "tuning" / "ae" / "hyperband")
     folder.lock()
     given = command(tmp_path)
-    with pytest.raises(_settings.InputError, match="in use by another search"):
+    with pytest.raises(InputError, match="in use by another search"):
         runner.run(given, problem(given))
     folder.close()
     runner.run(given, problem(given))
@@ -602,7 +601,7 @@ def test_a_trial_that_fails_costs_its_bracket_no_promotion(tmp_path, fake):
 def test_three_failures_in_a_row_stop_the_search_with_the_error(tmp_path, fake):
     fake.fails = {4, 5, 6}
     given = command(tmp_path)
-    with pytest.raises(_settings.InputError, match=r"3 trials in a row failed.*loss became nan"):
+    with pytest.raises(InputError, match=r"3 trials in a row failed.*loss became nan"):
         runner.run(given, problem(given))
 
 
@@ -639,9 +638,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path, monkeypatch, fake):
 
     with monkeypatch.context() as patch:
         patch.setattr(fake, "run", interrupted)
-        with pytest.raises(
-            _settings.Interrupted, match=r"4 trials are saved.*same command goes on"
-        ):
+        with pytest.raises(Interrupted, match=r"4 trials are saved.*same command goes on"):
             runner.run(given, problem(given))
     assert len(runner.run(given, problem(given))["trials"]) == 23
 
@@ -669,15 +666,13 @@ def arguments(folder: Path, *more: str) -> list[str]:
 
 def test_best_files_are_valid_configs_and_the_one_asked_for_is_best_json(searched):
     folder = searched / "tuning" / "ae"
-    best = _settings.AutoencoderConfig(
-        **_settings.read(_settings.AutoencoderConfig, folder / "best.json")
-    )
+    best = AutoencoderSettings(**read_config(AutoencoderSettings, folder / "best.json"))
     assert (best.latent_dim, best.hidden_units, best.schedule) == (8, 8, "cosine")
     sizes = {int(path.stem[5:]) for path in folder.glob("best_*.json")}
     found = run_folder.read_json(folder / "record.json")
     assert sizes >= {int(size) for size in found["front"]}
     for path in folder.glob("best_*.json"):
-        read = _settings.read(_settings.AutoencoderConfig, path)
+        read = read_config(AutoencoderSettings, path)
         assert read["latent_dim"] == int(path.stem[5:])
         assert not any("/" in name for name in read)  # none of KerasTuner's own values
 
@@ -767,8 +762,8 @@ def test_the_best_is_trained_into_a_run_of_its_own(searched, capsys):
     given.remove("--search-only")
     assert ae.main(given) == 0
     run = searched / "logs" / "ae" / "best"
-    stored = _settings.read(_settings.AutoencoderConfig, run / "config.json")
-    best = _settings.read(_settings.AutoencoderConfig, searched / "tuning" / "ae" / "best.json")
+    stored = read_config(AutoencoderSettings, run / "config.json")
+    best = read_config(AutoencoderSettings, searched / "tuning" / "ae" / "best.json")
     assert stored == best
     assert stored["epochs"] == 2
     assert (run / "metrics.json").exists()
@@ -916,7 +911,7 @@ def free_port() -> int:
 def test_a_chief_without_workers_does_not_wait_for_ever(tmp_path, monkeypatch, fake):
     monkeypatch.setattr(distributed, "PATIENCE", 1.0)
     given = command(tmp_path, distributed=("chief", f"localhost:{free_port()}"))
-    with pytest.raises(_settings.InputError, match="no worker for 1 s, 0 trials are kept"):
+    with pytest.raises(InputError, match="no worker for 1 s, 0 trials are kept"):
         distributed.run(given, problem(given))
 
 
@@ -924,7 +919,7 @@ def test_a_second_chief_on_the_same_port_is_refused(tmp_path):
     address = "localhost", str(free_port())
     first = oracles.serve(make(tmp_path / "first"), *address)
     try:
-        with pytest.raises(_settings.InputError, match="another chief or program listens there"):
+        with pytest.raises(InputError, match="another chief or program listens there"):
             oracles.serve(make(tmp_path / "second"), *address)
     finally:
         first.stop(None).wait()
@@ -935,7 +930,7 @@ def test_a_worker_without_a_chief_does_not_wait_for_ever(tmp_path, monkeypatch, 
     monkeypatch.setattr(oracles, "CHIEF_LIMIT", 1)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     given = command(tmp_path, distributed=("w1", f"localhost:{free_port()}"))
-    with pytest.raises(_settings.InputError, match="no chief answers"):
+    with pytest.raises(InputError, match="no chief answers"):
         distributed.run(given, problem(given))
 
 
@@ -959,9 +954,9 @@ def test_flags_that_do_not_go_together_are_refused(capsys, options, text):
     assert text in capsys.readouterr().err
 
 
-def parse(*arguments: str) -> _settings.Command:
+def parse(*arguments: str) -> Command:
     return cli.parse(
-        "ae", _settings.AutoencoderConfig, description="", quick={"epochs": 2, "limit": 1000},
+        "ae", AutoencoderSettings, description="", quick={"epochs": 2, "limit": 1000},
         search=ae._SEARCH, argv=arguments,
     )  # fmt: skip
 
@@ -979,12 +974,12 @@ def test_a_search_has_a_falling_rate_and_wider_layers_unless_told_otherwise(tmp_
 def test_search_flags_are_no_settings():
     given = parse("--grid", "--quick")
     assert (given.search.kind, given.search.max_epochs, given.search.folds) == ("grid", 3, 2)
-    assert not {"tune", "grid", "folds"} & set(_settings.to_json(given.config))
+    assert not {"tune", "grid", "folds"} & set(to_json(given.config))
 
 
 def test_a_run_on_a_cosine_that_stops_goes_on_to_the_same_end(tmp_path, monkeypatch):
     def start(name: str, resume: bool = False) -> loop.Fitted:
-        given = _settings.Command("ae", settings, tmp_path, name, resume, ())
+        given = Command("ae", settings, tmp_path, name, resume, ())
         with loop.machine(settings), run_folder.opened(given) as run:
             model = ae_experiment.build(settings, (8, 8, 1))
             rate = functools.partial(loop.learning_rate, settings, settings.epochs)
@@ -1002,7 +997,7 @@ def test_a_run_on_a_cosine_that_stops_goes_on_to_the_same_end(tmp_path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(callbacks.StopOnNonFinite, "on_epoch_end", stop)
-        with pytest.raises(_settings.Interrupted):
+        with pytest.raises(Interrupted):
             start("stopped")
     again = start("stopped", resume=True)
     for name in ("loss", "val_loss", "learning_rate"):
@@ -1026,7 +1021,7 @@ def test_the_wide_space_chooses_the_networks_shape_too(tmp_path, kind):
         made = runner.Search(given, search.problem(given, splits()))
         chosen[wide] = set(made.names)
         settings = made.settings_of(made.oracle.create_trial("local"))
-        assert isinstance(settings, _settings.AutoencoderConfig)
+        assert isinstance(settings, AutoencoderSettings)
         ae_experiment.check(settings, splits())  # every choice can be built
     assert chosen[False] == {"latent_dim", "learning_rate", "weight_decay"}
     added = {"hidden_units"} if kind == "grid" else {"hidden_units", "filters"}

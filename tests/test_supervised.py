@@ -17,12 +17,15 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from kerasunsup import settings as _settings
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import images, pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError
+from kerasunsup.settings import Command, read_config
 from kerasunsup.supervised import __main__ as supervised
 from kerasunsup.supervised import experiment as supervised_experiment
 from kerasunsup.supervised import methods, results
+from kerasunsup.supervised.settings import SupervisedSettings
 from kerasunsup.training import run_folder
 
 FIGURES = {"confusion", "label_efficiency", "learning_speed", "mistakes", "reliability"}
@@ -80,7 +83,7 @@ def test_numbers_have_the_promised_names(finished):
 
 
 def test_arms_that_learn_from_their_own_answers_are_asked_for_by_name():
-    assert {*methods.NAMES} - {*_settings.SupervisedConfig().arms} == {*methods.PSEUDO_LABELLED}
+    assert {*methods.NAMES} - {*SupervisedSettings().arms} == {*methods.PSEUDO_LABELLED}
 
 
 def test_means_and_deviations_are_those_of_the_cells(finished):
@@ -124,7 +127,7 @@ def test_the_usual_encoder_is_trained_once_without_labels(finished, encoder, cap
     ],
 )  # fmt: skip
 def test_usual_encoders_are_told_apart_by_everything_that_changes_them(change):
-    usual = _settings.AutoencoderConfig(epochs=20, **supervised_experiment._ENCODER)
+    usual = AutoencoderSettings(epochs=20, **supervised_experiment._ENCODER)
     name = supervised_experiment.encoder_name(usual, "images")
     assert (
         supervised_experiment.encoder_name(dataclasses.replace(usual, **change), "images") != name
@@ -137,7 +140,7 @@ def test_usual_encoders_are_told_apart_by_everything_that_changes_them(change):
 
 
 def test_usual_encoders_of_two_versions_are_told_apart(monkeypatch):
-    usual = _settings.AutoencoderConfig()
+    usual = AutoencoderSettings()
     name = supervised_experiment.encoder_name(usual, "images")
     monkeypatch.setattr(supervised_experiment.kerasunsup, "__version__", "99")
     assert supervised_experiment.encoder_name(usual, "images") != name
@@ -148,7 +151,7 @@ def test_a_run_that_goes_on_keeps_to_its_encoder(tmp_path, monkeypatch):
     model.parent.mkdir(parents=True)
     model.write_bytes(b"weights")
     (model.parent / "metrics.json").write_text("{}")
-    given = _settings.Command("supervised", _settings.SupervisedConfig(), tmp_path, "r", True, ())
+    given = Command("supervised", SupervisedSettings(), tmp_path, "r", True, ())
     run = run_folder.Run(tmp_path / "supervised" / "r")
     supervised_experiment.keep_to(run, model)
 
@@ -161,7 +164,7 @@ def test_a_run_that_goes_on_keeps_to_its_encoder(tmp_path, monkeypatch):
     assert supervised_experiment.usual_encoder(given, Splits(), run) == model
     supervised_experiment.keep_to(run, model)
     model.write_bytes(b"trained anew")
-    with pytest.raises(_settings.InputError, match=r"another encoder than the one that .* began"):
+    with pytest.raises(InputError, match=r"another encoder than the one that .* began"):
         supervised_experiment.keep_to(run, model)
     # One that an earlier version began wrote down nothing: its encoder had a shorter name.
     (run.folder / "checkpoints" / "encoder.json").unlink()
@@ -192,9 +195,7 @@ np.testing.assert_allclose(loaded.predict(images, verbose=0), found, atol=1e-5)
 
 
 def test_the_exported_classifier_is_the_one_that_was_measured(finished):
-    settings = _settings.SupervisedConfig(
-        **_settings.read(_settings.SupervisedConfig, finished / "config.json")
-    )
+    settings = SupervisedSettings(**read_config(SupervisedSettings, finished / "config.json"))
     splits = data_splits.load(settings)
     model = keras.models.load_model(finished / "model.keras")
     predictions = model.predict(splits.test.array(), verbose=0).argmax(axis=1)
@@ -315,15 +316,15 @@ def test_more_labels_than_there_are_images_are_all_of_them(capsys):
     parts = types.SimpleNamespace(
         name="few", class_names=("cat", "dog"), train=range(10), labels=None
     )
-    sizes = supervised_experiment.sizes_of(_settings.SupervisedConfig(labels=(10, 100)), parts)
+    sizes = supervised_experiment.sizes_of(SupervisedSettings(labels=(10, 100)), parts)
     assert sizes == [0]
     assert "10, 100 labels are left out" in capsys.readouterr().out
-    assert supervised_experiment.sizes_of(_settings.SupervisedConfig(labels=(5, 10, 0)), parts) == [
+    assert supervised_experiment.sizes_of(SupervisedSettings(labels=(5, 10, 0)), parts) == [
         5,
         0,
     ]
-    with pytest.raises(_settings.InputError, match="give numbers from 2 to 9"):
-        supervised_experiment.sizes_of(_settings.SupervisedConfig(labels=(1,)), parts)
+    with pytest.raises(InputError, match="give numbers from 2 to 9"):
+        supervised_experiment.sizes_of(SupervisedSettings(labels=(1,)), parts)
 
 
 def test_data_without_labels_is_refused_with_what_to_do(tmp_path, capsys):
@@ -354,7 +355,7 @@ def test_classes_that_training_lacks_are_named_and_take_no_label(names, capsys):
         f"odd has no training image of {'owl' if names else 2}: 2 of its 4 test images count as "
         "mistakes\n"
     )
-    settings = _settings.SupervisedConfig(labels=(2, 30, 0))
+    settings = SupervisedSettings(labels=(2, 30, 0))
     assert supervised_experiment.sizes_of(settings, odd) == [2, 0]
     assert capsys.readouterr().out == (
         "30 labels are left out: odd has 20 training images of 2 classes\n"

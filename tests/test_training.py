@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasunsup import settings as _settings
 from kerasunsup.ae import experiment
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError, Interrupted
+from kerasunsup.settings import Command
 from kerasunsup.training import callbacks, loop, run_folder
 
-SETTINGS = _settings.AutoencoderConfig(
+SETTINGS = AutoencoderSettings(
     epochs=4, batch_size=16, latent_dim=4, filters=(4,), hidden_units=8, noise=0.2
 )
 
@@ -33,10 +35,10 @@ def splits() -> data_splits.Splits:
 
 
 def start(
-    logs, settings: _settings.AutoencoderConfig, *, resume: bool = False, name: str = "run"
+    logs, settings: AutoencoderSettings, *, resume: bool = False, name: str = "run"
 ) -> tuple[loop.Fitted, list[np.ndarray], callbacks.Snapshots]:
     """One session of a run; returns what training returns and the weights that it ends with."""
-    command = _settings.Command("ae", settings, logs, name, resume, ())
+    command = Command("ae", settings, logs, name, resume, ())
     parts = splits()
     with loop.machine(settings), run_folder.opened(command) as run:
         model = experiment.build(settings, parts.image_shape)
@@ -105,7 +107,7 @@ def test_ctrl_c_keeps_the_finished_epochs_and_says_how_to_go_on(
         patch.setattr(callbacks.StopOnNonFinite, "_stop_in", epoch, raising=False)
         patch.setattr(callbacks.StopOnNonFinite, "on_epoch_begin", begin)
         patch.setattr(callbacks.StopOnNonFinite, "on_train_batch_end", interrupt)
-        with pytest.raises(_settings.Interrupted, match=f"{epoch} epochs are saved") as caught:
+        with pytest.raises(Interrupted, match=f"{epoch} epochs are saved") as caught:
             start(tmp_path, SETTINGS)
     assert f"python -m kerasunsup.ae --resume --name run --logs {tmp_path}" in str(caught.value)
     assert_same(whole[0], start(tmp_path, SETTINGS, resume=True))
@@ -150,9 +152,7 @@ def test_without_patience_all_epochs_run_and_the_best_weights_are_kept(tmp_path)
 
 def test_a_loss_that_is_no_number_stops_with_a_clear_line(tmp_path):
     settings = dataclasses.replace(SETTINGS, learning_rate=1e30)
-    with pytest.raises(
-        _settings.InputError, match=r"loss became \w+ in epoch \d .*--learning-rate"
-    ):
+    with pytest.raises(InputError, match=r"loss became \w+ in epoch \d .*--learning-rate"):
         start(tmp_path, settings)
 
 
@@ -182,7 +182,7 @@ def test_a_damaged_state_is_refused(whole, tmp_path):
     copied(whole, tmp_path)
     state = tmp_path / "ae" / "run" / "checkpoints" / "state.npz"
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(_settings.InputError, match="damaged"):
+    with pytest.raises(InputError, match="damaged"):
         start(tmp_path, SETTINGS, resume=True)
 
 
@@ -239,14 +239,14 @@ def test_a_state_with_a_senseless_value_is_refused_with_its_file_and_what_to_do(
     state = run_folder.read_arrays(path)
     change(state)
     run_folder.write_arrays(path, state)
-    with pytest.raises(_settings.InputError, match=r"state\.npz .*: start a new run$"):
+    with pytest.raises(InputError, match=r"state\.npz .*: start a new run$"):
         start(tmp_path, SETTINGS, resume=True)
 
 
 def test_a_missing_snapshot_is_named(whole, tmp_path):
     copied(whole, tmp_path)
     (tmp_path / "ae" / "run" / "checkpoints" / "snapshots" / "epoch_2.npz").unlink()
-    with pytest.raises(_settings.InputError, match=r"epoch_2\.npz cannot be read"):
+    with pytest.raises(InputError, match=r"epoch_2\.npz cannot be read"):
         start(tmp_path, SETTINGS, resume=True)
 
 
@@ -288,7 +288,7 @@ def test_a_run_that_is_removed_while_it_trains_ends_in_one_line_and_leaves_nothi
             shutil.rmtree(tmp_path / "ae" / "run")
 
     monkeypatch.setattr(callbacks.StopOnNonFinite, "on_epoch_end", remove)
-    with pytest.raises(_settings.InputError, match=r"ae/run was removed or replaced while"):
+    with pytest.raises(InputError, match=r"ae/run was removed or replaced while"):
         start(tmp_path, SETTINGS)
     assert list((tmp_path / "ae").iterdir()) == []
 
@@ -301,13 +301,13 @@ def test_a_network_larger_than_the_memory_is_refused_with_its_size(monkeypatch, 
         loop.check_memory(num_weights, "--filters 8")
         return
     text = r"--filters 8: a network of 134,217,728 weights needs 2 GiB .* has 1\.0 GiB: choose less"
-    with pytest.raises(_settings.InputError, match=text):
+    with pytest.raises(InputError, match=text):
         loop.check_memory(num_weights, "--filters 8")
 
 
 def test_a_state_of_another_model_is_refused(whole, tmp_path):
     copied(whole, tmp_path)
-    with pytest.raises(_settings.InputError, match="does not fit"):
+    with pytest.raises(InputError, match="does not fit"):
         start(tmp_path, dataclasses.replace(SETTINGS, latent_dim=5), resume=True)
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from kerasunsup import cli, settings, tensorflow_startup
+from kerasunsup import cli, tensorflow_startup
+from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.settings import Command
 
 _DESCRIPTION = """\
 Trains a convolutional autoencoder on images without labels, measures what its code is worth and
@@ -29,16 +31,16 @@ _QUICK = {"epochs": 2, "limit": 1000, "test_limit": 300, "num_codes": 200, "num_
 _SEARCH = {"schedule": "cosine", "hidden_units": 256}
 
 
-def parse(argv: Sequence[str] | None = None) -> settings.Command:
+def parse(argv: Sequence[str] | None = None) -> Command:
     """The command line of this experiment.
 
     Raises:
-        settings.InputError: if a value is wrong.
+        errors.InputError: if a value is wrong.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
     return cli.parse(
         "ae",
-        settings.AutoencoderConfig,
+        AutoencoderSettings,
         description=_DESCRIPTION,
         quick=_QUICK,
         search=_SEARCH,

@@ -10,11 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import settings as _settings
 from kerasunsup.ae import results
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import corruption
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.models import export, folded_convolution, networks, optimizers
+from kerasunsup.settings import Command, to_json
 from kerasunsup.training import callbacks, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 
@@ -22,7 +24,7 @@ _KERNEL_SIZE = 5  # pixels; see `networks.encoder`
 
 
 def build(
-    settings: _settings.AutoencoderConfig,
+    settings: AutoencoderSettings,
     image_shape: tuple[int, int, int],
     *,
     is_shipped: bool = False,
@@ -63,9 +65,7 @@ def build(
     return model
 
 
-def space(
-    hp: Any, settings: _settings.AutoencoderConfig, *, wide: bool
-) -> _settings.AutoencoderConfig:
+def space(hp: Any, settings: AutoencoderSettings, *, wide: bool) -> AutoencoderSettings:
     """What Hyperband and random search choose from: the study's three settings, or more.
 
     Args:
@@ -86,9 +86,7 @@ def space(
     return dataclasses.replace(settings, **chosen)
 
 
-def grid_space(
-    hp: Any, settings: _settings.AutoencoderConfig, *, wide: bool
-) -> _settings.AutoencoderConfig:
+def grid_space(hp: Any, settings: AutoencoderSettings, *, wide: bool) -> AutoencoderSettings:
     """The grid: 3 code sizes x 3 learning rates x 2 decays; `wide` doubles it by hidden units."""
     sizes = _code_sizes(settings, (16, 32, 64))
     chosen: dict[str, Any] = {
@@ -102,13 +100,13 @@ def grid_space(
 
 
 def _code_sizes(
-    settings: _settings.AutoencoderConfig, usual: tuple[int, ...] = (8, 16, 32, 64)
+    settings: AutoencoderSettings, usual: tuple[int, ...] = (8, 16, 32, 64)
 ) -> list[int]:
     """The usual sizes, and the one that was asked for."""
     return sorted({*usual, settings.latent_dim})
 
 
-def corruption_of(settings: _settings.AutoencoderConfig) -> data_splits.Prepare | None:
+def corruption_of(settings: AutoencoderSettings) -> data_splits.Prepare | None:
     """(images, seed) -> (corrupted images, clean images); None where training is on clean ones."""
     if settings.noise == 0 and settings.crop == 0:
         return None
@@ -126,7 +124,7 @@ def _corrupt(
     return corrupted, images
 
 
-def run(command: _settings.Command, *, brief: bool = False) -> dict[str, float]:
+def run(command: Command, *, brief: bool = False) -> dict[str, float]:
     """Trains, reports and exports one run, or goes on with it.
 
     Args:
@@ -137,10 +135,10 @@ def run(command: _settings.Command, *, brief: bool = False) -> dict[str, float]:
         What `metrics.json` holds.
 
     Raises:
-        _settings.InputError: for everything that a user can mend.
-        _settings.Interrupted: on Ctrl-C.
+        InputError: for everything that a user can mend.
+        Interrupted: on Ctrl-C.
     """
-    settings: _settings.AutoencoderConfig = command.config
+    settings: AutoencoderSettings = command.config
     splits = data_splits.load(settings)
     check(settings, splits)
     with run_folder.opened(command, splits.fingerprint) as run:
@@ -170,26 +168,26 @@ def run(command: _settings.Command, *, brief: bool = False) -> dict[str, float]:
             return finish(plain, splits, settings, run, fitted, snapshots, brief=brief)
         except KeyboardInterrupt:
             done = len(fitted.history["epoch"])
-            raise _settings.Interrupted(loop.how_to_resume(run, done)) from None
+            raise Interrupted(loop.how_to_resume(run, done)) from None
 
 
-def check(settings: _settings.AutoencoderConfig, splits: data_splits.Splits) -> None:
+def check(settings: AutoencoderSettings, splits: data_splits.Splits) -> None:
     """Refuses settings that do not fit the data, before anything is written.
 
     Raises:
-        _settings.InputError: if there are too many stages of filters, the network is larger than the
+        InputError: if there are too many stages of filters, the network is larger than the
             memory, or the hole is too large.
     """
     filters, hidden = settings.filters, settings.hidden_units
     try:
         num_weights = networks.num_weights(splits.image_shape, filters, hidden, _KERNEL_SIZE)
     except ValueError as error:
-        raise _settings.InputError(f"--filters: {error}") from error
+        raise InputError(f"--filters: {error}") from error
     sizes = " ".join(map(str, filters))
     loop.check_memory(num_weights, f"--filters {sizes} and --hidden-units {hidden}")
     side = min(splits.image_shape[:2])
     if settings.crop >= side:
-        raise _settings.InputError(
+        raise InputError(
             f"--crop {settings.crop} cuts the whole image out: the images of {splits.name} are "
             f"{splits.image_shape[0]} x {splits.image_shape[1]} pixels, choose less than {side}"
         )
@@ -198,7 +196,7 @@ def check(settings: _settings.AutoencoderConfig, splits: data_splits.Splits) -> 
 def finish(
     model: keras.Model,
     splits: data_splits.Splits,
-    settings: _settings.AutoencoderConfig,
+    settings: AutoencoderSettings,
     run: run_folder.Run,
     fitted: loop.Fitted,
     snapshots: callbacks.Snapshots,
@@ -223,10 +221,10 @@ def finish(
             model, splits, settings, run, tensorboard, fitted, snapshots, brief=brief
         )
         run.write_metrics(numbers)
-        tensorboard.hyperparameters(_settings.to_json(settings), headline(numbers))
+        tensorboard.hyperparameters(to_json(settings), headline(numbers))
         tensorboard.graph(model)
         table = training_tensorboard.markdown_table
-        tensorboard.text("settings", table(_settings.to_json(settings), ("setting", "value")))
+        tensorboard.text("settings", table(to_json(settings), ("setting", "value")))
         tensorboard.text("numbers", table(numbers, ("number", "value")))
     print(results.summary(numbers), flush=True)
     print(f"\nfigures, model.keras and export/ are in {run.folder}", flush=True)

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import settings as _settings
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import corruption, images
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import clustering, image_metrics, latent_space
@@ -34,7 +34,7 @@ class Bench:
 
     model: keras.Model
     splits: data_splits.Splits
-    settings: _settings.AutoencoderConfig
+    settings: AutoencoderSettings
     run: run_folder.Run
     tensorboard: training_tensorboard.Board
 
@@ -70,7 +70,7 @@ class Bench:
 def report(
     model: keras.Model,
     splits: data_splits.Splits,
-    settings: _settings.AutoencoderConfig,
+    settings: AutoencoderSettings,
     run: run_folder.Run,
     tensorboard: training_tensorboard.Board,
     fitted: loop.Fitted,

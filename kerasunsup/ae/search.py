@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import settings as _settings
 from kerasunsup.ae import experiment
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError
 from kerasunsup.evaluation import latent_space
 from kerasunsup.figures import style
 from kerasunsup.search import distributed, figures, runner
+from kerasunsup.search.settings import SearchSettings
+from kerasunsup.settings import Command, to_json
 from kerasunsup.training import loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 
@@ -22,22 +25,22 @@ _PCA_IMAGES = 20_000  # that its components are fitted to
 _IRRELEVANT = ("snapshot_every", "num_codes", "num_samples")
 
 
-def run(command: _settings.Command) -> dict[str, Any] | None:
+def run(command: Command) -> dict[str, Any] | None:
     """Searches, writes the best configurations, and trains the one that was asked for.
 
     Returns:
         The search's record; None in a worker of a search that several machines share.
 
     Raises:
-        _settings.InputError: for everything that a user can mend.
-        _settings.Interrupted: on Ctrl-C.
+        InputError: for everything that a user can mend.
+        Interrupted: on Ctrl-C.
     """
-    settings: _settings.AutoencoderConfig = command.config
+    settings: AutoencoderSettings = command.config
     options = command.search
     if command.name is not None and not options.search_only:
         folder = command.logs / command.experiment / command.name
         if folder.exists():  # known before the search, not after it
-            raise _settings.InputError(
+            raise InputError(
                 f"--name {command.name}: {folder} exists already and is never overwritten; choose "
                 "another name, or add --search-only"
             )
@@ -52,13 +55,13 @@ def run(command: _settings.Command) -> dict[str, Any] | None:
     for path in draw(command, found):
         print(f"figure: {path}")
     if not options.search_only:
-        experiment.run(dataclasses.replace(command, config=best, search=_settings.SearchConfig()))
+        experiment.run(dataclasses.replace(command, config=best, search=SearchSettings()))
     return found
 
 
-def problem(command: _settings.Command, splits: data_splits.Splits) -> runner.Problem:
+def problem(command: Command, splits: data_splits.Splits) -> runner.Problem:
     """What is searched for on this data."""
-    settings: _settings.AutoencoderConfig = command.config
+    settings: AutoencoderSettings = command.config
     options = command.search
     space = experiment.grid_space if options.grid else experiment.space
     return runner.Problem(
@@ -74,9 +77,7 @@ def problem(command: _settings.Command, splits: data_splits.Splits) -> runner.Pr
     )
 
 
-def _pca_error(
-    splits: data_splits.Splits, size: int, settings: _settings.AutoencoderConfig
-) -> float:
+def _pca_error(splits: data_splits.Splits, size: int, settings: AutoencoderSettings) -> float:
     """Validation error of PCA with a code of this size, given what the trials are given.
 
     Beside a trial that restores corrupted images stands PCA's error on the same corrupted images:
@@ -94,18 +95,18 @@ def _pca_error(
     return max(1e-6, latent_space.pca_mse(fitted, clean, size, settings.seed, inputs=inputs))
 
 
-def write_best(command: _settings.Command, found: dict[str, Any]) -> _settings.AutoencoderConfig:
+def write_best(command: Command, found: dict[str, Any]) -> AutoencoderSettings:
     """Writes the configurations and the record; returns the one to train.
 
     `best_<size>.json` is the best at each code size, `best.json` the one at the size that was
     asked for: the others are no answer to that question. All are valid for `--config`.
     They lie in the search's own folder; Hyperband's lie one level up too, as the search's answer.
     """
-    settings: _settings.AutoencoderConfig = command.config
+    settings: AutoencoderSettings = command.config
     results = {result["trial"]: result for result in found["trials"]}
     folder = Path(command.search.tuning) / command.experiment
     places = [folder / found["kind"], *([folder] if found["kind"] == "hyperband" else [])]
-    configs: dict[int, _settings.AutoencoderConfig] = {}
+    configs: dict[int, AutoencoderSettings] = {}
     for found_size, trial in found["front"].items():
         chosen: dict[str, Any] = results[trial]["settings"]
         configs[int(found_size)] = dataclasses.replace(settings, **chosen)
@@ -116,8 +117,8 @@ def write_best(command: _settings.Command, found: dict[str, Any]) -> _settings.A
         print(f"no trial of code size {size} ended: best.json has the other settings of the best")
     for place in places:
         for code_size, best in configs.items():
-            run_folder.write_json(place / f"best_{code_size}.json", _settings.to_json(best))
-        run_folder.write_json(place / "best.json", _settings.to_json(configs[size]))
+            run_folder.write_json(place / f"best_{code_size}.json", to_json(best))
+        run_folder.write_json(place / "best.json", to_json(configs[size]))
         run_folder.write_json(place / "record.json", found)
     print(
         f"best at code size {size}: {places[-1] / 'best.json'}; train it with: "
@@ -127,7 +128,7 @@ def write_best(command: _settings.Command, found: dict[str, Any]) -> _settings.A
     return configs[size]
 
 
-def comparable(command: _settings.Command, found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def comparable(command: Command, found: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Kind -> record, of this search and of those beside it on the same data and settings."""
     folder = Path(command.search.tuning) / command.experiment
     records = {found["kind"]: found}
@@ -146,7 +147,7 @@ def comparable(command: _settings.Command, found: dict[str, Any]) -> dict[str, d
     return {kind: records[kind] for kind in figures.TITLES if kind in records}
 
 
-def draw(command: _settings.Command, found: dict[str, Any]) -> list[Path]:
+def draw(command: Command, found: dict[str, Any]) -> list[Path]:
     """Writes the figures of a search, and of all searches that are finished so far.
 
     Returns:

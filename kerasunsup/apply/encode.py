@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup import settings as _settings
 from kerasunsup.apply import image_stream, output_folder
+from kerasunsup.apply.settings import ApplySettings
+from kerasunsup.errors import InputError
 from kerasunsup.models import loading
 from kerasunsup.training import run_folder
 
@@ -53,7 +54,7 @@ class Descriptions:
         return len(self.codes) > 1 and float((highest - lowest).max()) <= _ALIKE
 
 
-def change(model: loading.Trained, settings: _settings.ApplyConfig) -> image_stream.Change:
+def change(model: loading.Trained, settings: ApplySettings) -> image_stream.Change:
     """What brings a picture into the model's shape."""
     return functools.partial(
         loading.to_shape,
@@ -67,7 +68,7 @@ def describe(
     model: loading.Trained,
     stream: image_stream.Stream,
     folder: Path,
-    settings: _settings.ApplyConfig,
+    settings: ApplySettings,
     *,
     errors: bool,
     look: Callable[[np.ndarray], np.ndarray] | None = None,
@@ -83,7 +84,7 @@ def describe(
         look: uint8 (height, width, 1|3) as it was read -> uint8 (bytes,) to be kept of it.
 
     Raises:
-        _settings.InputError: if an image does not fit the model.
+        InputError: if an image does not fit the model.
     """
     shape = model.input_shape("encode")
     (latent_dim,) = model.function("encode")(np.zeros((1, *shape), np.float32)).shape[1:]
@@ -121,7 +122,7 @@ def _kept(path: Path) -> dict[str, np.ndarray] | None:
         return None
     try:
         block = run_folder.read_arrays(path)
-    except _settings.InputError:  # damaged: its images are read once more
+    except InputError:  # damaged: its images are read once more
         return None
     return block if {*_OF_EACH_IMAGE, "lowest", "highest", "unreadable"} <= set(block) else None
 
@@ -130,7 +131,7 @@ def _block(
     model: loading.Trained,
     stream: image_stream.Stream,
     positions: range,
-    settings: _settings.ApplyConfig,
+    settings: ApplySettings,
     errors: bool,
     look: Callable[[np.ndarray], np.ndarray] | None,
     latent_dim: int,

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup import settings
 from kerasunsup.data import from_arrays, from_folder, images
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError
 
-# uint8 (height, width, 1|3) -> the same in another form; raises settings.InputError.
+# uint8 (height, width, 1|3) -> the same in another form; raises InputError.
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -69,7 +69,7 @@ class Stream:
             that cannot be read, each with its reason) of each batch.
 
         Raises:
-            settings.InputError: if `change` refuses a picture.
+            InputError: if `change` refuses a picture.
         """
         wanted = list(positions)
         pictures = self.read(wanted)
@@ -84,9 +84,9 @@ class Stream:
                     continue
                 try:
                     pixels.append(change(picture))
-                except settings.InputError as error:
+                except InputError as error:
                     name = images.shown(self.names[position])
-                    raise settings.InputError(f"{name} {error}") from None
+                    raise InputError(f"{name} {error}") from None
                 kept.append(position)
             shape = pixels[0].shape if pixels else (0, 0, 1)
             stacked = np.stack(pixels) if pixels else np.empty((0, *shape), np.uint8)
@@ -106,7 +106,7 @@ def open_images(
         like: images whose scale those of more than 8 bits share; None finds their own.
 
     Raises:
-        settings.InputError: if there are no such images.
+        InputError: if there are no such images.
         OSError: if the disk is full.
     """
     try:
@@ -118,15 +118,15 @@ def open_images(
             names = from_folder.listed(path, without=without).names
         else:
             return _of_data(what, part, limit)
-    except settings.InputError as error:
+    except InputError as error:
         # The flag of a training's images is an argument here, and its --image-size is --resize.
         text = str(error).replace("--data", "IMAGES").replace("--image-size N", "--resize")
-        raise settings.InputError(images.shown(text)) from error
+        raise InputError(images.shown(text)) from error
     if part != "all":
         splits, _ = from_folder.splits_and_classes(names)
         names = [name for name, split in zip(names, splits, strict=True) if split == part]
         if "test" not in splits or not names:
-            raise settings.InputError(
+            raise InputError(
                 f"--part {part}: {what} has no test set of its own (folders train/ and test/): "
                 "leave --part out"
             )
@@ -167,9 +167,7 @@ def _of_data(what: str, part: str, limit: int | None) -> Stream:
     first_test = total - source.num_test
     first_validation = first_test - source.num_validation
     if part != "all" and not source.num_test:
-        raise settings.InputError(
-            f"--part {part}: {what} has no test set of its own: leave --part out"
-        )
+        raise InputError(f"--part {part}: {what} has no test set of its own: leave --part out")
     ranges = {
         "all": range(total),
         "train": range(first_validation),

@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import settings as _settings
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.apply import encode, image_stream, output_folder, restore
+from kerasunsup.apply import settings as apply_settings
+from kerasunsup.apply.settings import Application, ApplySettings
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError
 from kerasunsup.figures import style
 from kerasunsup.models import loading
+from kerasunsup.settings import flag, to_json
 from kerasunsup.training import run_folder
 
 _FITTED_CODES = 50_000  # that a mixture is fitted to, at most
@@ -31,11 +35,11 @@ class Job:
         output: None until the command is known to be right.
 
     Raises:
-        _settings.InputError: if the model, the images or the masks cannot be used.
+        InputError: if the model, the images or the masks cannot be used.
     """
 
-    def __init__(self, command: _settings.Application) -> None:
-        self.settings: _settings.ApplyConfig = command.config
+    def __init__(self, command: Application) -> None:
+        self.settings: ApplySettings = command.config
         self.verb = command.verb
         self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
         self._output: output_folder.Output | None = None
@@ -57,14 +61,14 @@ class Job:
 
     def identity(self) -> dict[str, Any]:
         """All that the results follow from, as plain JSON values."""
-        settings = _settings.to_json(self.settings)
+        settings = to_json(self.settings)
         identity: dict[str, Any] = {
             "verb": self.verb,
             "model": self.model.fingerprint,
             "images": None if self._stream is None else self._stream.fingerprint,
             **{
-                _settings.flag(field.name): settings[field.name]
-                for field in _settings.settings_of(self.verb)
+                flag(field.name): settings[field.name]
+                for field in apply_settings.settings_of(self.verb)
                 if field.name not in _CHANGE_NOTHING
             },
             **{f"images of --{name}": other.fingerprint for name, other in self.others.items()},
@@ -126,7 +130,7 @@ class Job:
             return
         name, reason = images.shown(unreadable[0][0]), unreadable[0][1]
         if len(unreadable) == len(stream):
-            raise _settings.InputError(
+            raise InputError(
                 f"none of the images of {stream.what} can be read, such as {name} ({reason}): give "
                 f"{images.KINDS} images"
             )
@@ -154,9 +158,9 @@ class Job:
         """The images that the model was trained on; None for a model that stands alone.
 
         Raises:
-            _settings.InputError: if they are not there, or others have taken their place.
+            InputError: if they are not there, or others have taken their place.
         """
-        settings = self.model.settings(_settings.AutoencoderConfig)
+        settings = self.model.settings(AutoencoderSettings)
         if settings is None or self.model.run is None:
             return None
         record = self.model.run / "environment.json"
@@ -168,13 +172,13 @@ class Job:
         for place in places:
             try:
                 splits = data_splits.load(dataclasses.replace(settings, data=place))
-            except _settings.InputError as error:
+            except InputError as error:
                 reason = str(error).replace("--data ", "")
                 continue
             if splits.fingerprint == recorded["data"]:
                 chosen = splits.train.subset(np.arange(min(_FITTED_CODES, len(splits.train))))
                 return image_stream.of_set(splits.name, chosen)
-        raise _settings.InputError(
+        raise InputError(
             f"the images that MODEL {self.model.path} was trained on are not to be had ({reason}): "
             "put them back, or give clean images by --reference"
         )
@@ -190,8 +194,8 @@ def _other(name: str, what: str, like: image_stream.Stream | None) -> image_stre
     """The images of a flag."""
     try:
         return image_stream.open_images(what, without=None, part="all", limit=None, like=like)
-    except _settings.InputError as error:
-        raise _settings.InputError(str(error).replace("IMAGES", f"--{name}")) from error
+    except InputError as error:
+        raise InputError(str(error).replace("IMAGES", f"--{name}")) from error
 
 
 def short(name: str) -> str:

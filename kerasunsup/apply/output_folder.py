@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from kerasunsup import settings
 from kerasunsup.data import images
+from kerasunsup.errors import InputError
 from kerasunsup.training import run_folder
 
 _RECORD = "apply.json"
@@ -35,7 +35,7 @@ class Output:
             settings.
 
     Raises:
-        settings.InputError: if the folder holds something else, or results of another command.
+        InputError: if the folder holds something else, or results of another command.
         OSError: if it cannot be written.
     """
 
@@ -72,12 +72,12 @@ class Output:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
-            raise settings.InputError(
+            raise InputError(
                 f"--output {self.folder} cannot be a folder ({error.strerror}): choose another"
             ) from None
         names = {path.name for path in self.folder.iterdir()}
         if _RECORD not in names and not names <= {_WORK}:
-            raise settings.InputError(
+            raise InputError(
                 f"--output {self.folder} holds files that are no results of apply: choose another "
                 "folder"
             )
@@ -86,7 +86,7 @@ class Output:
         """Whether all results of this command are there.
 
         Raises:
-            settings.InputError: if the folder holds results of another command; of one that is not
+            InputError: if the folder holds results of another command; of one that is not
                 finished only under the lock, as it may be at work.
         """
         record = self.folder / _RECORD
@@ -94,7 +94,7 @@ class Output:
             return False
         found = run_folder.read_json(record)
         if not isinstance(found, dict):
-            raise settings.InputError(f"{record} is damaged: choose another --output")
+            raise InputError(f"{record} is damaged: choose another --output")
         if not found.get("done") and not self._is_held:
             return False
         for name, value in self._identity.items():
@@ -105,7 +105,7 @@ class Output:
                     if name == "verb" or name.startswith("--")
                     else f"they were made with {other} {name}"
                 )
-                raise settings.InputError(
+                raise InputError(
                     f"--output {self.folder} holds results of another command: {difference}: "
                     "choose another folder"
                 )
@@ -143,15 +143,15 @@ class Output:
             name: relative, with '/' between folders.
 
         Raises:
-            settings.InputError: if it would lie outside the folder.
+            InputError: if it would lie outside the folder.
         """
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or not pure.parts:
-            raise settings.InputError(f"the image's name {name!r} leads out of --output: rename it")
+            raise InputError(f"the image's name {name!r} leads out of --output: rename it")
         path = self.folder / pure
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.parent.resolve().is_relative_to(self._root):  # through a link that lies there
-            raise settings.InputError(
+            raise InputError(
                 f"--output {self.folder}: {path.parent} is a link out of it: remove the link"
             )
         return path
@@ -247,7 +247,7 @@ class Output:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Lets go of the folder."""
-        self.close(is_refused=kind is not None and issubclass(kind, settings.InputError))
+        self.close(is_refused=kind is not None and issubclass(kind, InputError))
 
 
 class Progress:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup import settings as _settings
 from kerasunsup.apply import image_stream, output_folder, tiles
+from kerasunsup.apply.settings import ApplySettings
 from kerasunsup.data import images
+from kerasunsup.errors import InputError
 from kerasunsup.models import loading
+from kerasunsup.settings import path_of
 
 _SHOWN = 10  # images on the sheet
 
@@ -21,7 +23,7 @@ def restore(
     stream: image_stream.Stream,
     masks: Masks,
     output: output_folder.Output,
-    settings: _settings.ApplyConfig,
+    settings: ApplySettings,
 ) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Writes every image as the model restores it; those that are there already are left alone.
 
@@ -33,7 +35,7 @@ def restore(
         (numbers, (name, reason) of unreadable images).
 
     Raises:
-        _settings.InputError: if an image or a mask does not fit.
+        InputError: if an image or a mask does not fit.
     """
     shape = model.input_shape("reconstruct")
     apply = model.function("reconstruct")
@@ -110,7 +112,7 @@ class Masks:
         fingerprint: hex digest of the content of all masks; None without any.
 
     Raises:
-        _settings.InputError: if a mask is missing or cannot be read.
+        InputError: if a mask is missing or cannot be read.
     """
 
     def __init__(self, place: str | None, stream: image_stream.Stream) -> None:
@@ -119,12 +121,12 @@ class Masks:
         self.fingerprint: str | None = None
         if place is None:
             return
-        path = _settings.path_of("--mask", place, is_written=False)
+        path = path_of("--mask", place, is_written=False)
         files = [path]
         if path.is_dir():
             missing = [name for name in stream.names if not (path / name).is_file()]
             if missing:
-                raise _settings.InputError(
+                raise InputError(
                     f"--mask {place} lacks masks of {len(missing)} images, such as {missing[0]}: "
                     "add them under the images' own names, or give one mask for all"
                 )
@@ -142,7 +144,7 @@ class Masks:
         """Bool (height, width, 1), True in the hole; None where there are no masks."""
         mask = self._mask if self._folder is None else _read_mask(self._folder / name)
         if mask is not None and mask.shape[:2] != picture.shape[:2]:
-            raise _settings.InputError(
+            raise InputError(
                 f"{name} is {picture.shape[0]} x {picture.shape[1]} pixels and its mask "
                 f"{mask.shape[0]} x {mask.shape[1]}: give a mask of the image's size"
             )
@@ -151,13 +153,11 @@ class Masks:
 
 def _read_mask(path: Path) -> np.ndarray:
     if not path.is_file():
-        raise _settings.InputError(
-            f"--mask {path} is not there: give a picture or a folder of them"
-        )
+        raise InputError(f"--mask {path} is not there: give a picture or a folder of them")
     try:
         return images.with_channels(images.decode(path), 1) > 127
     except ValueError as error:
-        raise _settings.InputError(f"--mask {path} cannot be read ({error})") from error
+        raise InputError(f"--mask {path} cannot be read ({error})") from error
 
 
 def _prepared(
@@ -165,15 +165,15 @@ def _prepared(
     picture: np.ndarray,
     mask: np.ndarray | None,
     shape: tuple[int, ...],
-    settings: _settings.ApplyConfig,
+    settings: ApplySettings,
 ) -> tuple[np.ndarray, np.ndarray | None, int]:
     """(image float32, mask, channels to be written)."""
     try:
         fitted = loading.to_channels(picture, shape[-1], grey=settings.grey)
-    except _settings.InputError as error:
-        raise _settings.InputError(f"{name} {error}") from None
+    except InputError as error:
+        raise InputError(f"{name} {error}") from None
     if fitted.shape[0] < shape[0] or fitted.shape[1] < shape[1]:
-        raise _settings.InputError(
+        raise InputError(
             f"{name} is {fitted.shape[0]} x {fitted.shape[1]} pixels, smaller than the model's "
             f"{shape[0]} x {shape[1]}: use a model that was trained on such images"
         )
@@ -184,7 +184,7 @@ def _restored(
     prepared: list[tuple[np.ndarray, np.ndarray | None, int]],
     apply: loading.Function,
     shape: tuple[int, ...],
-    settings: _settings.ApplyConfig,
+    settings: ApplySettings,
 ) -> Iterator[np.ndarray]:
     """Each image restored, all tiles of all images in full batches."""
     if not prepared:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import settings as _settings
 from kerasunsup.apply import duplicates, encode, output_folder, restore
 from kerasunsup.apply import job as apply_job
+from kerasunsup.apply.settings import Application, ApplySettings
 from kerasunsup.data import images
+from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.evaluation import clustering, latent_space, outlier_detector
 from kerasunsup.figures import image_grids
 from kerasunsup.models import loading
@@ -25,12 +26,12 @@ _DRAWN = 256  # images that follow from one seed
 _MOST_SPRITES = 10_000
 
 
-def run(command: _settings.Application) -> None:
+def run(command: Application) -> None:
     """Does what a command line of `apply` says.
 
     Raises:
-        _settings.InputError: for everything that a user can mend.
-        _settings.Interrupted: on Ctrl-C; the same command goes on.
+        InputError: for everything that a user can mend.
+        Interrupted: on Ctrl-C; the same command goes on.
     """
     began = time.perf_counter()
     job = apply_job.Job(command)
@@ -43,7 +44,7 @@ def run(command: _settings.Application) -> None:
         try:
             numbers = _VERBS[command.verb](job)
         except KeyboardInterrupt:
-            raise _settings.Interrupted(
+            raise Interrupted(
                 "stopped; what is finished is kept, the same command goes on"
             ) from None
         numbers["seconds"] = round(time.perf_counter() - began, 1)
@@ -59,7 +60,7 @@ def _check(job: apply_job.Job) -> None:
         is_generator = model.offers("generate")
         model.function("generate" if is_generator else "decode")
         if is_generator and "reference" in job.others:
-            raise _settings.InputError(
+            raise InputError(
                 f"--reference is for autoencoders, MODEL {model.path} is a generator: leave it out"
             )
         return
@@ -68,7 +69,7 @@ def _check(job: apply_job.Job) -> None:
         model.function("encode")
     sheet = "restore_sheet.png"
     if verb == "restore" and sheet in job.stream.names:
-        raise _settings.InputError(f"{sheet} is the name of the contact sheet: rename that image")
+        raise InputError(f"{sheet} is the name of the contact sheet: rename that image")
 
 
 def _restore(job: apply_job.Job) -> dict[str, Any]:
@@ -136,7 +137,7 @@ def _near_duplicates(job: apply_job.Job) -> dict[str, Any]:
     found = job.describe(look=duplicates.look)
     names = job.names(found)
     if len(names) < 2:
-        raise _settings.InputError("near-duplicates need two images: give more, or --query")
+        raise InputError("near-duplicates need two images: give more, or --query")
 
     def read(rows: Iterable[int]) -> Iterator[np.ndarray | str]:
         return job.stream.read(found.positions[list(rows)])
@@ -195,11 +196,11 @@ def _outliers(job: apply_job.Job) -> dict[str, Any]:
 def _scores(
     found: encode.Descriptions,
     reference: encode.Descriptions,
-    settings: _settings.ApplyConfig,
+    settings: ApplySettings,
 ) -> tuple[np.ndarray, float, np.ndarray]:
     """(scores, the score of an outlier, which images are outliers)."""
     if len(reference.codes) < 4:
-        raise _settings.InputError(
+        raise InputError(
             f"outliers need four images to compare with, received {len(reference.codes)}: give "
             "more, or clean ones by --reference"
         )
@@ -224,7 +225,7 @@ def _cluster(job: apply_job.Job) -> dict[str, Any]:
             else clustering.groups(found.codes, job.settings.clusters, job.settings.seed)
         )
     except ValueError as error:
-        raise _settings.InputError(
+        raise InputError(
             f"{error}: give more images" + (" or fewer --clusters" if job.settings.clusters else "")
         ) from error
     job.output.table("clusters.csv", ("file", "cluster"), zip(names, groups.tolist(), strict=True))
@@ -288,7 +289,7 @@ def _maker(job: apply_job.Job) -> tuple[Draw, loading.Function]:
     given = job.others.get("reference")
     training = job.training_images() if given is None else given
     if training is None:
-        raise _settings.InputError(
+        raise InputError(
             f"MODEL {job.model.path} does not tell which images it was trained on, and new codes "
             "are drawn like theirs: give the folder of its run, or such images by --reference"
         )

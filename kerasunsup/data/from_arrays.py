@@ -16,8 +16,8 @@ from typing import IO, Literal
 
 import numpy as np
 
-from kerasunsup import settings
 from kerasunsup.data import images, pixel_storage
+from kerasunsup.errors import InputError
 
 LIMIT = 4 << 30  # bytes of pixels that one file that is read whole may declare
 _CHUNK = 1024  # images that are looked at or converted at a time
@@ -34,15 +34,13 @@ def _one_line(path: Path, advice: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of headers that Python can hardly parse
             yield
-    except settings.InputError:
+    except InputError:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.strerror:
-            raise settings.InputError(f"--data {path} cannot be read: {error.strerror}") from error
+            raise InputError(f"--data {path} cannot be read: {error.strerror}") from error
         text = " ".join(str(error).split())[:120] or type(error).__name__
-        raise settings.InputError(
-            f"--data {path} is truncated or damaged ({text}): {advice}"
-        ) from error
+        raise InputError(f"--data {path} is truncated or damaged ({text}): {advice}") from error
 
 
 # ---------------------------------------------------------------------------------- .npz and .npy
@@ -105,13 +103,13 @@ def read_npz(path: Path, image_size: int | None) -> pixel_storage.Source:
         image_size: resize to this height and width; None keeps the file's own.
 
     Raises:
-        settings.InputError: if the file cannot be used.
+        InputError: if the file cannot be used.
     """
     with _one_line(path, "write it anew with numpy.savez"), zipfile.ZipFile(path) as archive:
         members = [info for info in archive.infolist() if info.filename[-4:] == ".npy"]
         declared = sum(info.file_size for info in members)
         if declared > LIMIT:
-            raise settings.InputError(
+            raise InputError(
                 f"--data {path} unpacks to {declared / 1e9:.1f} GB, at most "
                 f"{LIMIT / 1e9:.1f} are read: use fewer images, a .npy, or a folder of them"
             )
@@ -161,7 +159,7 @@ def _chosen(path: Path, headers: Mapping[str, _Header]) -> tuple[dict[str, str],
             continue
         other = found[role].setdefault(split, key)
         if other != key:
-            raise settings.InputError(
+            raise InputError(
                 f"--data {path} holds {other!r} and {key!r}, both {role}: keep one of them"
             )
     image_keys, label_keys = found["images"], found["labels"]
@@ -172,7 +170,7 @@ def _chosen(path: Path, headers: Mapping[str, _Header]) -> tuple[dict[str, str],
         return {split: image_keys[split] for split in order}, label_keys
     candidates = [key for key, header in headers.items() if header.looks_like_images]
     if len(candidates) != 1 or image_keys:
-        raise settings.InputError(
+        raise InputError(
             f"--data {path} holds {', '.join(headers) or 'no arrays'}: it needs 'images' "
             "(and optionally 'labels'), or 'x_train', 'y_train', 'x_test', 'y_test', or "
             "'train_images' and the like, or one array of images"
@@ -191,7 +189,7 @@ def _chosen(path: Path, headers: Mapping[str, _Header]) -> tuple[dict[str, str],
 def _npz_array(archive: zipfile.ZipFile, key: str, header: _Header, path: Path) -> np.ndarray:
     """One array; its header was checked before anything is allocated."""
     if header.dtype.hasobject:
-        raise settings.InputError(
+        raise InputError(
             f"--data {path}: {key!r} holds pickled Python objects, which are never loaded: "
             "save a plain array of uint8, or of floats in [0, 1]"
         )
@@ -209,21 +207,21 @@ def read_npy(path: Path, image_size: int | None, memory_limit: int) -> pixel_sto
         memory_limit: in bytes.
 
     Raises:
-        settings.InputError: if the file cannot be used.
+        InputError: if the file cannot be used.
         OSError: if the disk is full.
     """
     with _one_line(path, "write it anew with numpy.save"):
         with open(path, "rb") as file:
             header = _header(file, path.stat().st_size)
         if not header.looks_like_images:
-            raise settings.InputError(
+            raise InputError(
                 f"--data {path} is {header.dtype} of shape {header.shape}: images are numbers of "
                 "shape (n, height, width) or (n, height, width, 1 or 3)"
             )
         number = math.prod(header.shape)
         size = number * header.dtype.itemsize
         if header.fortran_order and size > LIMIT:
-            raise settings.InputError(
+            raise InputError(
                 f"--data {path} is in Fortran order, in which one image is all over the file: save "
                 "numpy.ascontiguousarray of it"
             )
@@ -276,11 +274,11 @@ def _form(path: Path, name: str, sets: Sequence[pixel_storage.Store]) -> _Form:
     """The form of one file's images, found over all its sets together.
 
     Raises:
-        settings.InputError: if they are no images.
+        InputError: if they are no images.
     """
     if len({values.dtype for values in sets}) > 1:
         received = " and ".join(str(values.dtype) for values in sets)
-        raise settings.InputError(
+        raise InputError(
             f"--data {path}: training and test images differ, {received}: save both alike"
         )
     shape = (len(sets[0]), *sets[0].shape)
@@ -290,7 +288,7 @@ def _form(path: Path, name: str, sets: Sequence[pixel_storage.Store]) -> _Form:
         or not math.prod(shape)
         or not (len(shape) == 3 or is_first or shape[-1] in (1, 3, 4))
     ):
-        raise settings.InputError(
+        raise InputError(
             f"--data {path}: {name} has the shape {shape}, images need (n, height, width) or "
             "(n, height, width, 1 or 3)"
         )
@@ -319,7 +317,7 @@ def _scale(
     if dtype.kind == "b":
         return lambda values: values.astype(np.uint8) * np.uint8(255), ""
     if dtype.kind not in "uif":
-        raise settings.InputError(
+        raise InputError(
             f"--data {path}: {name} is of dtype {dtype}: images are integers from 0 to 65535, or "
             "floats in [0, 1]"
         )
@@ -338,12 +336,12 @@ def _scale(
                 lambda values: np.clip(values.astype(np.float32) / np.float32(255.0), 0.0, 1.0),
                 f"{dtype} from {least:g} to {most:g} taken as [0, 255]",
             )
-        raise settings.InputError(
+        raise InputError(
             f"--data {path}: {name} goes from {least:g} to {most:g}: floats must lie in [0, 1], "
             "[-1, 1] or [0, 255] (or save uint8)"
         )
     if least < 0 or most > images.WHITE:
-        raise settings.InputError(
+        raise InputError(
             f"--data {path}: {name} is {dtype} from {least:g} to {most:g}: integers must lie in 0 "
             "to 65535 (or save uint8)"
         )
@@ -365,7 +363,7 @@ def _range(path: Path, name: str, sets: Sequence[pixel_storage.Store]) -> tuple[
             chunk = values.read(np.arange(start, min(start + _CHUNK, len(values))))
             least, most = min(least, float(chunk.min())), max(most, float(chunk.max()))
             if not np.isfinite([chunk.min(), chunk.max()]).all():
-                raise settings.InputError(
+                raise InputError(
                     f"--data {path}: {name} holds NaN or infinite values: replace or remove those "
                     "images"
                 )
@@ -382,7 +380,7 @@ def _labels(path: Path, key: str, values: np.ndarray) -> np.ndarray | None:
         _tell(path, [f"{key!r} has {values.shape[1]} columns, classes are left out"])
         return None
     if values.ndim != 1 or values.dtype.kind not in "iu" or (values.size and values.min() < 0):
-        raise settings.InputError(
+        raise InputError(
             f"--data {path}: {key!r} is {values.dtype} of shape {values.shape}: labels are "
             "integers from 0, one an image"
         )
@@ -412,19 +410,19 @@ def from_arrays(
         image_size: resize to this height and width; None keeps the images' own.
 
     Raises:
-        settings.InputError: if they do not fit together.
+        InputError: if they do not fit together.
     """
     for split, part in parts.items():
         known = labels[split]
         if known is not None and len(part) != len(known):
-            raise settings.InputError(
+            raise InputError(
                 f"--data {place}: {len(part)} images and {len(known)} labels do not match: give "
                 "one label an image, or none"
             )
     arrays = list(parts.values())
     if len({part.shape[1:] for part in arrays}) > 1:
         received = " and ".join(str(part.shape) for part in arrays)
-        raise settings.InputError(
+        raise InputError(
             f"--data {place}: training and test images differ, {received}: save both alike"
         )
     if image_size is not None and arrays[0].shape[1:3] != (image_size, image_size):
@@ -471,12 +469,12 @@ def read_idx(folder: Path, files: dict[str, Path], image_size: int | None) -> pi
         image_size: resize to this height and width; None keeps the file's own.
 
     Raises:
-        settings.InputError: if the file cannot be used.
+        InputError: if the file cannot be used.
     """
     test = [prefix for prefix in files if "t10k" in prefix or "test" in prefix]
     training = [prefix for prefix in files if prefix not in test]
     if len(training) > 1 or len(test) > 1:
-        raise settings.InputError(
+        raise InputError(
             f"--data {folder} holds {', '.join(path.name for path in files.values())}: one file "
             "of training images and one of test images (t10k-...) are read, remove the others"
         )
@@ -485,7 +483,7 @@ def read_idx(folder: Path, files: dict[str, Path], image_size: int | None) -> pi
     for prefix in training + test:
         part = _read_idx_file(files[prefix], (3, 4))
         if part.ndim == 4 and part.shape[-1] not in (1, 3):
-            raise settings.InputError(
+            raise InputError(
                 f"--data {files[prefix]} holds images of shape {part.shape[1:]}: they need "
                 "(height, width) or (height, width, 1 or 3)"
             )
@@ -505,7 +503,7 @@ def _read_idx_file(path: Path, dimensions: Sequence[int]) -> np.ndarray:
     ):
         header = file.read(4)
         if len(header) < 4 or header[:3] != b"\0\0\x08" or header[3] not in dimensions:
-            raise settings.InputError(
+            raise InputError(
                 f"--data {path} does not begin as an IDX file of unsigned bytes with "
                 f"{' or '.join(map(str, dimensions))} dimensions does (received "
                 f"{header.hex() or 'nothing'}): it is damaged or no IDX file"
@@ -516,7 +514,7 @@ def _read_idx_file(path: Path, dimensions: Sequence[int]) -> np.ndarray:
         shape = struct.unpack(f">{header[3]}I", sizes)
         size = math.prod(shape)
         if not 0 < size <= LIMIT:
-            raise settings.InputError(
+            raise InputError(
                 f"--data {path} declares {shape[0]} items of shape {shape[1:]}: at most "
                 f"{LIMIT / 1e9:.1f} GB, and at least one item, are read"
             )

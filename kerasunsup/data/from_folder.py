@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import settings
 from kerasunsup.data import images, pixel_storage
+from kerasunsup.errors import InputError
 
 _NAMED = 10  # unreadable files in one line
 
@@ -36,7 +36,7 @@ def read(folder: Path, image_size: int | None, memory_limit: int) -> pixel_stora
         validation folder, then those of test/; colour where any of them is.
 
     Raises:
-        settings.InputError: if there are no images, they differ in size, or more than one in ten of
+        InputError: if there are no images, they differ in size, or more than one in ten of
             them cannot be read.
         pixel_storage.SideError: if the images are too small or too large.
         OSError: if the disk is full.
@@ -57,7 +57,7 @@ def read(folder: Path, image_size: int | None, memory_limit: int) -> pixel_stora
                 first = names[index], outcome.shape[:2]
             elif outcome.shape[:2] != first[1]:
                 (height, width), (other_height, other_width) = first[1], outcome.shape[:2]
-                raise settings.InputError(
+                raise InputError(
                     f"--data {folder}: the images differ in size, {first[0]} is {height} x {width}"
                     f" and {names[index]} is {other_height} x {other_width} (height x width): use "
                     "--image-size N to resize all"
@@ -197,19 +197,19 @@ def listed(folder: Path, *, without: Path | None = None) -> _Walk:
         without: a folder that is not entered, such as the one that results go to.
 
     Raises:
-        settings.InputError: if a folder cannot be read, or there is no image.
+        InputError: if a folder cannot be read, or there is no image.
     """
     try:
         found = _Walk(folder, without)
     except OSError as error:
-        raise settings.InputError(
+        raise InputError(
             f"--data {error.filename or folder} cannot be read: {error.strerror}"
         ) from error
     found.names.sort()
     total = found.left_out.total()
     if not found.names:
         found_instead = f"none of its {total} files is an image" if total else "the folder is empty"
-        raise settings.InputError(
+        raise InputError(
             f"--data {folder}: {found_instead}: give a folder of {images.KINDS} images, or of IDX "
             "files"
         )
@@ -265,7 +265,7 @@ def _arranged(folder: Path, found: _Walk) -> tuple[list[str], list[str | None], 
         # A single sub-folder separates nothing.
         return found.names, splits, classes if len(set(classes)) > 1 else None
     if "train" not in present:
-        raise settings.InputError(
+        raise InputError(
             f"--data {folder} holds images for {' and '.join(sorted(present))} and none to train "
             "on: put training images into its folder train/, or give a folder below it"
         )
@@ -315,7 +315,7 @@ def _refuse_mixture(folder: Path, names: Sequence[str], classes: Sequence[str]) 
     flat = [name for name, group in zip(names, classes, strict=True) if not group]
     if flat and len(flat) < len(names):
         inside = next(name for name, group in zip(names, classes, strict=True) if group)
-        raise settings.InputError(
+        raise InputError(
             f"--data {folder} holds images ({flat[0]}) beside sub-folders of images ({inside}): "
             "put all into one folder, or all into one sub-folder a class"
         )
@@ -388,7 +388,7 @@ def judge_unreadable(place: str, unreadable: Sequence[str], total: int) -> None:
         total: readable and unreadable images.
 
     Raises:
-        settings.InputError: if more than one in ten cannot be read.
+        InputError: if more than one in ten cannot be read.
     """
     if not unreadable:
         return
@@ -396,7 +396,7 @@ def judge_unreadable(place: str, unreadable: Sequence[str], total: int) -> None:
     more = f" and {number - _NAMED} more" if number > _NAMED else ""
     named = ", ".join(unreadable[:_NAMED]) + more
     if 10 * number > total:
-        raise settings.InputError(
+        raise InputError(
             f"{place}: {number} of {total} images cannot be read, more than one in ten: {named}; "
             "repair or remove them"
         )

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import settings
 from kerasunsup.data import images, pixel_storage
+from kerasunsup.errors import InputError
 
 PACKAGED = Path(__file__).parent.parent / "mnist_data"
 
@@ -23,7 +23,7 @@ def read_mnist(image_size: int | None) -> pixel_storage.Source:
     """The packaged MNIST: no network, no chatter.
 
     Raises:
-        settings.InputError: if the packaged files are missing or damaged.
+        InputError: if the packaged files are missing or damaged.
     """
     import tensorflow as tf
     import tensorflow_datasets as tfds
@@ -34,7 +34,7 @@ def read_mnist(image_size: int | None) -> pixel_storage.Source:
             *(_read_packaged_split(builder, split) for split in ("train", "test")), strict=True
         )
     except (OSError, tf.errors.OpError, tfds.core.DatasetNotFoundError) as error:
-        raise settings.InputError(
+        raise InputError(
             f"the packaged MNIST in {PACKAGED} is missing or damaged "
             f"({_first_line(error)}): install kerasunsup anew"
         ) from error
@@ -105,7 +105,7 @@ def read(name: str, image_size: int | None, memory_limit: int) -> pixel_storage.
         memory_limit: bytes of pixels above which they are kept on disk.
 
     Raises:
-        settings.InputError: if there is no such name, no network, or no image in it.
+        InputError: if there is no such name, no network, or no image in it.
         pixel_storage.SideError: if the images are too small or too large.
         OSError: if the disk is full.
     """
@@ -114,7 +114,7 @@ def read(name: str, image_size: int | None, memory_limit: int) -> pixel_storage.
     builder = _prepared_builder(name)
     features = builder.info.features
     if "image" not in features or not isinstance(features["image"], tfds.features.Image):
-        raise settings.InputError(
+        raise InputError(
             f"--data {name} has no feature 'image' (it has {', '.join(features.keys())}): choose "
             "a data set of images"
         )
@@ -150,7 +150,7 @@ def _tfds_pixels(
 ) -> np.ndarray:
     """uint8 (height, width, 1|3) of one example, of the size of those before."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] not in (1, 3, 4):
-        raise settings.InputError(
+        raise InputError(
             f"--data {name}: its images are {pixels.dtype} {pixels.shape}, uint8 with 1, 3 or 4 "
             "channels can be used: choose another data set"
         )
@@ -159,7 +159,7 @@ def _tfds_pixels(
     if image_size is not None:
         return images.resize(pixels, image_size, image_size)
     if writer.shape is not None and writer.shape[:2] != pixels.shape[:2]:
-        raise settings.InputError(
+        raise InputError(
             f"--data {name}: its images differ in size, {writer.shape[0]} x {writer.shape[1]} and "
             f"{pixels.shape[0]} x {pixels.shape[1]}: use --image-size N to resize all"
         )
@@ -179,13 +179,13 @@ def _prepared_builder(name: str) -> Any:
     if base not in known:
         close = difflib.get_close_matches(base.lower(), known, n=3, cutoff=0.5)
         advice = f"the closest TFDS names are {', '.join(close)}" if close else "check the name"
-        raise settings.InputError(
+        raise InputError(
             f"--data {name}: there is no such file or folder and no such TFDS name: {advice}"
         )
     try:
         builder = tfds.builder(name)
     except Exception as error:  # each data set's module raises its own
-        raise settings.InputError(
+        raise InputError(
             f"--data {name}: TFDS cannot use this name ({_first_line(error)}): check what follows "
             f"{base!r}"
         ) from error
@@ -195,7 +195,7 @@ def _prepared_builder(name: str) -> Any:
     except Exception as error:  # requests, urllib3, TFDS and the data sets each raise their own
         if isinstance(error, OSError) and error.errno in _FULL_OR_FORBIDDEN:
             raise
-        raise settings.InputError(
+        raise InputError(
             f"--data {name} could not be downloaded ({_first_line(error)}): check the network, or "
             "give 'mnist', a folder of images or a .npz file"
         ) from error

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import settings as _settings
 from kerasunsup.data import from_arrays, from_folder, from_tfds, images, pixel_storage
+from kerasunsup.errors import InputError
+from kerasunsup.settings import TrainingSettings
 
 LEAST_TRAINING = 10
 _ALIKE = 0.01  # root mean square deviation from the mean image; MNIST has 0.23
@@ -217,7 +218,7 @@ def read(
         makes a set of them.
 
     Raises:
-        _settings.InputError: if there is no such data, or it cannot be used.
+        InputError: if there is no such data, or it cannot be used.
         OSError: if the disk is full.
     """
     path = located(name_or_path)
@@ -235,7 +236,7 @@ def read(
         elif path.suffix.lower() == ".npy" and path.is_file():
             source = from_arrays.read_npy(path, image_size, memory_limit)
         elif path.exists():
-            raise _settings.InputError(
+            raise InputError(
                 f"--data {path} is neither a folder nor a .npz or .npy file: give a folder of "
                 "images or of IDX files, a .npz, a .npy, or a TFDS name"
             )
@@ -243,13 +244,13 @@ def read(
             source = from_tfds.read(name_or_path, image_size, memory_limit)
         pixel_storage.check_sides(source.store.shape)
     except pixel_storage.SideError as error:
-        raise _settings.InputError(images.shown(f"--data {name_or_path}: {error}")) from error
+        raise InputError(images.shown(f"--data {name_or_path}: {error}")) from error
     except PermissionError as error:
-        raise _settings.InputError(
+        raise InputError(
             f"--data {name_or_path}: no permission to use {error.filename}: change its rights"
         ) from error
-    except _settings.InputError as error:  # names of files in it may hold anything
-        raise _settings.InputError(images.shown(str(error))) from error
+    except InputError as error:  # names of files in it may hold anything
+        raise InputError(images.shown(str(error))) from error
     return source
 
 
@@ -257,25 +258,23 @@ def located(name_or_path: str) -> Path:
     """The path that a user's words would be, there or not.
 
     Raises:
-        _settings.InputError: if it can be none.
+        InputError: if it can be none.
     """
     if not name_or_path.strip():
-        raise _settings.InputError("--data is empty: give 'mnist', a TFDS name, a folder or a .npz")
+        raise InputError("--data is empty: give 'mnist', a TFDS name, a folder or a .npz")
     try:
         path = Path(name_or_path).expanduser()
         path.exists()
     except PermissionError:
         return path  # named with what is wrong when it is used
     except (OSError, RuntimeError) as error:  # a name that is too long, or of no user
-        raise _settings.InputError(
+        raise InputError(
             images.shown(f"--data {name_or_path[:80]} is no name or path ({error}): check it")
         ) from error
     return path
 
 
-def load(
-    settings: _settings.TrainingConfig, *, memory_limit: int = pixel_storage.MEMORY_LIMIT
-) -> Splits:
+def load(settings: TrainingSettings, *, memory_limit: int = pixel_storage.MEMORY_LIMIT) -> Splits:
     """Training, validation and test images of `settings.data`.
 
     The sets are the data's own, else drawn by the seed (see `pixel_storage.Source.split`); then `limit`
@@ -286,14 +285,14 @@ def load(
         memory_limit: bytes of pixels above which a folder or a TFDS set is kept on disk.
 
     Raises:
-        _settings.InputError: if there is no such data, or it cannot be used.
+        InputError: if there is no such data, or it cannot be used.
         OSError: if the disk is full.
     """
     source = read(settings.data, image_size=settings.image_size, memory_limit=memory_limit)
     train, validation, test = source.split(settings.limit, settings.test_limit, settings.seed)
     if len(train) < LEAST_TRAINING or not len(validation) or not len(test):
         advice = "" if settings.limit is None else ", or raise --limit"
-        raise _settings.InputError(
+        raise InputError(
             f"--data {images.shown(settings.data)} gives {len(train)} training, {len(validation)} "
             f"validation and {len(test)} test images, at least {LEAST_TRAINING}, 1 and 1 are "
             f"needed: add images{advice}"

@@ -9,7 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from kerasunsup import cli, settings, tensorflow_startup
+from kerasunsup import cli, tensorflow_startup
+from kerasunsup.gan.settings import GANSettings
+from kerasunsup.settings import Command
 
 _DESCRIPTION = """\
 Trains a generative adversarial network on images without labels, measures its samples beside real
@@ -37,16 +39,16 @@ _PRESETS = {
 }
 
 
-def parse(argv: Sequence[str] | None = None) -> settings.Command:
+def parse(argv: Sequence[str] | None = None) -> Command:
     """The command line of this experiment.
 
     Raises:
-        settings.InputError: if a value is wrong.
+        errors.InputError: if a value is wrong.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
     return cli.parse(
         "gan",
-        settings.GANConfig,
+        GANSettings,
         description=_DESCRIPTION,
         quick=_QUICK,
         presets=_PRESETS,

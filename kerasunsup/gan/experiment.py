@@ -9,11 +9,13 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.gan import results
+from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import export, folded_convolution, networks, optimizers
 from kerasunsup.models import gan as models_gan
+from kerasunsup.settings import Command, to_json
 from kerasunsup.training import callbacks, feature_network, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 
@@ -21,7 +23,10 @@ _SHOWN = {"generator_loss": "generator", "discriminator_loss": "discriminator", 
 
 
 def build(
-    settings: _settings.GANConfig, image_shape: tuple[int, int, int], *, is_shipped: bool = False
+    settings: GANSettings,
+    image_shape: tuple[int, int, int],
+    *,
+    is_shipped: bool = False,
 ) -> models_gan.GAN:
     """The compiled GAN.
 
@@ -78,7 +83,7 @@ def images_only(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return images
 
 
-def run(command: _settings.Command) -> dict[str, float]:
+def run(command: Command) -> dict[str, float]:
     """Trains, measures and exports one run, or goes on with it.
 
     Args:
@@ -88,10 +93,10 @@ def run(command: _settings.Command) -> dict[str, float]:
         What `metrics.json` holds.
 
     Raises:
-        _settings.InputError: for everything that a user can mend.
-        _settings.Interrupted: on Ctrl-C.
+        InputError: for everything that a user can mend.
+        Interrupted: on Ctrl-C.
     """
-    settings: _settings.GANConfig = command.config
+    settings: GANSettings = command.config
     splits = data_splits.load(settings)
     check(settings, splits)
     with run_folder.opened(command, splits.fingerprint) as run:
@@ -126,21 +131,21 @@ def run(command: _settings.Command) -> dict[str, float]:
             return finish(plain, splits, settings, run, comparison, fitted, samples)
         except KeyboardInterrupt:
             done = len(fitted.history["epoch"])
-            raise _settings.Interrupted(loop.how_to_resume(run, done)) from None
+            raise Interrupted(loop.how_to_resume(run, done)) from None
 
 
-def check(settings: _settings.GANConfig, splits: data_splits.Splits) -> None:
+def check(settings: GANSettings, splits: data_splits.Splits) -> None:
     """Refuses images that the networks cannot be built for, before anything is written.
 
     Raises:
-        _settings.InputError: if a side is not 16 to 64 pixels, or the networks are larger than the
+        InputError: if a side is not 16 to 64 pixels, or the networks are larger than the
             memory.
     """
     shape, hidden = splits.image_shape, settings.hidden_units
     try:
         filters = networks.adversarial_filters(shape, settings.base_filters)
     except ValueError as error:
-        raise _settings.InputError(
+        raise InputError(
             f"--data {splits.name}: {error}; choose one with --image-size N"
         ) from error
     loop.check_memory(
@@ -152,7 +157,7 @@ def check(settings: _settings.GANConfig, splits: data_splits.Splits) -> None:
 def finish(
     gan: models_gan.GAN,
     splits: data_splits.Splits,
-    settings: _settings.GANConfig,
+    settings: GANSettings,
     run: run_folder.Run,
     comparison: feature_network.Judge,
     fitted: loop.Fitted,
@@ -176,10 +181,10 @@ def finish(
             gan, splits, settings, run, comparison, tensorboard, fitted, samples
         )
         run.write_metrics(numbers)
-        tensorboard.hyperparameters(_settings.to_json(settings), headline(numbers))
+        tensorboard.hyperparameters(to_json(settings), headline(numbers))
         tensorboard.graph(generator)
         table = training_tensorboard.markdown_table
-        tensorboard.text("settings", table(_settings.to_json(settings), ("setting", "value")))
+        tensorboard.text("settings", table(to_json(settings), ("setting", "value")))
         tensorboard.text("numbers", table(numbers, ("number", "value")))
     print(results.summary(numbers), flush=True)
     print(f"\nfigures, generator.keras and export/ are in {run.folder}", flush=True)

@@ -10,11 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import settings as _settings
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import image_metrics
 from kerasunsup.figures import curves, image_grids
+from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import gan as models_gan
 from kerasunsup.training import callbacks, feature_network, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
@@ -32,7 +32,7 @@ _WON = 0.99  # share of both kinds that a discriminator tells apart when it has 
 _COLLAPSED = 0.5  # of the real images' spread
 
 
-def noise(settings: _settings.GANConfig, number: int) -> np.ndarray:
+def noise(settings: GANSettings, number: int) -> np.ndarray:
     """The same noise at every call, float32 (number, noise_dim); a longer one begins alike."""
     generator = np.random.default_rng([settings.seed, 1])
     return generator.standard_normal((number, settings.noise_dim), np.float32)
@@ -73,7 +73,7 @@ class Measurements(keras.callbacks.Callback):
         self,
         gan: models_gan.GAN,
         splits: data_splits.Splits,
-        settings: _settings.GANConfig,
+        settings: GANSettings,
         comparison: feature_network.Judge,
         tensorboard: training_tensorboard.Board,
     ) -> None:
@@ -178,7 +178,7 @@ class Bench:
 
     gan: models_gan.GAN
     splits: data_splits.Splits
-    settings: _settings.GANConfig
+    settings: GANSettings
     run: run_folder.Run
     judge: feature_network.Judge
     tensorboard: training_tensorboard.Board
@@ -187,7 +187,7 @@ class Bench:
 def report(
     gan: models_gan.GAN,
     splits: data_splits.Splits,
-    settings: _settings.GANConfig,
+    settings: GANSettings,
     run: run_folder.Run,
     comparison: feature_network.Judge,
     tensorboard: training_tensorboard.Board,

@@ -18,8 +18,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import settings as _settings
 from kerasunsup.data import images
+from kerasunsup.errors import InputError
+from kerasunsup.settings import TrainingSettings, read_config
 
 # What a model can do: name -> (input name, output name), as in the SavedModels of this package.
 _SIGNATURES = {
@@ -64,7 +65,7 @@ class Trained:
         """One of the model's functions.
 
         Raises:
-            _settings.InputError: if the model has no such function.
+            InputError: if the model has no such function.
         """
         return self._get(name)[0]
 
@@ -72,29 +73,27 @@ class Trained:
         """What a function takes, without the batch: (height, width, channels), or (dim,).
 
         Raises:
-            _settings.InputError: if the model has no such function.
+            InputError: if the model has no such function.
         """
         return self._get(name)[1]
 
     def _get(self, name: str) -> tuple[Function, tuple[int, ...]]:
         if name not in self._functions:
-            raise _settings.InputError(
+            raise InputError(
                 f"MODEL {self.path} can {' and '.join(sorted(self._functions))}, not {name}: give "
                 f"{_WORKS_WITH[name]}"
             )
         return self._functions[name]
 
-    def settings(
-        self, config_type: type[_settings.TrainingConfig]
-    ) -> _settings.TrainingConfig | None:
+    def settings(self, config_type: type[TrainingSettings]) -> TrainingSettings | None:
         """The settings of the run; None for a model that stands alone.
 
         Raises:
-            _settings.InputError: if the file with the settings is damaged.
+            InputError: if the file with the settings is damaged.
         """
         if self.run is None or not (self.run / "config.json").is_file():
             return None
-        return config_type(**_settings.read(config_type, self.run / "config.json"))
+        return config_type(**read_config(config_type, self.run / "config.json"))
 
 
 def open_model(path: Path, *, is_trusted: bool = False) -> Trained:
@@ -105,7 +104,7 @@ def open_model(path: Path, *, is_trusted: bool = False) -> Trained:
         is_trusted: whether a SavedModel without a `.keras` file beside it may be opened.
 
     Raises:
-        _settings.InputError: if there is no model, it may not be opened, or it cannot be used.
+        InputError: if there is no model, it may not be opened, or it cannot be used.
     """
     path = Path(os.path.expanduser(path))  # Path's own fails for an unknown user
     if path.suffix == ".keras" and path.is_file():
@@ -120,21 +119,21 @@ def open_model(path: Path, *, is_trusted: bool = False) -> Trained:
                 return _open_keras(path, file)
     if exported is not None:
         if not is_trusted:
-            raise _settings.InputError(
+            raise InputError(
                 f"MODEL {path} is a SavedModel without the .keras file of its run beside it. It is "
                 "a program that can do anything on this machine: give the run's folder or a .keras "
                 "file, or add --trust-model if you know who made it"
             )
         return _open_saved_model(path, exported)
     if (path / "config.json").is_file():
-        raise _settings.InputError(
+        raise InputError(
             f"MODEL {path} is a run without export/: it has not come to its end, go on with it by "
             "--resume"
         )
     received = "a folder without a model" if path.is_dir() else "no model"
     if not path.exists():
         received = "not there"
-    raise _settings.InputError(
+    raise InputError(
         f"MODEL {path} is {received}: give a run's folder such as logs/ae/RUN, its export/, or a "
         ".keras file"
     )
@@ -163,7 +162,7 @@ def _open_saved_model(path: Path, folder: Path) -> Trained:
     except Exception as error:  # TensorFlow raises nearly anything
         raise _damaged(path, error) from error
     if not functions:
-        raise _settings.InputError(
+        raise InputError(
             f"MODEL {path} has none of the signatures {', '.join(_SIGNATURES)}: give a model that "
             "this package exported"
         )
@@ -190,7 +189,7 @@ def _open_keras(path: Path, file: Path) -> Trained:
     }
     if not functions:
         shapes = f"{model.input_shape} -> {model.output_shape}"
-        raise _settings.InputError(
+        raise InputError(
             f"MODEL {path} maps {shapes}: neither an autoencoder nor a generator of images"
         )
     return Trained(path, _run_of(file), digest, functions)
@@ -233,9 +232,9 @@ def _digest(files: list[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _damaged(path: Path, error: Exception) -> _settings.InputError:
+def _damaged(path: Path, error: Exception) -> InputError:
     reason = " ".join(str(error).split())[:120]
-    return _settings.InputError(
+    return InputError(
         f"MODEL {path} cannot be loaded ({type(error).__name__}: {reason}): it is damaged or made "
         "by other software; export it anew"
     )
@@ -259,14 +258,14 @@ def to_shape(
         uint8 of that shape.
 
     Raises:
-        _settings.InputError: if the picture does not fit and may not be changed; the text needs the
+        InputError: if the picture does not fit and may not be changed; the text needs the
             image's name before it.
     """
     picture = to_channels(picture, shape[-1], grey=grey)
     if picture.shape[:2] != tuple(shape[:2]):
         if not resize:
             (height, width), (other_height, other_width) = picture.shape[:2], shape[:2]
-            raise _settings.InputError(
+            raise InputError(
                 f"is {height} x {width} pixels, the model takes {other_height} x {other_width}: "
                 "add --resize, or use a model that was trained on such images"
             )
@@ -283,14 +282,14 @@ def to_channels(picture: np.ndarray, channels: int, *, grey: bool) -> np.ndarray
         grey: whether colour may be turned to grey.
 
     Raises:
-        _settings.InputError: if it is in colour and may not be changed.
+        InputError: if it is in colour and may not be changed.
     """
     if picture.shape[-1] == 1 or channels == 3:
         return images.with_channels(picture, channels)
     if (picture == picture[..., :1]).all():
         return picture[..., :1]
     if not grey:
-        raise _settings.InputError(
+        raise InputError(
             "is in colour, the model takes grey images: add --grey, or use a model that was "
             "trained on colour"
         )

@@ -9,7 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from kerasunsup import cli, settings, tensorflow_startup
+from kerasunsup import cli, tensorflow_startup
+from kerasunsup.novelty.settings import NoveltySettings
+from kerasunsup.settings import Command
 
 _DESCRIPTION = """\
 Trains an autoencoder on the images of one class alone, class by class, and measures which score
@@ -21,16 +23,16 @@ numbers, figures, TensorBoard logs and the autoencoders in LOGS/novelty/RUN.
 _QUICK = {"epochs": 2, "limit": 1000, "test_limit": 300, "classes": (0, 1)}
 
 
-def parse(argv: Sequence[str] | None = None) -> settings.Command:
+def parse(argv: Sequence[str] | None = None) -> Command:
     """The command line of this experiment.
 
     Raises:
-        settings.InputError: if a value is wrong.
+        errors.InputError: if a value is wrong.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
     return cli.parse(
         "novelty",
-        settings.NoveltyConfig,
+        NoveltySettings,
         description=_DESCRIPTION,
         quick=_QUICK,
         argv=argv,

@@ -11,12 +11,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import settings as _settings
 from kerasunsup.ae import experiment
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.evaluation import classifier_metrics, latent_space, outlier_detector
 from kerasunsup.figures import curves, image_grids
+from kerasunsup.novelty.settings import OUTLIER_SCORES, NoveltySettings
+from kerasunsup.settings import Command, to_json
 from kerasunsup.training import feature_network, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 
@@ -27,10 +30,10 @@ _NEIGHBORS = 5
 _BATCH = 500
 _SHOWN = 30
 
-SCORES = _settings.OUTLIER_SCORES
+SCORES = OUTLIER_SCORES
 
 
-def run(command: _settings.Command) -> dict[str, float]:
+def run(command: Command) -> dict[str, float]:
     """Trains an autoencoder a class, scores all test images, or goes on with it.
 
     Args:
@@ -40,10 +43,10 @@ def run(command: _settings.Command) -> dict[str, float]:
         What `metrics.json` holds.
 
     Raises:
-        _settings.InputError: for everything that a user can mend.
-        _settings.Interrupted: on Ctrl-C.
+        InputError: for everything that a user can mend.
+        Interrupted: on Ctrl-C.
     """
-    settings: _settings.NoveltyConfig = command.config
+    settings: NoveltySettings = command.config
     splits = data_splits.load(settings)
     fingerprint = splits.fingerprint
     splits = with_others(splits)
@@ -64,7 +67,7 @@ def run(command: _settings.Command) -> dict[str, float]:
             with training_tensorboard.Board(run.folder) as tensorboard:
                 return finish(run, tensorboard, settings, splits, scores, seconds)
         except KeyboardInterrupt:
-            raise _settings.Interrupted(loop.how_to_resume(run, done, "classes")) from None
+            raise Interrupted(loop.how_to_resume(run, done, "classes")) from None
 
 
 def with_others(splits: data_splits.Splits) -> data_splits.Splits:
@@ -90,17 +93,17 @@ def with_others(splits: data_splits.Splits) -> data_splits.Splits:
     )
 
 
-def classes_of(settings: _settings.NoveltyConfig, splits: data_splits.Splits) -> list[int]:
+def classes_of(settings: NoveltySettings, splits: data_splits.Splits) -> list[int]:
     """The labels of the classes that are taken for clean, one after the other.
 
     Those that are too small are named on standard output.
 
     Raises:
-        _settings.InputError: if there are no labels of two classes, no class is large enough, or one
+        InputError: if there are no labels of two classes, no class is large enough, or one
             asked for is not there.
     """
     if not feature_network.has_classes(splits) or splits.labels is None:
-        raise _settings.InputError(
+        raise InputError(
             f"--data {splits.name} has no labels of two classes or more: sort the images into one "
             "sub-folder a class, or give a .npz with labels"
         )
@@ -110,11 +113,11 @@ def classes_of(settings: _settings.NoveltyConfig, splits: data_splits.Splits) ->
     is_known = (counts >= _LEAST_IMAGES) & np.isin(found, labels.test)
     known, rule = found[is_known].tolist(), f"{_LEAST_IMAGES} training images and one test image"
     if not known:
-        raise _settings.InputError(f"--data {splits.name}: no class has {rule}: add images")
+        raise InputError(f"--data {splits.name}: no class has {rule}: add images")
     asked = known if settings.classes is None else list(dict.fromkeys(settings.classes))
     for label in asked:
         if label not in known:
-            raise _settings.InputError(
+            raise InputError(
                 f"--classes {label}: {splits.name} has {rule} or more of the classes "
                 f"{', '.join(map(str, known))}"
             )
@@ -141,7 +144,10 @@ def clean_images(splits: data_splits.Splits, label: int) -> np.ndarray:
 
 
 def trained(
-    settings: _settings.NoveltyConfig, splits: data_splits.Splits, label: int, run: run_folder.Run
+    settings: NoveltySettings,
+    splits: data_splits.Splits,
+    label: int,
+    run: run_folder.Run,
 ) -> run_folder.Run:
     """The autoencoder run of one class, trained where it is not; it belongs to this run."""
     logs, name = run.folder / "classes", f"class-{label}"
@@ -152,7 +158,7 @@ def trained(
         return run_folder.Run(folder)
     run_folder.write_arrays(path, {"images": images.to_uint8(clean_images(splits, label))})
     experiment.run(
-        _settings.Command(
+        Command(
             "ae",
             _settings_of_class(settings, str(path)),
             logs,
@@ -166,7 +172,7 @@ def trained(
     return run_folder.Run(folder)
 
 
-def _settings_of_class(settings: _settings.NoveltyConfig, data: str) -> _settings.AutoencoderConfig:
+def _settings_of_class(settings: NoveltySettings, data: str) -> AutoencoderSettings:
     shared: dict[str, Any] = {
         field: getattr(settings, field)
         for field in (
@@ -174,7 +180,7 @@ def _settings_of_class(settings: _settings.NoveltyConfig, data: str) -> _setting
             "strategy", "deterministic", "latent_dim", "hidden_units",
         )
     }  # fmt: skip
-    return _settings.AutoencoderConfig(data=data, **shared)
+    return AutoencoderSettings(data=data, **shared)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +208,7 @@ def _describe(model: keras.Model, pictures: np.ndarray) -> _Described:
 
 def scores_of(
     encoder_run: run_folder.Run,
-    settings: _settings.NoveltyConfig,
+    settings: NoveltySettings,
     splits: data_splits.Splits,
     label: int,
 ) -> dict[str, np.ndarray]:
@@ -212,12 +218,12 @@ def scores_of(
         A key of `SCORES` -> float64 (num_test,).
 
     Raises:
-        _settings.InputError: if the run's model is damaged.
+        InputError: if the run's model is damaged.
     """
     try:
         model = keras.models.load_model(encoder_run.folder / "model.keras", compile=False)
     except Exception as error:  # zipfile, h5py, json and Keras each raise their own
-        raise _settings.InputError(
+        raise InputError(
             f"{encoder_run.folder} is damaged ({type(error).__name__}): remove it, then --resume"
         ) from error
     clean, tests = clean_images(splits, label), splits.test.array()
@@ -248,7 +254,7 @@ def _mahalanobis(clean: np.ndarray, values: np.ndarray) -> np.ndarray:
 def finish(
     run: run_folder.Run,
     tensorboard: training_tensorboard.Board,
-    settings: _settings.NoveltyConfig,
+    settings: NoveltySettings,
     splits: data_splits.Splits,
     scores: dict[int, dict[str, np.ndarray]],
     seconds: float,
@@ -281,7 +287,7 @@ def finish(
     draw_overlooked(tensorboard, splits, scores)
     run.write_metrics(numbers)
     table = training_tensorboard.markdown_table
-    tensorboard.text("settings", table(_settings.to_json(settings), ("setting", "value")))
+    tensorboard.text("settings", table(to_json(settings), ("setting", "value")))
     tensorboard.text("numbers", table(numbers, ("number", "value")))
     tensorboard.scalars({name: v for name, v in numbers.items() if name.endswith("/auroc_mean")})
     print(summary(numbers), flush=True)

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kerasunsup import cli, settings
+from kerasunsup import cli
+from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.report import extras, page, steps, study
 from kerasunsup.report import sources as report_sources
 from kerasunsup.training import run_folder
@@ -49,16 +50,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def stop(*_: Any) -> NoReturn:
         command = shlex.join(["python", "-m", "kerasunsup.report", *arguments])
-        raise settings.Interrupted(
-            f"stopped; what is finished is kept, the same command goes on: {command}"
-        )
+        raise Interrupted(f"stopped; what is finished is kept, the same command goes on: {command}")
 
     with cli.exit_status("report") as status, steps.heeding(stop):
         command = cli.parse_report(description=_DESCRIPTION, argv=arguments)
         places = steps.Places(Path(command.logs), Path(command.tuning), command.quick)
         output = Path(command.output)
         if output.is_dir() or not output.resolve().parent.is_dir():
-            raise settings.InputError(
+            raise InputError(
                 f"--output {output} cannot be written: name a file in a folder that is there"
             )
         states = {step.key: steps.state_of(step, places) for step in steps.STEPS}
@@ -68,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         began = time.perf_counter()
         try:
             ran = [] if command.page_only else perform(states, places)
-        except settings.Interrupted:
+        except Interrupted:
             stop()
         numbers = write(states, places, output)
         if ran:

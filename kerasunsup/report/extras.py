@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kerasunsup import settings as _settings
+from kerasunsup.errors import InputError
 from kerasunsup.figures import style
+from kerasunsup.novelty.settings import OUTLIER_SCORES
 from kerasunsup.report import page, steps
 from kerasunsup.report import sources as report_sources
 from kerasunsup.search import figures, record
@@ -93,7 +94,7 @@ def _comparable(
     try:
         other = run_folder.read_json(path)
         record.check(path, other)
-    except (OSError, _settings.InputError) as error:
+    except (OSError, InputError) as error:
         known.gaps.append(str(error))
         return None
     same = all(
@@ -182,7 +183,7 @@ def outliers(known: report_sources.Evidence, places: steps.Places) -> list[page.
                         for label in ("mean", *classes)
                     ),
                 ]
-                for name, title in _settings.OUTLIER_SCORES.items()
+                for name, title in OUTLIER_SCORES.items()
             ],
             caption="By the class taken for clean; apply outliers sorts by the first score.",
         ),

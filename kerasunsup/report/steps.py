@@ -24,11 +24,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kerasunsup import settings as _settings
 from kerasunsup.ae import __main__ as ae
+from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.gan import __main__ as gan
 from kerasunsup.novelty import __main__ as novelty
 from kerasunsup.search import record
+from kerasunsup.settings import flag, to_json
 from kerasunsup.supervised import __main__ as supervised
 from kerasunsup.training import run_folder
 
@@ -189,7 +190,7 @@ def wanted(step: Step, places: Places) -> dict[str, Any] | None:
     if step.is_tuned and not (places.searches / "ae" / "best.json").is_file():
         return None
     command = _MODULES[step.experiment].parse(arguments_of(step, places))
-    return json.loads(json.dumps(_settings.to_json(command.config)))
+    return json.loads(json.dumps(to_json(command.config)))
 
 
 def state_of(step: Step, places: Places) -> State:
@@ -197,7 +198,7 @@ def state_of(step: Step, places: Places) -> State:
     state = State(step)
     try:
         settings = wanted(step, places)
-    except _settings.InputError as error:  # the settings that a search left cannot be used
+    except InputError as error:  # the settings that a search left cannot be used
         state.problems.append(str(error))
         return state
     if settings is None:
@@ -209,7 +210,7 @@ def state_of(step: Step, places: Places) -> State:
     for folder in _folders(places.logs / step.experiment):
         try:
             stored = _read_object(folder / "config.json")
-        except _settings.InputError as error:
+        except InputError as error:
             state.problems.append(str(error))
             continue
         if stored != settings:
@@ -219,7 +220,7 @@ def state_of(step: Step, places: Places) -> State:
             continue
         try:
             found = _standing(folder, stored, state.problems)
-        except _settings.InputError as error:
+        except InputError as error:
             state.problems.append(str(error))
             continue
         if str(found.environment.get("started", "")) >= started:
@@ -239,16 +240,16 @@ def _read_object(path: Path) -> dict[str, Any]:
     try:
         values = run_folder.read_json(path)
     except OSError as error:
-        raise _settings.InputError(f"{path} cannot be read: {error.strerror}") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(values, dict):
-        raise _settings.InputError(f"{path} is damaged (no JSON object): remove it")
+        raise InputError(f"{path} is damaged (no JSON object): remove it")
     return values
 
 
 def _standing(folder: Path, settings: Mapping[str, Any], problems: list[str]) -> Standing:
     metrics = _read_object(folder / "metrics.json")
     if not any(record.is_number(value) and value for value in metrics.values()):
-        raise _settings.InputError(
+        raise InputError(
             f"{folder / 'metrics.json'} is senseless (no number but 0): remove the run"
         )
     environment = _read_object(folder / "environment.json")
@@ -271,7 +272,7 @@ def _find_record(state: State, settings: Mapping[str, Any], places: Places) -> N
         try:
             found = _read_object(path)
             record.check(path, found)
-        except _settings.InputError as error:
+        except InputError as error:
             state.problems.append(str(error))
             continue
         stored = found["fingerprint"]["settings"]
@@ -280,7 +281,7 @@ def _find_record(state: State, settings: Mapping[str, Any], places: Places) -> N
             differs.append("max_epochs")
         if differs:
             state.problems.append(
-                f"{path} is of a search with another {_settings.flag(differs[0])}: give --tuning DIR"
+                f"{path} is of a search with another {flag(differs[0])}: give --tuning DIR"
             )
             continue
         state.standing = Standing(path.parent, found, stored, found["environment"], {})
@@ -309,7 +310,7 @@ def perform(state: State, places: Places) -> None:
     A step that fails leaves a line in `state.problems`; the others do not depend on it.
 
     Raises:
-        _settings.Interrupted: on Ctrl-C, TERM and HUP; what is finished is kept.
+        Interrupted: on Ctrl-C, TERM and HUP; what is finished is kept.
     """
     step = state.step
     arguments = ["--logs", str(places.logs)]
@@ -320,7 +321,7 @@ def perform(state: State, places: Places) -> None:
     else:
         try:
             is_known = wanted(step, places) is not None
-        except _settings.InputError:
+        except InputError:
             return  # said already, where it was looked for
         if not is_known:
             state.problems.append(f"{step.title}: there is no search's answer to be trained")
@@ -328,7 +329,7 @@ def perform(state: State, places: Places) -> None:
         arguments += [*arguments_of(step, places), "--name", _free_name(step, places)]
     status = _run([sys.executable, "-m", f"kerasunsup.{step.experiment}", *arguments])
     if status == 130:
-        raise _settings.Interrupted("stopped; what is finished is kept, the same command goes on")
+        raise Interrupted("stopped; what is finished is kept, the same command goes on")
     if status:
         state.problems.append(
             f"{command_of(step, places)} ended with status {status}; its last lines say why"

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kerasunsup import settings
+from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.search import oracles, record, runner
+from kerasunsup.settings import Command
 from kerasunsup.training import run_folder
 
 BEAT = 2.0  # seconds between two signs of life
@@ -24,20 +25,20 @@ SILENCE = 60.0  # seconds after which a worker is taken for dead
 PATIENCE = 600.0  # seconds that a chief without any living worker waits
 
 
-def run(command: settings.Command, problem: runner.Problem) -> dict[str, Any] | None:
+def run(command: Command, problem: runner.Problem) -> dict[str, Any] | None:
     """Takes the part that `--distributed` gives to this process.
 
     Returns:
         The record from the chief; None from a worker.
 
     Raises:
-        settings.InputError: if the address cannot be used, or the other side is gone.
-        settings.Interrupted: on Ctrl-C; the same command goes on.
+        InputError: if the address cannot be used, or the other side is gone.
+        Interrupted: on Ctrl-C; the same command goes on.
     """
     role, address = command.search.distributed or ("", "")
     host, _, port = address.rpartition(":")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", role):
-        raise settings.InputError(
+        raise InputError(
             f"--distributed {role!r} cannot be a worker's name: use letters, digits, '_' and '-'"
         )
     part = runner.Search(command, problem)
@@ -47,7 +48,7 @@ def run(command: settings.Command, problem: runner.Problem) -> dict[str, Any] | 
         _work(part, role, host, port)
         return None
     except KeyboardInterrupt:
-        raise settings.Interrupted("stopped; the same command goes on") from None
+        raise Interrupted("stopped; the same command goes on") from None
     finally:
         part.folder.close()
 
@@ -92,7 +93,7 @@ class _Chief:
         """The living workers; takes back the trials of the others."""
         now = time.monotonic()
         for path in _signs(self._part.folder):
-            with contextlib.suppress(settings.InputError, OSError):
+            with contextlib.suppress(InputError, OSError):
                 sign = run_folder.read_json(path)
                 if self._beats.get(path.stem, (None, 0.0))[0] != sign:
                     self._beats[path.stem] = (sign, now)
@@ -114,7 +115,7 @@ class _Chief:
         if alive:
             self._seen = now
         elif now - self._seen > PATIENCE:
-            raise settings.InputError(
+            raise InputError(
                 f"no worker for {PATIENCE:.0f} s, {len(oracle.end_order)} trials are kept in "
                 f"{self._part.folder.path}: start the chief again, and workers"
             )

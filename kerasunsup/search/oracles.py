@@ -26,7 +26,7 @@ import keras_tuner
 from keras_tuner.engine import trial as trial_module
 from keras_tuner.src.engine import metrics_tracking
 
-from kerasunsup import settings
+from kerasunsup.errors import InputError
 from kerasunsup.training import run_folder
 
 # KerasTuner 1.4.8 names the current thread by methods that Python 3.10 renamed, in each call.
@@ -402,7 +402,7 @@ def serve(oracle: _Kept, host: str, port: str) -> Any:
     KerasTuner's own loop waits for ever for a worker that was killed.
 
     Raises:
-        settings.InputError: if the address cannot be used.
+        InputError: if the address cannot be used.
     """
     import grpc
     from keras_tuner.src import protos
@@ -416,7 +416,7 @@ def serve(oracle: _Kept, host: str, port: str) -> Any:
     try:
         server.add_insecure_port(f"{host}:{port}")
     except RuntimeError as error:
-        raise settings.InputError(
+        raise InputError(
             f"--distributed: {host}:{port} cannot be used: it is no address of this machine, or "
             "another chief or program listens there; stop that one or choose a free port"
         ) from error
@@ -445,7 +445,7 @@ def chief_answers(host: str, port: str) -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:
-        raise settings.InputError(
+        raise InputError(
             f"--distributed: no chief answers at {host}:{port} ({error.code().name}): start it, "
             "or start this worker again once it runs; what was finished is kept"
         ) from error

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kerasunsup import settings as _settings
+from kerasunsup.errors import InputError
+from kerasunsup.settings import flag
 from kerasunsup.training import run_folder
 
 FORMAT = 1  # of the files; another one is refused
@@ -40,7 +41,7 @@ class Folder:
         """Keeps a second search out; the lock goes with the process, however it ends.
 
         Raises:
-            _settings.InputError: if another process is at work here.
+            InputError: if another process is at work here.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         # Beside the folder: starting anew removes what is in it.
@@ -67,7 +68,7 @@ class Folder:
             Whether a search lies here that can go on.
 
         Raises:
-            _settings.InputError: if the search that lies here is another one.
+            InputError: if the search that lies here is another one.
         """
         path = self.path / "fingerprint.json"
         if overwrite and self.path.exists():
@@ -80,7 +81,7 @@ class Folder:
             refuse_another(self.path, stored, plain)
             return True
         if any(self.path.glob("trial_*")) or (self.path / "oracle.json").exists():
-            raise _settings.InputError(
+            raise InputError(
                 f"{self.path} holds a search of unknown settings: choose another --tuning DIR, or "
                 "add --overwrite to remove it"
             )
@@ -126,7 +127,7 @@ def stamped(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_another(place: Path, stored: Mapping[str, Any], received: Mapping[str, Any]) -> None:
-    """Raises `_settings.InputError` with the first difference of two fingerprints."""
+    """Raises `InputError` with the first difference of two fingerprints."""
     for key in [*received, *(key for key in stored if key not in received)]:
         before: Any = stored.get(key, _SEEDS_BEFORE if key == "trial_seeds" else None)
         now: Any = received.get(key)
@@ -134,14 +135,14 @@ def refuse_another(place: Path, stored: Mapping[str, Any], received: Mapping[str
             continue
         if key == "settings":
             key, before, now = next(
-                (_settings.flag(name), before.get(name), now.get(name))
+                (flag(name), before.get(name), now.get(name))
                 for name in now
                 if before.get(name) != now.get(name)
             )
         name = _FLAGS.get(key, key)
         if key == "space":
             before, now = _short(before), _short(now)
-        raise _settings.InputError(
+        raise InputError(
             f"the search in {place} has {name} {before}, received {now}: give the same to go on, "
             "choose another --tuning DIR, or add --overwrite to start anew"
         )
@@ -163,7 +164,7 @@ def check(path: Path, found: Any) -> None:
     """Refuses what is no record that tables and figures can be made of.
 
     Raises:
-        _settings.InputError: with what is wrong in it.
+        InputError: with what is wrong in it.
     """
 
     def expect(values: Mapping[str, Any], *names: str, above: float = -1.0) -> None:
@@ -186,9 +187,9 @@ def check(path: Path, found: Any) -> None:
             if "standard_error" in result:
                 expect(result, "standard_error")
     except KeyError as error:
-        raise _settings.InputError(f"{path} is damaged ({error} is missing): remove it") from error
+        raise InputError(f"{path} is damaged ({error} is missing): remove it") from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise _settings.InputError(f"{path} is damaged ({error}): remove it") from error
+        raise InputError(f"{path} is damaged ({error}): remove it") from error
 
 
 def finished(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

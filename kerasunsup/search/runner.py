@@ -21,9 +21,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.search import oracles, record, trials
+from kerasunsup.settings import Command, to_json
 from kerasunsup.training import callbacks, run_folder, tensorboard
 
 _MAX_EPOCHS = {"hyperband": 20, "random": 20, "grid": 5}
@@ -31,7 +32,7 @@ _FOLDS = 5
 _METRICS = ("validation/mse", "score")
 
 # What a single trial may fail of; every other exception is a mistake and stops the search.
-_TRIAL_ERRORS = (_settings.InputError, tf.errors.OpError, ArithmeticError, MemoryError)
+_TRIAL_ERRORS = (InputError, tf.errors.OpError, ArithmeticError, MemoryError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Search:
         problem: what is searched for.
     """
 
-    def __init__(self, command: _settings.Command, problem: Problem) -> None:
+    def __init__(self, command: Command, problem: Problem) -> None:
         options = command.search
         if options.kind is None:
             raise ValueError("the command line asks for no search")
@@ -96,7 +97,7 @@ class Search:
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything that the result depends on."""
-        settings = _settings.to_json(self.problem.settings)
+        settings = to_json(self.problem.settings)
         for name in (*self.names, *self.problem.irrelevant, "epochs", "data", "strategy"):
             settings.pop(name, None)
         return {
@@ -132,7 +133,7 @@ class Search:
         """Takes the folder, begins or goes on.
 
         Raises:
-            _settings.InputError: if another search lies there.
+            InputError: if another search lies there.
         """
         self.folder.lock()
         is_there = self.folder.claim(self.fingerprint(), overwrite=overwrite)
@@ -165,7 +166,7 @@ class Search:
         first = values.get("tuner/initial_epoch", 0)
         last = values.get("tuner/epochs", self.max_epochs)
         parent = values.get("tuner/trial_id")
-        plain = _settings.to_json(settings)
+        plain = to_json(settings)
         result: dict[str, Any] = {
             "trial": trial.trial_id,
             "settings": {name: plain[name] for name in self.names},
@@ -364,12 +365,12 @@ def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def run(command: _settings.Command, problem: Problem) -> dict[str, Any]:
+def run(command: Command, problem: Problem) -> dict[str, Any]:
     """Searches, or goes on, in this process; returns the record.
 
     Raises:
-        _settings.InputError: if another search lies in the folder, or every trial fails.
-        _settings.Interrupted: on Ctrl-C; the same command goes on.
+        InputError: if another search lies in the folder, or every trial fails.
+        Interrupted: on Ctrl-C; the same command goes on.
     """
     search = Search(command, problem)
     try:
@@ -383,7 +384,7 @@ def run(command: _settings.Command, problem: Problem) -> dict[str, Any]:
             enter(search.oracle, trial, search.run_trial(trial, "local", clock))
         return finish(search, report)
     except KeyboardInterrupt:
-        raise _settings.Interrupted(
+        raise Interrupted(
             f"stopped, {len(search.oracle.end_order)} trials are saved in {search.folder.path}; "
             "the same command goes on"
         ) from None
@@ -433,7 +434,7 @@ def finish(search: Search, report: Report) -> dict[str, Any]:
     if search.oracle.stop_reason is not None or not ranked:
         error = next((r["error"] for r in reversed(results) if r["score"] is None), "no trial")
         reason = search.oracle.stop_reason or "no trial ended with a score"
-        raise _settings.InputError(f"the search stops: {reason}, the last of: {error}")
+        raise InputError(f"the search stops: {reason}, the last of: {error}")
     search.folder.prune(search.oracle.needed_states())
     found = record.front(results, search.problem.by)
     written = {

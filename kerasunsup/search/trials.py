@@ -17,8 +17,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import settings as _settings
 from kerasunsup.data import splits
+from kerasunsup.settings import TrainingSettings
 from kerasunsup.training import callbacks, run_folder
 
 # What a compiled step does not depend on, and the value that stands for all others.
@@ -84,7 +84,7 @@ class Workshop:
     def __init__(
         self,
         parts: Sequence[tuple[splits.ImageSet, splits.ImageSet]],
-        settings: _settings.TrainingConfig,
+        settings: TrainingSettings,
         *,
         build: Callable[[Any], keras.Model],
         rate: Callable[[Any, int, int], float],
@@ -163,7 +163,7 @@ class Workshop:
         """Trains one trial, from the beginning or from where its parent stood.
 
         Raises:
-            _settings.InputError: if the loss becomes no number, or the parent's state is damaged.
+            errors.InputError: if the loss becomes no number, or the parent's state is damaged.
         """
         began = time.perf_counter()
         model = self.model(task.settings, task.seed)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from kerasunsup import cli, settings, tensorflow_startup
+from kerasunsup import cli, tensorflow_startup
+from kerasunsup.settings import Command
+from kerasunsup.supervised.settings import SupervisedSettings
 
 _DESCRIPTION = """\
 Gives an encoder that was trained without labels a new layer, trains it with few labels and with
@@ -24,16 +26,16 @@ _QUICK = {
 }  # fmt: skip
 
 
-def parse(argv: Sequence[str] | None = None) -> settings.Command:
+def parse(argv: Sequence[str] | None = None) -> Command:
     """The command line of this experiment.
 
     Raises:
-        settings.InputError: if a value is wrong.
+        errors.InputError: if a value is wrong.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
     return cli.parse(
         "supervised",
-        settings.SupervisedConfig,
+        SupervisedSettings,
         description=_DESCRIPTION,
         quick=_QUICK,
         argv=argv,

@@ -11,11 +11,14 @@ import keras
 import numpy as np
 
 import kerasunsup
-from kerasunsup import settings as _settings
 from kerasunsup.ae import experiment
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.models import export
+from kerasunsup.settings import Command, path_of, to_json
 from kerasunsup.supervised import methods, results
+from kerasunsup.supervised.settings import SupervisedSettings
 from kerasunsup.training import callbacks, feature_network, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 
@@ -33,7 +36,7 @@ _STEP_WORK = {"frozen": 0.1, "convolutional": 2.0, "pseudo_labels": 4.0, "graph_
 _PROBE_WORK = {"linear_probe": 50.0, "neighbors": 50.0, "mixture": 200.0, "graph": 300.0}
 
 
-def run(command: _settings.Command) -> dict[str, float]:
+def run(command: Command) -> dict[str, float]:
     """Trains every arm, compares, and exports the best, or goes on with it.
 
     Args:
@@ -43,10 +46,10 @@ def run(command: _settings.Command) -> dict[str, float]:
         What `metrics.json` holds.
 
     Raises:
-        _settings.InputError: for everything that a user can mend.
-        _settings.Interrupted: on Ctrl-C.
+        InputError: for everything that a user can mend.
+        Interrupted: on Ctrl-C.
     """
-    settings: _settings.SupervisedConfig = command.config
+    settings: SupervisedSettings = command.config
     splits = data_splits.load(settings)
     check(splits)
     sizes = sizes_of(settings, splits)
@@ -73,17 +76,17 @@ def run(command: _settings.Command) -> dict[str, float]:
                 return finish(bench, workshop, outcomes)
         except KeyboardInterrupt:
             done = sum(_file(run, cell).exists() for cell in cells)
-            raise _settings.Interrupted(loop.how_to_resume(run, done, "trainings")) from None
+            raise Interrupted(loop.how_to_resume(run, done, "trainings")) from None
 
 
 def check(splits: data_splits.Splits) -> None:
     """Refuses data that no classifier can be trained on, and names classes of test images alone.
 
     Raises:
-        _settings.InputError: if there are no labels, or of one class only.
+        InputError: if there are no labels, or of one class only.
     """
     if splits.labels is None or not feature_network.has_classes(splits):
-        raise _settings.InputError(
+        raise InputError(
             f"--data {splits.name} has no labels of two classes or more: sort the images into one "
             "sub-folder a class, or give a .npz with labels"
         )
@@ -99,11 +102,11 @@ def check(splits: data_splits.Splits) -> None:
         )
 
 
-def sizes_of(settings: _settings.SupervisedConfig, splits: data_splits.Splits) -> list[int]:
+def sizes_of(settings: SupervisedSettings, splits: data_splits.Splits) -> list[int]:
     """The numbers of labels that this data allows, ascending, 0 (all) last.
 
     Raises:
-        _settings.InputError: if none is left.
+        InputError: if none is left.
     """
     labels = splits.labels
     least, most = 0 if labels is None else len(np.unique(labels.train)), len(splits.train)
@@ -112,7 +115,7 @@ def sizes_of(settings: _settings.SupervisedConfig, splits: data_splits.Splits) -
     if not fitting and asked and asked[-1] >= most:
         fitting = [0]  # so many labels are all that there are
     if not fitting:
-        raise _settings.InputError(
+        raise InputError(
             f"--labels {' '.join(map(str, settings.labels))}: {splits.name} has {most:,} training "
             f"images of {least} classes; give numbers from {least} to {most - 1}, or 0 for all"
         )
@@ -127,21 +130,21 @@ def sizes_of(settings: _settings.SupervisedConfig, splits: data_splits.Splits) -
     return fitting
 
 
-def named_encoder(command: _settings.Command, splits: data_splits.Splits) -> Path:
+def named_encoder(command: Command, splits: data_splits.Splits) -> Path:
     """The model with the encoder that `--encoder` names, a run or a file.
 
     Raises:
-        _settings.InputError: if there is no such run, it is not finished, or is for other images.
+        InputError: if there is no such run, it is not finished, or is for other images.
     """
     name = command.config.encoder
-    path = _settings.path_of("--encoder", name, is_written=False)
+    path = path_of("--encoder", name, is_written=False)
     in_logs = command.logs / "ae" / name
     if not path.exists() and in_logs.exists():
         path = in_logs
     if path.is_dir():
         path = path / "model.keras"
     if not path.is_file():
-        raise _settings.InputError(
+        raise InputError(
             f"--encoder {name}: there is no finished autoencoder run in {Path(name)} or {in_logs}; "
             "train one with python -m kerasunsup.ae"
         )
@@ -150,7 +153,7 @@ def named_encoder(command: _settings.Command, splits: data_splits.Splits) -> Pat
         theirs, ours = (
             " x ".join(map(str, shape)) for shape in (encoder.input_shape[1:], splits.image_shape)
         )
-        raise _settings.InputError(
+        raise InputError(
             f"--encoder {path}: it was trained on images of {theirs}, --data {splits.name} has "
             f"{ours}: choose another or give --image-size"
         )
@@ -161,21 +164,19 @@ def _loaded(path: Path, name: str, advice: str) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False).get_layer("encoder")
     except Exception as error:  # zipfile, h5py, json and Keras each raise their own
-        raise _settings.InputError(
-            f"{name} cannot be used ({type(error).__name__}): {advice}"
-        ) from error
+        raise InputError(f"{name} cannot be used ({type(error).__name__}): {advice}") from error
 
 
 def keep_to(run: run_folder.Run, path: Path) -> None:
     """Writes down which encoder a run uses; what goes on may use no other.
 
     Raises:
-        _settings.InputError: if the finished trainings of the run had another one.
+        InputError: if the finished trainings of the run had another one.
     """
     place = run.folder / "checkpoints" / _WHICH_ENCODER
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if place.exists() and run_folder.read_json(place).get("sha256") != digest:
-        raise _settings.InputError(
+        raise InputError(
             f"--resume: {path} is another encoder than the one that {run.folder} began with: put "
             "that one back, or start a new run"
         )
@@ -183,29 +184,27 @@ def keep_to(run: run_folder.Run, path: Path) -> None:
     print(f"encoder: {path}", flush=True)
 
 
-def encoder_name(settings: _settings.AutoencoderConfig, fingerprint: str) -> str:
+def encoder_name(settings: AutoencoderSettings, fingerprint: str) -> str:
     """The run of the usual encoder, told apart by everything that changes it.
 
     Args:
         settings: that it is trained by.
         fingerprint: of the images and their splits.
     """
-    told = _settings.to_json(settings) | {"version": kerasunsup.__version__}
+    told = to_json(settings) | {"version": kerasunsup.__version__}
     del told["data"]  # the images count, not their place
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     return f"encoder-{fingerprint}-{settings.epochs}-{digest[:8]}"
 
 
-def usual_encoder(
-    command: _settings.Command, splits: data_splits.Splits, run: run_folder.Run
-) -> Path:
+def usual_encoder(command: Command, splits: data_splits.Splits, run: run_folder.Run) -> Path:
     """The model which all comparisons on the same data share, trained where it is not.
 
     A run that goes on keeps to the encoder that it began with.
     """
-    settings: _settings.SupervisedConfig = command.config
+    settings: SupervisedSettings = command.config
     shared: dict[str, Any] = {field: getattr(settings, field) for field in _SHARED}
-    chosen = _settings.AutoencoderConfig(epochs=settings.encoder_epochs, **shared, **_ENCODER)
+    chosen = AutoencoderSettings(epochs=settings.encoder_epochs, **shared, **_ENCODER)
     name = encoder_name(chosen, splits.fingerprint)
     if command.resume:
         place = run.folder / "checkpoints" / _WHICH_ENCODER
@@ -221,19 +220,19 @@ def usual_encoder(
         )
         goes_on = (folder / "config.json").exists()
         experiment.run(
-            _settings.Command("ae", chosen, command.logs, name, goes_on, command.arguments),
+            Command("ae", chosen, command.logs, name, goes_on, command.arguments),
             brief=True,
         )
     return folder / "model.keras"
 
 
-def plan(settings: _settings.SupervisedConfig, sizes: list[int]) -> list[methods.Cell]:
+def plan(settings: SupervisedSettings, sizes: list[int]) -> list[methods.Cell]:
     """Every training, in the order that they are made: one whole table after another.
 
     Arms that use the unlabelled rest are left out where there is none.
 
     Raises:
-        _settings.InputError: if no training is left.
+        InputError: if no training is left.
     """
     cells = [
         methods.Cell(arm, size, repetition)
@@ -243,14 +242,14 @@ def plan(settings: _settings.SupervisedConfig, sizes: list[int]) -> list[methods
         if size or arm not in methods.SEMI_SUPERVISED
     ]
     if not cells:
-        raise _settings.InputError(
+        raise InputError(
             f"--arms {' '.join(settings.arms)} need images without labels, and --labels 0 leaves "
             "none: give fewer labels"
         )
     return cells
 
 
-def work(cell: methods.Cell, settings: _settings.SupervisedConfig, num_images: int) -> float:
+def work(cell: methods.Cell, settings: SupervisedSettings, num_images: int) -> float:
     """About how long a training is, in plain steps."""
     if cell.arm in _PROBE_WORK:
         return _PROBE_WORK[cell.arm]
@@ -267,7 +266,7 @@ def train(
     workshop: methods.Workshop,
     cells: list[methods.Cell],
     exported: int | None,
-    settings: _settings.SupervisedConfig,
+    settings: SupervisedSettings,
     splits: data_splits.Splits,
     run: run_folder.Run,
 ) -> dict[methods.Cell, methods.Outcome]:
@@ -322,11 +321,9 @@ def _read(run: run_folder.Run, cell: methods.Cell, splits: data_splits.Splits) -
             and max(outcome.accuracy, outcome.validation_accuracy) <= 1.0
         )
     except (KeyError, ValueError, TypeError) as error:
-        raise _settings.InputError(
-            f"{path} is damaged ({error}): remove it, then --resume"
-        ) from error
+        raise InputError(f"{path} is damaged ({error}): remove it, then --resume") from error
     if not is_sound:
-        raise _settings.InputError(
+        raise InputError(
             f"{path} is damaged (it is no answer to the test images): remove it, then --resume"
         )
     return outcome
@@ -336,7 +333,7 @@ def _enter(
     run: run_folder.Run,
     cell: methods.Cell,
     outcome: methods.Outcome,
-    settings: _settings.SupervisedConfig,
+    settings: SupervisedSettings,
 ) -> None:
     """Shows a cell in TensorBoard: its curves over the images seen, and a place in the HParams tab.
 
@@ -386,7 +383,7 @@ def finish(
     tensorboard, table = bench.tensorboard, training_tensorboard.markdown_table
     # Its settings are no trial's: beside the cells' arm and seed they would hide these.
     tensorboard.scalars(headline(numbers))
-    tensorboard.text("settings", table(_settings.to_json(bench.settings), ("setting", "value")))
+    tensorboard.text("settings", table(to_json(bench.settings), ("setting", "value")))
     tensorboard.text("numbers", table(numbers, ("number", "value")))
     print(results.summary(bench, numbers), flush=True)
     print(f"\nfigures, model.keras and export/ are in {run.folder}", flush=True)

@@ -18,11 +18,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup import settings as _settings
 from kerasunsup.data import augmentation, pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError
 from kerasunsup.evaluation import classifier_metrics, probes
 from kerasunsup.models import fixmatch, networks, optimizers
+from kerasunsup.supervised.settings import ARM_NAMES, SupervisedSettings
 from kerasunsup.training import loop
 
 MOST_VALIDATION = (
@@ -37,7 +38,7 @@ _HOLE = 0.3  # of the smaller side
 _FILTERS = (16, 32, 128)
 _RATE_EVERY = 10  # steps
 
-NAMES = _settings.ARM_NAMES
+NAMES = ARM_NAMES
 FROM_SCRATCH = ("scratch", "convolutional", "pseudo_labels_scratch")
 # By steps; the rest are probes.
 TRAINED = ("frozen", "finetuned", *FROM_SCRATCH, "pseudo_labels", "graph_labels")
@@ -167,7 +168,7 @@ class Workshop:
         splits: data_splits.Splits,
         classes: np.ndarray,
         encoder: keras.Model,
-        settings: _settings.SupervisedConfig,
+        settings: SupervisedSettings,
     ) -> None:
         labels = splits.labels
         if labels is None:
@@ -401,7 +402,7 @@ class Trainer:
     def __init__(
         self,
         build: Callable[[], keras.Model],
-        settings: _settings.SupervisedConfig,
+        settings: SupervisedSettings,
         *,
         hole: int,
         is_pseudo_labelled: bool,
@@ -501,7 +502,7 @@ class Curve(keras.callbacks.Callback):
         right = found[np.arange(len(found)), self._labels]
         loss = float(-np.mean(np.log(np.maximum(right, _LEAST_PROBABILITY))))
         if not np.isfinite(loss):
-            raise _settings.InputError(
+            raise InputError(
                 f"the loss became {loss} after {step} steps: choose a smaller --learning-rate"
             )
         accuracy = classifier_metrics.accuracy(self._labels, found.argmax(axis=1))

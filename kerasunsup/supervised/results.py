@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
 from kerasunsup.evaluation import classifier_metrics
 from kerasunsup.figures import classifiers, confusion, image_grids
 from kerasunsup.supervised import methods
+from kerasunsup.supervised.settings import SupervisedSettings
 from kerasunsup.training import run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 
@@ -40,7 +40,7 @@ class Bench:
 
     splits: data_splits.Splits
     classes: np.ndarray  # the label that each class from 0 stands for
-    settings: _settings.SupervisedConfig
+    settings: SupervisedSettings
     sizes: Sequence[int]  # numbers of labels, 0 for all
     run: run_folder.Run
     tensorboard: training_tensorboard.Board

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from kerasunsup import settings
+from kerasunsup.errors import InputError
 from kerasunsup.training import run_folder
 
 
@@ -140,11 +140,11 @@ class StopOnNonFinite(keras.callbacks.Callback):
     """
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Raises `settings.InputError` if a loss is NaN or infinite."""
+        """Raises `InputError` if a loss is NaN or infinite."""
         for name, value in (logs or {}).items():
             if name.endswith("loss") and not np.isfinite(value):
                 rate = float(self.model.optimizer.learning_rate.numpy())
-                raise settings.InputError(
+                raise InputError(
                     f"{name} became {value} in epoch {epoch + 1} with --learning-rate {rate:g}: "
                     "training cannot go on from there; start a new run with a smaller one"
                 )
@@ -254,7 +254,7 @@ class Snapshots(keras.callbacks.Callback):
         """Takes the records back; those inside the state of an older version become files.
 
         Raises:
-            settings.InputError: if a file is missing or damaged.
+            InputError: if a file is missing or damaged.
             ValueError: if there are not as many records as epochs.
         """
         self.epochs, self.outputs = [], []
@@ -312,7 +312,7 @@ def read_state(run: run_folder.Run) -> dict[str, dict[str, np.ndarray]] | None:
     """The state that `Checkpoint` wrote, by part; None where no epoch was finished.
 
     Raises:
-        settings.InputError: if the file is damaged, or its history is none.
+        InputError: if the file is damaged, or its history is none.
     """
     if not run.checkpoint.exists():
         return None
@@ -326,7 +326,7 @@ def read_state(run: run_folder.Run) -> dict[str, dict[str, np.ndarray]] | None:
         column.shape == counted.shape and column.dtype.kind in "iuf" for column in history.values()
     )
     if not is_sound or not np.array_equal(history["epoch"], counted):
-        raise settings.InputError(
+        raise InputError(
             f"{run.checkpoint} is damaged (its epochs are not 1, 2, 3 and so on): start a new run"
         )
     return parts

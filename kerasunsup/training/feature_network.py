@@ -20,8 +20,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup import settings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError
 from kerasunsup.evaluation import classifier_metrics, image_metrics
 from kerasunsup.models import networks
 from kerasunsup.training import run_folder
@@ -202,7 +202,7 @@ def classifier_of(splits: data_splits.Splits, folder: Path) -> Judge:
 
     Raises:
         ValueError: if there are no labels.
-        settings.InputError: if a stored network is damaged.
+        InputError: if a stored network is damaged.
     """
     labels = splits.labels
     classes = classes_of(splits)
@@ -234,7 +234,7 @@ def encoder_of(splits: data_splits.Splits, folder: Path) -> Judge:
         A judge without a classifier.
 
     Raises:
-        settings.InputError: if a stored network is damaged.
+        InputError: if a stored network is damaged.
     """
     path = folder / f"encoder-{splits.test.fingerprint}-{len(splits.train)}.npz"
     with _turn(path):
@@ -370,7 +370,7 @@ def _restore(path: Path, model: keras.Model) -> dict[str, np.ndarray]:
         model.set_weights([arrays[name].astype(np.float32) for name in names])
         return {name: arrays[name] for name in ("accuracy", "images", "held_out")}
     except (KeyError, ValueError) as error:
-        raise settings.InputError(
+        raise InputError(
             f"{path} holds no feature network of this version: remove it, and it is made anew"
         ) from error
 
@@ -387,7 +387,7 @@ def _turn(path: Path) -> Iterator[None]:
         try:
             lock = run_folder.locked(path.with_name(f".{path.stem}.lock"), text)
             break
-        except settings.InputError:
+        except InputError:
             if text:
                 print(text, flush=True)
             text = ""

@@ -14,8 +14,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasunsup import settings as _settings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.errors import InputError, Interrupted
+from kerasunsup.settings import TrainingSettings
 from kerasunsup.training import callbacks, run_folder
 
 
@@ -35,7 +36,7 @@ class Fitted:
 
 
 @contextlib.contextmanager
-def machine(settings: _settings.TrainingConfig) -> Iterator[tf.distribute.Strategy]:
+def machine(settings: TrainingSettings) -> Iterator[tf.distribute.Strategy]:
     """The seeds, precision, determinism and devices that a model is built and trained under.
 
     Yields:
@@ -80,19 +81,19 @@ def check_memory(num_weights: int, flags: str) -> None:
         flags: what its size follows from.
 
     Raises:
-        _settings.InputError: if weights, gradients and Adam's two averages need more memory than the
+        InputError: if weights, gradients and Adam's two averages need more memory than the
             machine has.
     """
     needed = 4 * 4 * num_weights  # float32
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
-        raise _settings.InputError(
+        raise InputError(
             f"{flags}: a network of {num_weights:,} weights needs {needed / 2**30:,.0f} GiB to be "
             f"trained, this machine has {there / 2**30:,.1f} GiB: choose less"
         )
 
 
-def learning_rate(settings: _settings.TrainingConfig, epochs: int, epoch: int) -> float:
+def learning_rate(settings: TrainingSettings, epochs: int, epoch: int) -> float:
     """The step size of one epoch, counted from 0, of a training over `epochs`.
 
     Along the cosine the first epoch has the whole rate, and the last one 1 % of it.
@@ -115,7 +116,7 @@ def compile_options() -> dict[str, int | bool]:
 def fit(
     model: keras.Model,
     splits: data_splits.Splits,
-    settings: _settings.TrainingConfig,
+    settings: TrainingSettings,
     run: run_folder.Run,
     *,
     prepare: data_splits.Prepare | None = None,
@@ -144,8 +145,8 @@ def fit(
         The history of the whole run, sessions before included.
 
     Raises:
-        _settings.InputError: if the stored state is damaged or the loss is no number any more.
-        _settings.Interrupted: on Ctrl-C; the text says how to go on.
+        InputError: if the stored state is damaged or the loss is no number any more.
+        Interrupted: on Ctrl-C; the text says how to go on.
     """
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
     steps = data_splits.steps_per_epoch(splits.train, settings.batch_size)
@@ -193,7 +194,7 @@ def fit(
             ],
         )
     except KeyboardInterrupt:
-        raise _settings.Interrupted(how_to_resume(run, len(history.get("epoch", [])))) from None
+        raise Interrupted(how_to_resume(run, len(history.get("epoch", [])))) from None
     finally:
         progress.close()
     run.check_folder()
@@ -208,7 +209,7 @@ def _restored(
     """Puts each part back to where the run stood and returns the run's history, else empty.
 
     Raises:
-        _settings.InputError: if the stored state is damaged or of another model.
+        InputError: if the stored state is damaged or of another model.
     """
     stored = callbacks.read_state(run)
     if stored is None:
@@ -216,10 +217,10 @@ def _restored(
     try:
         for name, part in parts.items():
             part.restore(stored[name])
-    except _settings.InputError:
+    except InputError:
         raise
     except (LookupError, ValueError, TypeError, ArithmeticError) as error:
-        raise _settings.InputError(
+        raise InputError(
             f"{run.checkpoint} does not fit this version's model ({error}): start a new run"
         ) from error
     return {name: column.tolist() for name, column in stored["history"].items()}

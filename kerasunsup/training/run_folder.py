@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup import settings as _settings
+from kerasunsup.errors import InputError
+from kerasunsup.settings import PLACES, Command, TrainingSettings, to_json
 
 _RECORDED_PACKAGES = (
     "kerasunsup", "tensorflow", "keras", "keras-tuner", "tensorflow-datasets", "tensorboard",
@@ -67,12 +68,12 @@ def read_json(path: Path) -> Any:
     """What `write_json` wrote.
 
     Raises:
-        _settings.InputError: if the file is damaged.
+        InputError: if the file is damaged.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise _settings.InputError(f"{path} is damaged ({error}): remove it") from error
+        raise InputError(f"{path} is damaged ({error}): remove it") from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -86,13 +87,13 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a .npz that `write_arrays` wrote.
 
     Raises:
-        _settings.InputError: if the file is missing or damaged.
+        InputError: if the file is missing or damaged.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # zipfile, zlib, struct and NumPy each raise their own
-        raise _settings.InputError(
+        raise InputError(
             f"{path} cannot be read ({type(error).__name__}: {error}): the file is damaged or "
             "missing; start a new run"
         ) from error
@@ -136,14 +137,14 @@ def locked(path: Path, complaint: str) -> io.TextIOWrapper | None:
         The file; None on a file system without locks, where nothing keeps a second process out.
 
     Raises:
-        _settings.InputError: if another process holds it.
+        InputError: if another process holds it.
     """
     file = path.open("w", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise _settings.InputError(complaint) from None
+        raise InputError(complaint) from None
     except OSError:
         file.close()
         return None
@@ -173,7 +174,7 @@ class Run:
         return self.folder / "checkpoints" / "state.npz"
 
     @classmethod
-    def create(cls, command: _settings.Command, data: str | None = None) -> Run:
+    def create(cls, command: Command, data: str | None = None) -> Run:
         """A new folder with the settings and the environment written into it.
 
         Args:
@@ -181,7 +182,7 @@ class Run:
             data: fingerprint of the images, so that runs on others are not taken for the same.
 
         Raises:
-            _settings.InputError: if the folder exists already.
+            InputError: if the folder exists already.
             OSError: if it cannot be written.
         """
         name = command.name or datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -189,7 +190,7 @@ class Run:
         try:
             parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
-            raise _settings.InputError(
+            raise InputError(
                 f"--logs {command.logs}: {parent} is no folder; choose another"
             ) from None
         # It gets its name when it is complete: one killed before can neither be taken for a run
@@ -200,7 +201,7 @@ class Run:
         try:
             run._take_lock()
             write_json(run.folder / "environment.json", recorded)
-            write_json(run.folder / "config.json", _settings.to_json(command.config))
+            write_json(run.folder / "config.json", to_json(command.config))
             run.folder = _named(run.folder, parent / name, is_chosen=command.name is not None)
         except BaseException:
             run.close()
@@ -209,13 +210,13 @@ class Run:
         return run
 
     @classmethod
-    def reopen(cls, command: _settings.Command, data: str | None = None) -> Run:
+    def reopen(cls, command: Command, data: str | None = None) -> Run:
         """The folder of a run that goes on; its settings are written anew (its length may differ).
 
         The arguments are those of `create`.
 
         Raises:
-            _settings.InputError: if another process is at work in it, or it was trained on other data.
+            InputError: if another process is at work in it, or it was trained on other data.
         """
         run = cls(command.logs / command.experiment / str(command.name))
         run._take_lock()
@@ -228,22 +229,22 @@ class Run:
                     leftover.unlink(missing_ok=True)
             path = run.folder / "config.json"
             stored = read_json(path) if path.exists() else {}
-            as_given = {key: stored[key] for key in _settings.PLACES if key in stored}
-            write_json(path, _settings.to_json(command.config) | as_given)
+            as_given = {key: stored[key] for key in PLACES if key in stored}
+            write_json(path, to_json(command.config) | as_given)
         except BaseException:
             run.close()
             raise
         return run
 
-    def _compare(self, data: str | None, settings: _settings.TrainingConfig) -> None:
+    def _compare(self, data: str | None, settings: TrainingSettings) -> None:
         """Refuses other images than the run's own, and says where its machine was another."""
         path = self.folder / "environment.json"
         recorded = read_json(path) if path.exists() else {}
         if not isinstance(recorded, dict):
-            raise _settings.InputError(f"{path} is damaged (no JSON object): remove it")
+            raise InputError(f"{path} is damaged (no JSON object): remove it")
         known = recorded.get("data")  # older versions wrote none
         if known is not None and data is not None and known != data:
-            raise _settings.InputError(
+            raise InputError(
                 f"--resume: {settings.data} has other images than those that {self.folder} was "
                 f"trained on (fingerprint {data}, recorded {known}): bring these back, or start a "
                 "new run"
@@ -262,7 +263,7 @@ class Run:
         """Refuses to go on in a folder that was removed or replaced while it is in use.
 
         Raises:
-            _settings.InputError: if it was; what has been written anew in its place is removed.
+            InputError: if it was; what has been written anew in its place is removed.
         """
         lock = self.folder / "checkpoints" / ".lock"
         if lock.exists() and (
@@ -271,7 +272,7 @@ class Run:
             return
         if not (self.folder / "config.json").exists():
             shutil.rmtree(self.folder, ignore_errors=True)
-        raise _settings.InputError(
+        raise InputError(
             f"{self.folder} was removed or replaced while it was in use: start a new run"
         )
 
@@ -311,22 +312,22 @@ class Run:
         """The run's numbers; empty where the run has not come to its end.
 
         Raises:
-            _settings.InputError: if the file is damaged.
+            InputError: if the file is damaged.
         """
         path = self.folder / "metrics.json"
         metrics = read_json(path) if path.exists() else {}
         if not isinstance(metrics, dict):
-            raise _settings.InputError(f"{path} is damaged (no JSON object): remove it")
+            raise InputError(f"{path} is damaged (no JSON object): remove it")
         return metrics
 
 
-def _places(settings: _settings.TrainingConfig) -> dict[str, str | None]:
+def _places(settings: TrainingSettings) -> dict[str, str | None]:
     """`data_path` and so on: where what the settings name lies, whatever folder one starts in.
 
     None for what is a name and no place, such as `mnist`.
     """
     found: dict[str, str | None] = {}
-    for key in _settings.PLACES:
+    for key in PLACES:
         if hasattr(settings, key):
             given = getattr(settings, key)
             path = os.path.abspath(os.path.expanduser(given or "mnist"))
@@ -349,14 +350,14 @@ def _named(temporary: Path, folder: Path, *, is_chosen: bool) -> Path:
         if is_chosen:
             break
         folder = folder.with_name(f"{name}-{attempt}")
-    raise _settings.InputError(
+    raise InputError(
         f"--name {name}: {folder} exists already and is never overwritten; choose another "
         "name, or add --resume to go on with it"
     )
 
 
 @contextlib.contextmanager
-def opened(command: _settings.Command, data: str | None = None) -> Iterator[Run]:
+def opened(command: Command, data: str | None = None) -> Iterator[Run]:
     """The run of a command line, new or gone on with, closed at the end.
 
     Args:
@@ -374,7 +375,7 @@ def opened(command: _settings.Command, data: str | None = None) -> Iterator[Run]
         run.close()
 
 
-def environment(command: _settings.Command) -> dict[str, Any]:
+def environment(command: Command) -> dict[str, Any]:
     """What a reader needs to repeat a run: versions, commit, command, seed, machine."""
     versions = {}
     for package in _RECORDED_PACKAGES:
