@@ -29,7 +29,9 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
 
     import tensorflow as tf
 
-    from kerasunsup.data import pixel_storage, splits
+    from kerasunsup.data import batches as data_batches
+    from kerasunsup.data import pixel_storage
+    from kerasunsup.data.image_set import ImageSet
     from kerasunsup.gan import experiment
     from kerasunsup.gan.settings import GANSettings
     from kerasunsup.models import optimizers as models_optimizers
@@ -47,7 +49,7 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
         averaging=averaging,
     )
     pixels = np.round(images * 255).astype(np.uint8)
-    image_set = splits.ImageSet(pixel_storage.MemoryStore(pixels))
+    image_set = ImageSet(pixel_storage.MemoryStore(pixels))
     with loop.machine(settings):
         gan = experiment.build(settings, (28, 28, 1), is_shipped=not is_folded)
         if changes or not fused:
@@ -60,7 +62,7 @@ def ours(images: np.ndarray, **changes: object) -> Epoch:
             )
             gan.compile(adam(), adam(), **{**loop.compile_options(), **changes})
     number = tf.Variable(0, dtype=tf.int64)
-    batches = splits.training_batches(
+    batches = data_batches.training_batches(
         image_set, BATCH_SIZE, seed=0, epoch=number, prepare=experiment.images_only
     )
 

@@ -78,6 +78,7 @@ def measure(folder: Path, memory_limit: int, batch_size: int) -> dict[str, float
     import keras
 
     from kerasunsup.ae.settings import AutoencoderSettings
+    from kerasunsup.data import batches as data_batches
     from kerasunsup.data import splits as data_splits
     from kerasunsup.models import networks
 
@@ -88,8 +89,8 @@ def measure(folder: Path, memory_limit: int, batch_size: int) -> dict[str, float
     splits = data_splits.load(settings, memory_limit=memory_limit)
     load_seconds = time.perf_counter() - start
 
-    steps = data_splits.steps_per_epoch(splits.train, batch_size)
-    batches = data_splits.training_batches(splits.train, batch_size, seed=0)
+    steps = data_batches.steps_per_epoch(splits.train, batch_size)
+    batches = data_batches.training_batches(splits.train, batch_size, seed=0)
     iterator = iter(batches)
     next(iterator)
     start = time.perf_counter()

@@ -27,7 +27,9 @@ def ours(images: np.ndarray, **compile_changes: object) -> Epoch:
 
     from kerasunsup.ae import experiment
     from kerasunsup.ae.settings import AutoencoderSettings
-    from kerasunsup.data import pixel_storage, splits
+    from kerasunsup.data import batches as data_batches
+    from kerasunsup.data import pixel_storage
+    from kerasunsup.data.image_set import ImageSet
     from kerasunsup.models import optimizers
     from kerasunsup.training import loop
 
@@ -36,7 +38,7 @@ def ours(images: np.ndarray, **compile_changes: object) -> Epoch:
     is_folded = bool(compile_changes.pop("folded", True))
     settings = AutoencoderSettings(precision=precision)
     pixels = np.round(images * 255).astype(np.uint8)
-    image_set = splits.ImageSet(pixel_storage.MemoryStore(pixels))
+    image_set = ImageSet(pixel_storage.MemoryStore(pixels))
     with loop.machine(settings):
         model = experiment.build(settings, (28, 28, 1), is_shipped=not is_folded)
         if compile_changes or not fused:
@@ -46,7 +48,7 @@ def ours(images: np.ndarray, **compile_changes: object) -> Epoch:
                 **{**loop.compile_options(), **compile_changes},
             )
     number = tf.Variable(0, dtype=tf.int64)
-    batches = splits.training_batches(image_set, BATCH_SIZE, seed=0, epoch=number)
+    batches = data_batches.training_batches(image_set, BATCH_SIZE, seed=0, epoch=number)
 
     def epoch() -> float:
         number.assign_add(1)

@@ -57,7 +57,7 @@ def _work(contender: Contender, num_images: int) -> None:
     """What a worker does: build once, then an epoch a line."""
     from kerasunsup import tensorflow_startup
 
-    tensorflow_startup.import_tensorflow()  # before anything else does, so that it starts as in the commands
+    tensorflow_startup.import_tensorflow()  # first, so that it starts as in the commands
     from kerasunsup.data import splits
     from kerasunsup.settings import TrainingSettings
 

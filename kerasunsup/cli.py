@@ -20,13 +20,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kerasunsup import tensorflow_startup
-from kerasunsup.apply import settings as apply_settings
-from kerasunsup.apply.settings import Application, ApplySettings
 from kerasunsup.errors import InputError
-from kerasunsup.report.settings import ReportSettings
-from kerasunsup.search.settings import SearchSettings
 from kerasunsup.settings import (
     PLACES,
+    CheckedSettings,
     Command,
     TrainingSettings,
     flag,
@@ -35,20 +32,20 @@ from kerasunsup.settings import (
     read_config,
 )
 
-Config = TypeVar("Config", bound=TrainingSettings)
-
-# Experiments whose one training may go on for longer; others hold finished ones of many.
-_ONE_TRAINING = ("ae", "gan")
+Settings = TypeVar("Settings", bound=CheckedSettings)
+TrainingSettingsType = TypeVar("TrainingSettingsType", bound=TrainingSettings)
 
 
 def parse(
     experiment: str,
-    config_type: type[Config],
+    settings_type: type[TrainingSettings],
     *,
     description: str,
     quick: Mapping[str, Any],
-    search: Mapping[str, Any] | None = None,
+    search: type[CheckedSettings] | None = None,
+    search_defaults: Mapping[str, Any] = types.MappingProxyType({}),
     presets: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({}),
+    may_go_longer: bool = False,
     argv: Sequence[str] | None = None,
 ) -> Command:
     """The command line of one experiment.
@@ -57,29 +54,105 @@ def parse(
 
     Args:
         experiment: its name, as in `python -m kerasunsup.<name>`.
-        config_type: the experiment's dataclass; each field is a flag.
+        settings_type: the experiment's dataclass; each field is a flag.
         description: what `--help` says first.
         quick: the settings that `--quick` shrinks; a smaller value that was set already stays.
-        search: the settings whose defaults differ in a search; None where nothing can be searched.
+        search: the dataclass of a search for settings, with `kind` (None: nothing is searched) and
+            `shrunk()`, which `--quick` calls; None where nothing can be searched.
+        search_defaults: the settings whose defaults differ in a search.
         presets: name -> settings that `--preset NAME` puts in the place of the defaults.
+        may_go_longer: whether `--resume` may change the length: where one training goes on, not
+            where finished ones of many would keep theirs.
         argv: the arguments; None takes the process's own.
 
     Returns:
-        The parsed command. With `resume`, its config is that of the run named by `--name`.
+        The parsed command. With `resume`, its settings are those of the run named by `--name`.
 
     Raises:
         InputError: if a value is wrong or a file given by `--config` cannot be used.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
     arguments = tuple(sys.argv[1:] if argv is None else argv)
-    parser = _Parser(
-        prog=f"kerasunsup {experiment}",
-        description=description,
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--config", metavar="FILE.json", help="settings from a file")
+    parser = new_parser(experiment, description)
+    _add_run_flags(parser, presets)
+    add_settings(parser, settings_type)
+    if search is not None:
+        add_settings(parser, search)
+    given = vars(parser.parse_args(arguments))
+    searched: Any = None if search is None else _taken(search, given)
+    is_search = searched is not None and searched.kind is not None
+    logs = path_of("--logs", given.pop("logs"))
+    name, resume = given.pop("name"), given.pop("resume")
+    file, is_quick, preset = given.pop("config"), given.pop("quick"), given.pop("preset", None)
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9_+=][A-Za-z0-9._+=-]{0,99}", name):
+        raise InputError(
+            f"--name {name!r} cannot be a folder's name: use letters, digits, '.', '_' and '-'"
+        )
+    if resume:
+        is_with_settings = file is not None or is_quick or preset is not None
+        _check_resume(name, is_search=is_search, is_with_settings=is_with_settings)
+        folder = logs / experiment / name
+        settings = _settings_to_resume(settings_type, experiment, folder, given, may_go_longer)
+        return Command(experiment, settings, logs, name, True, arguments, searched)
+    defaults = dict(search_defaults) if is_search else {}
+    defaults |= {} if preset is None else dict(presets[preset])
+    stored = {}
+    if file is not None:
+        stored = read_config(settings_type, path_of("--config", file, is_written=False))
+    settings = settings_type(**(defaults | stored))
+    if is_quick:
+        current = {key: getattr(settings, key) for key in quick}
+        shrunk = {key: value for key, value in quick.items() if _is_less(value, current[key])}
+        settings = dataclasses.replace(settings, **shrunk)
+        searched = searched.shrunk() if is_search else searched
+    settings = dataclasses.replace(settings, **given)
+    return Command(experiment, settings, logs, name, False, arguments, searched)
+
+
+def parse_settings(
+    command: str,
+    settings_type: type[Settings],
+    *,
+    description: str,
+    argv: Sequence[str] | None = None,
+) -> Settings:
+    """The command line of a command that has settings and nothing else.
+
+    Raises:
+        InputError: if a value is wrong.
+        SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
+    """
+    parser = new_parser(command, description)
+    add_settings(parser, settings_type)
+    return settings_type(**vars(parser.parse_args(argv)))
+
+
+def new_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """A parser that says what is wrong in one line; what is not given is not in its result."""
+    return _Parser(prog=f"kerasunsup {command}", description=description, **_SHAPE)
+
+
+def add_verb(verbs: Any, verb: str, text: str) -> argparse.ArgumentParser:
+    """One more verb of a parser's `add_subparsers`, with what it does."""
+    return verbs.add_parser(verb, help=text, description=text, **_SHAPE)
+
+
+def add_settings(
+    parser: argparse.ArgumentParser,
+    settings_type: type[CheckedSettings],
+    fields: Sequence[dataclasses.Field] | None = None,
+) -> None:
+    """A flag for each field of a dataclass of settings, or for some of them."""
+    types_of_fields = typing.get_type_hints(settings_type)
+    for field in dataclasses.fields(settings_type) if fields is None else fields:
+        _add_flag(parser, field, types_of_fields[field.name])
+
+
+def _add_run_flags(
+    parser: argparse.ArgumentParser, presets: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """What every training takes beside its settings."""
+    parser.add_argument("--config", metavar="FILE.json", default=None, help="settings from a file")
     parser.add_argument("--logs", metavar="DIR", default="logs", help="where runs go (logs)")
     parser.add_argument(
         "--name", metavar="RUN", default=None, help="the run's folder name (a time stamp)"
@@ -97,140 +170,39 @@ def parse(
         parser.add_argument(
             "--preset", choices=sorted(presets), default=None, help="a named set of settings"
         )
-    for settings_type in (
-        config_type,
-        *(() if search is None else (SearchSettings,)),
-    ):
-        types_of_fields = typing.get_type_hints(settings_type)
-        for field in dataclasses.fields(settings_type):
-            _add_flag(parser, field, types_of_fields[field.name])
-    given = vars(parser.parse_args(arguments))
-    search_config = SearchSettings(
-        **{
-            field.name: given.pop(field.name)
-            for field in dataclasses.fields(SearchSettings)
-            if field.name in given
-        }
-    )
 
-    logs = path_of("--logs", given.pop("logs"))
-    name, resume = given.pop("name"), given.pop("resume")
-    file, is_quick = given.pop("config", None), given.pop("quick")
-    preset = given.pop("preset", None)
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9_+=][A-Za-z0-9._+=-]{0,99}", name):
+
+def _taken(settings_type: type[Settings], given: dict[str, Any]) -> Settings:
+    """The settings of a dataclass, taken out of all that were given."""
+    names = [field.name for field in dataclasses.fields(settings_type)]
+    return settings_type(**{name: given.pop(name) for name in names if name in given})
+
+
+def _check_resume(name: str | None, *, is_search: bool, is_with_settings: bool) -> None:
+    if is_search:
         raise InputError(
-            f"--name {name!r} cannot be a folder's name: use letters, digits, '.', '_' and '-'"
+            "--resume goes on with a run; a search goes on by itself: leave --resume out"
         )
-    if resume:
-        if search_config.kind is not None:
-            raise InputError(
-                "--resume goes on with a run; a search goes on by itself: leave --resume out"
-            )
-        if name is None:
-            raise InputError("--resume needs --name RUN: which run should go on?")
-        if file is not None or is_quick or preset is not None:
-            raise InputError(
-                "--resume takes its settings from the run itself: leave --config, --preset and "
-                "--quick out"
-            )
-        settings = _config_to_resume(config_type, experiment, logs / experiment / name, given)
-        return Command(experiment, settings, logs, name, True, arguments)
-    defaults = {} if search is None or search_config.kind is None else dict(search)
-    defaults |= {} if preset is None else dict(presets[preset])
-    stored = {}
-    if file is not None:
-        stored = read_config(config_type, path_of("--config", file, is_written=False))
-    settings = config_type(**(defaults | stored))
-    if is_quick:
-        current = {key: getattr(settings, key) for key in quick}
-        shrunk = {key: value for key, value in quick.items() if _is_less(value, current[key])}
-        settings = dataclasses.replace(settings, **shrunk)
-        if search_config.kind is not None:
-            small: dict[str, Any] = {"max_epochs": 3} | ({"folds": 2} if search_config.grid else {})
-            unset = {key: n for key, n in small.items() if getattr(search_config, key) is None}
-            search_config = dataclasses.replace(search_config, **unset)
-    settings = dataclasses.replace(settings, **given)
-    return Command(experiment, settings, logs, name, False, arguments, search_config)
-
-
-def parse_application(
-    *, description: str, verbs: Mapping[str, str], argv: Sequence[str] | None = None
-) -> Application:
-    """The command line of `apply`: a verb, a model, images, and the settings of that verb.
-
-    Args:
-        description: what `--help` says first.
-        verbs: each verb, and what it does.
-        argv: the arguments; None takes the process's own.
-
-    Raises:
-        InputError: if a value is wrong.
-        SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
-    """
-    arguments = tuple(sys.argv[1:] if argv is None else argv)
-    shape: dict[str, Any] = {
-        "allow_abbrev": False,
-        "argument_default": argparse.SUPPRESS,
-        "formatter_class": argparse.RawDescriptionHelpFormatter,
-    }
-    parser = _Parser(prog="kerasunsup apply", description=description, **shape)
-    parsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    types_of_fields = typing.get_type_hints(ApplySettings)
-    for verb, text in verbs.items():
-        verb_parser = parsers.add_parser(verb, help=text, description=text, **shape)
-        verb_parser.add_argument(
-            "model", metavar="MODEL", help="a run's folder, its export/, or a .keras file"
+    if name is None:
+        raise InputError("--resume needs --name RUN: which run should go on?")
+    if is_with_settings:
+        raise InputError(
+            "--resume takes its settings from the run itself: leave --config, --preset and "
+            "--quick out"
         )
-        if verb != "generate":
-            verb_parser.add_argument(
-                "images",
-                metavar="IMAGES",
-                help="a folder of images (sub-folders too), one image file, a .npz or .npy, a"
-                " folder of IDX files, or a data name such as mnist",
-            )
-        verb_parser.add_argument(
-            "--output", metavar="DIR", required=True, help="where all that is made goes"
-        )
-        for field in apply_settings.settings_of(verb):
-            _add_flag(verb_parser, field, types_of_fields[field.name])
-    given = vars(parser.parse_args(arguments))
-    verb, output = given.pop("verb"), path_of("--output", given.pop("output"))
-    model = path_of("MODEL", given.pop("model"), is_written=False)
-    images = given.pop("images", None)
-    return Application(verb, model, images, output, ApplySettings(**given), arguments)
-
-
-def parse_report(*, description: str, argv: Sequence[str] | None = None) -> ReportSettings:
-    """The command line of `report`.
-
-    Args:
-        description: what `--help` says first.
-        argv: the arguments; None takes the process's own.
-
-    Raises:
-        InputError: if a value is wrong.
-        SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
-    """
-    parser = _Parser(
-        prog="kerasunsup report",
-        description=description,
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    types_of_fields = typing.get_type_hints(ReportSettings)
-    for field in dataclasses.fields(ReportSettings):
-        _add_flag(parser, field, types_of_fields[field.name])
-    return ReportSettings(**vars(parser.parse_args(argv)))
 
 
 def _is_less(value: Any, current: Any) -> bool:
     return current is None or value < current
 
 
-def _config_to_resume(
-    config_type: type[Config], experiment: str, folder: Path, given: Mapping[str, Any]
-) -> Config:
+def _settings_to_resume(
+    settings_type: type[TrainingSettingsType],
+    experiment: str,
+    folder: Path,
+    given: Mapping[str, Any],
+    may_go_longer: bool,
+) -> TrainingSettingsType:
     """The stored settings of a run that goes on; only its length may be changed by flags.
 
     Its images and encoder are looked for where they were, whatever folder the command starts in.
@@ -239,12 +211,12 @@ def _config_to_resume(
         raise InputError(
             f"--resume: there is no {experiment} run in {folder}; leave --resume out to start one"
         )
-    stored = config_type(**read_config(config_type, folder / "config.json"))
+    stored = settings_type(**read_config(settings_type, folder / "config.json"))
     changed = dataclasses.replace(stored, **given)
     for key in given:
         before, after = getattr(stored, key), getattr(changed, key)
         is_length = key in ("epochs", "patience")
-        if before != after and not (is_length and experiment in _ONE_TRAINING):
+        if before != after and not (is_length and may_go_longer):
             reason = "; the trainings that it has finished would keep theirs" if is_length else ""
             raise InputError(
                 f"--resume: this run has {flag(key)} {before}, received {after}{reason}: "
@@ -263,6 +235,13 @@ def _recorded_places(path: Path, stored: TrainingSettings) -> dict[str, Any]:
     found = recorded if isinstance(recorded, dict) else {}
     places = {key: found.get(f"{key}_path") for key in PLACES if hasattr(stored, key)}
     return {key: place for key, place in places.items() if place and os.path.exists(place)}
+
+
+_SHAPE: Mapping[str, Any] = {
+    "allow_abbrev": False,
+    "argument_default": argparse.SUPPRESS,
+    "formatter_class": argparse.RawDescriptionHelpFormatter,
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -303,12 +282,6 @@ _MACHINE_ERRORS = (
     errno.EBUSY, errno.EMFILE, errno.ENFILE,
 )  # fmt: skip
 
-# How a command whose disk was full goes on.
-_GO_ON = {
-    "apply": "choose another --output DIR, then give the same command again",
-    "report": "choose other --logs, --tuning and --output, then give the same command again",
-}
-
 
 class ExitStatus:
     """The status that `exit_status` leaves: 0 done, 2 wrong use or bad input, 130 interrupted."""
@@ -317,8 +290,15 @@ class ExitStatus:
 
 
 @contextlib.contextmanager
-def exit_status(experiment: str) -> Iterator[ExitStatus]:
-    """Turns what a user can cause into one line on stderr and a status; bugs keep a traceback."""
+def exit_status(
+    experiment: str, how_to_go_on: str = "choose another --logs DIR, then --resume"
+) -> Iterator[ExitStatus]:
+    """Turns what a user can cause into one line on stderr and a status; bugs keep a traceback.
+
+    Args:
+        experiment: the command's name.
+        how_to_go_on: what to do where a disk is full, beside making room.
+    """
     tensorflow_startup.standard_streams()
     status = ExitStatus()
     try:
@@ -330,14 +310,14 @@ def exit_status(experiment: str) -> Iterator[ExitStatus]:
         status.code = 130
         _complain(experiment, str(error) or "stopped")
     except Exception as error:
-        refusal = _refusal_of_machine(error, experiment)
+        refusal = _refusal_of_machine(error, how_to_go_on)
         if refusal is None:
             raise
         status.code = 2
         _complain(experiment, refusal)
 
 
-def _refusal_of_machine(error: Exception, experiment: str) -> str | None:
+def _refusal_of_machine(error: Exception, how_to_go_on: str) -> str | None:
     """What to say of an error that the machine is the cause of; None where the program is.
 
     TensorFlow raises classes of its own, HDF5 errors without a number: both hold the system's
@@ -356,10 +336,9 @@ def _refusal_of_machine(error: Exception, experiment: str) -> str | None:
     else:
         place = reason = ""
     if reason:
-        advice = _GO_ON.get(experiment, "choose another --logs DIR, then --resume")
         return (
             f"cannot write{place}: {reason}; what was saved before is untouched: make room or "
-            f"{advice}"
+            f"{how_to_go_on}"
         )
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return (

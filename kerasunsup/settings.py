@@ -17,9 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kerasunsup.apply.settings import ApplySettings
 from kerasunsup.errors import InputError
-from kerasunsup.search.settings import SearchSettings
 
 _MOST = 2**31 - 1  # of whole numbers where nothing smaller is set; TensorFlow refuses larger ones
 
@@ -97,7 +95,7 @@ class Command:
     name: str | None  # None: a time stamp
     resume: bool
     arguments: tuple[str, ...]
-    search: SearchSettings = dataclasses.field(default_factory=SearchSettings)
+    search: Any = None  # settings of a search, where the experiment knows one
 
 
 def read_config(config_type: type[TrainingSettings], path: Path) -> dict[str, Any]:
@@ -167,11 +165,11 @@ def path_of(name: str, text: str, *, is_written: bool = True) -> Path:
     return path
 
 
-def to_json(config: TrainingSettings | ApplySettings) -> dict[str, Any]:
+def to_json(settings: CheckedSettings) -> dict[str, Any]:
     """Every setting, defaults too, as plain JSON values; `read_config` takes it back."""
     return {
         key: list(value) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(config).items()
+        for key, value in dataclasses.asdict(settings).items()
     }
 
 

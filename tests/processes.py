@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup.training import run_folder
+from kerasunsup.training import files
 
 # Small enough for a test, and still every step of the real thing.
 SMALL = ["--limit", "600", "--test-limit", "200", "--num-samples", "200"]
@@ -67,11 +67,11 @@ def interrupted(command: list[str], until: str) -> str:
 def arrays_of(run: Path) -> dict[str, np.ndarray]:
     """The final state of a run and its snapshots, without the clock's numbers."""
     snapshots = {
-        path.stem: run_folder.read_arrays(path)["output"]
+        path.stem: files.read_arrays(path)["output"]
         for path in (run / "checkpoints" / "snapshots").iterdir()
     }
     return snapshots | {
         name: value
-        for name, value in run_folder.read_arrays(run / "checkpoints" / "state.npz").items()
+        for name, value in files.read_arrays(run / "checkpoints" / "state.npz").items()
         if name not in ("history/seconds", "history/images_per_second")
     }

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from kerasunsup import cli
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.apply import __main__ as apply
 from kerasunsup.novelty.settings import OUTLIER_SCORES
+from kerasunsup.report import __main__ as report
 from kerasunsup.settings import Command, read_config, to_json
 from kerasunsup.supervised import methods
 from kerasunsup.supervised.settings import ARM_NAMES, SupervisedSettings
@@ -82,7 +82,7 @@ def test_every_command_line_is_understood(line, tmp_path):
     "line", sorted(set(re.findall(r"python -m kerasunsup\.apply [a-z][^`\n]*", TEXT)))
 )
 def test_every_command_line_of_apply_is_understood(line):
-    parsed = cli.parse_application(description="", verbs=apply.VERBS, argv=shlex.split(line)[3:])
+    parsed = apply.parse(shlex.split(line)[3:])
     assert parsed.verb in line
     assert parsed.output.name in line
 
@@ -120,7 +120,7 @@ def test_the_readme_is_short():
     "line", sorted(set(re.findall(r"python -m kerasunsup\.report(?: [^`\n]*)?", TEXT)))
 )
 def test_every_command_line_of_the_report_is_understood(line):
-    cli.parse_report(description="", argv=shlex.split(line)[3:])
+    report.parse(shlex.split(line)[3:])
 
 
 def percent(value: float, digits: int = 1) -> str:

@@ -12,13 +12,15 @@ import tensorflow as tf
 
 from kerasunsup.ae import results
 from kerasunsup.ae.settings import AutoencoderSettings
-from kerasunsup.data import corruption
+from kerasunsup.data import batches, corruption
 from kerasunsup.data import splits as data_splits
+from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.models import export, folded_convolution, networks, optimizers
 from kerasunsup.settings import Command, to_json
 from kerasunsup.training import callbacks, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
+from kerasunsup.training.run_folder import Run
 
 _KERNEL_SIZE = 5  # pixels; see `networks.encoder`
 
@@ -106,7 +108,7 @@ def _code_sizes(
     return sorted({*usual, settings.latent_dim})
 
 
-def corruption_of(settings: AutoencoderSettings) -> data_splits.Prepare | None:
+def corruption_of(settings: AutoencoderSettings) -> batches.Prepare | None:
     """(images, seed) -> (corrupted images, clean images); None where training is on clean ones."""
     if settings.noise == 0 and settings.crop == 0:
         return None
@@ -171,7 +173,7 @@ def run(command: Command, *, brief: bool = False) -> dict[str, float]:
             raise Interrupted(loop.how_to_resume(run, done)) from None
 
 
-def check(settings: AutoencoderSettings, splits: data_splits.Splits) -> None:
+def check(settings: AutoencoderSettings, splits: Splits) -> None:
     """Refuses settings that do not fit the data, before anything is written.
 
     Raises:
@@ -195,9 +197,9 @@ def check(settings: AutoencoderSettings, splits: data_splits.Splits) -> None:
 
 def finish(
     model: keras.Model,
-    splits: data_splits.Splits,
+    splits: Splits,
     settings: AutoencoderSettings,
-    run: run_folder.Run,
+    run: Run,
     fitted: loop.Fitted,
     snapshots: callbacks.Snapshots,
     *,
@@ -237,7 +239,7 @@ def headline(numbers: dict[str, float]) -> dict[str, float]:
     return {name: numbers[name] for name in names if name in numbers}
 
 
-def introduction(splits: data_splits.Splits, model: keras.Model, run: run_folder.Run) -> str:
+def introduction(splits: Splits, model: keras.Model, run: Run) -> str:
     """What a run says before it trains."""
     height, width, channels = splits.image_shape
     return (

@@ -12,11 +12,14 @@ import numpy as np
 
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import corruption, images
-from kerasunsup.data import splits as data_splits
+from kerasunsup.data import image_set as data_image_set
+from kerasunsup.data.image_set import ImageSet
+from kerasunsup.data.splits import Splits
 from kerasunsup.evaluation import clustering, image_metrics, latent_space
 from kerasunsup.figures import curves, image_grids
-from kerasunsup.training import callbacks, feature_network, loop, run_folder
+from kerasunsup.training import callbacks, feature_network, files, loop
 from kerasunsup.training import tensorboard as training_tensorboard
+from kerasunsup.training.run_folder import Run
 
 _SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _HOLES = (4, 6, 8, 10, 12, 14)  # pixels
@@ -33,9 +36,9 @@ class Bench:
     """A trained model with its data, and where its pictures go."""
 
     model: keras.Model
-    splits: data_splits.Splits
+    splits: Splits
     settings: AutoencoderSettings
-    run: run_folder.Run
+    run: Run
     tensorboard: training_tensorboard.Board
 
     @property
@@ -56,22 +59,22 @@ class Bench:
         """The output of the `encoder` or the `decoder`, float32."""
         return self.model.get_layer(name).predict(inputs, batch_size=500, verbose=0)
 
-    def codes(self, image_set: data_splits.ImageSet, number: int) -> np.ndarray:
+    def codes(self, image_set: ImageSet, number: int) -> np.ndarray:
         """Of the first images of a set, read in blocks; float32 (number, latent_dim)."""
         return np.concatenate([self.part("encoder", part) for part in image_set.blocks(number)])
 
     def decoded(self, codes: np.ndarray) -> Iterator[np.ndarray]:
         """The images of many codes, a block at a time."""
-        size = data_splits.block_size(self.splits.image_shape)
+        size = data_image_set.block_size(self.splits.image_shape)
         for start in range(0, len(codes), size):
             yield self.part("decoder", codes[start : start + size])
 
 
 def report(
     model: keras.Model,
-    splits: data_splits.Splits,
+    splits: Splits,
     settings: AutoencoderSettings,
-    run: run_folder.Run,
+    run: Run,
     tensorboard: training_tensorboard.Board,
     fitted: loop.Fitted,
     snapshots: callbacks.Snapshots,
@@ -107,7 +110,7 @@ def report(
     return image_metrics.finite(numbers)
 
 
-def example_indices(splits: data_splits.Splits) -> np.ndarray:
+def example_indices(splits: Splits) -> np.ndarray:
     """Test images for the pictures: the first of each class, or the first ten; at most twelve."""
     if splits.labels is None:
         return np.arange(min(10, len(splits.test)))
@@ -115,7 +118,7 @@ def example_indices(splits: data_splits.Splits) -> np.ndarray:
     return first[:_SHOWN]
 
 
-def class_labels(splits: data_splits.Splits, indices: np.ndarray) -> list[str] | None:
+def class_labels(splits: Splits, indices: np.ndarray) -> list[str] | None:
     """The names of the classes of some test images; None without labels."""
     if splits.labels is None:
         return None
@@ -339,7 +342,7 @@ def sampling(bench: Bench) -> dict[str, float]:
         )
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
-    run_folder.write_json(bench.run.folder / feature_network.IDENTITY, network.identity())
+    files.write_json(bench.run.folder / feature_network.IDENTITY, network.identity())
     bench.tensorboard.show(
         "samples",
         image_grids.sampled_images(rows),

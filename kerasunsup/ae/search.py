@@ -11,14 +11,16 @@ import numpy as np
 
 from kerasunsup.ae import experiment
 from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.data import batches as data_batches
 from kerasunsup.data import splits as data_splits
+from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
 from kerasunsup.evaluation import latent_space
 from kerasunsup.figures import style
 from kerasunsup.search import distributed, figures, runner
 from kerasunsup.search.settings import SearchSettings
 from kerasunsup.settings import Command, to_json
-from kerasunsup.training import loop, run_folder
+from kerasunsup.training import files, loop
 from kerasunsup.training import tensorboard as training_tensorboard
 
 _PCA_IMAGES = 20_000  # that its components are fitted to
@@ -59,7 +61,7 @@ def run(command: Command) -> dict[str, Any] | None:
     return found
 
 
-def problem(command: Command, splits: data_splits.Splits) -> runner.Problem:
+def problem(command: Command, splits: Splits) -> runner.Problem:
     """What is searched for on this data."""
     settings: AutoencoderSettings = command.config
     options = command.search
@@ -77,7 +79,7 @@ def problem(command: Command, splits: data_splits.Splits) -> runner.Problem:
     )
 
 
-def _pca_error(splits: data_splits.Splits, size: int, settings: AutoencoderSettings) -> float:
+def _pca_error(splits: Splits, size: int, settings: AutoencoderSettings) -> float:
     """Validation error of PCA with a code of this size, given what the trials are given.
 
     Beside a trial that restores corrupted images stands PCA's error on the same corrupted images:
@@ -87,7 +89,7 @@ def _pca_error(splits: data_splits.Splits, size: int, settings: AutoencoderSetti
     clean, inputs = splits.validation.array(), None
     prepare = experiment.corruption_of(settings)
     if prepare is not None:  # the very batches that a trial is judged by
-        batches = data_splits.evaluation_batches(
+        batches = data_batches.evaluation_batches(
             splits.validation, settings.batch_size, prepare=prepare
         )
         inputs = np.concatenate([given.numpy() for given, _ in batches])
@@ -117,9 +119,9 @@ def write_best(command: Command, found: dict[str, Any]) -> AutoencoderSettings:
         print(f"no trial of code size {size} ended: best.json has the other settings of the best")
     for place in places:
         for code_size, best in configs.items():
-            run_folder.write_json(place / f"best_{code_size}.json", to_json(best))
-        run_folder.write_json(place / "best.json", to_json(configs[size]))
-        run_folder.write_json(place / "record.json", found)
+            files.write_json(place / f"best_{code_size}.json", to_json(best))
+        files.write_json(place / "best.json", to_json(configs[size]))
+        files.write_json(place / "record.json", found)
     print(
         f"best at code size {size}: {places[-1] / 'best.json'}; train it with: "
         f"python -m kerasunsup.ae --config {places[-1] / 'best.json'}",
@@ -137,7 +139,7 @@ def comparable(command: Command, found: dict[str, Any]) -> dict[str, dict[str, A
         if kind == "hyperband" and not path.exists():
             path = folder / "record.json"  # its copy, which may have come with the package's source
         if kind not in records and path.exists():
-            other = run_folder.read_json(path)
+            other = files.read_json(path)
             same = all(
                 other["fingerprint"][key] == found["fingerprint"][key]
                 for key in ("settings", "data")
@@ -164,6 +166,6 @@ def draw(command: Command, found: dict[str, Any]) -> list[Path]:
     events = command.logs / f"{command.experiment}_search" / found["kind"]
     with training_tensorboard.Board(events) as tensorboard:
         for path, figure in drawn.items():
-            run_folder.write_bytes(path, style.to_png(figure))
+            files.write_bytes(path, style.to_png(figure))
             tensorboard.figure(path.stem, style.to_pixels(figure))
     return list(drawn)

@@ -17,7 +17,7 @@ from kerasunsup.apply import image_stream, output_folder
 from kerasunsup.apply.settings import ApplySettings
 from kerasunsup.errors import InputError
 from kerasunsup.models import loading
-from kerasunsup.training import run_folder
+from kerasunsup.training import files
 
 _BLOCK = 8192  # images
 _ALIKE = 8 / 255  # what blank scans differ by, and pictures that were rounded differently
@@ -98,7 +98,7 @@ def describe(
                 block = _block(
                     model, stream, positions, settings, errors, look, latent_dim, progress
                 )
-                run_folder.write_arrays(path, block)
+                files.write_arrays(path, block)
             else:
                 progress.advance(len(positions))
             blocks.append(block)
@@ -121,7 +121,7 @@ def _kept(path: Path) -> dict[str, np.ndarray] | None:
     if not path.exists():
         return None
     try:
-        block = run_folder.read_arrays(path)
+        block = files.read_arrays(path)
     except InputError:  # damaged: its images are read once more
         return None
     return block if {*_OF_EACH_IMAGE, "lowest", "highest", "unreadable"} <= set(block) else None

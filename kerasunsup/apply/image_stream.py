@@ -1,6 +1,6 @@
 """Images that a model is applied to: read batch by batch, so that any number of them will do.
 
-Unlike `data_splits.load`, nothing is drawn, split or kept: images come in the order of their names, may
+Unlike `splits.load`, nothing is drawn, split or kept: images come in the order of their names, may
 differ in size, and one that cannot be read is a result too.
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from kerasunsup.data import from_arrays, from_folder, images
 from kerasunsup.data import splits as data_splits
+from kerasunsup.data.image_set import ImageSet
 from kerasunsup.errors import InputError
 
 # uint8 (height, width, 1|3) -> the same in another form; raises InputError.
@@ -185,7 +186,7 @@ def _of_data(what: str, part: str, limit: int | None) -> Stream:
         ]
     else:
         names = [f"{position:05d}.png" for position in positions]
-    everything = data_splits.ImageSet(source.store)
+    everything = ImageSet(source.store)
     read = functools.partial(_read_set, everything, positions)
     return Stream(
         what,
@@ -196,7 +197,7 @@ def _of_data(what: str, part: str, limit: int | None) -> Stream:
     )
 
 
-def of_set(what: str, image_set: data_splits.ImageSet) -> Stream:
+def of_set(what: str, image_set: ImageSet) -> Stream:
     """A set of images that is open already, as a stream; its images get numbers for names."""
     positions = np.arange(len(image_set))
     return Stream(
@@ -209,7 +210,7 @@ def of_set(what: str, image_set: data_splits.ImageSet) -> Stream:
 
 
 def _read_set(
-    everything: data_splits.ImageSet, positions: np.ndarray, wanted: Sequence[int]
+    everything: ImageSet, positions: np.ndarray, wanted: Sequence[int]
 ) -> Iterator[np.ndarray | str]:
     for start in range(0, len(wanted), 256):
         pixels = images.to_uint8(everything.array(positions[list(wanted[start : start + 256])]))

@@ -18,7 +18,7 @@ from kerasunsup.errors import InputError
 from kerasunsup.figures import style
 from kerasunsup.models import loading
 from kerasunsup.settings import flag, to_json
-from kerasunsup.training import run_folder
+from kerasunsup.training import files
 
 _FITTED_CODES = 50_000  # that a mixture is fitted to, at most
 _CHANGE_NOTHING = ("batch_size", "trust_model")  # in what comes out
@@ -164,7 +164,7 @@ class Job:
         if settings is None or self.model.run is None:
             return None
         record = self.model.run / "environment.json"
-        recorded = run_folder.read_json(record) if record.is_file() else {}
+        recorded = files.read_json(record) if record.is_file() else {}
         places = list(dict.fromkeys([recorded.get("data_path") or settings.data, settings.data]))
         reason = f"{' and '.join(places)} holds other images"
         if recorded.get("data") is None:

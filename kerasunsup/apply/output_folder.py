@@ -18,6 +18,7 @@ import tqdm
 
 from kerasunsup.data import images
 from kerasunsup.errors import InputError
+from kerasunsup.training import files as training_files
 from kerasunsup.training import run_folder
 
 _RECORD = "apply.json"
@@ -62,7 +63,7 @@ class Output:
             for leftover in folder.rglob(".*.part"):  # of a write that was killed
                 if leftover.is_file():
                     leftover.unlink(missing_ok=True)
-            run_folder.write_json(folder / _RECORD, {**self._identity, "done": False})
+            training_files.write_json(folder / _RECORD, {**self._identity, "done": False})
         except BaseException:
             self.close()
             raise
@@ -92,7 +93,7 @@ class Output:
         record = self.folder / _RECORD
         if not record.is_file():
             return False
-        found = run_folder.read_json(record)
+        found = training_files.read_json(record)
         if not isinstance(found, dict):
             raise InputError(f"{record} is damaged: choose another --output")
         if not found.get("done") and not self._is_held:
@@ -122,7 +123,7 @@ class Output:
             self._work.mkdir(exist_ok=True)
             path = self._work / _LOCK
             with contextlib.suppress(FileNotFoundError):  # removed by one that came to its end
-                self._lock = run_folder.locked(
+                self._lock = training_files.locked(
                     path,
                     f"--output {self.folder} is in use by another process: wait for it, or stop it "
                     "first",
@@ -158,7 +159,9 @@ class Output:
 
     def picture(self, name: str, pixels: np.ndarray) -> None:
         """Writes an image, uint8 (height, width, 1|3), in the format that its name says."""
-        run_folder.write_bytes(self.path(name), images.encode(pixels, os.path.splitext(name)[1]))
+        training_files.write_bytes(
+            self.path(name), images.encode(pixels, os.path.splitext(name)[1])
+        )
 
     def table(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Writes a CSV file; floats with six significant digits.
@@ -173,13 +176,13 @@ class Output:
         for row in rows:
             fields = [f"{v:.6g}" if isinstance(v, float | np.floating) else str(v) for v in row]
             (quoted if any("\r" in field for field in fields) else plain).writerow(fields)
-        run_folder.write_bytes(
+        training_files.write_bytes(
             self.path(name), buffer.getvalue().encode("utf-8", "surrogateescape")
         )
 
     def sheet(self, name: str, png: bytes) -> None:
         """Writes a picture that is encoded already."""
-        run_folder.write_bytes(self.path(name), png)
+        training_files.write_bytes(self.path(name), png)
 
     def codes(self, name: str, codes: np.ndarray, files: Sequence[str]) -> None:
         """Writes a .npz of `codes` and `files`, the codes' images by name, as an array of text.
@@ -205,7 +208,7 @@ class Output:
                 for start in range(0, len(files), _NAMES_AT_A_TIME):
                     block = np.array(files[start : start + _NAMES_AT_A_TIME], dtype)
                     member.write(block.tobytes())
-        run_folder.write_bytes(self.path(name), buffer.getbuffer())
+        training_files.write_bytes(self.path(name), buffer.getbuffer())
 
     def part(self, name: str) -> Path:
         """Where a part of unfinished work is kept until `finish`."""
@@ -213,7 +216,7 @@ class Output:
 
     def finish(self, **numbers: Any) -> None:
         """Says that all is done, removes the parts, and lets go of the folder."""
-        run_folder.write_json(
+        training_files.write_json(
             self.folder / _RECORD, {**self._identity, "done": True, "numbers": numbers}
         )
         self.is_done = True

@@ -10,17 +10,16 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Literal
 
 import numpy as np
 
-from kerasunsup.data import images, pixel_storage
+from kerasunsup.data import array_ranges, images, pixel_storage
 from kerasunsup.errors import InputError
 
 LIMIT = 4 << 30  # bytes of pixels that one file that is read whole may declare
-_CHUNK = 1024  # images that are looked at or converted at a time
 
 _IMAGES = {"images", "image", "imgs", "img", "x", "data", "pixels"}
 _LABELS = {"labels", "label", "y", "targets", "target"}
@@ -130,7 +129,9 @@ def read_npz(path: Path, image_size: int | None) -> pixel_storage.Source:
             for split in raw
         }
     keys = ", ".join(repr(key) for key in image_keys.values())
-    form = _form(path, keys, [pixel_storage.MemoryStore(values) for values in raw.values()])
+    form = array_ranges.form(
+        path, keys, [pixel_storage.MemoryStore(values) for values in raw.values()]
+    )
     notes = [form.note]
     if not _KNOWN.issuperset(image_keys.values()):
         notes.insert(0, "the images are " + " and ".join(
@@ -228,148 +229,22 @@ def read_npy(path: Path, image_size: int | None, memory_limit: int) -> pixel_sto
         if header.fortran_order or size <= memory_limit:
             values = np.fromfile(path, header.dtype, number, offset=header.offset)
             values = values.reshape(header.shape, order=header.order)
-            form = _form(path, "it", [pixel_storage.MemoryStore(values)])
+            form = array_ranges.form(path, "it", [pixel_storage.MemoryStore(values)])
             store: pixel_storage.Store = pixel_storage.MemoryStore(form.whole(values))
         else:
             raw = pixel_storage.FileStore(
                 path, header.shape[0], header.shape[1:], header.dtype, header.offset
             )
-            form = _form(path, "it", [raw])
+            form = array_ranges.form(path, "it", [raw])
             store = raw.converted(form.convert)
     _tell(path, [form.note])
     if image_size is not None and store.shape[:2] != (image_size, image_size):
         writer = pixel_storage.Writer(len(store), memory_limit)
-        for start in range(0, len(store), _CHUNK):
-            pixels = store.read(np.arange(start, min(start + _CHUNK, len(store))))
+        for start in range(0, len(store), array_ranges.CHUNK):
+            pixels = store.read(np.arange(start, min(start + array_ranges.CHUNK, len(store))))
             writer.append(_resized_all(pixels, image_size))
         store = writer.finish()
     return pixel_storage.Source(name=images.shown(path.stem), store=store)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Form:
-    """How values of any kind become pictures.
-
-    Attributes:
-        convert: values (n, ...) as they are stored -> uint8, or float32 in [0, 1], (n, height,
-            width, 1|3).
-        note: what was assumed; empty where nothing was.
-    """
-
-    convert: Callable[[np.ndarray], np.ndarray]
-    note: str
-
-    def whole(self, values: np.ndarray) -> np.ndarray:
-        """All of them, converted without a second large copy."""
-        first = self.convert(values[:1])
-        if np.may_share_memory(first, values):  # nothing is computed
-            return self.convert(values)
-        made = np.empty((len(values), *first.shape[1:]), first.dtype)
-        for start in range(0, len(values), _CHUNK):
-            made[start : start + _CHUNK] = self.convert(values[start : start + _CHUNK])
-        return made
-
-
-def _form(path: Path, name: str, sets: Sequence[pixel_storage.Store]) -> _Form:
-    """The form of one file's images, found over all its sets together.
-
-    Raises:
-        InputError: if they are no images.
-    """
-    if len({values.dtype for values in sets}) > 1:
-        received = " and ".join(str(values.dtype) for values in sets)
-        raise InputError(
-            f"--data {path}: training and test images differ, {received}: save both alike"
-        )
-    shape = (len(sets[0]), *sets[0].shape)
-    is_first = len(shape) == 4 and shape[-1] not in (1, 3, 4) and shape[1] in (1, 3, 4)
-    if (
-        len(shape) not in (3, 4)
-        or not math.prod(shape)
-        or not (len(shape) == 3 or is_first or shape[-1] in (1, 3, 4))
-    ):
-        raise InputError(
-            f"--data {path}: {name} has the shape {shape}, images need (n, height, width) or "
-            "(n, height, width, 1 or 3)"
-        )
-    scale, note = _scale(path, name, sets)
-
-    def convert(values: np.ndarray) -> np.ndarray:
-        if values.ndim == 3:
-            values = values[..., np.newaxis]
-        pixels = scale(np.moveaxis(values, 1, -1) if is_first else values)
-        if pixels.shape[-1] != 4:
-            return pixels
-        return images.with_channels(
-            pixels if pixels.dtype == np.uint8 else images.to_uint8(pixels), 3
-        )
-
-    notes = [note, "channels first" if is_first else ""]
-    notes.append("four channels taken as RGBA" if 4 in (shape[-1], is_first * shape[1]) else "")
-    return _Form(convert, ", ".join(filter(None, notes)))
-
-
-def _scale(
-    path: Path, name: str, sets: Sequence[pixel_storage.Store]
-) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
-    """(what makes uint8, or float32 in [0, 1], of the values, what was assumed)."""
-    dtype = sets[0].dtype
-    if dtype.kind == "b":
-        return lambda values: values.astype(np.uint8) * np.uint8(255), ""
-    if dtype.kind not in "uif":
-        raise InputError(
-            f"--data {path}: {name} is of dtype {dtype}: images are integers from 0 to 65535, or "
-            "floats in [0, 1]"
-        )
-    least, most = _range(path, name, sets)
-    if dtype.kind == "f":
-        slack = 1e-3  # what resampling overshoots by
-        if -slack <= least and most <= 1.0 + slack:
-            return lambda values: np.clip(values.astype(np.float32), 0.0, 1.0), ""
-        if -1.0 - slack <= least < -0.5 and most <= 1.0 + slack:
-            return (
-                lambda values: np.clip((values.astype(np.float32) + 1.0) / 2.0, 0.0, 1.0),
-                f"{dtype} from {least:g} to {most:g} taken as [-1, 1]",
-            )
-        if -slack <= least and 64.0 < most <= 255.0 + slack:
-            return (
-                lambda values: np.clip(values.astype(np.float32) / np.float32(255.0), 0.0, 1.0),
-                f"{dtype} from {least:g} to {most:g} taken as [0, 255]",
-            )
-        raise InputError(
-            f"--data {path}: {name} goes from {least:g} to {most:g}: floats must lie in [0, 1], "
-            "[-1, 1] or [0, 255] (or save uint8)"
-        )
-    if least < 0 or most > images.WHITE:
-        raise InputError(
-            f"--data {path}: {name} is {dtype} from {least:g} to {most:g}: integers must lie in 0 "
-            "to 65535 (or save uint8)"
-        )
-    if dtype == np.uint8 and most != 1:
-        return lambda values: values, ""
-    white, bits = images.white_of(most or 255)
-    return (
-        lambda values: np.rint(values / (white / 255.0)).astype(np.uint8),
-        f"{dtype} with values up to {most:g} taken as {bits} bits, {white:g} is white",
-    )
-
-
-def _range(path: Path, name: str, sets: Sequence[pixel_storage.Store]) -> tuple[float, float]:
-    """The smallest and the largest value; stops where more can change nothing."""
-    enough = {"uint8": 1, "uint16": 16383}.get(str(sets[0].dtype), math.inf)
-    least, most = math.inf, -math.inf
-    for values in sets:
-        for start in range(0, len(values), _CHUNK):
-            chunk = values.read(np.arange(start, min(start + _CHUNK, len(values))))
-            least, most = min(least, float(chunk.min())), max(most, float(chunk.max()))
-            if not np.isfinite([chunk.min(), chunk.max()]).all():
-                raise InputError(
-                    f"--data {path}: {name} holds NaN or infinite values: replace or remove those "
-                    "images"
-                )
-            if most > enough:
-                return least, most
-    return least, most
 
 
 def _labels(path: Path, key: str, values: np.ndarray) -> np.ndarray | None:

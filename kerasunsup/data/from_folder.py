@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup.data import images, pixel_storage
+from kerasunsup.data import decoding, images, pixel_storage
 from kerasunsup.errors import InputError
 
 _NAMED = 10  # unreadable files in one line
@@ -334,7 +334,7 @@ def decoded(
     Returns:
         uint8 (height, width, 1|3) each, or the reason why one cannot be read.
     """
-    return pixel_storage.in_order(functools.partial(_decoded, side, white), paths)
+    return decoding.in_order(functools.partial(_decoded, side, white), paths)
 
 
 def _decoded(side: int | None, white: float, path: str, claim: images.Claim) -> np.ndarray | str:
@@ -356,7 +356,7 @@ def white_of(place: str, paths: Sequence[str]) -> float:
     """
     deep = [path for path in paths if path.lower().endswith(images.DEEP_SUFFIXES)]
     largest = 0.0
-    with contextlib.closing(pixel_storage.in_order(images.largest_value, deep)) as values:
+    with contextlib.closing(decoding.in_order(images.largest_value, deep)) as values:
         for value in values:
             largest = max(largest, value)
             if images.white_of(largest)[0] == images.WHITE:

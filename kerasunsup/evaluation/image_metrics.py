@@ -7,18 +7,16 @@ draws a picture.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
-import threadpoolctl  # type: ignore[import-untyped]
-from scipy import linalg
+
+from kerasunsup.evaluation import neighbors
 
 # PSNR of identical images would be infinite, and one of them would hide all others in the mean.
 # 100 dB (a root mean squared error of 1e-5) is far beyond the 59 dB of rounding to 8 bits.
 PSNR_CAP_DB = 100.0
-
-_BLOCK = 1000  # rows at a time: 1,000 x 10,000 float32 distances are 40 MB
 
 
 def mean_of_blocks(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
@@ -100,7 +98,7 @@ def ssim(images: np.ndarray, reference: np.ndarray) -> float:
     _check_pairs(images, reference)
     filter_size = min(11, *images.shape[1:3])
     total = 0.0
-    for rows in _blocks(len(images)):
+    for rows in neighbors.blocks(len(images)):
         values = tf.image.ssim(
             tf.clip_by_value(tf.convert_to_tensor(images[rows], tf.float32), 0.0, 1.0),
             tf.clip_by_value(tf.convert_to_tensor(reference[rows], tf.float32), 0.0, 1.0),
@@ -111,209 +109,6 @@ def ssim(images: np.ndarray, reference: np.ndarray) -> float:
     return total / len(images)
 
 
-def frechet_distance(features: np.ndarray, reference: np.ndarray) -> float:
-    """Squared Frechet distance between Gaussians fitted to two feature sets.
-
-    Args:
-        features: (num_images, feature_dim), float32 or float64.
-        reference: (num_reference, feature_dim), float32 or float64.
-
-    Returns:
-        The distance, >= 0; 0 for equal means and covariances. No unit: it is comparable only
-        within one feature network. Covariances are divided by the number of rows less one.
-
-    Raises:
-        ValueError: if the feature sizes differ or either has fewer rows than columns.
-
-    Source:
-        Heusel et al., 2017, arXiv:1706.08500, eq. 6. The trace of the product's square root is
-        computed as the sum of the singular values of one factor times the other, which stays
-        real and exact for singular covariances.
-    """
-    features, reference = _feature_pair(features, reference)
-    for name, rows in (("features", features), ("reference", reference)):
-        if len(rows) < max(2, rows.shape[1]):
-            raise ValueError(
-                f"{name} must have at least as many rows as columns for a covariance, received "
-                f"{rows.shape}: use {max(2, rows.shape[1])} images or more"
-            )
-    features, reference = features.astype(np.float64), reference.astype(np.float64)
-    difference = features.mean(axis=0) - reference.mean(axis=0)
-    factor, factor_reference = _covariance_factor(features), _covariance_factor(reference)
-    # With C = F F^T: trace((C_1 C_2)^(1/2)) is the nuclear norm of F_1^T F_2.
-    overlap = linalg.svdvals(factor.T @ factor_reference).sum()
-    traces = np.sum(factor**2) + np.sum(factor_reference**2)
-    return max(0.0, float(difference @ difference + traces - 2.0 * overlap))
-
-
-def kernel_distance(
-    features: np.ndarray,
-    reference: np.ndarray,
-    *,
-    seed: int = 0,
-    num_subsets: int = 100,
-    subset_size: int = 1000,
-) -> float:
-    """Squared maximum mean discrepancy under a cubic kernel, unbiased, mean over random subsets.
-
-    Args:
-        features: (num_images, feature_dim), float32 or float64.
-        reference: (num_reference, feature_dim), float32 or float64.
-        seed: of the subsets.
-        num_subsets: pairs of subsets, each drawn without replacement.
-        subset_size: rows of a subset; all of the smaller set where that has fewer.
-
-    Returns:
-        The mean; around 0, and below it too, for sets of one distribution. The kernel is
-        (x . y / feature_dim + 1)^3, so it depends on the features' scale.
-
-    Raises:
-        ValueError: if the feature sizes differ, or a set has fewer than two rows.
-
-    Source:
-        Binkowski et al., 2018, arXiv:1801.01401, section 4; subsets as torch-fidelity's defaults.
-    """
-    features, reference = _feature_pair(features, reference)
-    size = min(subset_size, len(features), len(reference))
-    if size < 2:
-        raise ValueError(
-            f"a kernel distance needs two rows a set, received {len(features)} and {len(reference)}"
-        )
-    generator = np.random.default_rng(seed)
-    values = []
-    # Subsets that are whole sets are all the same.
-    is_whole = size == len(features) == len(reference)
-    # Products so small wait longer for a second thread than they take, by far where others work.
-    with threadpoolctl.threadpool_limits(1):
-        for _ in range(1 if is_whole else num_subsets):
-            first = features[generator.choice(len(features), size, replace=False)]
-            second = reference[generator.choice(len(reference), size, replace=False)]
-            within = sum(
-                kernel.sum() - np.trace(kernel)
-                for kernel in (_cubic_kernel(first, first), _cubic_kernel(second, second))
-            )
-            between = _cubic_kernel(first, second).mean()
-            values.append(within / (size * (size - 1)) - 2.0 * between)
-    return float(np.mean(values))
-
-
-def _cubic_kernel(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(x . y / dim + 1)^3 of each pair, float64 (num_rows, num_others)."""
-    products = rows.astype(np.float64) @ others.T.astype(np.float64)
-    return (products / rows.shape[1] + 1.0) ** 3
-
-
-def nearest(
-    rows: np.ndarray, others: np.ndarray | Iterable[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """For each row the nearest of the others.
-
-    Args:
-        rows: (num_rows, dim), any float.
-        others: (num_others, dim), any float, at least one; or blocks of them, in order.
-
-    Returns:
-        Positions in the others, int64 (num_rows,), and Euclidean distances, float32 (num_rows,); 0
-        for equal rows.
-
-    Raises:
-        ValueError: if the sizes differ or a value is not finite.
-    """
-    positions = np.zeros(len(rows), np.int64)
-    distances = np.full(len(rows), np.inf, np.float32)
-    start = 0
-    for part in [others] if isinstance(others, np.ndarray) else others:
-        rows, part = (values.astype(np.float32) for values in _feature_pair(rows, part))
-        for block in _blocks(len(rows)):
-            found = _squared_distances(rows[block], part).argmin(axis=1)
-            # Sums of squares leave equal rows apart by their rounding, their difference does not.
-            away = np.linalg.norm(rows[block] - part[found], axis=1)
-            closer = away < distances[block]
-            positions[block][closer] = start + found[closer]
-            distances[block][closer] = away[closer]
-        start += len(part)
-    return positions, distances
-
-
-def precision_recall(
-    features: np.ndarray, reference: np.ndarray, k: int = 3
-) -> tuple[float, float]:
-    """How many images look real, and how much of the real variety is covered.
-
-    A set's manifold is estimated by balls around its members that reach to the k-th nearest other
-    member.
-
-    Args:
-        features: (num_images, feature_dim), of the generated images.
-        reference: (num_reference, feature_dim), of the real images.
-        k: which neighbour sets a ball's radius, >= 1.
-
-    Returns:
-        (precision, recall), shares in [0, 1]: of the generated images inside the reference's
-        manifold, and of the reference inside the generated images' manifold. Distances in
-        float32; time grows with the product of the set sizes, memory only with their sum.
-
-    Raises:
-        ValueError: if the feature sizes differ, or a set has no more than k rows.
-
-    Source:
-        Kynkaanniemi et al., 2019, arXiv:1904.06991, eqs. 1 and 2.
-    """
-    features, reference = _feature_pair(features, reference)
-    if not 1 <= k < min(len(features), len(reference)):
-        raise ValueError(
-            f"k must be at least 1 and below the number of rows in each set, received k={k} with "
-            f"{len(features)} and {len(reference)} rows"
-        )
-    # Distances do not change when both sets move; near the origin float32 rounds them less.
-    center = reference.mean(axis=0, dtype=np.float64)
-    features = (features - center).astype(np.float32)
-    reference = (reference - center).astype(np.float32)
-    precision = _share_inside(features, reference, _squared_radii(reference, k))
-    recall = _share_inside(reference, features, _squared_radii(features, k))
-    return precision, recall
-
-
-def classifier_score(probabilities: np.ndarray) -> float:
-    """The Inception score's formula for any classifier, over one undivided set.
-
-    Args:
-        probabilities: (num_images, num_classes), each row sums to 1.
-
-    Returns:
-        exp of the mean over images of KL(row || mean row), in nats: from 1 (all alike, or all
-        uncertain) to num_classes (certain, and every class equally often).
-
-    Raises:
-        ValueError: if these are no probabilities.
-
-    Source:
-        Salimans et al., 2016, arXiv:1606.03498, section 4; there a mean over ten parts of the set.
-    """
-    rows = _check_probabilities(probabilities)
-    marginal = np.broadcast_to(rows.mean(axis=0), rows.shape)
-    likely = rows > 0.0  # p log p is 0 at 0
-    divergences = np.sum(rows[likely] * np.log(rows[likely] / marginal[likely])) / len(rows)
-    return float(np.exp(divergences))
-
-
-def class_shares(probabilities: np.ndarray) -> np.ndarray:
-    """How often each class is the most likely one.
-
-    Args:
-        probabilities: (num_images, num_classes), each row sums to 1.
-
-    Returns:
-        (num_classes,), float64, shares of the images that sum to 1. Ties go to the first class.
-
-    Raises:
-        ValueError: if these are no probabilities.
-    """
-    rows = _check_probabilities(probabilities)
-    counts = np.bincount(rows.argmax(axis=1), minlength=rows.shape[1])
-    return counts / len(rows)
-
-
 def _check_pairs(images: np.ndarray, reference: np.ndarray) -> None:
     if images.shape != reference.shape or images.ndim != 4 or not images.size:
         raise ValueError(
@@ -322,79 +117,12 @@ def _check_pairs(images: np.ndarray, reference: np.ndarray) -> None:
         )
 
 
-def _blocks(num_rows: int) -> Iterator[slice]:
-    for start in range(0, num_rows, _BLOCK):
-        yield slice(start, start + _BLOCK)
-
-
 def _squared_errors(images: np.ndarray, reference: np.ndarray, *, clip: bool) -> np.ndarray:
     """Mean squared error of each image, float64 (num_images,)."""
     errors = np.empty(len(images))
-    for rows in _blocks(len(images)):
+    for rows in neighbors.blocks(len(images)):
         pair = (images[rows], reference[rows])
         first, second = (np.clip(part, 0.0, 1.0) for part in pair) if clip else pair
         difference = (first - second).reshape(len(first), -1)
         errors[rows] = np.mean(np.square(difference), axis=1, dtype=np.float64)
     return errors
-
-
-def _feature_pair(features: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    features, reference = np.asarray(features), np.asarray(reference)
-    if features.ndim != 2 or reference.ndim != 2 or features.shape[1] != reference.shape[1]:
-        raise ValueError(
-            "features and reference must be (num_images, feature_dim) with one feature_dim, "
-            f"received {features.shape} and {reference.shape}"
-        )
-    if not (np.isfinite(features).all() and np.isfinite(reference).all()):
-        raise ValueError("features and reference must be finite, received NaN or infinity")
-    return features, reference
-
-
-def _covariance_factor(rows: np.ndarray) -> np.ndarray:
-    """F with covariance = F F^T, float64 (feature_dim, feature_dim)."""
-    centered = rows - rows.mean(axis=0)
-    values, vectors = linalg.eigh(centered.T @ centered / (len(rows) - 1))
-    return vectors * np.sqrt(np.maximum(values, 0.0))  # rounding may fall below 0
-
-
-def _squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances, float32 (num_rows, num_others), >= 0."""
-    distances = rows @ others.T
-    distances *= -2.0
-    distances += np.einsum("ij,ij->i", rows, rows)[:, None]
-    distances += np.einsum("ij,ij->i", others, others)
-    return np.maximum(distances, 0.0, out=distances)
-
-
-def _squared_radii(rows: np.ndarray, k: int) -> np.ndarray:
-    """Squared distance of each row to its k-th nearest other row, float32 (num_rows,)."""
-    radii = np.empty(len(rows), np.float32)
-    for block in _blocks(len(rows)):
-        distances = _squared_distances(rows[block], rows)
-        own = np.arange(len(distances))
-        distances[own, block.start + own] = np.inf
-        radii[block] = np.partition(distances, k - 1, axis=1)[:, k - 1]
-    return radii
-
-
-def _share_inside(rows: np.ndarray, centers: np.ndarray, squared_radii: np.ndarray) -> float:
-    """Share of the rows that lie in at least one ball."""
-    inside = 0
-    for block in _blocks(len(rows)):
-        distances = _squared_distances(rows[block], centers)
-        inside += int(np.count_nonzero((distances <= squared_radii).any(axis=1)))
-    return inside / len(rows)
-
-
-def _check_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    rows = np.asarray(probabilities, np.float64)
-    if rows.ndim != 2 or not rows.size:
-        raise ValueError(
-            f"probabilities must be (num_images, num_classes), received the shape {rows.shape}"
-        )
-    if not (rows.min() >= 0.0 and np.abs(rows.sum(axis=1) - 1.0).max() < 1e-3):
-        raise ValueError(
-            "probabilities must be at least 0 and sum to 1 in each row, received values in "
-            f"[{rows.min():.4g}, {rows.max():.4g}]: pass logits through a softmax first"
-        )
-    return rows

@@ -52,6 +52,7 @@ def parse(argv: Sequence[str] | None = None) -> Command:
         description=_DESCRIPTION,
         quick=_QUICK,
         presets=_PRESETS,
+        may_go_longer=True,
         argv=argv,
     )
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 from kerasunsup.data import splits as data_splits
+from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.gan import results
 from kerasunsup.gan.settings import GANSettings
@@ -18,6 +19,7 @@ from kerasunsup.models import gan as models_gan
 from kerasunsup.settings import Command, to_json
 from kerasunsup.training import callbacks, feature_network, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
+from kerasunsup.training.run_folder import Run
 
 _SHOWN = {"generator_loss": "generator", "discriminator_loss": "discriminator", "fid": "distance"}
 
@@ -134,7 +136,7 @@ def run(command: Command) -> dict[str, float]:
             raise Interrupted(loop.how_to_resume(run, done)) from None
 
 
-def check(settings: GANSettings, splits: data_splits.Splits) -> None:
+def check(settings: GANSettings, splits: Splits) -> None:
     """Refuses images that the networks cannot be built for, before anything is written.
 
     Raises:
@@ -156,9 +158,9 @@ def check(settings: GANSettings, splits: data_splits.Splits) -> None:
 
 def finish(
     gan: models_gan.GAN,
-    splits: data_splits.Splits,
+    splits: Splits,
     settings: GANSettings,
-    run: run_folder.Run,
+    run: Run,
     comparison: feature_network.Judge,
     fitted: loop.Fitted,
     samples: callbacks.Snapshots,
@@ -197,7 +199,7 @@ def headline(numbers: dict[str, float]) -> dict[str, float]:
     return {name: numbers[name] for name in names if name in numbers}
 
 
-def introduction(splits: data_splits.Splits, gan: models_gan.GAN, run: run_folder.Run) -> str:
+def introduction(splits: Splits, gan: models_gan.GAN, run: Run) -> str:
     """What a run says before it trains."""
     height, width, channels = splits.image_shape
     return (

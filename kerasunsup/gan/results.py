@@ -10,14 +10,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup.data import images
-from kerasunsup.data import splits as data_splits
-from kerasunsup.evaluation import image_metrics
+from kerasunsup.data import image_set, images
+from kerasunsup.data.splits import Splits
+from kerasunsup.evaluation import generative_metrics, image_metrics, neighbors
 from kerasunsup.figures import curves, image_grids
 from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import gan as models_gan
-from kerasunsup.training import callbacks, feature_network, loop, run_folder
+from kerasunsup.training import callbacks, feature_network, files, loop
 from kerasunsup.training import tensorboard as training_tensorboard
+from kerasunsup.training.run_folder import Run
 
 SHOWN = 12  # samples a row in the pictures, always of the same noise
 _SHEET = 100
@@ -51,7 +52,7 @@ def generate(generator: keras.Model, inputs: np.ndarray) -> np.ndarray:
 
 def generated(generator: keras.Model, inputs: np.ndarray) -> Iterator[np.ndarray]:
     """Images of much noise, a block at a time."""
-    size = data_splits.block_size(generator.output_shape[1:])
+    size = image_set.block_size(generator.output_shape[1:])
     for start in range(0, len(inputs), size):
         yield generate(generator, inputs[start : start + size])
 
@@ -72,7 +73,7 @@ class Measurements(keras.callbacks.Callback):
     def __init__(
         self,
         gan: models_gan.GAN,
-        splits: data_splits.Splits,
+        splits: Splits,
         settings: GANSettings,
         comparison: feature_network.Judge,
         tensorboard: training_tensorboard.Board,
@@ -177,18 +178,18 @@ class Bench:
     """A trained GAN with its data, and where its pictures go."""
 
     gan: models_gan.GAN
-    splits: data_splits.Splits
+    splits: Splits
     settings: GANSettings
-    run: run_folder.Run
+    run: Run
     judge: feature_network.Judge
     tensorboard: training_tensorboard.Board
 
 
 def report(
     gan: models_gan.GAN,
-    splits: data_splits.Splits,
+    splits: Splits,
     settings: GANSettings,
-    run: run_folder.Run,
+    run: Run,
     comparison: feature_network.Judge,
     tensorboard: training_tensorboard.Board,
     fitted: loop.Fitted,
@@ -260,7 +261,7 @@ def comparisons(bench: Bench) -> dict[str, float]:
         numbers |= _class_shares(bench, inputs)
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
-    run_folder.write_json(bench.run.folder / feature_network.IDENTITY, network.identity())
+    files.write_json(bench.run.folder / feature_network.IDENTITY, network.identity())
     bench.tensorboard.show(
         "comparison",
         image_grids.sampled_images(
@@ -276,7 +277,7 @@ def comparisons(bench: Bench) -> dict[str, float]:
 
 def _class_shares(bench: Bench, inputs: np.ndarray) -> dict[str, float]:
     described = bench.judge.describe(generated(bench.gan.averaged_generator, inputs))
-    shares = image_metrics.class_shares(np.asarray(described[1]))
+    shares = generative_metrics.class_shares(np.asarray(described[1]))
     names = bench.splits.class_names or [str(index) for index in range(len(shares))]
     return {f"class_share/{name}": float(v) for name, v in zip(names, shares, strict=True)}
 
@@ -293,7 +294,7 @@ def copies(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
     samples = pictures[:_NEAREST]
     both = np.concatenate([samples, tests]).reshape(len(samples) + len(tests), -1)
     flat = (part.reshape(len(part), -1) for part in train.blocks(_SEARCHED))
-    positions, distances = image_metrics.nearest(both, flat)
+    positions, distances = neighbors.nearest(both, flat)
     distances, usual = distances[: len(samples)], distances[len(samples) :]
     first, closest = np.arange(len(samples))[:SHOWN], np.argsort(distances)[:SHOWN]
     bench.tensorboard.show(

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup.training import run_folder
+from kerasunsup.training import files
 
 # A reloaded signature runs as another graph; fused kernels may round differently.
 TOLERANCE = 1e-5
@@ -40,7 +40,7 @@ def write_saved_model(
         RuntimeError: if a reloaded signature differs from its model by more than `TOLERANCE`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(run_folder.part_name(folder.name))
+    temporary = folder.with_name(files.part_name(folder.name))
     temporary.mkdir()  # not mkdtemp: its 0700 would keep a shared logs folder from others
     try:
         archive = keras.export.ExportArchive()
@@ -75,9 +75,7 @@ def write_saved_model(
 def write_keras(path: Path, model: keras.Model) -> None:
     """Writes a `.keras` file, atomically; the model is saved without its training state."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(
-        f"{run_folder.part_name(path.stem)}.keras"
-    )  # Keras insists on the suffix
+    temporary = path.with_name(f"{files.part_name(path.stem)}.keras")  # Keras insists on the suffix
     try:
         # A fresh model around the same layers: its file names no optimizer of this package.
         keras.Model(model.input, model.output, name=model.name).save(temporary)
@@ -113,7 +111,7 @@ def _difference(
 def _replace(temporary: Path, folder: Path) -> None:
     """Puts a new folder in an old one's place; a rename cannot overwrite a full folder."""
     if folder.exists():
-        old = folder.with_name(run_folder.part_name(f"{folder.name}.old"))
+        old = folder.with_name(files.part_name(f"{folder.name}.old"))
         os.replace(folder, old)
         os.replace(temporary, folder)
         shutil.rmtree(old)

@@ -15,17 +15,19 @@ from kerasunsup.ae import experiment
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
+from kerasunsup.data.splits import LEAST_TRAINING, Labels, Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.evaluation import classifier_metrics, latent_space, outlier_detector
 from kerasunsup.figures import curves, image_grids
 from kerasunsup.novelty.settings import OUTLIER_SCORES, NoveltySettings
 from kerasunsup.settings import Command, to_json
-from kerasunsup.training import feature_network, loop, run_folder
+from kerasunsup.training import feature_network, files, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
+from kerasunsup.training.run_folder import Run
 
 _MOST_IMAGES = 20_000  # of a class
 # Of a class: its autoencoder keeps one to validate and one to test by.
-_LEAST_IMAGES = data_splits.LEAST_TRAINING + 2
+_LEAST_IMAGES = LEAST_TRAINING + 2
 _NEIGHBORS = 5
 _BATCH = 500
 _SHOWN = 30
@@ -70,7 +72,7 @@ def run(command: Command) -> dict[str, float]:
             raise Interrupted(loop.how_to_resume(run, done, "classes")) from None
 
 
-def with_others(splits: data_splits.Splits) -> data_splits.Splits:
+def with_others(splits: Splits) -> Splits:
     """Splits whose test part holds images of two classes.
 
     Where rare classes left none to the test part, all their other images join it: no autoencoder
@@ -89,11 +91,11 @@ def with_others(splits: data_splits.Splits) -> data_splits.Splits:
         flush=True,
     )
     return dataclasses.replace(
-        splits, test=test, labels=data_splits.Labels(labels.train, labels.validation, known)
+        splits, test=test, labels=Labels(labels.train, labels.validation, known)
     )
 
 
-def classes_of(settings: NoveltySettings, splits: data_splits.Splits) -> list[int]:
+def classes_of(settings: NoveltySettings, splits: Splits) -> list[int]:
     """The labels of the classes that are taken for clean, one after the other.
 
     Those that are too small are named on standard output.
@@ -130,12 +132,12 @@ def classes_of(settings: NoveltySettings, splits: data_splits.Splits) -> list[in
     return asked
 
 
-def class_name(splits: data_splits.Splits, label: int) -> str:
+def class_name(splits: Splits, label: int) -> str:
     """What a class is called."""
     return str(label) if splits.class_names is None else splits.class_names[label]
 
 
-def clean_images(splits: data_splits.Splits, label: int) -> np.ndarray:
+def clean_images(splits: Splits, label: int) -> np.ndarray:
     """The training images of a class, float32 (num_images, height, width, channels)."""
     if splits.labels is None:
         raise ValueError("there are no labels")
@@ -145,18 +147,18 @@ def clean_images(splits: data_splits.Splits, label: int) -> np.ndarray:
 
 def trained(
     settings: NoveltySettings,
-    splits: data_splits.Splits,
+    splits: Splits,
     label: int,
-    run: run_folder.Run,
-) -> run_folder.Run:
+    run: Run,
+) -> Run:
     """The autoencoder run of one class, trained where it is not; it belongs to this run."""
     logs, name = run.folder / "classes", f"class-{label}"
     folder = logs / "ae" / name
     path = run.folder / "checkpoints" / f"{name}.npz"
     if (folder / "metrics.json").exists():
         path.unlink(missing_ok=True)  # a kill may have come between the two
-        return run_folder.Run(folder)
-    run_folder.write_arrays(path, {"images": images.to_uint8(clean_images(splits, label))})
+        return Run(folder)
+    files.write_arrays(path, {"images": images.to_uint8(clean_images(splits, label))})
     experiment.run(
         Command(
             "ae",
@@ -169,7 +171,7 @@ def trained(
         brief=True,
     )
     path.unlink()
-    return run_folder.Run(folder)
+    return Run(folder)
 
 
 def _settings_of_class(settings: NoveltySettings, data: str) -> AutoencoderSettings:
@@ -207,9 +209,9 @@ def _describe(model: keras.Model, pictures: np.ndarray) -> _Described:
 
 
 def scores_of(
-    encoder_run: run_folder.Run,
+    encoder_run: Run,
     settings: NoveltySettings,
-    splits: data_splits.Splits,
+    splits: Splits,
     label: int,
 ) -> dict[str, np.ndarray]:
     """How odd each test image is to a class, by every score: more is odder.
@@ -252,10 +254,10 @@ def _mahalanobis(clean: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def finish(
-    run: run_folder.Run,
+    run: Run,
     tensorboard: training_tensorboard.Board,
     settings: NoveltySettings,
-    splits: data_splits.Splits,
+    splits: Splits,
     scores: dict[int, dict[str, np.ndarray]],
     seconds: float,
 ) -> dict[str, float]:
@@ -297,7 +299,7 @@ def finish(
 
 def draw_overlooked(
     tensorboard: training_tensorboard.Board,
-    splits: data_splits.Splits,
+    splits: Splits,
     scores: dict[int, dict[str, np.ndarray]],
 ) -> None:
     """Images of other classes that look most like the class."""

@@ -15,15 +15,17 @@ from typing import Any, NoReturn
 
 from kerasunsup import cli
 from kerasunsup.errors import InputError, Interrupted
-from kerasunsup.report import extras, page, steps, study
-from kerasunsup.report import sources as report_sources
-from kerasunsup.training import run_folder
+from kerasunsup.report import extras, page, sources, steps, study
+from kerasunsup.report.settings import ReportSettings
+from kerasunsup.training import files
 
 _DESCRIPTION = """\
 Runs every part of the study that does not stand under LOGS and TUNING yet, then writes one page
 with the study's tables and figures beside ours, and what goes beyond it. A stopped report goes on
 by the same command. The page needs no script and no other file.
 """
+
+_HOW_TO_GO_ON = "choose other --logs, --tuning and --output, then give the same command again"
 
 _TITLE = "Learning from images without labels: the study beside ours"
 _CONTENTS = (
@@ -41,6 +43,16 @@ _CONTENTS = (
 )
 
 
+def parse(argv: Sequence[str] | None = None) -> ReportSettings:
+    """The command line of `report`.
+
+    Raises:
+        InputError: if a value is wrong.
+        SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
+    """
+    return cli.parse_settings("report", ReportSettings, description=_DESCRIPTION, argv=argv)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, 2 (wrong use) or 130 (stopped).
 
@@ -52,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = shlex.join(["python", "-m", "kerasunsup.report", *arguments])
         raise Interrupted(f"stopped; what is finished is kept, the same command goes on: {command}")
 
-    with cli.exit_status("report") as status, steps.heeding(stop):
-        command = cli.parse_report(description=_DESCRIPTION, argv=arguments)
+    with cli.exit_status("report", _HOW_TO_GO_ON) as status, steps.heeding(stop):
+        command = parse(arguments)
         places = steps.Places(Path(command.logs), Path(command.tuning), command.quick)
         output = Path(command.output)
         if output.is_dir() or not output.resolve().parent.is_dir():
@@ -94,7 +106,7 @@ def introduction(states: Mapping[str, steps.State], places: steps.Places) -> str
         minutes = step.quick_minutes if places.quick else step.minutes
         total += minutes
         goes_on = f", goes on with {state.unfinished}" if state.unfinished else ""
-        about = report_sources.minutes(60 * minutes)
+        about = sources.minutes(60 * minutes)
         lines.append(
             f"  {step.title:<{width}}  to run, about {about}{goes_on}: "
             f"{steps.command_of(step, places)}"
@@ -102,7 +114,7 @@ def introduction(states: Mapping[str, steps.State], places: steps.Places) -> str
         lines += [f"    left out: {problem}" for problem in state.problems]
     if total:
         lines.append(
-            f"about {report_sources.minutes(60 * total)} to come, on two processor cores like those it"
+            f"about {sources.minutes(60 * total)} to come, on two processor cores like those it"
             " was measured on"
         )
     return "\n".join(lines)
@@ -133,7 +145,7 @@ def perform(states: dict[str, steps.State], places: steps.Places) -> list[str]:
 
 def write(states: Mapping[str, steps.State], places: steps.Places, output: Path) -> int:
     """Writes the page and the numbers on it; returns how many these are."""
-    known = report_sources.Evidence(states, output.resolve().parent)
+    known = sources.Evidence(states, output.resolve().parent)
     parts = [
         *opening(places),
         *study.at_a_glance(known),
@@ -147,7 +159,7 @@ def write(states: Mapping[str, steps.State], places: steps.Places, output: Path)
         *extras.outliers(known, places),
         *extras.clusters(known, places),
         *extras.gan_numbers(known),
-        *extras.sources(known, places),
+        *extras.runs_and_machine(known, places),
     ]
     missing = extras.problems(known)
     contents = [*_CONTENTS, *([("missing", "Missing")] if missing else [])]
@@ -156,15 +168,13 @@ def write(states: Mapping[str, steps.State], places: steps.Places, output: Path)
         address: {name: float(f"{value:.6g}") for name, value in sorted(found.items())}
         for address, found in sorted(known.used.items())
     }
-    sources = {
+    runs = {
         known.address(state.standing.folder): source(state.standing, steps.command_of(step, places))
         for state in states.values()
         if state.standing is not None and (step := state.step)
     }
-    run_folder.write_json(
-        _json_of(output), {"quick": places.quick, "numbers": numbers, "runs": sources}
-    )
-    run_folder.write_bytes(output, text.encode())
+    files.write_json(_json_of(output), {"quick": places.quick, "numbers": numbers, "runs": runs})
+    files.write_bytes(output, text.encode())
     return sum(map(len, numbers.values()))
 
 
@@ -200,7 +210,7 @@ def _json_of(output: Path) -> Path:
 
 
 def _since(began: float) -> str:
-    return report_sources.minutes(time.perf_counter() - began)
+    return sources.minutes(time.perf_counter() - began)
 
 
 if __name__ == "__main__":

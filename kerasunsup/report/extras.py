@@ -9,10 +9,9 @@ from typing import Any
 from kerasunsup.errors import InputError
 from kerasunsup.figures import style
 from kerasunsup.novelty.settings import OUTLIER_SCORES
-from kerasunsup.report import page, steps
-from kerasunsup.report import sources as report_sources
+from kerasunsup.report import page, sources, steps
 from kerasunsup.search import figures, record
-from kerasunsup.training import run_folder
+from kerasunsup.training import files
 
 _DEEP_SVDD = 0.948  # Ruff et al. 2018, mean over the ten classes of MNIST
 _CODE_SIZE = 32  # that searches are compared at
@@ -24,7 +23,7 @@ _GROUPINGS = {
 }
 
 
-def search(known: report_sources.Evidence, places: steps.Places) -> list[page.Html]:
+def search(known: sources.Evidence, places: steps.Places) -> list[page.Html]:
     """What searching cost, and the error over the code size."""
     found = known.run("search")
     parts = [page.heading("Searching for settings", "search"), known.made_by(("search",), places)]
@@ -48,7 +47,7 @@ def search(known: report_sources.Evidence, places: steps.Places) -> list[page.Ht
         texts = [
             f"{len(searched['trials'])}",
             f"{searched['epochs']:,}",
-            report_sources.minutes(searched["seconds"]),
+            sources.minutes(searched["seconds"]),
             f"{ended['validation_mse']:.5f}" if ended else "none ended",
             f"{ended['last_epoch']}" if ended else "",
         ]
@@ -86,13 +85,13 @@ def search(known: report_sources.Evidence, places: steps.Places) -> list[page.Ht
 
 
 def _comparable(
-    known: report_sources.Evidence, path: Path, found: steps.Standing
+    known: sources.Evidence, path: Path, found: steps.Standing
 ) -> dict[str, Any] | None:
     """Another search's record, where it is of the same data and settings and can be read."""
     if not path.exists():
         return None
     try:
-        other = run_folder.read_json(path)
+        other = files.read_json(path)
         record.check(path, other)
     except (OSError, InputError) as error:
         known.gaps.append(str(error))
@@ -120,7 +119,7 @@ def _who_won(records: Mapping[str, Mapping[str, Any]]) -> str:
     return f"Lowest validation error, and when a search was within 1 % of it: {listed}."
 
 
-def sweeps(known: report_sources.Evidence) -> list[page.Html]:
+def sweeps(known: sources.Evidence) -> list[page.Html]:
     """PSNR and SSIM over the strength of noise and holes."""
     titles = {
         "clean": "Trained on clean images",
@@ -138,7 +137,7 @@ def sweeps(known: report_sources.Evidence) -> list[page.Html]:
     ]
 
 
-def labels(known: report_sources.Evidence) -> list[page.Html]:
+def labels(known: sources.Evidence) -> list[page.Html]:
     """Accuracy over the number of labels, and calibration."""
     return [
         page.heading("How many labels are enough", "labels"),
@@ -149,7 +148,7 @@ def labels(known: report_sources.Evidence) -> list[page.Html]:
     ]
 
 
-def outliers(known: report_sources.Evidence, places: steps.Places) -> list[page.Html]:
+def outliers(known: sources.Evidence, places: steps.Places) -> list[page.Html]:
     """One class against the rest, by every score."""
     parts = [page.heading("Outliers", "outliers"), known.made_by(("novelty",), places)]
     ours, pca = (known.value("novelty", f"{name}/auroc_mean") for name in ("outliers", "pca"))
@@ -163,14 +162,12 @@ def outliers(known: report_sources.Evidence, places: steps.Places) -> list[page.
     ]
     published = ""
     if len(classes) == 10 and not places.quick:
-        published = (
-            f" and Deep SVDD's published {report_sources.percent(_DEEP_SVDD)} (Ruff et al. 2018)"
-        )
+        published = f" and Deep SVDD's published {sources.percent(_DEEP_SVDD)} (Ruff et al. 2018)"
     parts += [
         page.paragraph(
             f"An autoencoder that saw one class alone finds the others, sorted by its error and the"
             f" density of its codes, with a mean area under the ROC curve of"
-            f" {report_sources.percent(ours)}, beside {report_sources.percent(pca)} by the residual of"
+            f" {sources.percent(ours)}, beside {sources.percent(pca)} by the residual of"
             f" PCA{published}."
         ),
         page.table(
@@ -193,7 +190,7 @@ def outliers(known: report_sources.Evidence, places: steps.Places) -> list[page.
     return parts
 
 
-def clusters(known: report_sources.Evidence, places: steps.Places) -> list[page.Html]:
+def clusters(known: sources.Evidence, places: steps.Places) -> list[page.Html]:
     """Groups made without labels."""
     keys = [key for key in ("clean", "tuned") if known.value(key, "latent/graph_accuracy")]
     parts = [page.heading("Groups without labels", "clusters")]
@@ -207,8 +204,8 @@ def clusters(known: report_sources.Evidence, places: steps.Places) -> list[page.
     parts.append(
         page.paragraph(
             f"On the codes of the {known.states[keys[-1]].step.title}, cutting their graph {change}"
-            f" more than k-means: {report_sources.percent(graph)} of the test images in the right group"
-            f" against {report_sources.percent(plain)}."
+            f" more than k-means: {sources.percent(graph)} of the test images in the right group"
+            f" against {sources.percent(plain)}."
         )
     )
     parts.append(
@@ -234,7 +231,7 @@ def clusters(known: report_sources.Evidence, places: steps.Places) -> list[page.
     return parts
 
 
-def gan_numbers(known: report_sources.Evidence) -> list[page.Html]:
+def gan_numbers(known: sources.Evidence) -> list[page.Html]:
     """Every number of the GANs beside that of real images."""
     columns = {
         "fid": ".2f", "kid": ".3f", "classifier_score": ".2f", "precision": ".2f",
@@ -278,7 +275,7 @@ def gan_numbers(known: report_sources.Evidence) -> list[page.Html]:
     ]
 
 
-def sources(known: report_sources.Evidence, places: steps.Places) -> list[page.Html]:
+def runs_and_machine(known: sources.Evidence, places: steps.Places) -> list[page.Html]:
     """Every run with its command, settings, seed, versions and machine."""
     rows: list[list[page.Text]] = []
     machines: dict[str, list[str]] = {}
@@ -287,7 +284,7 @@ def sources(known: report_sources.Evidence, places: steps.Places) -> list[page.H
     for state in known.states.values():
         found = state.standing
         if found is None:
-            rows.append([state.step.title, report_sources.NOTHING, "", "", ""])
+            rows.append([state.step.title, sources.NOTHING, "", "", ""])
             continue
         spent = found.number("seconds" if state.step.is_search else "training_seconds") or 0.0
         seconds += spent
@@ -298,7 +295,7 @@ def sources(known: report_sources.Evidence, places: steps.Places) -> list[page.H
                 page.link(address, f"{address}/"),
                 str(found.environment.get("seed", "")),
                 page.code(str(found.environment.get("git_commit") or "unknown")[:10]),
-                page.link(report_sources.minutes(spent), f"{address}/"),
+                page.link(sources.minutes(spent), f"{address}/"),
             ]
         )
         machines.setdefault(_machine(found.environment), []).append(state.step.title)
@@ -317,7 +314,7 @@ def sources(known: report_sources.Evidence, places: steps.Places) -> list[page.H
             caption="Training alone; measuring and drawing come on top.",
         ),
         page.paragraph(
-            f"Training and searching took {report_sources.minutes(seconds)} in all"
+            f"Training and searching took {sources.minutes(seconds)} in all"
             + (", in the small sizes of --quick." if places.quick else ".")
         ),
         *(
@@ -339,7 +336,7 @@ def _machine(environment: Mapping[str, Any]) -> str:
     )
 
 
-def problems(known: report_sources.Evidence) -> list[page.Html]:
+def problems(known: sources.Evidence) -> list[page.Html]:
     """Everything that is missing or damaged; called last, when the page knows."""
     lines = [text for state in known.states.values() for text in state.problems]
     others = steps.other_images(known.states)

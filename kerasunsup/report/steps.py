@@ -31,7 +31,7 @@ from kerasunsup.novelty import __main__ as novelty
 from kerasunsup.search import record
 from kerasunsup.settings import flag, to_json
 from kerasunsup.supervised import __main__ as supervised
-from kerasunsup.training import run_folder
+from kerasunsup.training import files
 
 _MODULES: dict[str, ModuleType] = {
     "ae": ae, "gan": gan, "supervised": supervised, "novelty": novelty,
@@ -238,7 +238,7 @@ def _folders(place: Path) -> Iterator[Path]:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        values = run_folder.read_json(path)
+        values = files.read_json(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(values, dict):

@@ -18,7 +18,7 @@ from typing import Any
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.search import oracles, record, runner
 from kerasunsup.settings import Command
-from kerasunsup.training import run_folder
+from kerasunsup.training import files
 
 BEAT = 2.0  # seconds between two signs of life
 SILENCE = 60.0  # seconds after which a worker is taken for dead
@@ -94,7 +94,7 @@ class _Chief:
         now = time.monotonic()
         for path in _signs(self._part.folder):
             with contextlib.suppress(InputError, OSError):
-                sign = run_folder.read_json(path)
+                sign = files.read_json(path)
                 if self._beats.get(path.stem, (None, 0.0))[0] != sign:
                     self._beats[path.stem] = (sign, now)
         oracle = self._part.oracle
@@ -134,10 +134,10 @@ def _work(part: runner.Search, name: str, host: str, port: str) -> None:
         client.get_space()  # waits for the chief, which has prepared the folder by then
         record.refuse_another(
             part.folder.path,
-            run_folder.read_json(part.folder.path / "fingerprint.json"),
+            files.read_json(part.folder.path / "fingerprint.json"),
             record.stamped(part.fingerprint()),
         )
-        part.references = run_folder.read_json(part.folder.path / "reference.json")
+        part.references = files.read_json(part.folder.path / "reference.json")
         part.oracle = client
         with _alive(path):
             part.workshop.warm_up(part.problem.settings)
@@ -163,7 +163,7 @@ def _alive(path: Path) -> Iterator[None]:
 
     def beat(number: int = 0, **more: Any) -> None:
         with contextlib.suppress(OSError):
-            run_folder.write_json(path, {"number": number, **more})
+            files.write_json(path, {"number": number, **more})
 
     def keep_beating() -> None:
         number = 0

@@ -27,7 +27,7 @@ from keras_tuner.engine import trial as trial_module
 from keras_tuner.src.engine import metrics_tracking
 
 from kerasunsup.errors import InputError
-from kerasunsup.training import run_folder
+from kerasunsup.training import files
 
 # KerasTuner 1.4.8 names the current thread by methods that Python 3.10 renamed, in each call.
 warnings.filterwarnings("ignore", r"(currentThread|getName)\(\) is deprecated", DeprecationWarning)
@@ -72,23 +72,21 @@ class _Kept(keras_tuner.Oracle, abc.ABC):
 
     def save(self) -> None:
         """Writes `oracle.json`, whole or not at all."""
-        run_folder.write_bytes(
-            Path(self._get_oracle_fname()), json.dumps(self.get_state()).encode()
-        )
+        files.write_bytes(Path(self._get_oracle_fname()), json.dumps(self.get_state()).encode())
 
     def _save_trial(self, trial: trial_module.Trial) -> None:
         path = Path(self._get_trial_dir(trial.trial_id)) / "trial.json"
-        run_folder.write_bytes(path, json.dumps(trial.get_state()).encode())
+        files.write_bytes(path, json.dumps(trial.get_state()).encode())
 
     def reload(self) -> None:
         """Takes back what `save` wrote; what was not finished is handed out first, in order."""
-        state = run_folder.read_json(Path(self._get_oracle_fname()))
+        state = files.read_json(Path(self._get_oracle_fname()))
         for folder in Path(self._project_dir).glob("trial_*"):
             trial_id = folder.name.removeprefix("trial_")
             if trial_id not in state["start_order"]:  # killed before it was entered
                 shutil.rmtree(folder)
                 continue
-            trial = trial_module.Trial.from_state(run_folder.read_json(folder / "trial.json"))
+            trial = trial_module.Trial.from_state(files.read_json(folder / "trial.json"))
             self.trials[trial_id] = trial
         self.set_state(state)
         unfinished = [trial_id for trial_id in self.start_order if trial_id not in self.end_order]

@@ -12,7 +12,7 @@ from typing import Any
 
 from kerasunsup.errors import InputError
 from kerasunsup.settings import flag
-from kerasunsup.training import run_folder
+from kerasunsup.training import files
 
 FORMAT = 1  # of the files; another one is refused
 MOST = 1e300  # no number of ours is larger
@@ -45,7 +45,7 @@ class Folder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         # Beside the folder: starting anew removes what is in it.
-        self._lock = run_folder.locked(
+        self._lock = files.locked(
             self.path.with_name(f".{self.path.name}.lock"),
             f"{self.path} is in use by another search: wait for it, stop it, or choose another "
             "--tuning DIR",
@@ -75,7 +75,7 @@ class Folder:
             shutil.rmtree(self.path)
         plain = stamped(fingerprint)
         if path.exists():
-            stored = run_folder.read_json(path)
+            stored = files.read_json(path)
             if (self.path / "record.json").exists():  # it is over: no trial gets a seed any more
                 plain["trial_seeds"] = stored.setdefault("trial_seeds", _SEEDS_BEFORE)
             refuse_another(self.path, stored, plain)
@@ -85,12 +85,12 @@ class Folder:
                 f"{self.path} holds a search of unknown settings: choose another --tuning DIR, or "
                 "add --overwrite to remove it"
             )
-        run_folder.write_json(path, plain)
+        files.write_json(path, plain)
         return False
 
     def fingerprint(self) -> dict[str, Any]:
         """That of the search that lies here, which an earlier version may have begun."""
-        stored = run_folder.read_json(self.path / "fingerprint.json")
+        stored = files.read_json(self.path / "fingerprint.json")
         return {key: value for key, value in stored.items() if key != "format"}
 
     def state(self, trial_id: str) -> Path:
@@ -109,12 +109,12 @@ class Folder:
 
     def write_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Writes what one trial found."""
-        run_folder.write_json(self.path / f"trial_{trial_id}" / "result.json", result)
+        files.write_json(self.path / f"trial_{trial_id}" / "result.json", result)
 
     def result(self, trial_id: str) -> dict[str, Any]:
         """What `write_result` wrote; empty where there is nothing."""
         path = self.path / f"trial_{trial_id}" / "result.json"
-        return run_folder.read_json(path) if path.exists() else {}
+        return files.read_json(path) if path.exists() else {}
 
     def results(self, trial_ids: Sequence[str]) -> list[dict[str, Any]]:
         """Those of several trials, in this order; the ones that have none are left out."""

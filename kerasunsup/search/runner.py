@@ -21,11 +21,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup.data import splits as data_splits
+from kerasunsup.data import batches
+from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.search import oracles, record, trials
 from kerasunsup.settings import Command, to_json
-from kerasunsup.training import callbacks, run_folder, tensorboard
+from kerasunsup.training import files, progress, run_folder, tensorboard
 
 _MAX_EPOCHS = {"hyperband": 20, "random": 20, "grid": 5}
 _FOLDS = 5
@@ -45,7 +46,7 @@ class Problem:
         build: settings -> compiled model; the loss is the objective.
         space: (KerasTuner's hyperparameters, settings) -> settings.
         rate: (settings, epochs of a whole training, epoch) -> learning rate.
-        prepare: as for `data_splits.training_batches`.
+        prepare: as for `batches.training_batches`.
         by: the setting whose values are not compared with each other by their plain error.
         reference: value of `by` -> the validation error that its trials' are divided by.
         irrelevant: settings that no trial depends on.
@@ -54,11 +55,11 @@ class Problem:
     """
 
     settings: Any
-    splits: data_splits.Splits
+    splits: Splits
     build: Callable[[Any], keras.Model]
     space: Callable[[Any, Any], Any]
     rate: Callable[[Any, int, int], float]
-    prepare: data_splits.Prepare | None
+    prepare: batches.Prepare | None
     by: str
     reference: Callable[[Any], float]
     irrelevant: tuple[str, ...] = ()
@@ -144,10 +145,8 @@ class Search:
             values = oracles.domains(self.oracle).get(
                 self.problem.by, [getattr(self.problem.settings, self.problem.by)]
             )
-            run_folder.write_json(
-                path, {str(value): self.problem.reference(value) for value in values}
-            )
-        self.references = run_folder.read_json(path)
+            files.write_json(path, {str(value): self.problem.reference(value) for value in values})
+        self.references = files.read_json(path)
 
     def settings_of(self, trial: Any) -> Any:
         """The settings that a trial of the oracle stands for."""
@@ -230,7 +229,7 @@ class Search:
             return
         known = getattr(self.oracle, "needed_states", None)  # a worker's oracle cannot tell
         if known is None or trial_id in known(trial_id, score):
-            run_folder.write_arrays(self.folder.state(trial_id), outcome.state())
+            files.write_arrays(self.folder.state(trial_id), outcome.state())
 
     def _show_in_tensorboard(self, result: Mapping[str, Any]) -> None:
         if result["score"] is None:
@@ -301,7 +300,7 @@ class Report:
         at_most = "at most " if planned[-1].bracket == oracles.COMPLETION else ""
         lines.append(
             f"  {at_most}{sum(rung.trials for rung in planned)} trials, {total} epochs in all, "
-            f"about {callbacks.clock(total * self._epoch)} ({self._epoch:.2g} s an epoch)"
+            f"about {progress.clock(total * self._epoch)} ({self._epoch:.2g} s an epoch)"
         )
         if done:
             lines.append(f"  going on: {len(done)} trials are done already")
@@ -322,7 +321,7 @@ class Report:
         if "standard_error" in result:
             text += f" +- {result['standard_error']:.5f}"
         text += f", score {result['score']:.4f}, best {best['score']:.4f} (trial {best['trial']})"
-        return text + f", about {callbacks.clock(self.seconds_left(results))} left"
+        return text + f", about {progress.clock(self.seconds_left(results))} left"
 
     def seconds_left(self, results: list[dict[str, Any]]) -> float:
         """By the time that an epoch took so far, all in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from kerasunsup.errors import InputError
 from kerasunsup.settings import CheckedSettings, flag, setting
@@ -80,3 +81,9 @@ class SearchSettings(CheckedSettings):
         if self.tune:
             return "hyperband"
         return "grid" if self.grid else "random" if self.random else None
+
+    def shrunk(self) -> SearchSettings:
+        """For a smoke run of the whole path; what was set stays."""
+        small: dict[str, Any] = {"max_epochs": 3} | ({"folds": 2} if self.grid else {})
+        unset = {name: value for name, value in small.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **unset)

@@ -17,9 +17,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup.data import splits
+from kerasunsup.data import batches as data_batches
+from kerasunsup.data.image_set import ImageSet
 from kerasunsup.settings import TrainingSettings
-from kerasunsup.training import callbacks, run_folder
+from kerasunsup.training import callbacks, files
 
 # What a compiled step does not depend on, and the value that stands for all others.
 _IN_PLACE: dict[str, Any] = {"learning_rate": 1.0, "weight_decay": 0.0, "schedule": "constant"}
@@ -77,19 +78,19 @@ class Workshop:
         rate: (settings, epochs of a whole training, epoch) -> learning rate.
         max_epochs: what a learning-rate schedule is laid out over, so that a trial that is
             promoted goes on along the same curve.
-        prepare: as for `splits.training_batches`.
+        prepare: as for `data_batches.training_batches`.
         on_epoch: called after each epoch.
     """
 
     def __init__(
         self,
-        parts: Sequence[tuple[splits.ImageSet, splits.ImageSet]],
+        parts: Sequence[tuple[ImageSet, ImageSet]],
         settings: TrainingSettings,
         *,
         build: Callable[[Any], keras.Model],
         rate: Callable[[Any, int, int], float],
         max_epochs: int,
-        prepare: splits.Prepare | None = None,
+        prepare: data_batches.Prepare | None = None,
         on_epoch: Callable[[], None] | None = None,
     ) -> None:
         self._build, self._rate, self._max_epochs = build, rate, max_epochs
@@ -98,18 +99,20 @@ class Workshop:
         self._models: dict[Any, keras.Model] = {}
         self._batches = [
             (
-                splits.training_batches(
+                data_batches.training_batches(
                     train,
                     settings.batch_size,
                     seed=settings.seed,
                     epoch=self._epoch,
                     prepare=prepare,
                 ),
-                splits.evaluation_batches(validation, settings.batch_size, prepare=prepare),
+                data_batches.evaluation_batches(validation, settings.batch_size, prepare=prepare),
             )
             for train, validation in parts
         ]
-        self._steps = [splits.steps_per_epoch(train, settings.batch_size) for train, _ in parts]
+        self._steps = [
+            data_batches.steps_per_epoch(train, settings.batch_size) for train, _ in parts
+        ]
 
     @property
     def num_compiled(self) -> int:
@@ -170,7 +173,7 @@ class Workshop:
         state = callbacks.ModelState(model)
         watch = _Watch(task.settings.patience, self._on_epoch)
         if task.parent is not None:
-            stored = run_folder.read_arrays(task.parent)
+            stored = files.read_arrays(task.parent)
             watch.restore({key[6:]: stored[key] for key in stored if key.startswith("watch/")})
             state.restore({key[6:]: stored[key] for key in stored if key.startswith("model/")})
         batches, validation = self._batches[task.fold]
@@ -248,7 +251,7 @@ class _Watch(keras.callbacks.Callback):
         self.history = {name: state[name].tolist() for name in self.history}
 
 
-def folds(images: splits.ImageSet, number: int) -> list[tuple[splits.ImageSet, splits.ImageSet]]:
+def folds(images: ImageSet, number: int) -> list[tuple[ImageSet, ImageSet]]:
     """(the rest, one part) for each of `number` parts of a set, as equal as can be.
 
     The set's own order follows from the seed already, so the parts are random ones.

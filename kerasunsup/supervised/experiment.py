@@ -14,13 +14,15 @@ import kerasunsup
 from kerasunsup.ae import experiment
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import splits as data_splits
+from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.models import export
 from kerasunsup.settings import Command, path_of, to_json
 from kerasunsup.supervised import methods, results
 from kerasunsup.supervised.settings import SupervisedSettings
-from kerasunsup.training import callbacks, feature_network, loop, run_folder
+from kerasunsup.training import feature_network, files, loop, progress, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
+from kerasunsup.training.run_folder import Run
 
 # The usual encoder differs from the study's own as what a search finds best does: schedule and
 # width, which were not searched, were compared by their errors on test images (see `ae`).
@@ -79,7 +81,7 @@ def run(command: Command) -> dict[str, float]:
             raise Interrupted(loop.how_to_resume(run, done, "trainings")) from None
 
 
-def check(splits: data_splits.Splits) -> None:
+def check(splits: Splits) -> None:
     """Refuses data that no classifier can be trained on, and names classes of test images alone.
 
     Raises:
@@ -102,7 +104,7 @@ def check(splits: data_splits.Splits) -> None:
         )
 
 
-def sizes_of(settings: SupervisedSettings, splits: data_splits.Splits) -> list[int]:
+def sizes_of(settings: SupervisedSettings, splits: Splits) -> list[int]:
     """The numbers of labels that this data allows, ascending, 0 (all) last.
 
     Raises:
@@ -130,7 +132,7 @@ def sizes_of(settings: SupervisedSettings, splits: data_splits.Splits) -> list[i
     return fitting
 
 
-def named_encoder(command: Command, splits: data_splits.Splits) -> Path:
+def named_encoder(command: Command, splits: Splits) -> Path:
     """The model with the encoder that `--encoder` names, a run or a file.
 
     Raises:
@@ -167,7 +169,7 @@ def _loaded(path: Path, name: str, advice: str) -> keras.Model:
         raise InputError(f"{name} cannot be used ({type(error).__name__}): {advice}") from error
 
 
-def keep_to(run: run_folder.Run, path: Path) -> None:
+def keep_to(run: Run, path: Path) -> None:
     """Writes down which encoder a run uses; what goes on may use no other.
 
     Raises:
@@ -175,12 +177,12 @@ def keep_to(run: run_folder.Run, path: Path) -> None:
     """
     place = run.folder / "checkpoints" / _WHICH_ENCODER
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if place.exists() and run_folder.read_json(place).get("sha256") != digest:
+    if place.exists() and files.read_json(place).get("sha256") != digest:
         raise InputError(
             f"--resume: {path} is another encoder than the one that {run.folder} began with: put "
             "that one back, or start a new run"
         )
-    run_folder.write_json(place, {"encoder": str(path), "sha256": digest})
+    files.write_json(place, {"encoder": str(path), "sha256": digest})
     print(f"encoder: {path}", flush=True)
 
 
@@ -197,7 +199,7 @@ def encoder_name(settings: AutoencoderSettings, fingerprint: str) -> str:
     return f"encoder-{fingerprint}-{settings.epochs}-{digest[:8]}"
 
 
-def usual_encoder(command: Command, splits: data_splits.Splits, run: run_folder.Run) -> Path:
+def usual_encoder(command: Command, splits: Splits, run: Run) -> Path:
     """The model which all comparisons on the same data share, trained where it is not.
 
     A run that goes on keeps to the encoder that it began with.
@@ -210,7 +212,7 @@ def usual_encoder(command: Command, splits: data_splits.Splits, run: run_folder.
         place = run.folder / "checkpoints" / _WHICH_ENCODER
         before = f"encoder-{splits.fingerprint}-{settings.encoder_epochs}"  # of earlier versions
         if place.exists():
-            before = Path(run_folder.read_json(place)["encoder"]).parent.name
+            before = Path(files.read_json(place)["encoder"]).parent.name
         name = before if (command.logs / "ae" / before / "metrics.json").exists() else name
     folder = command.logs / "ae" / name
     if not (folder / "metrics.json").exists():
@@ -267,8 +269,8 @@ def train(
     cells: list[methods.Cell],
     exported: int | None,
     settings: SupervisedSettings,
-    splits: data_splits.Splits,
-    run: run_folder.Run,
+    splits: Splits,
+    run: Run,
 ) -> dict[methods.Cell, methods.Outcome]:
     """Every cell's outcome; those that the run holds already are read.
 
@@ -284,7 +286,7 @@ def train(
         f"{run.folder}",
         flush=True,
     )
-    tally = callbacks.Tally(
+    tally = progress.Tally(
         [work(cell, settings, len(splits.train)) for cell in missing], run_folder.is_terminal()
     )
     try:
@@ -295,7 +297,7 @@ def train(
             keeps = cell.repetition == 0 and cell.num_labels == exported
             outcomes[cell] = workshop.run(cell, keeps_weights=keeps)
             run.check_folder()
-            run_folder.write_arrays(_file(run, cell), outcomes[cell].to_arrays())
+            files.write_arrays(_file(run, cell), outcomes[cell].to_arrays())
             _enter(run, cell, outcomes[cell], settings)
             tally.end(f"{name}: {outcomes[cell].accuracy:.2%}")
     finally:
@@ -303,14 +305,14 @@ def train(
     return {cell: outcomes[cell] for cell in cells}
 
 
-def _file(run: run_folder.Run, cell: methods.Cell) -> Path:
+def _file(run: Run, cell: methods.Cell) -> Path:
     return run.folder / "checkpoints" / f"{cell.name}.npz"
 
 
-def _read(run: run_folder.Run, cell: methods.Cell, splits: data_splits.Splits) -> methods.Outcome:
+def _read(run: Run, cell: methods.Cell, splits: Splits) -> methods.Outcome:
     path = _file(run, cell)
     try:
-        outcome = methods.Outcome.from_arrays(run_folder.read_arrays(path))
+        outcome = methods.Outcome.from_arrays(files.read_arrays(path))
         is_sound = (
             outcome.predictions.shape == outcome.confidence.shape == (len(splits.test),)
             and np.isin(
@@ -330,7 +332,7 @@ def _read(run: run_folder.Run, cell: methods.Cell, splits: data_splits.Splits) -
 
 
 def _enter(
-    run: run_folder.Run,
+    run: Run,
     cell: methods.Cell,
     outcome: methods.Outcome,
     settings: SupervisedSettings,
@@ -390,7 +392,7 @@ def finish(
     return numbers
 
 
-def _write_history(run: run_folder.Run, outcomes: dict[methods.Cell, methods.Outcome]) -> None:
+def _write_history(run: Run, outcomes: dict[methods.Cell, methods.Outcome]) -> None:
     """`history.csv`: a row a measured point of a training."""
     columns: dict[str, list] = {
         name: []

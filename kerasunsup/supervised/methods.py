@@ -19,7 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 from kerasunsup.data import augmentation, pixel_storage
-from kerasunsup.data import splits as data_splits
+from kerasunsup.data import batches as data_batches
+from kerasunsup.data.image_set import ImageSet
+from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
 from kerasunsup.evaluation import classifier_metrics, probes
 from kerasunsup.models import fixmatch, networks, optimizers
@@ -165,7 +167,7 @@ class Workshop:
 
     def __init__(
         self,
-        splits: data_splits.Splits,
+        splits: Splits,
         classes: np.ndarray,
         encoder: keras.Model,
         settings: SupervisedSettings,
@@ -265,10 +267,10 @@ class Workshop:
         labels = self._train_labels[chosen]
         if arm in PSEUDO_LABELLED:
             steps = num_steps or settings.pseudo_label_steps
-            labelled = data_splits.labelled_batches(
+            labelled = data_batches.labelled_batches(
                 images.subset(chosen), labels, _LABELLED_BATCH, seed=seed, num_steps=steps
             )
-            unlabelled = data_splits.labelled_batches(
+            unlabelled = data_batches.labelled_batches(
                 images,
                 np.zeros(len(images), np.int64),  # nobody looks at them
                 settings.unlabelled_batch_size,
@@ -284,8 +286,8 @@ class Workshop:
         source = images
         if arm == "frozen":  # the encoder does not change: its codes are computed once
             codes = self._inputs(arm, "train")
-            source = data_splits.ImageSet(pixel_storage.MemoryStore(codes))
-        batches = data_splits.labelled_batches(
+            source = ImageSet(pixel_storage.MemoryStore(codes))
+        batches = data_batches.labelled_batches(
             source.subset(chosen), labels, size, seed=seed, num_steps=steps
         )
         return batches, size, steps
@@ -298,14 +300,14 @@ class Workshop:
         steps, size = num_steps or settings.graph_steps, min(settings.batch_size, len(images))
         labels = self._answers("graph", chosen, seed).argmax(axis=1)
         labels[chosen] = self._train_labels[chosen]
-        batches = data_splits.labelled_batches(images, labels, size, seed=seed, num_steps=steps)
+        batches = data_batches.labelled_batches(images, labels, size, seed=seed, num_steps=steps)
         return (
             batches.enumerate().map(
                 lambda step, batch: (
                     augmentation.deform(batch[0], settings.deformation, tf.stack([seed, step])),
                     batch[1],
                 ),
-                **data_splits.map_options(tf.data.AUTOTUNE),
+                **data_batches.map_options(tf.data.AUTOTUNE),
             ),
             size,
             steps,

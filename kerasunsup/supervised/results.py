@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup.data import splits as data_splits
+from kerasunsup.data.splits import Splits
 from kerasunsup.evaluation import classifier_metrics
 from kerasunsup.figures import classifiers, confusion, image_grids
 from kerasunsup.supervised import methods
 from kerasunsup.supervised.settings import SupervisedSettings
-from kerasunsup.training import run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
+from kerasunsup.training.run_folder import Run
 
 _MISTAKES = 30
 
@@ -38,11 +38,11 @@ Outcomes = Mapping[methods.Cell, methods.Outcome]
 class Bench:
     """A finished comparison with its data, and where its pictures go."""
 
-    splits: data_splits.Splits
+    splits: Splits
     classes: np.ndarray  # the label that each class from 0 stands for
     settings: SupervisedSettings
     sizes: Sequence[int]  # numbers of labels, 0 for all
-    run: run_folder.Run
+    run: Run
     tensorboard: training_tensorboard.Board
 
     @property

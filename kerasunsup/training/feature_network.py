@@ -20,11 +20,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup.data import splits as data_splits
+from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
-from kerasunsup.evaluation import classifier_metrics, image_metrics
+from kerasunsup.evaluation import classifier_metrics, generative_metrics
 from kerasunsup.models import networks
-from kerasunsup.training import run_folder
+from kerasunsup.training import files
 
 PACKAGED = Path(__file__).parent.parent / "feature_network" / "mnist.npz"
 
@@ -121,19 +121,21 @@ class Judge:
         found: dict[str, float] = {}
         least = min(len(features), len(reference_features))
         if least >= self.needs["fid"]:
-            found["fid"] = image_metrics.frechet_distance(features, reference_features)
+            found["fid"] = generative_metrics.frechet_distance(features, reference_features)
         if least >= self.needs["kid"]:
-            found["kid"] = image_metrics.kernel_distance(features, reference_features)
+            found["kid"] = generative_metrics.kernel_distance(features, reference_features)
         if probabilities is not None and len(features) >= self.needs["classifier_score"]:
-            found["classifier_score"] = image_metrics.classifier_score(probabilities)
-            found["smallest_class_share"] = float(image_metrics.class_shares(probabilities).min())
+            found["classifier_score"] = generative_metrics.classifier_score(probabilities)
+            found["smallest_class_share"] = float(
+                generative_metrics.class_shares(probabilities).min()
+            )
         if least >= self.needs["precision"]:
-            found["precision"], found["recall"] = image_metrics.precision_recall(
+            found["precision"], found["recall"] = generative_metrics.precision_recall(
                 features, reference_features
             )
         return found
 
-    def real_images(self, splits: data_splits.Splits, number: int) -> Iterator[np.ndarray]:
+    def real_images(self, splits: Splits, number: int) -> Iterator[np.ndarray]:
         """Blocks of validation images, at most `number`, which the network was not trained on.
 
         Their comparison with the test images shows the best that new images can reach.
@@ -172,7 +174,7 @@ def say_left_out(network: Judge, compared: Iterable[Mapping[str, float]]) -> Non
         )
 
 
-def of_data(splits: data_splits.Splits, folder: Path) -> Judge:
+def of_data(splits: Splits, folder: Path) -> Judge:
     """The judge of a data set: its classifier, or without labels an encoder of its images.
 
     Args:
@@ -182,12 +184,12 @@ def of_data(splits: data_splits.Splits, folder: Path) -> Judge:
     return classifier_of(splits, folder) if has_classes(splits) else encoder_of(splits, folder)
 
 
-def has_classes(splits: data_splits.Splits) -> bool:
+def has_classes(splits: Splits) -> bool:
     """Whether there are labels of two classes or more."""
     return splits.labels is not None and len(np.unique(splits.labels.train)) > 1
 
 
-def classifier_of(splits: data_splits.Splits, folder: Path) -> Judge:
+def classifier_of(splits: Splits, folder: Path) -> Judge:
     """The classifier of a labelled data set.
 
     The packaged MNIST's comes with the package. Any other data set's is trained on its training
@@ -223,7 +225,7 @@ def classifier_of(splits: data_splits.Splits, folder: Path) -> Judge:
     return _classifier(path, len(classes), splits.image_shape, f"trained on {splits.name}")
 
 
-def encoder_of(splits: data_splits.Splits, folder: Path) -> Judge:
+def encoder_of(splits: Splits, folder: Path) -> Judge:
     """The encoder of a small autoencoder of the data, trained at the first call.
 
     Args:
@@ -253,7 +255,7 @@ def of_encoder(
     return Judge(encoder, None, None, origin, held_out)
 
 
-def classes_of(splits: data_splits.Splits) -> np.ndarray:
+def classes_of(splits: Splits) -> np.ndarray:
     """The label that each column of the classifier stands for, int64 (num_classes,), ascending."""
     if splits.class_names:
         return np.arange(len(splits.class_names))
@@ -264,7 +266,7 @@ def classes_of(splits: data_splits.Splits) -> np.ndarray:
     return np.unique(np.concatenate([labels.train, labels.validation, labels.test]))
 
 
-def train_classifier(splits: data_splits.Splits) -> keras.Model:
+def train_classifier(splits: Splits) -> keras.Model:
     """A new classifier of the training part, which has labels; its weights follow from a seed."""
     classes = classes_of(splits)
     chosen, epochs, steps = _training(splits)
@@ -279,7 +281,7 @@ def train_classifier(splits: data_splits.Splits) -> keras.Model:
     return model
 
 
-def _train_encoder(splits: data_splits.Splits) -> keras.Model:
+def _train_encoder(splits: Splits) -> keras.Model:
     chosen, epochs, steps = _training(splits)
     encoder = networks.encoder(splits.image_shape, **_ENCODER)
     model = networks.autoencoder(encoder, networks.decoder(splits.image_shape, **_ENCODER))
@@ -293,7 +295,7 @@ def _train_encoder(splits: data_splits.Splits) -> keras.Model:
     return encoder
 
 
-def _training(splits: data_splits.Splits) -> tuple[np.ndarray, int, int]:
+def _training(splits: Splits) -> tuple[np.ndarray, int, int]:
     """(positions of training images, epochs, steps in all); all that is random follows from now."""
     keras.utils.set_random_seed(_SEED)
     most = _MOST_BYTES // (4 * int(np.prod(splits.image_shape)))
@@ -303,9 +305,7 @@ def _training(splits: data_splits.Splits) -> tuple[np.ndarray, int, int]:
     return chosen, epochs, epochs * steps_per_epoch
 
 
-def write(
-    path: Path, model: keras.Model, splits: data_splits.Splits, dtype: str = "float32"
-) -> float:
+def write(path: Path, model: keras.Model, splits: Splits, dtype: str = "float32") -> float:
     """Keeps the weights of a network as .npz, with what it is worth and what it did not see.
 
     Args:
@@ -320,7 +320,7 @@ def write(
     weights = [value.astype(dtype) for value in model.get_weights()]
     model.set_weights([value.astype(np.float32) for value in weights])
     accuracy = _accuracy(model, splits) if model.name == "classifier" else math.nan
-    run_folder.write_arrays(
+    files.write_arrays(
         path,
         {f"weights_{place:02}": value for place, value in enumerate(weights)}
         | {
@@ -332,7 +332,7 @@ def write(
     return accuracy
 
 
-def _accuracy(model: keras.Model, splits: data_splits.Splits) -> float:
+def _accuracy(model: keras.Model, splits: Splits) -> float:
     """On the test images; NaN where they are too few to say."""
     labels, classes = splits.labels, classes_of(splits)
     if labels is None or len(splits.test) < _LEAST_IMAGES:
@@ -341,12 +341,12 @@ def _accuracy(model: keras.Model, splits: data_splits.Splits) -> float:
     return classifier_metrics.accuracy(labels.test, classes[np.concatenate(found).argmax(axis=1)])
 
 
-def _packaged(splits: data_splits.Splits) -> Judge | None:
+def _packaged(splits: Splits) -> Judge | None:
     """The network that comes with the package, where these are the images that it was made for."""
     # Images of the same pixels may be sorted into other classes.
     if splits.image_shape != (28, 28, 1) or splits.class_names != tuple("0123456789"):
         return None
-    if str(run_folder.read_arrays(PACKAGED)["images"]) != splits.test.whole.fingerprint:
+    if str(files.read_arrays(PACKAGED)["images"]) != splits.test.whole.fingerprint:
         return None
     return _classifier(PACKAGED, 10, splits.image_shape, "shipped with the package")
 
@@ -364,7 +364,7 @@ def _classifier(
 
 def _restore(path: Path, model: keras.Model) -> dict[str, np.ndarray]:
     """Gives a network the weights that `write` kept, and returns all that it kept."""
-    arrays = run_folder.read_arrays(path)
+    arrays = files.read_arrays(path)
     names = sorted(name for name in arrays if name.startswith("weights_"))
     try:
         model.set_weights([arrays[name].astype(np.float32) for name in names])
@@ -385,7 +385,7 @@ def _turn(path: Path) -> Iterator[None]:
     text = f"another command trains the feature network {path}: waiting for it"
     while True:
         try:
-            lock = run_folder.locked(path.with_name(f".{path.stem}.lock"), text)
+            lock = files.locked(path.with_name(f".{path.stem}.lock"), text)
             break
         except InputError:
             if text:

@@ -14,10 +14,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasunsup.data import splits as data_splits
+from kerasunsup.data import batches
+from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.settings import TrainingSettings
 from kerasunsup.training import callbacks, run_folder
+from kerasunsup.training import progress as training_progress
+from kerasunsup.training.run_folder import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,11 +118,11 @@ def compile_options() -> dict[str, int | bool]:
 
 def fit(
     model: keras.Model,
-    splits: data_splits.Splits,
+    splits: Splits,
     settings: TrainingSettings,
-    run: run_folder.Run,
+    run: Run,
     *,
-    prepare: data_splits.Prepare | None = None,
+    prepare: batches.Prepare | None = None,
     rate: Callable[[int], float] | None = None,
     optimizers: Sequence[keras.Optimizer] | None = None,
     validates: bool = True,
@@ -149,12 +152,12 @@ def fit(
         Interrupted: on Ctrl-C; the text says how to go on.
     """
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-    steps = data_splits.steps_per_epoch(splits.train, settings.batch_size)
-    training_batches = data_splits.training_batches(
+    steps = batches.steps_per_epoch(splits.train, settings.batch_size)
+    training_batches = batches.training_batches(
         splits.train, settings.batch_size, seed=settings.seed, epoch=epoch, prepare=prepare
     )
     validation_batches = (
-        data_splits.evaluation_batches(splits.validation, settings.batch_size, prepare=prepare)
+        batches.evaluation_batches(splits.validation, settings.batch_size, prepare=prepare)
         if validates
         else None
     )
@@ -170,7 +173,7 @@ def fit(
     history = _restored(run, parts)
     is_over = any(getattr(part, "is_over", False) for part in parts.values())
     first_epoch = len(history.get("epoch", []))
-    progress = callbacks.Progress(
+    progress = training_progress.Progress(
         settings.epochs, steps, first_epoch, run_folder.is_terminal(), shown
     )
     try:
@@ -203,9 +206,7 @@ def fit(
     return Fitted(history, best_epoch, sum(history["seconds"]))
 
 
-def _restored(
-    run: run_folder.Run, parts: Mapping[str, callbacks.Stateful]
-) -> dict[str, list[float]]:
+def _restored(run: Run, parts: Mapping[str, callbacks.Stateful]) -> dict[str, list[float]]:
     """Puts each part back to where the run stood and returns the run's history, else empty.
 
     Raises:
@@ -226,7 +227,7 @@ def _restored(
     return {name: column.tolist() for name, column in stored["history"].items()}
 
 
-def how_to_resume(run: run_folder.Run, done: int, unit: str = "epochs") -> str:
+def how_to_resume(run: Run, done: int, unit: str = "epochs") -> str:
     """The line that tells a user how a stopped run goes on."""
     logs = run.folder.parent.parent
     arguments = ["--resume", "--name", run.name]

@@ -6,149 +6,27 @@ import contextlib
 import csv
 import datetime
 import errno
-import fcntl
 import importlib.metadata
 import io
 import itertools
-import json
 import os
 import platform
-import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from kerasunsup.data import decoding
 from kerasunsup.errors import InputError
 from kerasunsup.settings import PLACES, Command, TrainingSettings, to_json
+from kerasunsup.training import files
 
 _RECORDED_PACKAGES = (
     "kerasunsup", "tensorflow", "keras", "keras-tuner", "tensorflow-datasets", "tensorboard",
     "numpy", "scikit-learn", "matplotlib", "pillow",
 )  # fmt: skip
-
-
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Writes a whole file or nothing: temporary name in the same folder, then rename.
-
-    A crash in the middle leaves the file that was there before, whole.
-
-    Raises:
-        OSError: if the place cannot be written or has no room; the temporary file is removed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The whole of a long name would leave no room for what is added to it.
-    prefix = f".{path.name[:40]}."
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a shared logs folder from others
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Writes readable JSON, atomically; non-finite numbers become null (JSON has none)."""
-    text = json.dumps(_plain(values), indent=2, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
-
-
-def read_json(path: Path) -> Any:
-    """What `write_json` wrote.
-
-    Raises:
-        InputError: if the file is damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged ({error}): remove it") from error
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes named arrays as one uncompressed .npz, atomically."""
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    write_bytes(path, buffer.getbuffer())
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .npz that `write_arrays` wrote.
-
-    Raises:
-        InputError: if the file is missing or damaged.
-    """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:  # zipfile, zlib, struct and NumPy each raise their own
-        raise InputError(
-            f"{path} cannot be read ({type(error).__name__}: {error}): the file is damaged or "
-            "missing; start a new run"
-        ) from error
-
-
-def part_name(name: str) -> str:
-    """A temporary name for what shall be called so; `Run.reopen` removes what a kill leaves.
-
-    A number of the process alone comes again: in containers after each start.
-    """
-    return f".{name}.{os.getpid()}-{secrets.token_hex(4)}.part"
-
-
-def usable_processors() -> int:
-    """Processors that this process may use; libraries make as many threads."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _plain(values: Any) -> Any:
-    if isinstance(values, Mapping):
-        return {str(key): _plain(value) for key, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [_plain(value) for value in values]
-    if isinstance(values, np.generic):
-        values = values.item()
-    if isinstance(values, float) and not np.isfinite(values):
-        return None
-    return values
-
-
-def locked(path: Path, complaint: str) -> io.TextIOWrapper | None:
-    """An open file that keeps other processes out until it is closed, or its process ends.
-
-    Args:
-        path: of the lock file.
-        complaint: what to say where another process holds it.
-
-    Returns:
-        The file; None on a file system without locks, where nothing keeps a second process out.
-
-    Raises:
-        InputError: if another process holds it.
-    """
-    file = path.open("w", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise InputError(complaint) from None
-    except OSError:
-        file.close()
-        return None
-    return file
 
 
 class Run:
@@ -195,13 +73,13 @@ class Run:
             ) from None
         # It gets its name when it is complete: one killed before can neither be taken for a run
         # nor be in the way of the next.
-        run = cls(parent / part_name(name))
+        run = cls(parent / files.part_name(name))
         run.folder.mkdir()
         recorded = environment(command) | {"data": data} | _places(command.config)
         try:
             run._take_lock()
-            write_json(run.folder / "environment.json", recorded)
-            write_json(run.folder / "config.json", to_json(command.config))
+            files.write_json(run.folder / "environment.json", recorded)
+            files.write_json(run.folder / "config.json", to_json(command.config))
             run.folder = _named(run.folder, parent / name, is_chosen=command.name is not None)
         except BaseException:
             run.close()
@@ -228,9 +106,9 @@ class Run:
                 else:
                     leftover.unlink(missing_ok=True)
             path = run.folder / "config.json"
-            stored = read_json(path) if path.exists() else {}
+            stored = files.read_json(path) if path.exists() else {}
             as_given = {key: stored[key] for key in PLACES if key in stored}
-            write_json(path, to_json(command.config) | as_given)
+            files.write_json(path, to_json(command.config) | as_given)
         except BaseException:
             run.close()
             raise
@@ -239,7 +117,7 @@ class Run:
     def _compare(self, data: str | None, settings: TrainingSettings) -> None:
         """Refuses other images than the run's own, and says where its machine was another."""
         path = self.folder / "environment.json"
-        recorded = read_json(path) if path.exists() else {}
+        recorded = files.read_json(path) if path.exists() else {}
         if not isinstance(recorded, dict):
             raise InputError(f"{path} is damaged (no JSON object): remove it")
         known = recorded.get("data")  # older versions wrote none
@@ -250,7 +128,7 @@ class Run:
                 "new run"
             )
         before = (recorded.get("usable_processors"), recorded.get("processor"))
-        now = (usable_processors(), _processor())
+        now = (decoding.num_processors(), _processor())
         if before[0] is not None and before != now:
             print(
                 f"processors: {before[0]} x {before[1]} when this run began, {now[0]} x {now[1]}"
@@ -279,7 +157,7 @@ class Run:
     def _take_lock(self) -> None:
         """Keeps a second process out; the lock goes with the process, however it ends."""
         (self.folder / "checkpoints").mkdir(exist_ok=True)
-        self._lock = locked(
+        self._lock = files.locked(
             self.folder / "checkpoints" / ".lock",
             f"{self.folder} is in use by another process: wait for it, or stop it first",
         )
@@ -296,16 +174,16 @@ class Run:
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
-        write_bytes(self.folder / "history.csv", buffer.getvalue().encode())
+        files.write_bytes(self.folder / "history.csv", buffer.getvalue().encode())
 
     def write_metrics(self, metrics: Mapping[str, float]) -> None:
         """Writes `metrics.json`: flat, names are paths."""
-        write_json(self.folder / "metrics.json", metrics)
+        files.write_json(self.folder / "metrics.json", metrics)
 
     def write_figure(self, name: str, png: bytes) -> Path:
         """Writes `figures/<name>.png` and returns its path."""
         path = self.folder / "figures" / f"{name}.png"
-        write_bytes(path, png)
+        files.write_bytes(path, png)
         return path
 
     def read_metrics(self) -> dict[str, float]:
@@ -315,7 +193,7 @@ class Run:
             InputError: if the file is damaged.
         """
         path = self.folder / "metrics.json"
-        metrics = read_json(path) if path.exists() else {}
+        metrics = files.read_json(path) if path.exists() else {}
         if not isinstance(metrics, dict):
             raise InputError(f"{path} is damaged (no JSON object): remove it")
         return metrics
@@ -389,7 +267,7 @@ def environment(command: Command) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "processors": os.cpu_count(),
-        "usable_processors": usable_processors(),
+        "usable_processors": decoding.num_processors(),
         "versions": versions,
         "git_commit": _git_commit(),
     }

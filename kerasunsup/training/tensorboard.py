@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams import api as hparams
 from kerasunsup import tensorflow_startup
 from kerasunsup.data import images as images_module
 from kerasunsup.figures import style
-from kerasunsup.training import run_folder
+from kerasunsup.training import files
 
 MOST_SPRITE_SIDE = 8192  # pixels; browsers refuse larger textures
 
@@ -39,7 +39,7 @@ class Board:
 
     def show(self, name: str, figure: style.Figure, text: str) -> None:
         """Writes a figure to `figures/<name>.png` and shows it in the Images tab."""
-        run_folder.write_bytes(self.folder / "figures" / f"{name}.png", style.to_png(figure))
+        files.write_bytes(self.folder / "figures" / f"{name}.png", style.to_png(figure))
         self.figure(name, style.to_pixels(figure), text=text)
 
     def text(self, name: str, markdown: str, *, step: int = 0) -> None:
@@ -116,22 +116,22 @@ class Board:
         folder = self.folder / "projector"
         # The sprite is read by position: no gaps between the images, rows filled from the left.
         sprite = images_module.grid(thumbnails, columns=columns, padding=0)
-        run_folder.write_bytes(folder / "sprite.png", images_module.encode_png(sprite))
+        files.write_bytes(folder / "sprite.png", images_module.encode_png(sprite))
         lines = "\n".join("\t".join(f"{value:.6g}" for value in code) for code in codes)
-        run_folder.write_bytes(folder / "codes.tsv", (lines + "\n").encode())
+        files.write_bytes(folder / "codes.tsv", (lines + "\n").encode())
         names = [str(index) for index in range(shown)] if labels is None else labels[:shown]
         cleaned = [
             " ".join(tensorflow_startup.printable(str(name)).split()) or "-" for name in names
         ]
         # One column must have no header row; two must have one.
-        run_folder.write_bytes(folder / "labels.tsv", ("\n".join(cleaned) + "\n").encode())
+        files.write_bytes(folder / "labels.tsv", ("\n".join(cleaned) + "\n").encode())
         settings = projector.ProjectorConfig()
         embedding = settings.embeddings.add(
             tensor_name="codes", tensor_path="codes.tsv", metadata_path="labels.tsv"
         )
         embedding.sprite.image_path = "sprite.png"
         embedding.sprite.single_image_dim.extend([width, height])
-        run_folder.write_bytes(folder / "projector_config.pbtxt", str(settings).encode())
+        files.write_bytes(folder / "projector_config.pbtxt", str(settings).encode())
         if not any(folder.glob("events.*")):
             writer = tf.summary.create_file_writer(str(folder))
             with writer.as_default():

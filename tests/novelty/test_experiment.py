@@ -11,12 +11,14 @@ from sklearn import metrics
 
 from kerasunsup.data import images, pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.data.image_set import ImageSet
+from kerasunsup.data.splits import Labels, Splits
 from kerasunsup.errors import InputError
 from kerasunsup.evaluation import classifier_metrics
 from kerasunsup.novelty import __main__ as novelty
 from kerasunsup.novelty import experiment
 from kerasunsup.novelty.settings import NoveltySettings
-from kerasunsup.training import run_folder
+from kerasunsup.training.run_folder import Run
 
 ARGUMENTS = ["--limit", "900", "--test-limit", "200", "--epochs", "1", "--latent-dim", "4"]
 
@@ -51,7 +53,7 @@ def test_an_autoencoder_saw_images_of_its_class_alone_and_its_error_is_the_score
     splits = data_splits.load(settings)
     clean = experiment.clean_images(splits, 1)
     assert len(clean) == np.sum(splits.labels.train == 1)
-    run = run_folder.Run(finished / "classes" / "ae" / "class-1")
+    run = Run(finished / "classes" / "ae" / "class-1")
     assert run.read_metrics()["epochs"] == 1
     scores = experiment.scores_of(run, settings, splits, 1)
     assert set(scores) == set(experiment.SCORES)
@@ -89,16 +91,16 @@ def test_data_without_labels_and_unknown_classes_are_one_line(tmp_path, capsys):
     assert not (tmp_path / "logs").exists()
 
 
-def unbalanced(test_labels, train_labels=(0,) * 20 + (1,) * 5 + (2,)) -> data_splits.Splits:
+def unbalanced(test_labels, train_labels=(0,) * 20 + (1,) * 5 + (2,)) -> Splits:
     labels = np.array([*train_labels, *test_labels, 0])
     pixels = np.arange(4 * len(labels), dtype=np.uint8).reshape(-1, 2, 2, 1)
-    everything = data_splits.ImageSet(pixel_storage.MemoryStore(pixels))
+    everything = ImageSet(pixel_storage.MemoryStore(pixels))
     cuts = np.split(np.arange(len(labels)), [len(train_labels), len(labels) - 1])
     parts = [everything.subset(cut) for cut in cuts]
-    return data_splits.Splits(
+    return Splits(
         train=parts[0], test=parts[1], validation=parts[2], name="birds",
         class_names=("tit", "owl", "roc"),
-        labels=data_splits.Labels(labels[cuts[0]], labels[cuts[2]], labels[cuts[1]]),
+        labels=Labels(labels[cuts[0]], labels[cuts[2]], labels[cuts[1]]),
     )  # fmt: skip
 
 

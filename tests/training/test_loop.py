@@ -13,22 +13,24 @@ import tensorflow as tf
 
 from kerasunsup.ae import experiment
 from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.data import batches as data_batches
 from kerasunsup.data import pixel_storage
-from kerasunsup.data import splits as data_splits
+from kerasunsup.data.image_set import ImageSet
+from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.settings import Command
-from kerasunsup.training import callbacks, loop, run_folder
+from kerasunsup.training import callbacks, files, loop, progress, run_folder
 
 SETTINGS = AutoencoderSettings(
     epochs=4, batch_size=16, latent_dim=4, filters=(4,), hidden_units=8, noise=0.2
 )
 
 
-def splits() -> data_splits.Splits:
+def splits() -> Splits:
     pixels = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 1), np.uint8)
     pixels[:, :, 4:] //= 4
-    pool = data_splits.ImageSet(pixel_storage.MemoryStore(pixels))
-    return data_splits.Splits(
+    pool = ImageSet(pixel_storage.MemoryStore(pixels))
+    return Splits(
         pool.subset(range(50)), pool.subset(range(50, 65)), pool.subset(range(65, 80)),
         "noise", None, None,
     )  # fmt: skip
@@ -143,7 +145,7 @@ def test_without_patience_all_epochs_run_and_the_best_weights_are_kept(tmp_path)
     assert len(fitted.history["epoch"]) == 12
     model = experiment.build(settings, (8, 8, 1))
     model.set_weights(weights)
-    batches = data_splits.evaluation_batches(
+    batches = data_batches.evaluation_batches(
         splits().validation, 16, prepare=experiment.corruption_of(settings)
     )
     loss = model.evaluate(batches, verbose=0)
@@ -170,9 +172,7 @@ def test_a_full_disk_leaves_the_last_good_state(whole, tmp_path, monkeypatch):
             start(tmp_path, SETTINGS)
     assert not list(tmp_path.rglob("*.part"))
     done = len(
-        run_folder.read_arrays(tmp_path / "ae" / "run" / "checkpoints" / "state.npz")[
-            "history/epoch"
-        ]
+        files.read_arrays(tmp_path / "ae" / "run" / "checkpoints" / "state.npz")["history/epoch"]
     )
     assert 1 <= done < 4
     assert_same(whole[0], start(tmp_path, SETTINGS, resume=True))
@@ -236,9 +236,9 @@ def test_a_state_with_a_senseless_value_is_refused_with_its_file_and_what_to_do(
 ):
     copied(whole, tmp_path)
     path = tmp_path / "ae" / "run" / "checkpoints" / "state.npz"
-    state = run_folder.read_arrays(path)
+    state = files.read_arrays(path)
     change(state)
-    run_folder.write_arrays(path, state)
+    files.write_arrays(path, state)
     with pytest.raises(InputError, match=r"state\.npz .*: start a new run$"):
         start(tmp_path, SETTINGS, resume=True)
 
@@ -254,17 +254,17 @@ def test_each_snapshot_is_written_once_and_outside_the_state_of_each_epoch(
     whole, tmp_path, monkeypatch
 ):
     written: list[str] = []
-    write = run_folder.write_arrays
+    write = files.write_arrays
 
     def noted(path, arrays):
         written.append(path.name)
         write(path, arrays)
 
-    monkeypatch.setattr(run_folder, "write_arrays", noted)
+    monkeypatch.setattr(files, "write_arrays", noted)
     start(tmp_path, SETTINGS)
     state = "state.npz"
     assert written == ["epoch_1.npz", state, "epoch_2.npz", state, state, "epoch_4.npz", state]
-    stored = run_folder.read_arrays(whole[1] / "checkpoints" / state)
+    stored = files.read_arrays(whole[1] / "checkpoints" / state)
     assert [name for name in stored if name.startswith("snapshots/")] == ["snapshots/epochs"]
 
 
@@ -272,8 +272,8 @@ def test_a_state_of_an_older_version_that_holds_its_snapshots_goes_on_alike(whol
     first = start(tmp_path, dataclasses.replace(SETTINGS, epochs=2))
     folder = tmp_path / "ae" / "run" / "checkpoints"
     shutil.rmtree(folder / "snapshots")
-    state = run_folder.read_arrays(folder / "state.npz")
-    run_folder.write_arrays(
+    state = files.read_arrays(folder / "state.npz")
+    files.write_arrays(
         folder / "state.npz", state | {"snapshots/outputs": np.stack(first[2].outputs)}
     )
     assert_same(whole[0], start(tmp_path, SETTINGS, resume=True))
@@ -322,7 +322,7 @@ def test_history_file_has_a_row_an_epoch_and_logs_have_curves(whole):
 
 
 def test_validation_is_corrupted_alike_in_every_epoch():
-    batches = data_splits.evaluation_batches(
+    batches = data_batches.evaluation_batches(
         splits().validation, 4, prepare=experiment.corruption_of(SETTINGS)
     )
     first, second = ([part[0].numpy() for part in batches] for _ in range(2))
@@ -337,7 +337,7 @@ def test_validation_is_corrupted_alike_in_every_epoch():
     ("seconds", "text"), [(0.2, "0:00"), (75.2, "1:15"), (3600, "1:00:00"), (3725, "1:02:05")]
 )
 def test_clock_shows_minutes_and_seconds(seconds, text):
-    assert callbacks.clock(seconds) == text
+    assert progress.clock(seconds) == text
 
 
 def test_progress_prints_one_line_an_epoch_without_a_terminal(tmp_path, capsys):
@@ -364,7 +364,7 @@ def test_a_tally_says_what_was_done_and_estimates_the_rest_by_its_work(
 ):
     now = iter([0.0, 10.0, 40.0])
     monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(now))
-    tally = callbacks.Tally([1.0, 2.0], is_terminal)
+    tally = progress.Tally([1.0, 2.0], is_terminal)
     for name in ("first", "second"):
         tally.begin(name)
         tally.end(f"{name}: 90 %")

@@ -23,7 +23,7 @@ from kerasunsup.errors import Interrupted
 from kerasunsup.report import __main__ as report
 from kerasunsup.report import steps
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PNG = images.encode_png(np.zeros((30, 60, 1), np.uint8))
 FIGURES = {
     "ae": (

@@ -9,22 +9,24 @@ import numpy as np
 import pytest
 
 from kerasunsup.data import pixel_storage
-from kerasunsup.data import splits as data_splits
+from kerasunsup.data.image_set import ImageSet
+from kerasunsup.data.splits import Splits
 from kerasunsup.gan import results
 from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import gan as models_gan
 from kerasunsup.models import networks, optimizers
-from kerasunsup.training import feature_network, run_folder
+from kerasunsup.training import feature_network, files
 from kerasunsup.training import tensorboard as training_tensorboard
+from kerasunsup.training.run_folder import Run
 
 SETTINGS = GANSettings(epochs=10, measure_every=2, num_samples=100, noise_dim=3, batch_size=16)
 GOOD = {"real_accuracy": 0.8, "generated_accuracy": 0.8}
 
 
-def splits() -> data_splits.Splits:
+def splits() -> Splits:
     pixels = np.random.default_rng(0).integers(0, 256, (200, 16, 16, 1), np.uint8)
-    pool = data_splits.ImageSet(pixel_storage.MemoryStore(pixels))
-    return data_splits.Splits(
+    pool = ImageSet(pixel_storage.MemoryStore(pixels))
+    return Splits(
         pool.subset(range(120)), pool.subset(range(120, 140)), pool.subset(range(140, 200)),
         "noise", None, None,
     )  # fmt: skip
@@ -172,8 +174,8 @@ def test_copies_are_found(tmp_path):
 
 def test_of_equal_images_no_spread_is_measured_and_none_is_called_a_collapse(tmp_path, capsys):
     """Nor is patience counted where there are too few images for a distance."""
-    pool = data_splits.ImageSet(pixel_storage.MemoryStore(np.zeros((14, 16, 16, 1), np.uint8)))
-    parts = data_splits.Splits(
+    pool = ImageSet(pixel_storage.MemoryStore(np.zeros((14, 16, 16, 1), np.uint8)))
+    parts = Splits(
         pool.subset(range(12)), pool.subset([12]), pool.subset([13]), "black", None, None
     )
     network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
@@ -201,7 +203,7 @@ def test_with_one_test_image_samples_are_shown_and_no_number_is_made_up(tmp_path
     gan.refresh_averaged_generator()
     parts = dataclasses.replace(splits(), test=splits().test.subset([0]))
     network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
-    run = run_folder.Run(tmp_path)
+    run = Run(tmp_path)
     with training_tensorboard.Board(tmp_path) as tensorboard:
         bench = results.Bench(
             gan, parts, SETTINGS, run, feature_network.of_encoder(network), tensorboard
@@ -209,7 +211,7 @@ def test_with_one_test_image_samples_are_shown_and_no_number_is_made_up(tmp_path
         assert results.comparisons(bench) == {}
     assert "fid 20, kid 20, precision 20, recall 20" in capsys.readouterr().out
     assert (tmp_path / "figures" / "comparison.png").is_file()
-    assert len(run_folder.read_json(tmp_path / feature_network.IDENTITY)["sha256"]) == 16
+    assert len(files.read_json(tmp_path / feature_network.IDENTITY)["sha256"]) == 16
 
 
 def test_the_measurement_reads_the_averaged_generator(tmp_path):

@@ -23,7 +23,7 @@ from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import images, splits
 from kerasunsup.report import __main__ as report_command
 from kerasunsup.settings import read_config, to_json
-from kerasunsup.training import run_folder
+from kerasunsup.training import files
 
 SMALL = [*processes.SMALL, "--num-codes", "60"]
 # Of runs that must agree with each other, however they came to their end.
@@ -319,7 +319,7 @@ def test_ctrl_c_saves_and_prints_the_line_that_goes_on(tmp_path):
     arguments = ["--name", "stopped", "--epochs", "1000", *SMALL]
     error = processes.interrupted(command(tmp_path, *arguments), "epoch 3/")
     assert f"python -m kerasunsup.ae --resume --name stopped --logs {tmp_path}" in error
-    state = run_folder.read_arrays(tmp_path / "ae" / "stopped" / "checkpoints" / "state.npz")
+    state = files.read_arrays(tmp_path / "ae" / "stopped" / "checkpoints" / "state.npz")
     assert len(state["history/epoch"]) >= 3
 
 

@@ -22,7 +22,7 @@ from kerasunsup.data import splits
 from kerasunsup.errors import InputError
 from kerasunsup.models import export, loading, networks
 from kerasunsup.settings import to_json
-from kerasunsup.training import run_folder
+from kerasunsup.training import files as training_files
 
 SHAPE = (16, 16, 1)
 
@@ -53,8 +53,8 @@ def model(tmp_path_factory):
     training = run.parent.parent / "training.npz"
     np.savez(training, images=pictures(80, seed=5))
     settings = AutoencoderSettings(data=str(training), latent_dim=4)
-    run_folder.write_json(run / "config.json", to_json(settings))
-    run_folder.write_json(run / "environment.json", {"data": splits.load(settings).fingerprint})
+    training_files.write_json(run / "config.json", to_json(settings))
+    training_files.write_json(run / "environment.json", {"data": splits.load(settings).fingerprint})
     encoder, decoder = parts()
     autoencoder = networks.autoencoder(encoder, decoder)
     images = np.zeros((2, *SHAPE), np.float32)
@@ -103,7 +103,7 @@ def test_encode_gives_the_codes_of_a_run_its_export_and_its_keras_file(
 ):
     output = tmp_path / "out"
     assert run("encode", model / place, folder, "--output", output, "--batch-size", 7) == 0
-    stored = run_folder.read_arrays(output / "codes.npz")
+    stored = training_files.read_arrays(output / "codes.npz")
     assert list(stored["files"]) == sorted(files(folder))
     images = np.stack([np.asarray(Image.open(folder / name)) for name in stored["files"]])
     encoder = keras.models.load_model(model / "model.keras").get_layer("encoder")
@@ -313,7 +313,9 @@ def test_training_images_that_are_gone_are_named(model, folder, tmp_path, capsys
     moved = tmp_path / "moved"
     shutil.copytree(model, moved)
     settings = json.loads((moved / "config.json").read_text())
-    run_folder.write_json(moved / "config.json", settings | {"data": str(tmp_path / "gone.npz")})
+    training_files.write_json(
+        moved / "config.json", settings | {"data": str(tmp_path / "gone.npz")}
+    )
     given = [verb, moved, *([folder] if verb == "outliers" else ["--count", 2])]
     line = complaint(capsys, *given, "--output", tmp_path / "out")
     assert "gone.npz" in line
@@ -331,14 +333,16 @@ def test_other_images_in_the_place_of_the_training_images_are_not_taken_for_them
     shutil.copytree(model, moved)
     np.savez(other, images=pictures(80, seed=6))
     settings = json.loads((moved / "config.json").read_text())
-    run_folder.write_json(moved / "config.json", settings | {"data": str(other)})
+    training_files.write_json(moved / "config.json", settings | {"data": str(other)})
     given = [verb, moved, *([folder] if verb == "outliers" else ["--count", 2])]
     line = complaint(capsys, *given, "--output", tmp_path / "out")
     assert "other.npz holds other images" in line
     assert "--reference" in line
     # The run may know where they are by their whole path, whatever folder it was started in.
     recorded = json.loads((moved / "environment.json").read_text())
-    run_folder.write_json(moved / "environment.json", recorded | {"data_path": settings["data"]})
+    training_files.write_json(
+        moved / "environment.json", recorded | {"data_path": settings["data"]}
+    )
     assert run(*given, "--output", tmp_path / "out") == 0
     assert "the images that the model was trained on" in capsys.readouterr().out
 
@@ -451,7 +455,7 @@ def test_nothing_is_written_outside_the_output(tmp_path):
 @pytest.mark.parametrize("verb", ["encode", "cluster"])
 def test_a_second_command_is_kept_out_and_deletes_nothing(tmp_path, verb):
     with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as first:
-        run_folder.write_bytes(first.part("images/000000000.npz"), b"an hour of work")
+        training_files.write_bytes(first.part("images/000000000.npz"), b"an hour of work")
         before = files(tmp_path / "out")
         with pytest.raises(InputError, match="in use by another process"):
             output_folder.Output(tmp_path / "out", {"verb": verb})
@@ -460,7 +464,7 @@ def test_a_second_command_is_kept_out_and_deletes_nothing(tmp_path, verb):
 
 def test_unfinished_work_of_another_command_is_left_alone(tmp_path):
     with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as first:
-        run_folder.write_bytes(first.part("images/000000000.npz"), b"an hour of work")
+        training_files.write_bytes(first.part("images/000000000.npz"), b"an hour of work")
     before = files(tmp_path / "out")
     with pytest.raises(InputError, match="another command: their verb is encode, now"):
         output_folder.Output(tmp_path / "out", {"verb": "cluster"})
@@ -471,18 +475,20 @@ def test_unfinished_work_of_another_command_is_left_alone(tmp_path):
 
 def test_a_lock_that_was_removed_with_finished_work_is_no_lock(tmp_path, monkeypatch):
     """Between opening the lock's file and locking it, its owner may come to its end."""
-    locked, finished = run_folder.locked, []
+    locked, finished = training_files.locked, []
 
     def finish_first(path, complaint):
         file = locked(path, complaint)
         if not finished:
             finished.append(True)
-            run_folder.write_json(tmp_path / "out" / "apply.json", {"verb": "encode", "done": True})
+            training_files.write_json(
+                tmp_path / "out" / "apply.json", {"verb": "encode", "done": True}
+            )
             (tmp_path / "out" / "codes.csv").write_text("file\n")
             shutil.rmtree(path.parent)
         return file
 
-    monkeypatch.setattr(run_folder, "locked", finish_first)
+    monkeypatch.setattr(training_files, "locked", finish_first)
     with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as output:
         assert output.is_done
     assert files(tmp_path / "out") == {"apply.json", "codes.csv"}
@@ -548,7 +554,7 @@ def surrogate_table(path):
 def test_strange_names_are_read_back_as_they_were_from_every_table(model, strange, tmp_path):
     at = {verb: tmp_path / verb for verb in ("encode", "outliers", "cluster", "near", "similar")}
     assert run("encode", model, strange, "--output", at["encode"], "--projector") == 0
-    stored = run_folder.read_arrays(at["encode"] / "codes.npz")
+    stored = training_files.read_arrays(at["encode"] / "codes.npz")
     names = [str(name) for name in stored["files"]]
     assert names[:10] == STRANGE
     assert len(stored["codes"]) == len(names) == 36
@@ -664,7 +670,8 @@ def test_a_saved_model_is_opened_only_where_it_is_trusted(
     assert run("encode", alone, folder, "--output", tmp_path / "out", "--trust-model") == 0
     assert len(opened) == 1
     codes = [
-        run_folder.read_arrays(tmp_path / at / "codes.npz")["codes"] for at in ("out", "out-export")
+        training_files.read_arrays(tmp_path / at / "codes.npz")["codes"]
+        for at in ("out", "out-export")
     ]
     np.testing.assert_allclose(codes[0], codes[1], atol=1e-5)
 

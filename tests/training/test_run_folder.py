@@ -15,8 +15,10 @@ import pytest
 
 from kerasunsup import cli
 from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.data import decoding
 from kerasunsup.errors import InputError
 from kerasunsup.settings import Command, read_config
+from kerasunsup.training import files as training_files
 from kerasunsup.training import run_folder
 
 
@@ -51,10 +53,10 @@ def run(tmp_path):
 def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step, is_new):
     path = tmp_path / "some" / "file.json"
     if not is_new:
-        run_folder.write_bytes(path, b"old")
+        training_files.write_bytes(path, b"old")
     monkeypatch.setattr(os, step, refuse(errno.ENOSPC))
     with pytest.raises(OSError, match="No space left"):
-        run_folder.write_bytes(path, b"new")
+        training_files.write_bytes(path, b"new")
     assert files(tmp_path) == ([] if is_new else ["some/file.json"])
     if not is_new:
         assert path.read_bytes() == b"old"
@@ -64,16 +66,16 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    run_folder.write_bytes(tmp_path / "file", b"old")
+    training_files.write_bytes(tmp_path / "file", b"old")
     monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        run_folder.write_bytes(tmp_path / "file", b"new")
+        training_files.write_bytes(tmp_path / "file", b"new")
     assert files(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
 def test_files_can_be_read_by_others(tmp_path):
-    run_folder.write_bytes(tmp_path / "file", memoryview(b"content"))
+    training_files.write_bytes(tmp_path / "file", memoryview(b"content"))
     assert (tmp_path / "file").read_bytes() == b"content"
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
 
@@ -95,11 +97,11 @@ def test_files_can_be_read_by_others(tmp_path):
 )
 def test_json_takes_numpy_values_and_turns_what_is_no_number_into_null(tmp_path, value, expected):
     path = tmp_path / "a.json"
-    run_folder.write_json(path, {"value": value})
+    training_files.write_json(path, {"value": value})
     refused = []  # NaN and Infinity, which JSON does not have
     assert json.loads(path.read_text(), parse_constant=refused.append) == {"value": expected}
     assert refused == []
-    assert run_folder.read_json(path) == {"value": expected}
+    assert training_files.read_json(path) == {"value": expected}
 
 
 def test_arrays_come_back_as_they_were(tmp_path):
@@ -109,8 +111,8 @@ def test_arrays_come_back_as_they_were(tmp_path):
         "counter": np.array(7, np.int64),
         "none": np.zeros((0, 4), np.uint8),
     }
-    run_folder.write_arrays(path, arrays)
-    found = run_folder.read_arrays(path)
+    training_files.write_arrays(path, arrays)
+    found = training_files.read_arrays(path)
     assert list(found) == list(arrays)
     for name, array in arrays.items():
         assert found[name].dtype == array.dtype
@@ -129,21 +131,21 @@ def flipped(content: bytes) -> bytes:
 @pytest.mark.parametrize("damage", [cut, flipped, lambda _: b"", lambda _: b"no archive"])
 def test_damaged_arrays_are_an_input_error_that_names_the_file(tmp_path, damage):
     path = tmp_path / "state.npz"
-    run_folder.write_arrays(path, {"a": np.arange(100.0)})
+    training_files.write_arrays(path, {"a": np.arange(100.0)})
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=r"state\.npz cannot be read"):
-        run_folder.read_arrays(path)
+        training_files.read_arrays(path)
 
 
 def test_arrays_with_python_objects_are_refused(tmp_path):
     np.savez(tmp_path / "state.npz", a=np.array([{}], dtype=object))
     with pytest.raises(InputError, match="cannot be read"):
-        run_folder.read_arrays(tmp_path / "state.npz")
+        training_files.read_arrays(tmp_path / "state.npz")
 
 
 def test_missing_arrays_are_an_input_error(tmp_path):
     with pytest.raises(InputError, match="missing"):
-        run_folder.read_arrays(tmp_path / "state.npz")
+        training_files.read_arrays(tmp_path / "state.npz")
 
 
 # ------------------------------------------------------------------------------ new and taken names
@@ -241,7 +243,7 @@ def test_going_on_writes_the_settings_anew_and_keeps_the_rest(tmp_path):
     before = (tmp_path / "ae/first/environment.json").read_bytes()
     with run_folder.opened(command(tmp_path, resume=True, epochs=9)) as run:
         assert run.read_metrics() == {"test/mse": 0.5}
-    assert run_folder.read_json(tmp_path / "ae/first/config.json")["epochs"] == 9
+    assert training_files.read_json(tmp_path / "ae/first/config.json")["epochs"] == 9
     assert (tmp_path / "ae/first/environment.json").read_bytes() == before
 
 
@@ -258,16 +260,16 @@ def test_going_on_with_other_images_is_refused_before_anything_is_written(tmp_pa
             pass
     assert (tmp_path / "ae/first/config.json").read_bytes() == before
     with run_folder.opened(other, "0123") as run:
-        assert run_folder.read_json(run.folder / "config.json")["epochs"] == 9
+        assert training_files.read_json(run.folder / "config.json")["epochs"] == 9
 
 
 def test_a_run_of_a_version_that_recorded_no_images_goes_on(tmp_path):
     with run_folder.opened(command(tmp_path)) as run:
         pass
     for name in ("data", "data_path", "usable_processors"):
-        recorded = run_folder.read_json(run.folder / "environment.json")
+        recorded = training_files.read_json(run.folder / "environment.json")
         del recorded[name]
-        run_folder.write_json(run.folder / "environment.json", recorded)
+        training_files.write_json(run.folder / "environment.json", recorded)
         with run_folder.opened(command(tmp_path, resume=True), "4567"):
             pass
     (run.folder / "environment.json").unlink()
@@ -295,7 +297,7 @@ def test_a_run_says_when_it_goes_on_with_another_number_of_processors(
     with run_folder.opened(command(tmp_path, resume=True)):
         pass
     assert capsys.readouterr().out == ""
-    monkeypatch.setattr(run_folder, "usable_processors", lambda: 977)
+    monkeypatch.setattr(decoding, "num_processors", lambda: 977)
     with run_folder.opened(command(tmp_path, resume=True)):
         pass
     text = capsys.readouterr().out
@@ -305,27 +307,19 @@ def test_a_run_says_when_it_goes_on_with_another_number_of_processors(
     assert "not bit-identical" in text
 
 
-def test_processors_are_counted_where_the_system_knows_no_affinity(monkeypatch):
-    assert run_folder.usable_processors() == len(os.sched_getaffinity(0))
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert run_folder.usable_processors() == os.cpu_count()
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert run_folder.usable_processors() == 1
-
-
 def test_places_are_recorded_absolute_beside_what_was_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "images").mkdir()
     with run_folder.opened(command(tmp_path, data="images")) as run:
-        recorded = run_folder.read_json(run.folder / "environment.json")
+        recorded = training_files.read_json(run.folder / "environment.json")
         assert recorded["data_path"] == str(tmp_path / "images")
-        assert run_folder.read_json(run.folder / "config.json")["data"] == "images"
+        assert training_files.read_json(run.folder / "config.json")["data"] == "images"
     found = command(tmp_path, resume=True, data=recorded["data_path"])
     with run_folder.opened(found):
-        assert run_folder.read_json(run.folder / "config.json")["data"] == "images"
+        assert training_files.read_json(run.folder / "config.json")["data"] == "images"
     for name in ("mnist", "cifar10"):
         with run_folder.opened(command(tmp_path, name, data=name)) as run:
-            assert run_folder.read_json(run.folder / "environment.json")["data_path"] is None
+            assert training_files.read_json(run.folder / "environment.json")["data_path"] is None
 
 
 def test_what_a_process_of_the_same_number_has_left_is_in_nobodys_way(tmp_path, monkeypatch):

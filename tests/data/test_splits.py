@@ -20,9 +20,13 @@ from PIL import Image
 
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.apply import image_stream
-from kerasunsup.data import from_arrays, from_folder, from_tfds, pixel_storage
+from kerasunsup.data import batches as data_batches
+from kerasunsup.data import decoding, from_arrays, from_folder, from_tfds, pixel_storage
+from kerasunsup.data import image_set as data_image_set
 from kerasunsup.data import images as data_images
 from kerasunsup.data import splits as data_splits
+from kerasunsup.data.image_set import ImageSet
+from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
 from kerasunsup.settings import TrainingSettings
 
@@ -55,7 +59,7 @@ def open_stream(source) -> image_stream.Stream:
 
 
 @pytest.fixture(scope="module")
-def mnist() -> data_splits.Splits:
+def mnist() -> Splits:
     return data_splits.load(settings("mnist"))
 
 
@@ -92,7 +96,7 @@ def test_missing_mnist_is_one_line(monkeypatch, tmp_path):
 
 
 def test_batches_of_mnist_are_fast(mnist):
-    batches = iter(data_splits.training_batches(mnist.train, 128, seed=0))
+    batches = iter(data_batches.training_batches(mnist.train, 128, seed=0))
     next(batches)
     start = time.perf_counter()
     for _ in range(200):
@@ -279,7 +283,7 @@ def test_flat_folder_has_files_and_no_labels(tmp_path, capsys):
     source = data_splits.read(str(tmp_path))
     assert source.files == [f"{index:04d}.png" for index in range(30)]
     assert source.labels is None
-    everything = data_splits.ImageSet(source.store, files=source.files)
+    everything = ImageSet(source.store, files=source.files)
     assert np.array_equal(everything.array(), data_images.to_unit(pixels))
     splits = data_splits.load(settings(tmp_path))
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (25, 2, 3)
@@ -427,7 +431,7 @@ def test_memory_and_disk_hold_the_same(tmp_path):
     assert np.array_equal(memory.train.array(), disk.train.array())
     assert np.array_equal(memory.test.array([2, 0]), disk.test.array(np.array([2, 0])))
     assert memory.fingerprint == disk.fingerprint
-    pair = [data_splits.training_batches(part.train, 16, seed=5) for part in (memory, disk)]
+    pair = [data_batches.training_batches(part.train, 16, seed=5) for part in (memory, disk)]
     for (from_memory, _), (from_disk, target) in zip(*pair, strict=True):
         assert np.array_equal(from_memory, from_disk)
         assert np.array_equal(from_disk, target)
@@ -458,7 +462,7 @@ def test_full_disk_while_spooling_goes_through(tmp_path, monkeypatch):
 # ----------------------------------------------------------- splits, links and other files in it
 
 
-def parts_of(splits: data_splits.Splits) -> list[set[str]]:
+def parts_of(splits: Splits) -> list[set[str]]:
     return [set(part.files) for part in (splits.train, splits.validation, splits.test)]
 
 
@@ -659,8 +663,8 @@ def test_deep_images_are_scaled_by_what_the_whole_set_uses(tmp_path, capsys, bit
 def test_pictures_in_memory_are_bounded_by_their_pixels(tmp_path, monkeypatch):
     """Many small files of large pictures: never more at once than the limit, or one alone."""
     write_images(tmp_path, np.zeros((40, 400, 400, 1), np.uint8))
-    monkeypatch.setattr(pixel_storage, "DECODING_LIMIT", 3 * 400 * 400 * 4)
-    monkeypatch.setattr(pixel_storage, "num_processors", lambda: 8)
+    monkeypatch.setattr(decoding, "DECODING_LIMIT", 3 * 400 * 400 * 4)
+    monkeypatch.setattr(decoding, "num_processors", lambda: 8)
     at_work, most = [0], [0]
     lock = threading.Lock()
     original = data_images._pixels
@@ -679,7 +683,7 @@ def test_pictures_in_memory_are_bounded_by_their_pixels(tmp_path, monkeypatch):
     names = sorted(str(path) for path in tmp_path.iterdir())
     assert [picture.shape for picture in from_folder.decoded(names, side=8)] == [(8, 8, 1)] * 40
     assert most[0] == 3
-    monkeypatch.setattr(pixel_storage, "DECODING_LIMIT", 1)  # each is too large for it
+    monkeypatch.setattr(decoding, "DECODING_LIMIT", 1)  # each is too large for it
     most[0] = 0
     assert len(list(from_folder.decoded(names))) == 40
     assert most[0] == 1
@@ -687,9 +691,7 @@ def test_pictures_in_memory_are_bounded_by_their_pixels(tmp_path, monkeypatch):
 
 def test_pictures_that_wait_to_be_used_count_too(tmp_path, monkeypatch):
     write_images(tmp_path, np.zeros((60, 100, 100, 1), np.uint8))
-    monkeypatch.setattr(
-        pixel_storage, "DECODING_LIMIT", 200_000
-    )  # unpacked 40,000 each, waiting 10,000
+    monkeypatch.setattr(decoding, "DECODING_LIMIT", 200_000)  # unpacked 40,000 each, waiting 10,000
     num_decoded = []
     original = data_images.decode
 
@@ -712,15 +714,18 @@ def test_an_error_in_a_thread_reaches_the_one_who_waits(monkeypatch):
             raise KeyError(item)
         return item
 
-    made = pixel_storage.in_order(fail, range(100))
+    made = decoding.in_order(fail, range(100))
     assert [next(made) for _ in range(20)] == list(range(20))
     with pytest.raises(KeyError):
         next(made)
 
 
-def test_processors_are_counted_where_the_system_cannot_say_which(monkeypatch):
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    assert pixel_storage.num_processors() == os.cpu_count()
+def test_processors_are_counted_where_the_system_knows_no_affinity(monkeypatch):
+    assert decoding.num_processors() == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert decoding.num_processors() == os.cpu_count()
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert decoding.num_processors() == 1
 
 
 @pytest.mark.parametrize("level", [0, 255])
@@ -792,7 +797,7 @@ def test_npz_of_floats_stays_float(tmp_path, dtype):
     np.savez(tmp_path / "a.npz", images=values)
     splits = data_splits.load(settings(tmp_path / "a.npz"))
     known = {image.tobytes() for image in values.astype(np.float32)}
-    batch = next(iter(data_splits.evaluation_batches(splits.train, 4)))[0].numpy()
+    batch = next(iter(data_batches.evaluation_batches(splits.train, 4)))[0].numpy()
     assert {image.tobytes() for image in batch} < known
     assert data_splits.load(settings(tmp_path / "a.npz", image_size=16)).train.array().max() <= 1.0
 
@@ -852,7 +857,7 @@ COLOUR = noise(20, 3, 8, 8)
         ({"images": GOOD > 127}, UNIT > 0.5, ""),
         ({"images": (GOOD > 127).astype(np.uint8)}, UNIT > 0.5, "taken as 1 bits, 1 is white"),
         ({"images": COLOUR}, data_images.to_unit(COLOUR).transpose(0, 2, 3, 1), "channels first"),
-        ({"images": COLOUR[:, :1]}, data_images.to_unit(COLOUR[:, :1, ..., np.newaxis])[:, 0], "first"),
+        ({"images": COLOUR[:, :1]}, data_images.to_unit(COLOUR[:, 0, ..., np.newaxis]), "first"),
         ({"x": np.full((20, 8, 8, 4), [9, 9, 9, 0], np.uint8)}, np.ones((20, 8, 8, 3)), "RGBA"),
     ],
 )  # fmt: skip
@@ -874,9 +879,9 @@ def test_arrays_of_the_usual_kinds_are_taken_with_a_word(
         else pixel_storage.MemoryStore
     )
     assert isinstance(source.store, kind)
-    everything = data_splits.ImageSet(source.store)
+    everything = ImageSet(source.store)
     assert np.abs(everything.array() - expected).max() < 0.005
-    gathered = next(iter(data_splits.evaluation_batches(everything, 20)))[0].numpy()
+    gathered = next(iter(data_batches.evaluation_batches(everything, 20)))[0].numpy()
     assert np.array_equal(gathered, everything.array())
     error = capsys.readouterr().err
     assert note in error
@@ -1128,7 +1133,7 @@ def numbered(tmp_path):
     return tmp_path / "numbered.npz"
 
 
-def numbers(image_set: data_splits.ImageSet) -> list[int]:
+def numbers(image_set: ImageSet) -> list[int]:
     return data_images.to_uint8(image_set.array())[:, 0, 0, 0].tolist()
 
 
@@ -1168,7 +1173,7 @@ def test_fingerprint_follows_the_content():
     changed = pixels.copy()
     changed[13, 4, 4] ^= 1
     first, same, other = (
-        data_splits.ImageSet(pixel_storage.MemoryStore(values)).fingerprint
+        ImageSet(pixel_storage.MemoryStore(values)).fingerprint
         for values in (pixels, pixels.copy(), changed)
     )
     assert first == same != other
@@ -1177,10 +1182,10 @@ def test_fingerprint_follows_the_content():
 # ---------------------------------------------------------------------------------------- batches
 
 
-def image_set(num_images: int) -> data_splits.ImageSet:
+def image_set(num_images: int) -> ImageSet:
     pixels = np.zeros((num_images, 8, 8, 1), np.uint8)
     pixels[:, 0, 0, 0] = np.arange(num_images)
-    return data_splits.ImageSet(pixel_storage.MemoryStore(pixels))
+    return ImageSet(pixel_storage.MemoryStore(pixels))
 
 
 def orders(batches: tf.data.Dataset) -> list[list[int]]:
@@ -1190,25 +1195,25 @@ def orders(batches: tf.data.Dataset) -> list[list[int]]:
 
 def test_an_epoch_is_full_batches_in_a_new_order():
     epochs = [
-        orders(data_splits.training_batches(image_set(50), 16, seed=3, epoch=epoch))
+        orders(data_batches.training_batches(image_set(50), 16, seed=3, epoch=epoch))
         for epoch in (0, 1)
     ]
-    assert data_splits.steps_per_epoch(image_set(50), 16) == 3
+    assert data_batches.steps_per_epoch(image_set(50), 16) == 3
     assert [[len(batch) for batch in epoch] for epoch in epochs] == [[16] * 3] * 2
     assert [len(set(itertools.chain(*epoch))) for epoch in epochs] == [48] * 2
     assert epochs[0] != epochs[1]
-    assert int(data_splits.training_batches(image_set(50), 16, seed=3).cardinality()) == 3
+    assert int(data_batches.training_batches(image_set(50), 16, seed=3).cardinality()) == 3
 
 
 def test_order_depends_on_seed_and_epoch_only():
     pool = image_set(50)
-    first = orders(data_splits.training_batches(pool, 16, seed=3))
-    assert first == orders(data_splits.training_batches(pool, 16, seed=3))
-    assert first != orders(data_splits.training_batches(pool, 16, seed=4))
+    first = orders(data_batches.training_batches(pool, 16, seed=3))
+    assert first == orders(data_batches.training_batches(pool, 16, seed=3))
+    assert first != orders(data_batches.training_batches(pool, 16, seed=4))
     tf.random.set_seed(99)
-    batches = data_splits.training_batches(pool, 16, seed=3)
+    batches = data_batches.training_batches(pool, 16, seed=3)
     assert first == orders(batches) == orders(batches)
-    smaller = orders(data_splits.training_batches(pool, 8, seed=3))
+    smaller = orders(data_batches.training_batches(pool, 8, seed=3))
     assert smaller[0] + smaller[1] == first[0]
 
 
@@ -1221,7 +1226,7 @@ def test_going_on_at_an_epoch_gives_the_tail():
 
     def elements(first_epoch, num_epochs):
         epoch = tf.Variable(first_epoch, dtype=tf.int64)
-        batches = data_splits.training_batches(
+        batches = data_batches.training_batches(
             image_set(50), 16, seed=3, epoch=epoch, prepare=noisy
         )
         seen = []
@@ -1237,7 +1242,7 @@ def test_going_on_at_an_epoch_gives_the_tail():
         assert np.array_equal(seed, same_seed)
     assert len({tuple(seed) for _, seed in whole}) == 12
     assert whole[0][1].dtype == np.int32
-    fixed = data_splits.training_batches(image_set(50), 16, seed=3, epoch=3, prepare=noisy)
+    fixed = data_batches.training_batches(image_set(50), 16, seed=3, epoch=3, prepare=noisy)
     for (inputs, _), (again, _) in zip(whole[9:], fixed, strict=True):
         assert np.array_equal(inputs, again)
 
@@ -1254,27 +1259,27 @@ def test_classes_whose_folders_are_no_utf_8_have_names_that_can_be_shown(tmp_pat
 
 def test_batches_are_the_same_where_no_map_is_parallel(monkeypatch):
     def batches() -> list[np.ndarray]:
-        made = data_splits.training_batches(image_set(50), 16, seed=3, epoch=2)
+        made = data_batches.training_batches(image_set(50), 16, seed=3, epoch=2)
         return [images.numpy() for images, _ in made]
 
     usual = batches()
-    assert data_splits.map_options(2) == {"num_parallel_calls": 2, "deterministic": True}
+    assert data_batches.map_options(2) == {"num_parallel_calls": 2, "deterministic": True}
     monkeypatch.setattr(tf.data, "AUTOTUNE", None)
-    assert data_splits.map_options(2) == {}
+    assert data_batches.map_options(2) == {}
     np.testing.assert_array_equal(batches(), usual)
 
 
 def test_fewer_images_than_a_batch_make_one_batch():
     pool = image_set(5)
-    assert data_splits.steps_per_epoch(pool, 16) == 1
-    batches = orders(data_splits.training_batches(pool, 16, seed=0))
+    assert data_batches.steps_per_epoch(pool, 16) == 1
+    batches = orders(data_batches.training_batches(pool, 16, seed=0))
     assert [sorted(batch) for batch in batches] == [list(range(5))]
 
 
 def labelled(num_images: int, batch_size: int, num_steps: int, *, seed: int = 3):
     """The batches of numbered images whose labels are a known function of the number."""
     labels = (np.arange(num_images) * 7) % 10
-    return data_splits.labelled_batches(
+    return data_batches.labelled_batches(
         image_set(num_images), labels, batch_size, seed=seed, num_steps=num_steps
     )
 
@@ -1283,7 +1288,7 @@ def test_labelled_batches_are_the_training_batches_epoch_by_epoch():
     expected = [
         batch
         for epoch in range(3)
-        for batch in orders(data_splits.training_batches(image_set(50), 16, seed=3, epoch=epoch))
+        for batch in orders(data_batches.training_batches(image_set(50), 16, seed=3, epoch=epoch))
     ]
     assert len(expected) == 9
     assert orders(labelled(50, 16, 9)) == expected
@@ -1320,12 +1325,12 @@ def test_batches_have_static_shapes_and_exact_values(on_disk, monkeypatch):
     if on_disk:
         writer = pixel_storage.Writer(4, 0)
         writer.append(pixels)
-        pool = data_splits.ImageSet(writer.finish())
+        pool = ImageSet(writer.finish())
     else:
-        pool = data_splits.ImageSet(pixel_storage.MemoryStore(pixels))
-    training = data_splits.training_batches(pool, 3, seed=0)
+        pool = ImageSet(pixel_storage.MemoryStore(pixels))
+    training = data_batches.training_batches(pool, 3, seed=0)
     assert training.element_spec[0].shape.as_list() == [3, 8, 8, 1]
-    batches = data_splits.evaluation_batches(pool, 3)
+    batches = data_batches.evaluation_batches(pool, 3)
     assert batches.element_spec[0].shape.as_list() == [None, 8, 8, 1]
     assert int(batches.cardinality()) == 2
     gathered = np.concatenate([inputs.numpy() for inputs, _ in batches])
@@ -1336,13 +1341,13 @@ def test_batches_have_static_shapes_and_exact_values(on_disk, monkeypatch):
 
 def test_large_arrays_are_not_copied_into_a_tensor(monkeypatch):
     pool = image_set(20)
-    expected = orders(data_splits.training_batches(pool, 4, seed=1))
-    monkeypatch.setattr(data_splits, "_TENSOR_LIMIT", 0)
-    assert orders(data_splits.training_batches(pool, 4, seed=1)) == expected
+    expected = orders(data_batches.training_batches(pool, 4, seed=1))
+    monkeypatch.setattr(data_image_set, "_TENSOR_LIMIT", 0)
+    assert orders(data_batches.training_batches(pool, 4, seed=1)) == expected
 
 
 def test_evaluation_is_in_order_and_prepared_alike_every_time():
-    batches = data_splits.evaluation_batches(
+    batches = data_batches.evaluation_batches(
         image_set(10), 4, prepare=lambda inputs, seed: (inputs, seed)
     )
     first, second = ([seed.numpy().tolist() for _, seed in batches] for _ in range(2))

@@ -25,14 +25,16 @@ from kerasunsup.ae import __main__ as ae
 from kerasunsup.ae import experiment as ae_experiment
 from kerasunsup.ae import search
 from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.data import batches as data_batches
 from kerasunsup.data import pixel_storage
-from kerasunsup.data import splits as data_splits
+from kerasunsup.data.image_set import ImageSet
+from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.evaluation import latent_space
 from kerasunsup.search import distributed, oracles, record, runner, trials
 from kerasunsup.search.settings import SearchSettings
 from kerasunsup.settings import Command, read_config, to_json
-from kerasunsup.training import callbacks, loop, run_folder, tensorboard
+from kerasunsup.training import callbacks, files, loop, run_folder, tensorboard
 
 SETTINGS = AutoencoderSettings(
     batch_size=16, latent_dim=4, filters=(4,), hidden_units=8, schedule="cosine"
@@ -45,9 +47,9 @@ def pixels() -> np.ndarray:
     return values
 
 
-def splits() -> data_splits.Splits:
-    pool = data_splits.ImageSet(pixel_storage.MemoryStore(pixels()))
-    return data_splits.Splits(
+def splits() -> Splits:
+    pool = ImageSet(pixel_storage.MemoryStore(pixels()))
+    return Splits(
         pool.subset(range(80)), pool.subset(range(80, 100)), pool.subset(range(100, 120)),
         "noise", None, None,
     )  # fmt: skip
@@ -93,7 +95,7 @@ def test_pca_is_given_the_corrupted_images_that_the_trials_are_given(tmp_path):
         settings = dataclasses.replace(SETTINGS, noise=noise, batch_size=32)
         wanted = search.problem(command(tmp_path, settings=settings), parts)
         errors[noise] = wanted.reference(4)
-        batches = data_splits.evaluation_batches(parts.validation, 32, prepare=wanted.prepare)
+        batches = data_batches.evaluation_batches(parts.validation, 32, prepare=wanted.prepare)
         given = np.concatenate([pair[0].numpy() for pair in batches])
         pca = latent_space.principal_components(
             parts.train.array().reshape(len(parts.train), -1), 4, 0
@@ -120,7 +122,7 @@ class FakeWorkshop:
             raise InputError("loss became nan")
         seed = task.seed
         if task.parent is not None:
-            stored = run_folder.read_arrays(task.parent)
+            stored = files.read_arrays(task.parent)
             assert int(stored["epochs"]) == task.first_epoch
             seed = int(stored["seed"])
         luck = np.random.default_rng(seed).random()
@@ -348,7 +350,7 @@ def test_a_promoted_trial_equals_one_that_never_stopped(shop, tmp_path, schedule
     whole = shop.run(trials.Task(settings, 3, 0, 4))
     whole = frozen(whole)
     first = shop.run(trials.Task(settings, 3, 0, 2))
-    run_folder.write_arrays(tmp_path / "state.npz", first.state())
+    files.write_arrays(tmp_path / "state.npz", first.state())
     shop.run(trials.Task(settings, 4, 0, 1))  # another one in between
     second = shop.run(trials.Task(settings, 99, 2, 4, tmp_path / "state.npz"))
     assert second.trained == 2
@@ -357,7 +359,7 @@ def test_a_promoted_trial_equals_one_that_never_stopped(shop, tmp_path, schedule
 
 def test_a_promoted_trial_keeps_its_optimizers_step_count(shop, tmp_path):
     first = shop.run(trials.Task(SETTINGS, 3, 0, 2))
-    run_folder.write_arrays(tmp_path / "state.npz", first.state())
+    files.write_arrays(tmp_path / "state.npz", first.state())
     counts = []
 
     class Look(keras.callbacks.Callback):
@@ -380,10 +382,10 @@ def test_patience_counts_over_a_promotion(shop, tmp_path):
     count = len(whole.history["loss"])
     assert count < 40
     first = shop.run(trials.Task(settings, 3, 0, count - 1))
-    run_folder.write_arrays(tmp_path / "state.npz", first.state())
+    files.write_arrays(tmp_path / "state.npz", first.state())
     second = shop.run(trials.Task(settings, 3, count - 1, 40, tmp_path / "state.npz"))
     assert second.history == whole.history
-    run_folder.write_arrays(tmp_path / "state.npz", second.state())
+    files.write_arrays(tmp_path / "state.npz", second.state())
     third = shop.run(trials.Task(settings, 3, 40, 60, tmp_path / "state.npz"))
     assert (third.trained, third.history) == (0, whole.history)
 
@@ -427,7 +429,7 @@ class Killed(BaseException):
 def run_killed(given, monkeypatch, at: int, whole: bool) -> bool:
     """Searches until the `at`-th write, and stops before or after it; whether it came to that."""
     count = 0
-    write = run_folder.write_bytes
+    write = files.write_bytes
 
     def counted(path, content):
         nonlocal count
@@ -439,7 +441,7 @@ def run_killed(given, monkeypatch, at: int, whole: bool) -> bool:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_folder, "write_bytes", counted)
+        patch.setattr(files, "write_bytes", counted)
         try:
             runner.run(given, problem(given))
         except Killed:
@@ -498,7 +500,7 @@ def test_states_that_no_rung_needs_are_deleted(tmp_path, fake):
 
 
 def changed_limit(given):
-    pool = data_splits.ImageSet(pixel_storage.MemoryStore(pixels()))
+    pool = ImageSet(pixel_storage.MemoryStore(pixels()))
     return problem(given, splits=dataclasses.replace(splits(), train=pool.subset(range(70))))
 
 
@@ -540,12 +542,12 @@ def test_a_search_with_seeds_by_number_is_read_where_it_is_over_and_else_refused
     given = command(tmp_path)
     found = runner.run(given, problem(given))
     path = tmp_path / "tuning" / "ae" / "hyperband" / "fingerprint.json"
-    before = run_folder.read_json(path)
+    before = files.read_json(path)
     del before["trial_seeds"]
-    run_folder.write_json(path, before)
+    files.write_json(path, before)
     with pytest.raises(InputError, match=r"seeds of trials by number.*received by settings"):
         runner.run(given, problem(given))
-    run_folder.write_json(path.with_name("record.json"), found)
+    files.write_json(path.with_name("record.json"), found)
     fake.ran = 0
     again = runner.run(given, problem(given))
     assert fake.ran == 0
@@ -669,7 +671,7 @@ def test_best_files_are_valid_configs_and_the_one_asked_for_is_best_json(searche
     best = AutoencoderSettings(**read_config(AutoencoderSettings, folder / "best.json"))
     assert (best.latent_dim, best.hidden_units, best.schedule) == (8, 8, "cosine")
     sizes = {int(path.stem[5:]) for path in folder.glob("best_*.json")}
-    found = run_folder.read_json(folder / "record.json")
+    found = files.read_json(folder / "record.json")
     assert sizes >= {int(size) for size in found["front"]}
     for path in folder.glob("best_*.json"):
         read = read_config(AutoencoderSettings, path)
@@ -678,7 +680,7 @@ def test_best_files_are_valid_configs_and_the_one_asked_for_is_best_json(searche
 
 
 def test_the_record_says_all_that_is_needed_to_judge_a_search(searched):
-    found = run_folder.read_json(searched / "tuning" / "ae" / "record.json")
+    found = files.read_json(searched / "tuning" / "ae" / "record.json")
     assert found["kind"] == "hyperband"
     assert found["environment"]["versions"]["keras-tuner"]
     assert found["environment"]["seed"] == 0
@@ -698,7 +700,7 @@ def test_the_record_says_all_that_is_needed_to_judge_a_search(searched):
 
 def test_every_trial_is_in_tensorboard_with_settings_score_and_curve(searched):
     folder = searched / "logs" / "ae_search" / "hyperband"
-    found = run_folder.read_json(searched / "tuning" / "ae" / "record.json")
+    found = files.read_json(searched / "tuning" / "ae" / "record.json")
 
     def events(path):
         accumulator = event_accumulator.EventAccumulator(str(path))
@@ -743,17 +745,17 @@ def test_the_figures_are_drawn(searched, tmp_path):
 
 
 def test_searches_are_drawn_beside_those_on_the_same_data_and_settings_only(searched, tmp_path):
-    found = run_folder.read_json(searched / "tuning" / "ae" / "record.json")
+    found = files.read_json(searched / "tuning" / "ae" / "record.json")
     given = command(tmp_path, kind="random")
     folder = tmp_path / "tuning" / "ae"
     this = found | {"kind": "random"}
-    run_folder.write_json(folder / "record.json", found)
+    files.write_json(folder / "record.json", found)
     assert list(search.comparable(given, this)) == ["hyperband", "random"]
     for key, value in (("data", "0"), ("settings", {"seed": 1})):
         other = found | {"kind": "grid", "fingerprint": found["fingerprint"] | {key: value}}
-        run_folder.write_json(folder / "grid" / "record.json", other)
+        files.write_json(folder / "grid" / "record.json", other)
         assert list(search.comparable(given, this)) == ["hyperband", "random"]
-    run_folder.write_json(folder / "grid" / "record.json", found | {"kind": "grid"})
+    files.write_json(folder / "grid" / "record.json", found | {"kind": "grid"})
     assert list(search.comparable(given, this)) == ["hyperband", "grid", "random"]
 
 
@@ -830,8 +832,7 @@ def test_a_search_killed_by_the_system_goes_on_to_the_same_result(searched, tmp_
     done = len(list(folder.glob("trial_*/result.json")))
     assert ae.main(arguments(tmp_path)) == 0
     one, other = (
-        run_folder.read_json(place / "tuning" / "ae" / "record.json")
-        for place in (searched, tmp_path)
+        files.read_json(place / "tuning" / "ae" / "record.json") for place in (searched, tmp_path)
     )
     assert done < len(other["trials"])
     assert outcome(one) == outcome(other)
@@ -893,8 +894,7 @@ def test_two_workers_and_one_that_breaks_lose_nothing(searched, tmp_path, monkey
     assert workers["two"].returncode == 0, outputs["two"]
     assert (signs / "two.json").exists()
     alone, shared = (
-        run_folder.read_json(place / "tuning" / "ae" / "record.json")
-        for place in (searched, tmp_path)
+        files.read_json(place / "tuning" / "ae" / "record.json") for place in (searched, tmp_path)
     )
     assert {result["worker"] for result in shared["trials"]} <= {"one", "two"}
     assert by_settings(shared) == by_settings(alone)
@@ -957,7 +957,7 @@ def test_flags_that_do_not_go_together_are_refused(capsys, options, text):
 def parse(*arguments: str) -> Command:
     return cli.parse(
         "ae", AutoencoderSettings, description="", quick={"epochs": 2, "limit": 1000},
-        search=ae._SEARCH, argv=arguments,
+        search=SearchSettings, search_defaults=ae._SEARCH_DEFAULTS, argv=arguments,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from kerasunsup.data import images, splits
 from kerasunsup.gan import __main__ as gan
 from kerasunsup.gan.settings import GANSettings
 from kerasunsup.settings import read_config, to_json
-from kerasunsup.training import run_folder
+from kerasunsup.training import files
 
 SMALL = [
     *processes.SMALL, "--base-filters", "4", "--noise-dim", "8", "--measure-every", "2",
@@ -264,7 +264,7 @@ def test_killed_at_two_moments_a_run_ends_bit_identical(logs, straight):
     )
     del numbers["training_seconds"]
     # Those of all sessions, also where the last one only wrote the report.
-    seconds = run_folder.read_arrays(run / "checkpoints" / "state.npz")["history/seconds"]
+    seconds = files.read_arrays(run / "checkpoints" / "state.npz")["history/seconds"]
     assert others.pop("training_seconds") == pytest.approx(seconds.sum())
     assert numbers == others
 

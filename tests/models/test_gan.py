@@ -309,7 +309,7 @@ import keras
 import tensorflow as tf
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
-from kerasunsup.models import gan; from kerasunsup.models import networks; from kerasunsup.models import optimizers
+from kerasunsup.models import gan, networks, optimizers
 
 def train(strategy):
     with strategy.scope():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from kerasunsup.evaluation import image_metrics
+from kerasunsup.evaluation import generative_metrics, image_metrics, neighbors
 
 
 def _pair(shape=(7, 16, 12, 1), seed=0, noise=0.1):
@@ -86,7 +86,7 @@ def test_ssim_of_identical_images_is_one_and_blocks_do_not_matter(monkeypatch):
     images, reference = _pair()
     assert image_metrics.ssim(reference, reference) == pytest.approx(1.0, abs=1e-6)
     whole = image_metrics.ssim(images, reference), image_metrics.mse(images, reference)
-    monkeypatch.setattr(image_metrics, "_BLOCK", 3)
+    monkeypatch.setattr(neighbors, "_BLOCK", 3)
     assert (
         image_metrics.ssim(images, reference),
         image_metrics.mse(images, reference),
@@ -108,15 +108,19 @@ def test_frechet_distance_equals_the_plain_formula():
     difference = features.mean(axis=0, dtype=np.float64) - reference.mean(axis=0, dtype=np.float64)
     root = linalg.sqrtm(first @ second).real
     expected = difference @ difference + np.trace(first + second - 2 * root)
-    assert image_metrics.frechet_distance(features, reference) == pytest.approx(expected, rel=1e-5)
+    assert generative_metrics.frechet_distance(features, reference) == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_frechet_distance_is_symmetric_zero_to_itself_and_the_shift_squared():
     features, other = _features(300, 6, 1), _features(200, 6, 2, scale=2.0)
-    assert image_metrics.frechet_distance(features, features) == pytest.approx(0.0, abs=1e-9)
-    assert image_metrics.frechet_distance(features, features + 2.0) == pytest.approx(24.0, rel=1e-5)
-    assert image_metrics.frechet_distance(features, other) == pytest.approx(
-        image_metrics.frechet_distance(other, features)
+    assert generative_metrics.frechet_distance(features, features) == pytest.approx(0.0, abs=1e-9)
+    assert generative_metrics.frechet_distance(features, features + 2.0) == pytest.approx(
+        24.0, rel=1e-5
+    )
+    assert generative_metrics.frechet_distance(features, other) == pytest.approx(
+        generative_metrics.frechet_distance(other, features)
     )
 
 
@@ -124,18 +128,18 @@ def test_frechet_distance_survives_dead_features():
     features, other = _features(100, 8, 1), _features(100, 8, 2)
     features[:, 3:] = 0.0
     other[:, 5:] = 0.0
-    distance = image_metrics.frechet_distance(features, other)
+    distance = generative_metrics.frechet_distance(features, other)
     assert np.isfinite(distance)
-    assert image_metrics.frechet_distance(features, features) == pytest.approx(0.0, abs=1e-9)
+    assert generative_metrics.frechet_distance(features, features) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_frechet_distance_refuses_what_it_cannot_use():
     with pytest.raises(ValueError, match="as many rows as columns"):
-        image_metrics.frechet_distance(_features(5, 6, 1), _features(50, 6, 1))
+        generative_metrics.frechet_distance(_features(5, 6, 1), _features(50, 6, 1))
     with pytest.raises(ValueError, match="one feature_dim"):
-        image_metrics.frechet_distance(_features(50, 5, 1), _features(50, 6, 1))
+        generative_metrics.frechet_distance(_features(50, 5, 1), _features(50, 6, 1))
     with pytest.raises(ValueError, match="finite"):
-        image_metrics.frechet_distance(np.full((9, 2), np.nan), _features(50, 2, 1))
+        generative_metrics.frechet_distance(np.full((9, 2), np.nan), _features(50, 2, 1))
 
 
 def test_kernel_distance_equals_the_plain_formula():
@@ -148,44 +152,48 @@ def test_kernel_distance_equals_the_plain_formula():
         - 2 * np.mean([kernel(a, b) for a in features for b in reference])
     )
     # Subsets of all rows are the sets themselves.
-    assert image_metrics.kernel_distance(features, reference) == pytest.approx(expected, rel=1e-6)
+    assert generative_metrics.kernel_distance(features, reference) == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_kernel_distance_is_around_zero_for_one_distribution_and_grows_with_a_shift():
     features, other = _features(3000, 5, 1), _features(3000, 5, 2)
-    same = image_metrics.kernel_distance(features, other, subset_size=500)
-    shifted = image_metrics.kernel_distance(features, other + 1.0, subset_size=500)
+    same = generative_metrics.kernel_distance(features, other, subset_size=500)
+    shifted = generative_metrics.kernel_distance(features, other + 1.0, subset_size=500)
     spread = np.std(
-        [image_metrics.kernel_distance(features, other, subset_size=500, num_subsets=5, seed=s)
+        [generative_metrics.kernel_distance(features, other, subset_size=500, num_subsets=5, seed=s)
          for s in range(5)]
     )  # fmt: skip
     assert abs(same) < max(0.5, 5 * spread)
     assert shifted > 10 * abs(same)
-    assert image_metrics.kernel_distance(features, other, subset_size=500) == same  # by its seed
+    assert (
+        generative_metrics.kernel_distance(features, other, subset_size=500) == same
+    )  # by its seed
 
 
 def test_kernel_distance_needs_two_rows():
     with pytest.raises(ValueError, match="two rows"):
-        image_metrics.kernel_distance(_features(1, 3, 0), _features(9, 3, 0))
+        generative_metrics.kernel_distance(_features(1, 3, 0), _features(9, 3, 0))
 
 
 def test_the_nearest_is_found_with_its_distance(monkeypatch):
-    monkeypatch.setattr(image_metrics, "_BLOCK", 7)
+    monkeypatch.setattr(neighbors, "_BLOCK", 7)
     rows, others = _features(20, 4, 1), _features(30, 4, 2)
-    positions, distances = image_metrics.nearest(rows, others)
+    positions, distances = neighbors.nearest(rows, others)
     plain = np.linalg.norm(rows[:, None].astype(np.float64) - others[None], axis=2)
     np.testing.assert_array_equal(positions, plain.argmin(axis=1))
     np.testing.assert_allclose(distances, plain.min(axis=1), rtol=1e-3)
-    in_parts = image_metrics.nearest(rows, iter([others[:11], others[11:]]))
+    in_parts = neighbors.nearest(rows, iter([others[:11], others[11:]]))
     np.testing.assert_array_equal(in_parts[0], positions)
     np.testing.assert_array_equal(in_parts[1], distances)
     with pytest.raises(ValueError, match="one feature_dim"):
-        image_metrics.nearest(rows, others[:, :3])
+        neighbors.nearest(rows, others[:, :3])
 
 
 def test_equal_rows_lie_exactly_nowhere_apart():
     rows = 0.9 + 0.1 * _features(5, 800, 3)
-    np.testing.assert_array_equal(image_metrics.nearest(rows, np.repeat(rows, 3, axis=0))[1], 0.0)
+    np.testing.assert_array_equal(neighbors.nearest(rows, np.repeat(rows, 3, axis=0))[1], 0.0)
 
 
 def test_means_over_blocks_weigh_each_image_alike():
@@ -218,27 +226,27 @@ def _plain_precision(features, reference, k):
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_precision_and_recall_equal_the_plain_definition(k, monkeypatch):
-    monkeypatch.setattr(image_metrics, "_BLOCK", 17)  # more than one block, the last one smaller
+    monkeypatch.setattr(neighbors, "_BLOCK", 17)  # more than one block, the last one smaller
     features, reference = _features(40, 3, 1, scale=1.5), _features(60, 3, 2)
-    precision, recall = image_metrics.precision_recall(features, reference, k)
+    precision, recall = generative_metrics.precision_recall(features, reference, k)
     assert precision == pytest.approx(_plain_precision(features, reference, k))
     assert recall == pytest.approx(_plain_precision(reference, features, k))
-    assert image_metrics.precision_recall(reference, features, k) == (recall, precision)
+    assert generative_metrics.precision_recall(reference, features, k) == (recall, precision)
 
 
 def test_precision_and_recall_at_their_ends():
     features = _features(50, 4, 1)
-    assert image_metrics.precision_recall(features, features) == (1.0, 1.0)
-    assert image_metrics.precision_recall(features + 1000.0, features) == (0.0, 0.0)
+    assert generative_metrics.precision_recall(features, features) == (1.0, 1.0)
+    assert generative_metrics.precision_recall(features + 1000.0, features) == (0.0, 0.0)
     copies = np.repeat(features[:1], 50, axis=0)  # one real image over and over
-    precision, recall = image_metrics.precision_recall(copies, features)
+    precision, recall = generative_metrics.precision_recall(copies, features)
     assert precision == 1.0
     assert recall <= 0.02
 
 
 def test_precision_and_recall_refuse_too_few_rows():
     with pytest.raises(ValueError, match="k must be"):
-        image_metrics.precision_recall(_features(3, 2, 1), _features(9, 2, 1), k=3)
+        generative_metrics.precision_recall(_features(3, 2, 1), _features(9, 2, 1), k=3)
 
 
 def test_classifier_score_equals_the_plain_formula_and_its_bounds():
@@ -246,18 +254,20 @@ def test_classifier_score_equals_the_plain_formula_and_its_bounds():
     rows = random.dirichlet(np.ones(5), size=50)
     marginal = rows.mean(axis=0)
     expected = np.exp(np.mean([np.sum(p * np.log(p / marginal)) for p in rows]))
-    assert image_metrics.classifier_score(rows) == pytest.approx(expected)
-    assert image_metrics.classifier_score(np.eye(10)) == pytest.approx(10.0)
-    assert image_metrics.classifier_score(np.full((7, 10), 0.1)) == pytest.approx(1.0)
-    assert image_metrics.classifier_score(np.eye(10)[[4] * 6]) == pytest.approx(1.0)
+    assert generative_metrics.classifier_score(rows) == pytest.approx(expected)
+    assert generative_metrics.classifier_score(np.eye(10)) == pytest.approx(10.0)
+    assert generative_metrics.classifier_score(np.full((7, 10), 0.1)) == pytest.approx(1.0)
+    assert generative_metrics.classifier_score(np.eye(10)[[4] * 6]) == pytest.approx(1.0)
 
 
 def test_class_shares_count_the_most_likely_class():
-    shares = image_metrics.class_shares(np.eye(4)[[0, 0, 2, 1]])
+    shares = generative_metrics.class_shares(np.eye(4)[[0, 0, 2, 1]])
     np.testing.assert_allclose(shares, [0.5, 0.25, 0.25, 0.0])
 
 
-@pytest.mark.parametrize("function", [image_metrics.classifier_score, image_metrics.class_shares])
+@pytest.mark.parametrize(
+    "function", [generative_metrics.classifier_score, generative_metrics.class_shares]
+)
 def test_logits_are_refused_as_probabilities(function):
     with pytest.raises(ValueError, match="softmax"):
         function(np.array([[2.0, -1.0], [0.3, 0.7]]))

@@ -8,13 +8,15 @@ import pytest
 
 from kerasunsup.data import pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.data.image_set import ImageSet
+from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
 from kerasunsup.models import networks
 from kerasunsup.settings import TrainingSettings
-from kerasunsup.training import feature_network, run_folder
+from kerasunsup.training import feature_network, files
 
 
-def splits(folder, name="shapes", **labels) -> data_splits.Splits:
+def splits(folder, name="shapes", **labels) -> Splits:
     """200 images of 8 x 8: a bright left half or a bright right half, with noise."""
     random = np.random.default_rng(0)
     side = np.arange(200) % 2
@@ -77,9 +79,9 @@ def test_the_classifier_is_kept_and_not_trained_again(trained, no_training):
 def test_a_stored_network_of_another_shape_is_refused_in_one_line(trained, tmp_path):
     loaded, folder, _ = trained
     (path,) = folder.glob("*.npz")
-    arrays = run_folder.read_arrays(path)
+    arrays = files.read_arrays(path)
     del arrays["weights_00"]
-    run_folder.write_arrays(tmp_path / path.name, arrays)
+    files.write_arrays(tmp_path / path.name, arrays)
     with pytest.raises(InputError, match="remove it, and it is made anew"):
         feature_network.classifier_of(loaded, tmp_path)
 
@@ -100,7 +102,7 @@ def test_a_second_command_waits_for_the_network_and_trains_none(
 ):
     loaded, folder, first = trained
     (path,) = folder.glob("*.npz")
-    lock = run_folder.locked(tmp_path / f".{path.stem}.lock", "")
+    lock = files.locked(tmp_path / f".{path.stem}.lock", "")
 
     def other_command_ends(_: float) -> None:
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -202,7 +204,7 @@ def test_blocks_of_images_are_described_as_the_whole_is(trained):
 
 
 @pytest.fixture(scope="module")
-def mnist() -> data_splits.Splits:
+def mnist() -> Splits:
     return data_splits.load(TrainingSettings(seed=4, limit=100, test_limit=300))
 
 
@@ -229,7 +231,7 @@ def test_real_images_are_those_that_the_network_was_not_trained_on(mnist, tmp_pa
 
 def test_mnist_in_another_size_or_with_other_classes_is_other_data(mnist):
     small = np.zeros((20, 16, 16, 1), np.uint8)
-    resized = data_splits.ImageSet(pixel_storage.MemoryStore(small))
+    resized = ImageSet(pixel_storage.MemoryStore(small))
     assert feature_network._packaged(mnist) is not None
     assert (
         feature_network._packaged(dataclasses.replace(mnist, train=resized, test=resized)) is None
@@ -237,7 +239,7 @@ def test_mnist_in_another_size_or_with_other_classes_is_other_data(mnist):
     assert (
         feature_network._packaged(dataclasses.replace(mnist, class_names=("even", "odd"))) is None
     )
-    other = data_splits.ImageSet(pixel_storage.MemoryStore(np.zeros((20, 28, 28, 1), np.uint8)))
+    other = ImageSet(pixel_storage.MemoryStore(np.zeros((20, 28, 28, 1), np.uint8)))
     assert feature_network._packaged(dataclasses.replace(mnist, train=other, test=other)) is None
 
 

@@ -558,7 +558,12 @@ def test_command_answers_a_wrong_argument_with_status_2(
 def test_help_and_wrong_arguments_answer_without_tensorflow(tmp_path):
     program = """
 import contextlib, sys
-from kerasunsup import __main__; from kerasunsup.ae import __main__ as ae; from kerasunsup.figures import curves; from kerasunsup.gan import __main__ as gan; from kerasunsup.data import images; from kerasunsup.training import run_folder; from kerasunsup.figures import image_grids
+from kerasunsup import __main__
+from kerasunsup.ae import __main__ as ae
+from kerasunsup.data import images
+from kerasunsup.figures import curves, image_grids
+from kerasunsup.gan import __main__ as gan
+from kerasunsup.training import run_folder
 statuses = []
 for arguments in (["--help"], ["--epochs", "many"], ["--epochs", "0"], ["--config", "missing"]):
     try:

@@ -128,7 +128,7 @@ def test_a_users_own_settings_do_not_matter_and_stay_as_they_are():
 
 def test_pyplot_and_what_loads_slowly_stay_out():
     code = (
-        "import sys; from kerasunsup.figures import confusion; from kerasunsup.figures import curves; from kerasunsup.figures import classifiers; from kerasunsup.figures import image_grids; "
+        "import sys; from kerasunsup.figures import classifiers, confusion, curves, image_grids; "
         "print({'matplotlib.pyplot', 'tensorflow', 'sklearn', 'scipy'} & {*sys.modules})"
     )
     printed = subprocess.run(

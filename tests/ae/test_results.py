@@ -11,25 +11,26 @@ import pytest
 
 from kerasunsup.ae import results
 from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.data import image_set as data_image_set
 from kerasunsup.data import pixel_storage
-from kerasunsup.data import splits as data_splits
+from kerasunsup.data.image_set import ImageSet
+from kerasunsup.data.splits import Labels, Splits
 from kerasunsup.models import networks
-from kerasunsup.training import feature_network, loop, run_folder
+from kerasunsup.training import feature_network, loop
 from kerasunsup.training import tensorboard as training_tensorboard
+from kerasunsup.training.run_folder import Run
 
 SETTINGS = AutoencoderSettings(latent_dim=3, num_samples=100, num_codes=50)
 
 
-def splits(
-    pixels: np.ndarray, num_test: int, labels: np.ndarray | None = None
-) -> data_splits.Splits:
+def splits(pixels: np.ndarray, num_test: int, labels: np.ndarray | None = None) -> Splits:
     """The last images are for the test, one before them for validation."""
-    pool = data_splits.ImageSet(pixel_storage.MemoryStore(pixels))
+    pool = ImageSet(pixel_storage.MemoryStore(pixels))
     last = len(pixels) - num_test
     parts = [slice(0, last - 1), slice(last - 1, last), slice(last, len(pixels))]
-    return data_splits.Splits(
+    return Splits(
         *(pool.subset(np.arange(len(pixels))[part]) for part in parts), "shapes", None,
-        None if labels is None else data_splits.Labels(*(labels[part] for part in parts)),
+        None if labels is None else Labels(*(labels[part] for part in parts)),
     )  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def short(monkeypatch):
     monkeypatch.setattr(results, "_HOLES", (4,))
 
 
-def measured(folder, parts: data_splits.Splits) -> dict[str, float]:
+def measured(folder, parts: Splits) -> dict[str, float]:
     """All numbers of a network that was not trained."""
     keras.utils.set_random_seed(0)
     shape = {"latent_dim": 3, "filters": (2,), "hidden_units": 16}
@@ -54,7 +55,7 @@ def measured(folder, parts: data_splits.Splits) -> dict[str, float]:
     fitted = loop.Fitted({"epoch": [1], "loss": [0.1], "val_loss": [0.1]}, 1, 1.0)
     shown = parts.test.array(results.example_indices(parts))
     snapshots = types.SimpleNamespace(outputs=[shown], epochs=[1])
-    run = run_folder.Run(folder / "ae" / "run")
+    run = Run(folder / "ae" / "run")
     with training_tensorboard.Board(run.folder) as tensorboard:
         return results.report(model, parts, SETTINGS, run, tensorboard, fitted, snapshots)
 
@@ -93,17 +94,17 @@ def test_numbers_of_blocks_are_those_of_all_images_at_once(tmp_path, monkeypatch
     parts = splits(noise(160), 60, labels)
     monkeypatch.setattr(training_tensorboard.Board, "show", lambda *_: None)
     whole = measured(tmp_path / "whole", parts)
-    monkeypatch.setattr(data_splits, "_BLOCK_BYTES", 40 * 8 * 8 * 4)
+    monkeypatch.setattr(data_image_set, "_BLOCK_BYTES", 40 * 8 * 8 * 4)
     (tmp_path / "blocks").mkdir()
     (tmp_path / "whole" / "judge").rename(tmp_path / "blocks" / "judge")
     read = []
-    array = data_splits.ImageSet.array
+    array = ImageSet.array
 
     def recorded(image_set, indices=None):
         read.append(len(image_set) if indices is None else len(indices))
         return array(image_set, indices)
 
-    monkeypatch.setattr(data_splits.ImageSet, "array", recorded)
+    monkeypatch.setattr(ImageSet, "array", recorded)
     blocks = measured(tmp_path / "blocks", parts)
     assert sorted(read)[-3:] == [40, 60, 99]  # PCA's and the groups' images are bounded apart
     assert set(blocks) == set(whole)

@@ -20,13 +20,16 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import images, pixel_storage
 from kerasunsup.data import splits as data_splits
+from kerasunsup.data.image_set import ImageSet
+from kerasunsup.data.splits import Labels
 from kerasunsup.errors import InputError
 from kerasunsup.settings import Command, read_config
 from kerasunsup.supervised import __main__ as supervised
 from kerasunsup.supervised import experiment as supervised_experiment
 from kerasunsup.supervised import methods, results
 from kerasunsup.supervised.settings import SupervisedSettings
-from kerasunsup.training import run_folder
+from kerasunsup.training import files
+from kerasunsup.training.run_folder import Run
 
 FIGURES = {"confusion", "label_efficiency", "learning_speed", "mistakes", "reliability"}
 
@@ -90,15 +93,13 @@ def test_means_and_deviations_are_those_of_the_cells(finished):
     numbers = numbers_of(finished)
     for arm in ("scratch", "graph"):
         values = [
-            float(
-                run_folder.read_arrays(finished / "checkpoints" / f"{arm}-100-{i}.npz")["accuracy"]
-            )
+            float(files.read_arrays(finished / "checkpoints" / f"{arm}-100-{i}.npz")["accuracy"])
             for i in range(2)
         ]
         assert numbers[f"labels_100/{arm}_accuracy"] == pytest.approx(np.mean(values))
         assert numbers[f"labels_100/{arm}_accuracy_std"] == pytest.approx(np.std(values, ddof=1))
         seen = [
-            float(run_folder.read_arrays(path)["validation_accuracy"])
+            float(files.read_arrays(path)["validation_accuracy"])
             for path in (finished / "checkpoints").glob(f"{arm}-100-*.npz")
         ]
         assert numbers[f"labels_100/{arm}_validation_accuracy"] == pytest.approx(np.mean(seen))
@@ -152,7 +153,7 @@ def test_a_run_that_goes_on_keeps_to_its_encoder(tmp_path, monkeypatch):
     model.write_bytes(b"weights")
     (model.parent / "metrics.json").write_text("{}")
     given = Command("supervised", SupervisedSettings(), tmp_path, "r", True, ())
-    run = run_folder.Run(tmp_path / "supervised" / "r")
+    run = Run(tmp_path / "supervised" / "r")
     supervised_experiment.keep_to(run, model)
 
     class Splits:
@@ -223,7 +224,7 @@ def test_tensorboard_holds_every_cell_in_one_run_an_arm_and_seed(finished):
     for arm, seed, size in (("scratch", 1, 100), ("graph", 0, 10)):
         cell = tensorboard_of(finished / "arms" / f"{arm}-{seed}")
         assert any("session_start" in tag for tag in cell.PluginTagToContent("hparams"))
-        stored = run_folder.read_arrays(finished / "checkpoints" / f"{arm}-{size}-{seed}.npz")
+        stored = files.read_arrays(finished / "checkpoints" / f"{arm}-{size}-{seed}.npz")
         points = points_of(cell)
         ((step, accuracy),) = points[f"labels_{size}/test_accuracy"]
         assert accuracy == pytest.approx(stored["accuracy"])
@@ -340,9 +341,9 @@ def splits_of(
     train: list[int], test: list[int], names: tuple[str, ...] | None
 ) -> data_splits.Splits:
     pixels = np.zeros((len(train) + len(test) + 1, 8, 8, 1), np.uint8)
-    pool = data_splits.ImageSet(pixel_storage.MemoryStore(pixels))
+    pool = ImageSet(pixel_storage.MemoryStore(pixels))
     end = len(train) + 1
-    labels = data_splits.Labels(*(np.array(part, np.int64) for part in (train, train[:1], test)))
+    labels = Labels(*(np.array(part, np.int64) for part in (train, train[:1], test)))
     parts = range(len(train)), range(len(train), end), range(end, len(pixels))
     return data_splits.Splits(*map(pool.subset, parts), "odd", names, labels)
 
@@ -387,12 +388,12 @@ def test_a_damaged_cell_is_named(finished, capsys, change):
     if change is None:
         path.write_bytes(content[:100])
     else:
-        cell = run_folder.read_arrays(path)
+        cell = files.read_arrays(path)
         senseless = {"predictions": 99, "confidence": np.nan, "accuracy": 1.5, "loss": "low"}
         cell[change] = np.full_like(
             cell[change], senseless[change], np.array(senseless[change]).dtype
         )
-        run_folder.write_arrays(path, cell)
+        files.write_arrays(path, cell)
     try:
         logs = str(finished.parent.parent)
         assert supervised.main(["--resume", "--logs", logs, "--name", "first"]) == 2

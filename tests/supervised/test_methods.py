@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from kerasunsup.data import pixel_storage
-from kerasunsup.data import splits as data_splits
+from kerasunsup.data.image_set import ImageSet
+from kerasunsup.data.splits import Labels, Splits
 from kerasunsup.supervised import methods
 from kerasunsup.supervised.settings import SupervisedSettings
 
@@ -25,13 +26,13 @@ def pictures(number: int) -> tuple[np.ndarray, np.ndarray]:
     return images, CLASSES[labels]
 
 
-def splits() -> data_splits.Splits:
+def splits() -> Splits:
     sets = [pictures(number) for number in (200, 60, 80)]
-    return data_splits.Splits(
-        *(data_splits.ImageSet(pixel_storage.MemoryStore(images)) for images, _ in sets),
+    return Splits(
+        *(ImageSet(pixel_storage.MemoryStore(images)) for images, _ in sets),
         name="halves",
         class_names=None,
-        labels=data_splits.Labels(*(labels for _, labels in sets)),
+        labels=Labels(*(labels for _, labels in sets)),
     )
 
 
