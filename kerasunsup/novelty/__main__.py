@@ -20,7 +20,7 @@ tells the images of the other classes from them: reconstruction error, density o
 numbers, figures, TensorBoard logs and the autoencoders in LOGS/novelty/RUN.
 """
 
-_QUICK = {"epochs": 2, "limit": 1000, "test_limit": 300, "classes": (0, 1)}
+_QUICK = {"epochs": 2, "limit": 1000, "test_limit": 300, "most_classes": 2}
 
 
 def parse(argv: Sequence[str] | None = None) -> Command:

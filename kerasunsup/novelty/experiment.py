@@ -129,7 +129,7 @@ def classes_of(settings: NoveltySettings, splits: Splits) -> list[int]:
             for label, count in zip(found[~is_known], counts[~is_known], strict=True)
         ]
         print(f"not measured, as a class needs {rule}: {', '.join(small)}", flush=True)
-    return asked
+    return asked[: settings.most_classes]
 
 
 def class_name(splits: Splits, label: int) -> str:

@@ -27,6 +27,9 @@ class NoveltySettings(TrainingSettings):
         "learning rate over --epochs; cosine: falls to 1 % along half a cosine wave",
         choices=("constant", "cosine"),
     )
+    most_classes: int | None = setting(
+        None, "measure the first N classes that have images enough (all)", least=1
+    )
     classes: tuple[int, ...] | None = setting(
         None, "labels of the classes that are taken for clean, each in its turn (all)", least=0
     )

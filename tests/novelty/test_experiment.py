@@ -104,6 +104,12 @@ def unbalanced(test_labels, train_labels=(0,) * 20 + (1,) * 5 + (2,)) -> Splits:
     )  # fmt: skip
 
 
+def test_a_smoke_run_takes_the_first_classes_that_are_large_enough():
+    settings = novelty.parse(["--quick"]).config
+    for train_labels, expected in (((0,) * 5 + (1, 2) * 12, [1, 2]), ((0, 1, 2) * 12, [0, 1])):
+        assert experiment.classes_of(settings, unbalanced([0, 1, 2], train_labels)) == expected
+
+
 def test_classes_that_are_too_small_are_named_and_the_others_measured(capsys):
     chosen = experiment.classes_of(NoveltySettings(), unbalanced([0, 0, 1]))
     assert chosen == [0]
