@@ -1,4 +1,4 @@
-"""What report can be told."""
+"""The settings of `report`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kerasunsup.settings import CheckedSettings, setting
 
 @dataclasses.dataclass(frozen=True)
 class ReportSettings(CheckedSettings):
-    """What `report` can be told.
+    """Where the runs are, where the page goes, and how much is run.
 
     Raises:
         InputError: if a value is of the wrong type, or two flags do not go together.
