@@ -285,10 +285,8 @@ def other_images(states: Mapping[str, State]) -> list[str]:
     for key, state in states.items():
         if state.finished is None:
             continue
-        environment = state.finished.environment
-        if state.step.is_search:
-            environment = state.finished.metrics["fingerprint"]
-        data = environment.get("data")
+        run = state.finished
+        data = (run.metrics["fingerprint"] if state.step.is_search else run.environment).get("data")
         if data and isinstance(data, str):
             keys_by_data.setdefault(data, []).append(key)
     usual = max(keys_by_data, key=lambda data: len(keys_by_data[data]), default=None)
