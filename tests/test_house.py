@@ -42,6 +42,7 @@ OWNERS = {
     "PIL": ("data.images",),
     "tensorboard": ("training.tensorboard",),
     "keras_tuner": ("search",),
+    "jinja2": ("report",),
 }
 
 # These answer before TensorFlow is loaded, beside every `__main__` and `settings`.

@@ -1,4 +1,4 @@
-"""What report can be told."""
+"""The settings of `report`."""
 
 from __future__ import annotations
 
@@ -11,26 +11,34 @@ from kerasunsup.settings import CheckedSettings, setting
 
 @dataclasses.dataclass(frozen=True)
 class ReportSettings(CheckedSettings):
-    """What `report` can be told.
+    """Where the runs are, where the page goes, and how much is run.
 
     Raises:
         InputError: if a value is of the wrong type, or two flags do not go together.
     """
 
-    logs: str = setting("logs", "where runs are, and go", metavar="DIR", is_path=True)
-    tuning: str = setting("tuning", "where searches are, and go", metavar="DIR", is_path=True)
+    logs: str = setting("logs", "the folder of runs, old and new", metavar="DIR", is_path=True)
+    tuning: str = setting(
+        "tuning", "the folder of searches, old and new", metavar="DIR", is_path=True
+    )
     output: str = setting(
         "report.html",
-        "the page; its numbers go beside it, as .json",
+        "the page; its numbers are written beside it, as .json",
         metavar="FILE.html",
         is_path=True,
     )
     quick: bool = setting(
-        False, "the whole page from small runs, within minutes, marked as such", switch=True
+        False,
+        "make the whole page from small runs, within minutes; it is marked as such",
+        switch=True,
     )
-    plan: bool = setting(False, "show what stands and what is to come, and stop", switch=True)
+    plan: bool = setting(
+        False, "show which runs are there and which are to come, and stop", switch=True
+    )
     page_only: bool = setting(
-        False, "train nothing: the page from what stands, what is missing named", switch=True
+        False,
+        "train nothing: write the page from the runs that are there, and name what is missing",
+        switch=True,
     )
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
-"""The steps of the whole study: which of their runs stand, and how the others are run.
+"""The steps of the whole study: which of their runs are there, and how the others are run.
 
-A run stands for a step when every setting of it is the step's; its name does not matter. Steps are
+A run belongs to a step if all of its settings are the step's; its name does not matter. Steps are
 started as a user would, each in a process of its own. Nothing here imports TensorFlow.
 """
 
@@ -8,18 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import ctypes
 import dataclasses
 import json
-import math
-import os
 import re
-import signal
-import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +21,7 @@ from kerasunsup.ae import __main__ as ae
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.gan import __main__ as gan
 from kerasunsup.novelty import __main__ as novelty
+from kerasunsup.report import process
 from kerasunsup.search import record
 from kerasunsup.settings import flag, to_json
 from kerasunsup.supervised import __main__ as supervised
@@ -38,9 +32,6 @@ _MODULES: dict[str, ModuleType] = {
 }  # fmt: skip
 _MOST_EPOCHS = {True: 3, False: 20}  # of a search's longest trial, by whether it is quick
 _RECORDS = (Path("ae") / "record.json", Path("ae") / "hyperband" / "record.json")
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_TO_SAVE = 5.0  # seconds that a step has before the same signal is passed on again
-_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 # What a number's name ends with, its class apart -> the least and the most that it can be.
 _POSITIVE, _SHARE = (1e-12, record.MOST), (0.0, 1.0 + 1e-6)
@@ -98,7 +89,7 @@ STEPS = (
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Where things are, and which size of the study is meant."""
+    """Where runs and searches are, and which size of the study is meant."""
 
     logs: Path
     tuning: Path
@@ -111,7 +102,7 @@ class Places:
 
 
 @dataclasses.dataclass(frozen=True)
-class Standing:
+class FinishedRun:
     """A finished run, or a finished search, read once.
 
     Attributes:
@@ -155,17 +146,17 @@ class Standing:
 
 @dataclasses.dataclass
 class State:
-    """How a step stands.
+    """A step and the runs that were found for it.
 
     Attributes:
-        step: which.
-        standing: its finished run; None where there is none.
+        step: the step.
+        finished: its finished run; None where there is none.
         unfinished: the name of a run that can go on; None where there is none.
-        problems: what is wrong with runs that would have stood for it.
+        problems: what is wrong with runs that would have been the step's.
     """
 
     step: Step
-    standing: Standing | None = None
+    finished: FinishedRun | None = None
     unfinished: str | None = None
     problems: list[str] = dataclasses.field(default_factory=list)
 
@@ -185,7 +176,7 @@ def command_of(step: Step, places: Places) -> str:
     return " ".join(["python -m kerasunsup." + step.experiment, *arguments_of(step, places)])
 
 
-def wanted(step: Step, places: Places) -> dict[str, Any] | None:
+def settings_of(step: Step, places: Places) -> dict[str, Any] | None:
     """The step's settings as `config.json` would hold them; None while they are not known."""
     if step.is_tuned and not (places.searches / "ae" / "best.json").is_file():
         return None
@@ -197,7 +188,7 @@ def state_of(step: Step, places: Places) -> State:
     """Looks for the step's run: the newest finished one, else one that can go on."""
     state = State(step)
     try:
-        settings = wanted(step, places)
+        settings = settings_of(step, places)
     except InputError as error:  # the settings that a search left cannot be used
         state.problems.append(str(error))
         return state
@@ -219,12 +210,12 @@ def state_of(step: Step, places: Places) -> State:
             state.unfinished = folder.name
             continue
         try:
-            found = _standing(folder, stored, state.problems)
+            run = _read_run(folder, stored, state.problems)
         except InputError as error:
             state.problems.append(str(error))
             continue
-        if str(found.environment.get("started", "")) >= started:
-            started, state.standing = str(found.environment.get("started", "")), found
+        if str(run.environment.get("started", "")) >= started:
+            started, state.finished = str(run.environment.get("started", "")), run
     return state
 
 
@@ -246,7 +237,7 @@ def _read_object(path: Path) -> dict[str, Any]:
     return values
 
 
-def _standing(folder: Path, settings: Mapping[str, Any], problems: list[str]) -> Standing:
+def _read_run(folder: Path, settings: Mapping[str, Any], problems: list[str]) -> FinishedRun:
     metrics = _read_object(folder / "metrics.json")
     if not any(record.is_number(value) and value for value in metrics.values()):
         raise InputError(
@@ -262,7 +253,7 @@ def _standing(folder: Path, settings: Mapping[str, Any], problems: list[str]) ->
         pass  # not every command trains one model over epochs
     except (OSError, ValueError, csv.Error) as error:
         problems.append(f"{path} is empty or damaged ({error}): what it shows is left out")
-    return Standing(folder, metrics, settings, environment, history)
+    return FinishedRun(folder, metrics, settings, environment, history)
 
 
 def _find_record(state: State, settings: Mapping[str, Any], places: Places) -> None:
@@ -270,41 +261,39 @@ def _find_record(state: State, settings: Mapping[str, Any], places: Places) -> N
         if not path.exists():
             continue
         try:
-            found = _read_object(path)
-            record.check(path, found)
+            search = _read_object(path)
+            record.check(path, search)
         except InputError as error:
             state.problems.append(str(error))
             continue
-        stored = found["fingerprint"]["settings"]
+        stored = search["fingerprint"]["settings"]
         differs = [key for key, value in stored.items() if settings.get(key) != value]
-        if found["fingerprint"]["max_epochs"] != _MOST_EPOCHS[places.quick]:
+        if search["fingerprint"]["max_epochs"] != _MOST_EPOCHS[places.quick]:
             differs.append("max_epochs")
         if differs:
             state.problems.append(
                 f"{path} is of a search with another {flag(differs[0])}: give --tuning DIR"
             )
             continue
-        state.standing = Standing(path.parent, found, stored, found["environment"], {})
+        state.finished = FinishedRun(path.parent, search, stored, search["environment"], {})
         return
 
 
 def other_images(states: Mapping[str, State]) -> list[str]:
     """The steps whose run recorded other images than most; runs of older versions record none."""
-    prints: dict[str, list[str]] = {}
+    keys_by_data: dict[str, list[str]] = {}
     for key, state in states.items():
-        if state.standing is None:
+        if state.finished is None:
             continue
-        holder = state.standing.environment
-        if state.step.is_search:
-            holder = state.standing.metrics["fingerprint"]
-        found = holder.get("data")
-        if found and isinstance(found, str):
-            prints.setdefault(found, []).append(key)
-    usual = max(prints, key=lambda found: len(prints[found]), default=None)
-    return [key for found, keys in prints.items() if found != usual for key in keys]
+        run = state.finished
+        data = (run.metrics["fingerprint"] if state.step.is_search else run.environment).get("data")
+        if data and isinstance(data, str):
+            keys_by_data.setdefault(data, []).append(key)
+    usual = max(keys_by_data, key=lambda data: len(keys_by_data[data]), default=None)
+    return [key for data, keys in keys_by_data.items() if data != usual for key in keys]
 
 
-def perform(state: State, places: Places) -> None:
+def run_step(state: State, places: Places) -> None:
     """Runs a step to its end, or goes on with it; what it prints is shown.
 
     A step that fails leaves a line in `state.problems`; the others do not depend on it.
@@ -320,14 +309,14 @@ def perform(state: State, places: Places) -> None:
         arguments += arguments_of(step, places)
     else:
         try:
-            is_known = wanted(step, places) is not None
+            settings = settings_of(step, places)
         except InputError:
-            return  # said already, where it was looked for
-        if not is_known:
+            return  # `state_of` has named the problem already
+        if settings is None:
             state.problems.append(f"{step.title}: there is no search's answer to be trained")
             return
         arguments += [*arguments_of(step, places), "--name", _free_name(step, places)]
-    status = _run([sys.executable, "-m", f"kerasunsup.{step.experiment}", *arguments])
+    status = process.run([sys.executable, "-m", f"kerasunsup.{step.experiment}", *arguments])
     if status == 130:
         raise Interrupted("stopped; what is finished is kept, the same command goes on")
     if status:
@@ -343,62 +332,3 @@ def _free_name(step: Step, places: Places) -> str:
     while (taken / (name if number == 1 else f"{name}-{number}")).exists():
         number += 1
     return name if number == 1 else f"{name}-{number}"
-
-
-@contextlib.contextmanager
-def heeding(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Calls `handler` at Ctrl-C, TERM and HUP; one that was ignored stays so (`nohup`)."""
-    before = {number: signal.getsignal(number) for number in _STOPS}
-    heeded = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}
-    if threading.current_thread() is not threading.main_thread():
-        heeded = {}  # Python lets no other thread do that
-    for number in heeded:
-        signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        for number, old in heeded.items():
-            signal.signal(number, old)
-
-
-def _run(command: list[str]) -> int:
-    """The exit status of a process; 130 where we were to stop meanwhile.
-
-    It gets Ctrl-C, TERM and HUP from us alone, and time to save; asked again later, it gets them
-    again: Python loses a Ctrl-C that comes while an object is removed.
-    """
-    received: list[int] = []
-    sent: dict[int, float] = {}
-
-    def note(number: int, _: Any) -> None:
-        received.append(number)
-
-    with (
-        heeding(note),
-        subprocess.Popen(  # noqa: S603
-            command, start_new_session=True, preexec_fn=_tie_to_parent()
-        ) as process,
-    ):
-        while process.poll() is None:
-            while received:
-                number, now = received.pop(0), time.monotonic()
-                if now - sent.get(number, -math.inf) > _TO_SAVE:
-                    process.send_signal(number)
-                    sent[number] = now
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.1)
-        return 130 if sent or received else process.returncode
-
-
-def _tie_to_parent() -> Callable[[], None] | None:
-    """What a new process does first, so that it ends where its parent is killed: Linux alone."""
-    if sys.platform != "linux":
-        return None
-    parent, prctl = os.getpid(), ctypes.CDLL(None).prctl  # nothing is loaded after the fork
-
-    def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it was killed before that
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    return tie

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
-import threading
-import time
 from html import unescape
 from pathlib import Path
 
@@ -21,7 +17,7 @@ import pytest
 from kerasunsup.data import images
 from kerasunsup.errors import Interrupted
 from kerasunsup.report import __main__ as report
-from kerasunsup.report import steps
+from kerasunsup.report import process, steps
 
 ROOT = Path(__file__).parents[2]
 PNG = images.encode_png(np.zeros((30, 60, 1), np.uint8))
@@ -88,7 +84,7 @@ def write_run(step: steps.Step, places: steps.Places, name: str = "any-name") ->
         "versions": {"keras": "3"},
     }  # fmt: skip
     for file, values in (
-        ("config", steps.wanted(step, places)),
+        ("config", steps.settings_of(step, places)),
         ("metrics", metrics_of(step)),
         ("environment", environment),
     ):
@@ -130,7 +126,7 @@ def step(key: str) -> steps.Step:
 
 
 def test_a_page_of_runs_that_stand_trains_nothing_and_lacks_nothing(places, monkeypatch, capsys):
-    monkeypatch.setattr(steps, "perform", lambda *_: pytest.fail("nothing is to be run"))
+    monkeypatch.setattr(steps, "run_step", lambda *_: pytest.fail("nothing is to be run"))
     assert report.main([]) == 0
     html, numbers = written()
     assert "missing" not in text_of(html).lower()
@@ -177,11 +173,19 @@ def test_sentences_follow_the_numbers(places):
     numbers = json.loads(path.read_text())
     numbers |= {"mixture_100/fid": 900.0, "best_epoch": 7, "noise_0.4/gain_db": -1.0}
     path.write_text(json.dumps(numbers))
+    path = places.logs / "supervised" / "the-supervised" / "metrics.json"
+    numbers = json.loads(path.read_text())
+    path.write_text(json.dumps(numbers | {"labels_10/finetuned_minus_scratch_p_holm": 0.01}))
     report.main([])
     page = text_of(written()[0])
     assert "does not cure it here: 900.0" in page
     assert "lowest at epoch 7 of 50, and the 43 epochs after it brought nothing" in page
     assert "one that never saw it loses 1.0 dB" in page
+    assert re.search(
+        r"a significant difference \(5 %, corrected for all comparisons of the run\): "
+        r"[^;]* with 10 labels\. Fine-tuning less scratch, may be chance among so many: ",
+        page,
+    )
 
 
 def test_the_best_way_with_few_labels_is_chosen_by_validation_images_or_the_page_says_so(places):
@@ -225,7 +229,7 @@ def test_the_page_says_that_the_gan_was_given_the_number_of_kinds(places):
 
 def test_a_small_search_and_another_page_are_told_apart(places):
     quick = dataclasses.replace(places, quick=True)
-    assert steps.state_of(step("search"), quick).standing is None
+    assert steps.state_of(step("search"), quick).finished is None
     assert report.main(["--quick", "--page-only"]) == 0
     html, numbers = written()
     assert "its numbers are not results" in text_of(html)
@@ -257,7 +261,7 @@ def test_a_damaged_run_is_named_and_not_used(places, file, content):
     folder = places.logs / "gan" / "the-gan"
     (folder / file).write_text(content)
     state = steps.state_of(step("gan"), places)
-    assert state.standing is None
+    assert state.finished is None
     assert any(str(folder / file) in problem for problem in state.problems)
     report.main(["--page-only"])
     assert str(folder / file) in text_of(written()[0])
@@ -268,7 +272,7 @@ def test_a_run_of_zeros_is_named_and_not_used(places):
     for values in (dict.fromkeys(metrics_of(step("gan")), 0.0), {}, {"fid": None, "kid": "1"}):
         path.write_text(json.dumps(values))
         state = steps.state_of(step("gan"), places)
-        assert state.standing is None
+        assert state.finished is None
         assert state.problems == [f"{path} is senseless (no number but 0): remove the run"]
 
 
@@ -413,7 +417,7 @@ def test_an_empty_place_gives_a_page_that_says_so(tmp_path, monkeypatch):
 def test_a_run_of_other_settings_does_not_stand_for_a_step(places):
     path = places.logs / "ae" / "the-noise" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"noise": 0.3}))
-    assert steps.state_of(step("noise"), places).standing is None
+    assert steps.state_of(step("noise"), places).finished is None
     (places.logs / "ae" / "the-clean" / "metrics.json").unlink()
     assert steps.state_of(step("clean"), places).unfinished == "the-clean"
 
@@ -422,7 +426,7 @@ def test_the_newest_of_several_runs_stands(places):
     newer = write_run(step("gan"), places, "a-newer")
     path = newer / "environment.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"started": "2027"}))
-    assert steps.state_of(step("gan"), places).standing.folder == newer
+    assert steps.state_of(step("gan"), places).finished.folder == newer
 
 
 def test_the_plan_says_what_stands_what_is_to_come_and_how_long_it_takes(places, capsys):
@@ -441,14 +445,14 @@ def test_steps_that_fail_are_named_and_the_others_are_run(places, monkeypatch, c
     shutil.rmtree(places.logs / "gan")
     began = []
 
-    def perform(state, where):
+    def run_step(state, where):
         began.append(state.step.key)
         if state.step.key == "gan":
             state.problems.append("it ended with status 2")
         else:
             write_run(state.step, where)
 
-    monkeypatch.setattr(steps, "perform", perform)
+    monkeypatch.setattr(steps, "run_step", run_step)
     assert report.main([]) == 1
     assert began == ["gan", "gan_study"]
     assert "ran 2 of 9 steps" in capsys.readouterr().out
@@ -459,12 +463,12 @@ def test_steps_that_fail_are_named_and_the_others_are_run(places, monkeypatch, c
 
 def test_a_step_is_started_as_a_user_would_with_a_free_name(places, monkeypatch):
     started = []
-    monkeypatch.setattr(steps, "_run", lambda command: started.append(command) or 0)
+    monkeypatch.setattr(process, "run", lambda command: started.append(command) or 0)
     (places.logs / "gan" / "report-gan").mkdir()
-    steps.perform(steps.State(step("gan")), places)
-    steps.perform(steps.State(step("noise"), unfinished="half"), places)
-    steps.perform(steps.State(step("search")), dataclasses.replace(places, quick=True))
-    steps.perform(steps.State(step("tuned")), places)
+    steps.run_step(steps.State(step("gan")), places)
+    steps.run_step(steps.State(step("noise"), unfinished="half"), places)
+    steps.run_step(steps.State(step("search")), dataclasses.replace(places, quick=True))
+    steps.run_step(steps.State(step("tuned")), places)
     begin = [sys.executable, "-m"]
     logs = ["--logs", "logs"]
     small = ["--tuning", "tuning/quick", "--quick"]
@@ -476,20 +480,20 @@ def test_a_step_is_started_as_a_user_would_with_a_free_name(places, monkeypatch)
          "report-tuned"],
     ]  # fmt: skip
     state = steps.State(step("tuned"))
-    steps.perform(state, dataclasses.replace(places, quick=True))
+    steps.run_step(state, dataclasses.replace(places, quick=True))
     assert state.problems == [f"{step('tuned').title}: there is no search's answer to be trained"]
 
 
 def test_what_a_command_ends_with_is_told(places, monkeypatch):
-    monkeypatch.setattr(steps, "_run", lambda command: 2)
+    monkeypatch.setattr(process, "run", lambda command: 2)
     state = steps.State(step("gan"))
-    steps.perform(state, places)
+    steps.run_step(state, places)
     assert state.problems == [
         "python -m kerasunsup.gan ended with status 2; its last lines say why"
     ]
-    monkeypatch.setattr(steps, "_run", lambda command: 130)
+    monkeypatch.setattr(process, "run", lambda command: 130)
     with pytest.raises(Interrupted, match="the same command goes on"):
-        steps.perform(state, places)
+        steps.run_step(state, places)
 
 
 def test_a_stopped_report_says_how_it_goes_on_and_leaves_the_page_as_it_was(
@@ -497,75 +501,13 @@ def test_a_stopped_report_says_how_it_goes_on_and_leaves_the_page_as_it_was(
 ):
     Path("report.html").write_text("an earlier page")
     shutil.rmtree(places.logs / "gan")
-    monkeypatch.setattr(steps, "_run", lambda command: 130)
+    monkeypatch.setattr(process, "run", lambda command: 130)
     assert report.main([]) == 130
     assert capsys.readouterr().err == (
         "kerasunsup report: stopped; what is finished is kept, the same command goes on: "
         "python -m kerasunsup.report\n"
     )
     assert Path("report.html").read_text() == "an earlier page"
-
-
-@pytest.mark.parametrize("number", steps._STOPS)
-def test_what_stops_a_report_reaches_the_step_once_and_it_has_time_to_save(
-    tmp_path, monkeypatch, number
-):
-    monkeypatch.chdir(tmp_path)
-    child = (
-        "import pathlib, signal, sys, time\n"
-        "def save(*_):\n"
-        " time.sleep(0.4)\n"
-        " with open('saved', 'a') as file: file.write('x')\n"
-        " sys.exit(3)\n"
-        f"signal.signal({int(number)}, save)\n"
-        "pathlib.Path('began').touch()\n"
-        "time.sleep(60)\n"
-    )
-
-    def stop() -> None:
-        for _ in range(2):  # an impatient user
-            while not Path("began").exists():
-                time.sleep(0.02)
-            os.kill(os.getpid(), number)
-            time.sleep(0.25)
-
-    before = [signal.getsignal(one) for one in steps._STOPS]
-    # Whatever pytest was started with: a shell's background job ignores Ctrl-C.
-    monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
-    thread = threading.Thread(target=stop)
-    thread.start()
-    status = steps._run([sys.executable, "-S", "-c", child])
-    for one, old in zip(steps._STOPS, before, strict=True):
-        signal.signal(one, old)
-    thread.join()
-    assert status == 130
-    assert Path("saved").read_text() == "x"
-
-
-def test_a_stop_that_a_step_has_lost_reaches_it_when_asked_again(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(steps, "_TO_SAVE", 0.2)
-    child = (
-        "import pathlib, signal, sys, time\n"
-        "calls = []\n"
-        "signal.signal(15, lambda *_: calls.append(0) or len(calls) > 1 and sys.exit(0))\n"
-        "pathlib.Path('began').touch()\n"
-        "time.sleep(1); time.sleep(60)\n"
-    )
-
-    def stop() -> None:
-        while not Path("began").exists():
-            time.sleep(0.02)
-        for _ in range(2):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.5)
-
-    thread = threading.Thread(target=stop)
-    thread.start()
-    began = time.monotonic()
-    assert steps._run([sys.executable, "-S", "-c", child]) == 130
-    thread.join()
-    assert time.monotonic() - began < 30
 
 
 def test_a_report_that_is_told_to_end_says_how_it_goes_on(places, monkeypatch, capsys):
@@ -578,36 +520,6 @@ def test_a_report_that_is_told_to_end_says_how_it_goes_on(places, monkeypatch, c
             "python -m kerasunsup.report --page-only --output 'a page.html'\n"
         )
         assert signal.getsignal(number) == before
-
-
-def test_a_signal_that_is_ignored_stays_so(monkeypatch):
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
-    try:
-        with steps.heeding(lambda *_: pytest.fail("nobody asked")):
-            signal.raise_signal(signal.SIGHUP)
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
-def test_a_killed_report_takes_the_training_with_it(tmp_path):
-    code = (
-        "import sys\n"
-        "from kerasunsup.report import steps\n"
-        "child = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
-        "steps._run([sys.executable, '-S', '-c', child])\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        child = int(process.stdout.readline())
-        process.kill()
-    status = Path(f"/proc/{child}/status")
-    began = time.monotonic()
-    while status.exists() and "zombie" not in status.read_text():
-        if time.monotonic() - began > 10:
-            os.kill(child, signal.SIGKILL)
-            pytest.fail("it trains on")
-        time.sleep(0.02)
 
 
 # -------------------------------------------------------------------------------------- bad input
