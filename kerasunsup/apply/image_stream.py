@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup.data import from_arrays, from_folder, images
+from kerasunsup.data import bit_depth, folder_walk, from_folder, from_idx, images
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.errors import InputError
@@ -42,7 +42,7 @@ class Stream:
     labels: np.ndarray | None
     fingerprint: str
     _read: Callable[[Sequence[int]], Iterator[np.ndarray | str]]
-    white: Callable[[], float] = lambda: images.WHITE
+    white: Callable[[], float] = lambda: bit_depth.WHITE
 
     def __len__(self) -> int:
         return len(self.names)
@@ -115,8 +115,8 @@ def open_images(
         is_file = path.suffix.lower() in images.SUFFIXES and path.is_file()
         if is_file:
             names = [path.name]
-        elif path.is_dir() and not from_arrays.idx_files(path):
-            names = from_folder.listed(path, without=without).names
+        elif path.is_dir() and not from_idx.files_of_images(path):
+            names = folder_walk.listed(path, without=without).names
         else:
             return _of_data(what, part, limit)
     except InputError as error:
