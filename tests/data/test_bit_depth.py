@@ -1,0 +1,39 @@
+"""Pictures of more than 8 bits."""
+
+import numpy as np
+import pytest
+from image_sources import open_stream
+from PIL import Image
+
+from kerasunsup.apply import image_stream
+from kerasunsup.data import splits as data_splits
+
+
+def write_deep(path, values) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values.astype(np.uint16)).save(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_deep_images_are_scaled_by_what_the_whole_set_uses(tmp_path, capsys, bits, suffix):
+    """Only the last of 20 images is bright."""
+    values = np.full((20, 8, 8), 3)
+    values[-1] = 2**bits - 1
+    for index, picture in enumerate(values):
+        write_deep(tmp_path / f"{index:02d}{suffix}", picture)
+    expected = np.rint(values / ((2**bits - 1) / 255))
+    pixels = data_splits.read(str(tmp_path)).store.read(np.arange(20))[..., 0]
+    assert np.array_equal(pixels, expected)
+    error = capsys.readouterr().err
+    assert error.count("\n") == (bits < 16)
+    assert bits == 16 or f"taken as {bits} bits, {2**bits - 1} is white" in error
+    stream = open_stream(tmp_path)
+    assert np.array_equal(np.stack(list(stream.read(range(20))))[..., 0], expected)
+    assert np.array_equal(next(stream.read([0]))[..., 0], expected[0])
+    capsys.readouterr()
+    # A query is scaled as the images that it is compared with.
+    query = str(tmp_path / f"00{suffix}")
+    alone = image_stream.open_images(query, without=None, part="all", limit=None, like=stream)
+    assert np.array_equal(next(alone.read([0]))[..., 0], expected[0])
+    assert capsys.readouterr().err == ""
