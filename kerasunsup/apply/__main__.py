@@ -67,9 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = parse(argv)
         # TensorFlow takes seconds to load: only now that the arguments are known to be right.
         tensorflow_startup.import_tensorflow()
-        from kerasunsup.apply import verbs
+        from kerasunsup.apply import experiment
 
-        verbs.run(command)
+        experiment.run(command)
     return status.code
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.apply import __main__ as apply
-from kerasunsup.apply import image_stream, output_folder, restore, tiles
+from kerasunsup.apply import image_stream, output_folder, restore, result_files, tiles
 from kerasunsup.data import splits
 from kerasunsup.errors import InputError
 from kerasunsup.models import export, loading, networks
@@ -148,7 +148,7 @@ def test_restore_keeps_names_sizes_formats_and_what_is_there(model, tmp_path, ca
 
 def test_a_stopped_restore_goes_on_without_doing_work_twice(model, folder, tmp_path, monkeypatch):
     output = tmp_path / "out"
-    write_picture = output_folder.Output.picture
+    write_picture = result_files.ResultFiles.write_picture
     written = []
 
     def stop_after_ten(self, name, pixels):
@@ -157,11 +157,11 @@ def test_a_stopped_restore_goes_on_without_doing_work_twice(model, folder, tmp_p
         written.append(name)
         write_picture(self, name, pixels)
 
-    monkeypatch.setattr(output_folder.Output, "picture", stop_after_ten)
+    monkeypatch.setattr(result_files.ResultFiles, "write_picture", stop_after_ten)
     arguments = ["restore", model, folder, "--output", output, "--batch-size", 4]
     assert run(*arguments) == 130
     times = {name: (output / name).stat().st_mtime_ns for name in written}
-    monkeypatch.setattr(output_folder.Output, "picture", write_picture)
+    monkeypatch.setattr(result_files.ResultFiles, "write_picture", write_picture)
     assert run(*arguments) == 0
     assert files(folder) < files(output)
     assert {name: (output / name).stat().st_mtime_ns for name in written} == times
@@ -252,7 +252,7 @@ def test_tiles_of_many_pictures_share_batches_and_none_is_larger(batch_size):
     sizes = [(16, 16), (40, 33), (17, 90)]
     random = np.random.default_rng(0)
     seen = [random.random((*size, 1), np.float32) for size in sizes]
-    layouts = [tiles.plan(*size, 16, 16) for size in sizes]
+    layouts = [tiles.tile_layout(*size, 16, 16) for size in sizes]
     batches = []
 
     def halve(batch):
@@ -442,34 +442,34 @@ def test_results_inside_the_images_folder_are_not_taken_for_images(model, folder
 
 
 def test_nothing_is_written_outside_the_output(tmp_path):
-    output = output_folder.Output(tmp_path / "out", {"verb": "encode"})
+    output = output_folder.OutputFolder(tmp_path / "out", {"verb": "encode"})
     for name in ("../x.png", "/etc/x.png", "a/../../x.png", ""):
         with pytest.raises(InputError, match="leads out of"):
-            output.path(name)
+            output.files.path(name)
     (tmp_path / "out" / "link").symlink_to(tmp_path)
     with pytest.raises(InputError, match="a link out of it"):
-        output.path("link/x.png")
+        output.files.path("link/x.png")
     output.close()
 
 
 @pytest.mark.parametrize("verb", ["encode", "cluster"])
 def test_a_second_command_is_kept_out_and_deletes_nothing(tmp_path, verb):
-    with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as first:
+    with output_folder.OutputFolder(tmp_path / "out", {"verb": "encode"}) as first:
         training_files.write_bytes(first.part("images/000000000.npz"), b"an hour of work")
         before = files(tmp_path / "out")
         with pytest.raises(InputError, match="in use by another process"):
-            output_folder.Output(tmp_path / "out", {"verb": verb})
+            output_folder.OutputFolder(tmp_path / "out", {"verb": verb})
         assert files(tmp_path / "out") == before
 
 
 def test_unfinished_work_of_another_command_is_left_alone(tmp_path):
-    with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as first:
+    with output_folder.OutputFolder(tmp_path / "out", {"verb": "encode"}) as first:
         training_files.write_bytes(first.part("images/000000000.npz"), b"an hour of work")
     before = files(tmp_path / "out")
     with pytest.raises(InputError, match="another command: their verb is encode, now"):
-        output_folder.Output(tmp_path / "out", {"verb": "cluster"})
+        output_folder.OutputFolder(tmp_path / "out", {"verb": "cluster"})
     assert files(tmp_path / "out") == before
-    with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as again:
+    with output_folder.OutputFolder(tmp_path / "out", {"verb": "encode"}) as again:
         assert again.part("images/000000000.npz").exists()
 
 
@@ -489,7 +489,7 @@ def test_a_lock_that_was_removed_with_finished_work_is_no_lock(tmp_path, monkeyp
         return file
 
     monkeypatch.setattr(training_files, "locked", finish_first)
-    with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as output:
+    with output_folder.OutputFolder(tmp_path / "out", {"verb": "encode"}) as output:
         assert output.is_done
     assert files(tmp_path / "out") == {"apply.json", "codes.csv"}
 
@@ -506,7 +506,7 @@ def test_a_full_disk_is_told_in_the_words_of_apply(model, folder, tmp_path, caps
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "x.png")
 
-    monkeypatch.setattr(output_folder.Output, "picture", fail)
+    monkeypatch.setattr(result_files.ResultFiles, "write_picture", fail)
     line = complaint(capsys, "restore", model, folder, "--output", tmp_path / "out")
     assert "--output" in line
     assert "--resume" not in line
@@ -589,9 +589,9 @@ def test_restore_writes_strange_names_and_lists_those_it_cannot_read(
 
 def test_one_long_name_does_not_make_every_name_long_in_memory(tmp_path):
     names = [f"{number}.png" for number in range(10_000)] + ["x" * 4000]
-    with output_folder.Output(tmp_path / "out", {"verb": "encode"}) as output:
+    with output_folder.OutputFolder(tmp_path / "out", {"verb": "encode"}) as output:
         tracemalloc.start()
-        output.codes("codes.npz", np.zeros((len(names), 4), np.float32), names)
+        output.files.write_codes("codes.npz", np.zeros((len(names), 4), np.float32), names)
         (_, peak), _ = tracemalloc.get_traced_memory(), tracemalloc.stop()
         output.finish()
     assert peak < 60e6  # as one array of text: 160 MB
@@ -680,7 +680,7 @@ def test_a_damaged_part_of_stopped_work_is_made_anew(model, folder, tmp_path, mo
     output = tmp_path / "out"
     arguments = ["encode", model, folder, "--output", output]
     monkeypatch.setattr(
-        output_folder.Output, "codes", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        result_files.ResultFiles, "write_codes", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     assert run(*arguments) == 130
     (part,) = (output / ".work" / "images").iterdir()
