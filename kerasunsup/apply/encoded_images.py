@@ -79,7 +79,7 @@ def encode_stream(
     Args:
         model: a model that encodes, and reconstructs where errors are measured.
         stream: the images.
-        folder: where finished blocks are kept.
+        folder: finished blocks are kept here.
         settings: `batch_size`, `resize` and `grey` are used.
         errors: whether reconstruction errors are measured.
         look: a picture as it was read, uint8 (height, width, 1|3) -> what is kept of it beside its

@@ -151,7 +151,7 @@ def evaluation_batches(
 def _elements(
     batches: tf.data.Dataset, image_set: ImageSet, prepare: Prepare | None
 ) -> tf.data.Dataset:
-    """(indices, seed) -> what the model gets."""
+    """Maps (indices, seed) to what the model gets."""
 
     @tf.autograph.experimental.do_not_convert
     def element(indices: tf.Tensor, seed: tf.Tensor) -> Any:
@@ -162,7 +162,7 @@ def _elements(
 
 
 def _mapped(batches: tf.data.Dataset, element: Callable[..., Any]) -> tf.data.Dataset:
-    """What `element` makes of each batch, two at a time, in order, ahead of need."""
+    """Applies `element` to each batch, two at a time and ahead of need; the order stays."""
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False  # its thread costs more than these maps do
@@ -171,9 +171,10 @@ def _mapped(batches: tf.data.Dataset, element: Callable[..., Any]) -> tf.data.Da
 
 
 def map_options(num_calls: int) -> dict[str, Any]:
-    """Arguments of a `tf.data` map that is made several times at once, in order.
+    """Arguments of a `tf.data` map that computes several elements at once and keeps their order.
 
-    A plain map where `loop.machine` has asked for those.
+    There are none, so that the map is a plain one, where `training.loop` set `tf.data.AUTOTUNE` to
+    None.
     """
     if tf.data.AUTOTUNE is None:
         return {}

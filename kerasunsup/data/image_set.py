@@ -15,7 +15,6 @@ from kerasunsup.data import images, pixel_storage
 # TensorFlow copies an array that becomes a tensor: worth 0.1 ms a batch, but not a second gigabyte.
 _TENSOR_LIMIT = 256 << 20
 
-
 _BLOCK_BYTES = 32 << 20  # float32 images that are measured at a time
 
 # The tensor of each store in memory, made once for all sets of the store.

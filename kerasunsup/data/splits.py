@@ -147,7 +147,7 @@ def load(settings: TrainingSettings, *, memory_limit: int = pixel_storage.MEMORY
     then `limit` and `test_limit` apply. If the training images are all alike, one line says so.
 
     Args:
-        settings: whose `data`, `image_size`, `limit`, `test_limit` and `seed` are used.
+        settings: `data`, `image_size`, `limit`, `test_limit` and `seed` are used.
         memory_limit: bytes of pixels above which a folder or a TFDS set is kept on disk.
 
     Raises:
