@@ -53,11 +53,11 @@ def parse(argv: Sequence[str] | None = None) -> Application:
             "--output", metavar="DIR", required=True, help="the folder for all results"
         )
         cli.add_settings(verb_parser, ApplySettings, settings_of(verb))
-    given = vars(parser.parse_args(arguments))
-    verb, output = given.pop("verb"), path_of("--output", given.pop("output"))
-    model = path_of("MODEL", given.pop("model"), is_written=False)
-    images = given.pop("images", None)
-    return Application(verb, model, images, output, ApplySettings(**given), arguments)
+    values = vars(parser.parse_args(arguments))
+    verb, output = values.pop("verb"), path_of("--output", values.pop("output"))
+    model = path_of("MODEL", values.pop("model"), is_written=False)
+    images = values.pop("images", None)
+    return Application(verb, model, images, output, ApplySettings(**values), arguments)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -53,7 +53,7 @@ def form(path: Path, name: str, sets: Sequence[pixel_storage.Store]) -> Form:
     if len({values.dtype for values in sets}) > 1:
         received = " and ".join(str(values.dtype) for values in sets)
         raise InputError(
-            f"--data {path}: training and test images differ, {received}: save both alike"
+            f"--data {path}: training and test images differ, {received}: save both with one dtype"
         )
     shape = (len(sets[0]), *sets[0].shape)
     is_first = len(shape) == 4 and shape[-1] not in (1, 3, 4) and shape[1] in (1, 3, 4)

@@ -45,7 +45,7 @@ class _MemoryLimit:
         self._is_closed = False
         self._changed = threading.Condition()
 
-    def made(self, position: int, function: Callable[[Claim], Any]) -> Any:
+    def outcome_of(self, position: int, function: Callable[[Claim], Any]) -> Any:
         """Returns what the function makes, and counts it as held until `used` is called with it.
 
         Args:
@@ -118,7 +118,7 @@ def in_order(
     def work(start: int, chunk: Sequence[Item], results: queue.SimpleQueue) -> None:
         try:
             for position, item in enumerate(chunk, start):
-                results.put(memory.made(position, functools.partial(function, item)))
+                results.put(memory.outcome_of(position, functools.partial(function, item)))
         except BaseException as error:  # raised again in the thread that waits for it
             results.put(error)
 

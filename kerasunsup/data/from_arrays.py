@@ -181,13 +181,13 @@ def _keys_by_split(
             "'train_images' and the like, or one array of images"
         )
     number = headers[candidates[0]].shape[0]
-    others = [
+    label_candidates = [
         key
         for key, header in headers.items()
         if header.dtype.kind in "iu" and header.shape in ((number,), (number, 1))
     ]
-    if not label_keys and len(others) == 1:
-        label_keys = {"": others[0]}
+    if not label_keys and len(label_candidates) == 1:
+        label_keys = {"": label_candidates[0]}
     return {"": candidates[0]}, label_keys
 
 
@@ -303,13 +303,13 @@ def source_of(
     if len({part.shape[1:] for part in arrays}) > 1:
         received = " and ".join(str(part.shape) for part in arrays)
         raise InputError(
-            f"--data {place}: training and test images differ, {received}: save both alike"
+            f"--data {place}: training and test images differ, {received}: save both in one shape"
         )
     if image_size is not None and arrays[0].shape[1:3] != (image_size, image_size):
         arrays = [_resized_all(part, image_size) for part in arrays]
     all_labels = [values for split in parts if (values := labels[split]) is not None]
     if all_labels and len(all_labels) < len(parts):
-        images.tell(f"{place}: only some of its images have labels: left out")
+        images.tell(f"{place}: labels are left out, as only some of the images have them")
     return pixel_storage.Source(
         name=images.shown(name),
         store=pixel_storage.MemoryStore(arrays[0] if len(arrays) == 1 else np.concatenate(arrays)),

@@ -38,7 +38,7 @@ def read(folder: Path, image_size: int | None, memory_limit: int) -> pixel_stora
     """
     names, splits, classes = _arranged(folder, folder_walk.listed(folder))
     writer = pixel_storage.Writer(len(names), memory_limit)
-    kept: list[int] = []
+    readable: list[int] = []
     unreadable: list[str] = []
     first: tuple[str, tuple[int, int]] | None = None
     paths = [os.path.join(folder, name) for name in names]
@@ -58,22 +58,22 @@ def read(folder: Path, image_size: int | None, memory_limit: int) -> pixel_stora
                     "--image-size N to resize all"
                 )
             writer.append(outcome[np.newaxis])
-            kept.append(index)
+            readable.append(index)
     _skip_unreadable(f"--data {folder}", unreadable, len(names))
     labels, class_names = None, None
     if classes is not None:
         folders = sorted(set(classes))
         number_of = {name: number for number, name in enumerate(folders)}
-        labels = np.array([number_of[classes[index]] for index in kept], np.int64)
+        labels = np.array([number_of[classes[index]] for index in readable], np.int64)
         class_names = tuple(map(images.shown, folders))
     return pixel_storage.Source(
         name=images.shown(folder.resolve().name),
         store=writer.finish(),
         labels=labels,
         class_names=class_names,
-        files=[names[index] for index in kept],
-        num_test=sum(splits[index] == "test" for index in kept),
-        num_validation=sum(splits[index] == "validation" for index in kept),
+        files=[names[index] for index in readable],
+        num_test=sum(splits[index] == "test" for index in readable),
+        num_validation=sum(splits[index] == "validation" for index in readable),
     )
 
 

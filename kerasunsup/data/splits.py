@@ -179,10 +179,10 @@ def load(settings: TrainingSettings, *, memory_limit: int = pixel_storage.MEMORY
 
 def _tell_if_alike(what: str, training: ImageSet) -> None:
     """Tells the user if the images are nearly alike, by a look at 128 of them."""
-    some = training.array(np.linspace(0, len(training) - 1, min(len(training), 128), dtype=int))
-    deviation = images.deviation(some)
+    sample = training.array(np.linspace(0, len(training) - 1, min(len(training), 128), dtype=int))
+    deviation = images.deviation(sample)
     if deviation < _ALIKE:
-        hint = " (transparent parts of images are taken as white)" if some.min() > 0.99 else ""
+        hint = " (transparent parts of images are taken as white)" if sample.min() > 0.99 else ""
         images.tell(
             f"{what}: all images are alike or nearly so, they differ by {255 * deviation:.2g} of "
             f"255 grey levels from their mean{hint}: there is little to learn from them"

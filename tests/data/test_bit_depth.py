@@ -6,6 +6,7 @@ from image_sources import open_stream
 from PIL import Image
 
 from kerasunsup.apply import image_stream
+from kerasunsup.data import bit_depth
 from kerasunsup.data import splits as data_splits
 
 
@@ -37,3 +38,17 @@ def test_deep_images_are_scaled_by_what_the_whole_set_uses(tmp_path, capsys, bit
     alone = image_stream.open_images(query, without=None, part="all", limit=None, like=stream)
     assert np.array_equal(next(alone.read([0]))[..., 0], expected[0])
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("largest", "expected"),
+    [(0.5, (1.0, 1)), (2, (255.0, 8)), (1023, (1023.0, 10)), (3984, (4095.0, 12)),
+     (4096, (16383.0, 14)), (16384, (65535.0, 16)), (1e6, (65535.0, 16))],
+)  # fmt: skip
+def test_white_is_the_largest_value_of_as_many_bits_as_are_used(largest, expected):
+    assert bit_depth.white_of(largest) == expected
+
+
+def test_values_above_white_and_below_black_are_clipped():
+    values = np.array([-5.0, 0.0, 2047.5, 4095.0, 5000.0])
+    assert bit_depth.to_8_bits(values, 4095.0).tolist() == [0, 0, 128, 255, 255]
