@@ -1,4 +1,6 @@
 """`python -m kerasunsup.apply`: use what was trained on images of one's own.
 
-Open `verbs` first; each verb reads an `image_stream` and writes an `output_folder`.
+Open `experiment` first. It starts a verb; each verb has a file of its own (`restore`, `encode`,
+`similar`, `outliers`, `cluster`, `generate`), reads an `image_stream` and writes into an
+`output_folder`.
 """

@@ -1,8 +1,8 @@
 """Images that are stored twice: with the same pixels, or as a copy that lost a little.
 
-Exact copies are told by a hash of their pixels. For the others the encoder's codes say which
-images may be copies of each other, and the pixels say which are: what JPEG, a little noise or a
-little resizing change is bounded by itself, however many copies there are.
+Exact copies are recognized by a hash of their pixels. For the others the encoder's codes say which
+pairs may be copies, and the pixels of each pair decide: JPEG, a little noise or a little resizing
+change them by a bounded amount, however many copies there are.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ from scipy import ndimage
 from kerasunsup.data import images
 from kerasunsup.evaluation import latent_space
 
-# What copies may differ by: the root mean square over the 4 x 4 pixels where it is largest, of
-# values in [0, 1]. Luma is smoothed over 3 x 3 pixels before, colour differences over 5 x 5: JPEG
-# keeps them at half the size. Of 55,000 training images of MNIST the two most alike have 0.042.
+# The largest difference between copies: the root mean square, of values in [0, 1], over the 4 x 4
+# pixels where it is largest. Luma is smoothed over 3 x 3 pixels before. Colour differences are
+# smoothed over 5 x 5, as JPEG keeps them at half the size. Among 55,000 training images of MNIST
+# the two most alike differ by 0.042.
 _MOST_LUMA, _LUMA_PIXELS = 0.04, 3
 _MOST_COLOUR, _COLOUR_PIXELS = 0.11, 5
-# More where the codes are as near as this, as a share of the distance to the tenth neighbour: among
-# 20,000 training images no pair is, neither for the usual model nor for one of `--quick`.
+# The limit of luma is higher for a pair whose codes are nearer than this share of the distance to
+# the tenth neighbour. Among 20,000 training images no pair is so near, neither for the usual model
+# nor for one of `--quick`.
 _NEAR, _TENTH, _MOST_LUMA_OF_NEAR = 0.35, 10, 0.05
-_ROUNDING = 1.5 / 255  # up to here images are alike however faint they are
-_MOST_OF_CONTRAST = 0.25  # of all pixels, as a share of what they deviate from their mean
+_ROUNDING = 1.5 / 255  # images that differ by no more are copies, however faint they are
+_MOST_OF_CONTRAST = 0.25  # the largest difference over all pixels, as a share of the contrast
 _SIDE = 256  # larger images are compared at this size
-_SKETCH = 16
-# Between sketches, root mean square: far more than between copies, far less than between most.
+_SKETCH = 16  # side of the small picture that is kept of each image
+# Pairs whose sketches differ by more (root mean square) are not looked at: copies differ by far
+# less, most other pairs by far more.
 _MOST_APART = 0.08
 _PAIRS_AT_A_TIME = 256
 _HASH_BYTES = 16
@@ -37,14 +40,14 @@ Read = Callable[[Iterable[int]], Iterator[np.ndarray | str]]
 
 
 def look(picture: np.ndarray) -> np.ndarray:
-    """What is kept of every image until all are known: a hash of its pixels and a sketch.
+    """What is kept of every image until all were read: a hash of its pixels and a sketch.
 
     Args:
         picture: uint8 (height, width, 1|3).
 
     Returns:
-        uint8 (272,): 16 bytes of BLAKE2 of size and pixels, grey ones alike however they are
-        stored, then 16 x 16 of the luma.
+        uint8 (272,): a BLAKE2 hash of size and pixels (16 bytes), then the luma at 16 x 16 pixels.
+        A grey picture has one hash whether it is stored in one channel or in three.
     """
     if picture.shape[-1] == 3 and (picture == picture[..., :1]).all():
         picture = picture[..., :1]
@@ -61,13 +64,14 @@ def pairs(
 
     Args:
         codes: float32 (num_images, latent_dim).
-        looks: uint8 (num_images, 272), of `look`.
+        looks: uint8 (num_images, 272), what `look` returned for each.
         read: positions -> the pictures, or why one cannot be read, as `image_stream.Stream.read`.
-        neighbors: an image is compared with so many; of exact copies as many are named.
+        neighbors: each image is compared with so many others, and paired with at most so many
+            exact copies.
 
     Returns:
-        (position, later position, Euclidean distance of their codes); 0 for exact copies. An exact
-        copy of an image stands for it: other copies are paired with the first of them alone.
+        (position, later position, distance) of each pair: the Euclidean distance of their codes, 0
+        for exact copies. Of several exact copies only the first is paired with other copies.
     """
     _, first, inverse = np.unique(
         looks[:, :_HASH_BYTES], axis=0, return_index=True, return_inverse=True
@@ -75,7 +79,7 @@ def pairs(
     members: dict[int, list[int]] = {}
     for position, group in enumerate(inverse.reshape(-1).tolist()):
         members.setdefault(group, []).append(position)
-    found = {
+    distance_of_pair = {
         (position, other): 0.0
         for group in members.values()
         for index, position in enumerate(group)
@@ -87,43 +91,45 @@ def pairs(
         distances, nearest = latent_space.nearest(codes[distinct], None, number)
         # In fewer than eleven images nothing tells which codes are near.
         tenth = distances[:, _TENTH - 1] if number >= _TENTH else np.zeros(len(distinct))
-        wanted: dict[tuple[int, int], tuple[float, float]] = {}  # -> (limit of luma, distance)
+        candidates: dict[tuple[int, int], tuple[float, float]] = {}  # -> (limit of luma, distance)
         for row, rank in _candidates(looks[distinct, _HASH_BYTES:], nearest[:, :neighbors]):
             other, distance = nearest[row, rank], float(distances[row, rank])
             is_near = distance <= _NEAR * min(tenth[row], tenth[other])
             one, two = sorted((int(distinct[row]), int(distinct[other])))
-            wanted[one, two] = (_MOST_LUMA_OF_NEAR if is_near else _MOST_LUMA), distance
-        limits = [(*pair, limit) for pair, (limit, _) in sorted(wanted.items())]
-        found |= {pair: wanted[pair][1] for pair in _verified(limits, read)}
-    return sorted(((*pair, d) for pair, d in found.items()), key=lambda row: (row[2], row[:2]))
+            candidates[one, two] = (_MOST_LUMA_OF_NEAR if is_near else _MOST_LUMA), distance
+        limits = [(*pair, limit) for pair, (limit, _) in sorted(candidates.items())]
+        distance_of_pair |= {pair: candidates[pair][1] for pair in _verified(limits, read)}
+    rows = ((*pair, distance) for pair, distance in distance_of_pair.items())
+    return sorted(rows, key=lambda row: (row[2], row[:2]))
 
 
 def _candidates(sketches: np.ndarray, nearest: np.ndarray) -> Iterator[tuple[int, int]]:
-    """(row, rank) of the neighbours whose sketches are nearly alike."""
-    plain = sketches.astype(np.float32) / 255.0
+    """(row, rank of a neighbour) of each pair whose sketches are nearly alike."""
+    unit = sketches.astype(np.float32) / 255.0
     for row, others in enumerate(nearest):
-        apart = np.sqrt(np.square(plain[others] - plain[row]).mean(axis=1))
+        apart = np.sqrt(np.square(unit[others] - unit[row]).mean(axis=1))
         for rank in np.flatnonzero(apart <= _MOST_APART):
             yield row, int(rank)
 
 
-def _verified(wanted: list[tuple[int, int, float]], read: Read) -> Iterator[tuple[int, int]]:
-    """The pairs whose pictures differ by no more than the limit of each."""
-    for start in range(0, len(wanted), _PAIRS_AT_A_TIME):
-        some = wanted[start : start + _PAIRS_AT_A_TIME]
-        positions = sorted({position for one, other, _ in some for position in (one, other)})
+def _verified(candidates: list[tuple[int, int, float]], read: Read) -> Iterator[tuple[int, int]]:
+    """The pairs whose pictures differ by no more than the pair's limit."""
+    for start in range(0, len(candidates), _PAIRS_AT_A_TIME):
+        block = candidates[start : start + _PAIRS_AT_A_TIME]
+        positions = sorted({position for one, other, _ in block for position in (one, other)})
         pictures = {
             position: _reduced(picture)
             for position, picture in zip(positions, read(positions), strict=True)
             if not isinstance(picture, str)
         }
-        for one, other, limit in some:
-            there = one in pictures and other in pictures
-            if there and are_copies(pictures[one], pictures[other], limit):
+        for one, other, limit in block:
+            both_readable = one in pictures and other in pictures
+            if both_readable and are_copies(pictures[one], pictures[other], limit):
                 yield one, other
 
 
 def _reduced(picture: np.ndarray) -> np.ndarray:
+    """The picture with no side above 256 pixels."""
     height, width = picture.shape[:2]
     scale = max(1.0, max(height, width) / _SIDE)
     size = (max(1, round(side / scale)) for side in (height, width))
@@ -135,13 +141,13 @@ def are_copies(one: np.ndarray, other: np.ndarray, most_luma: float = _MOST_LUMA
 
     Args:
         one: uint8 (height, width, 1|3), at most 256 pixels a side.
-        other: the same; of another size, the larger is brought to the size of the smaller.
-        most_luma: that the luma may differ by, in [0, 1].
+        other: as `one`. If the sizes differ, both are brought to the smaller height and width.
+        most_luma: the largest difference of the luma, in [0, 1].
     """
     if abs(one.shape[0] * other.shape[1] - one.shape[1] * other.shape[0]) > max(
         one.shape[0] + other.shape[1], other.shape[0] + one.shape[1]
     ):
-        return False  # of other proportions, beyond the rounding of a side to whole pixels
+        return False  # the proportions differ, beyond the rounding of a side to whole pixels
     height, width = min(one.shape[:2], other.shape[:2])
     first, second = (_channels(images.resize(part, height, width)) for part in (one, other))
     luma, *colours = first - second
@@ -167,7 +173,7 @@ def _channels(picture: np.ndarray) -> np.ndarray:
 
 
 def _largest_local(difference: np.ndarray) -> float:
-    """The largest root mean square over 4 x 4 pixels, of (height, width)."""
+    """The largest root mean square over 4 x 4 pixels; takes (height, width)."""
     height, width = difference.shape
     padded = np.pad(difference, ((0, -height % 4), (0, -width % 4)), mode="edge")
     blocks = padded.reshape(padded.shape[0] // 4, 4, padded.shape[1] // 4, 4)

@@ -1,7 +1,7 @@
-"""Images that a model is applied to: read batch by batch, so that any number of them will do.
+"""Images that a model is applied to, read batch by batch, so that their number has no limit.
 
-Unlike `splits.load`, nothing is drawn, split or kept: images come in the order of their names, may
-differ in size, and one that cannot be read is a result too.
+Unlike in `splits.load`, nothing is drawn, split or kept in memory: images come in the order of
+their names and may differ in size, and an image that cannot be read is a result too.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup.data import from_arrays, from_folder, images
+from kerasunsup.data import bit_depth, folder_walk, from_folder, from_idx, images
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.errors import InputError
 
-# uint8 (height, width, 1|3) -> the same in another form; raises InputError.
+# A picture, uint8 (height, width, 1|3) -> the same in another size or with other channels; raises
+# InputError where that cannot be done.
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -30,11 +31,11 @@ class Stream:
     """A list of images that are read when they are needed.
 
     Attributes:
-        what: as the user named it, for complaints.
-        names: relative paths with '/', one an image; of images that are no files they are made up.
-        labels: int64 (num_images,), or None; nothing but a final comparison looks at them.
-        fingerprint: hex digest of the names and of what tells that a file has changed.
-        white: the value that is white in files of more than 8 bits.
+        what: what the user called the images, for messages.
+        names: relative paths with '/', one an image; numbered where images are no files.
+        labels: int64 (num_images,), or None; only compared with results, never used for them.
+        fingerprint: a hex digest of names, sizes and times of files, or of all pixels.
+        white: returns the value that is white in files of more than 8 bits.
     """
 
     what: str
@@ -42,7 +43,7 @@ class Stream:
     labels: np.ndarray | None
     fingerprint: str
     _read: Callable[[Sequence[int]], Iterator[np.ndarray | str]]
-    white: Callable[[], float] = lambda: images.WHITE
+    white: Callable[[], float] = lambda: bit_depth.WHITE
 
     def __len__(self) -> int:
         return len(self.names)
@@ -61,24 +62,24 @@ class Stream:
         """Images of one shape, a batch at a time.
 
         Args:
-            positions: which, in which order.
-            batch_size: images a batch; the last may be smaller.
-            change: brings each picture into the one shape; its complaint gets the name before it.
+            positions: the positions of the images, in the order of use.
+            batch_size: images a batch; the last batch may be smaller.
+            change: brings each picture into the one shape.
 
         Returns:
-            (their positions, float32 (batch, height, width, channels) in [0, 1], the positions
-            that cannot be read, each with its reason) of each batch.
+            For each batch (positions of its images, the images as float32 (batch, height, width,
+            channels) in [0, 1], (position, reason) of each image that cannot be read).
 
         Raises:
-            InputError: if `change` refuses a picture.
+            InputError: if `change` refuses a picture; the picture's name is put before its text.
         """
-        wanted = list(positions)
-        pictures = self.read(wanted)
-        for start in range(0, len(wanted), batch_size):
-            kept: list[int] = []
+        order = list(positions)
+        pictures = self.read(order)
+        for start in range(0, len(order), batch_size):
+            readable: list[int] = []
             pixels: list[np.ndarray] = []
             unreadable: list[tuple[int, str]] = []
-            for position in wanted[start : start + batch_size]:
+            for position in order[start : start + batch_size]:
                 picture = next(pictures)
                 if isinstance(picture, str):
                     unreadable.append((position, picture))
@@ -88,10 +89,10 @@ class Stream:
                 except InputError as error:
                     name = images.shown(self.names[position])
                     raise InputError(f"{name} {error}") from None
-                kept.append(position)
+                readable.append(position)
             shape = pixels[0].shape if pixels else (0, 0, 1)
             stacked = np.stack(pixels) if pixels else np.empty((0, *shape), np.uint8)
-            yield kept, images.to_unit(stacked), unreadable
+            yield readable, images.to_unit(stacked), unreadable
 
 
 def open_images(
@@ -100,11 +101,11 @@ def open_images(
     """The images that a user names: a folder, one file, an array file, IDX files or a data name.
 
     Args:
-        what: as the user gave it.
+        what: what the user gave.
         without: a folder that is left out, such as the one that results go to.
         part: `all`, or `train` or `test` where the data has a test set of its own.
-        limit: the first so many; None means all.
-        like: images whose scale those of more than 8 bits share; None finds their own.
+        limit: use only so many, the first ones; None uses all.
+        like: images of more than 8 bits are scaled like these; None finds a scale of their own.
 
     Raises:
         InputError: if there are no such images.
@@ -115,12 +116,12 @@ def open_images(
         is_file = path.suffix.lower() in images.SUFFIXES and path.is_file()
         if is_file:
             names = [path.name]
-        elif path.is_dir() and not from_arrays.idx_files(path):
-            names = from_folder.listed(path, without=without).names
+        elif path.is_dir() and not from_idx.files_of_images(path):
+            names = folder_walk.listed(path, without=without).names
         else:
             return _of_data(what, part, limit)
     except InputError as error:
-        # The flag of a training's images is an argument here, and its --image-size is --resize.
+        # In training the images are given by --data and resized by --image-size.
         text = str(error).replace("--data", "IMAGES").replace("--image-size N", "--resize")
         raise InputError(images.shown(text)) from error
     if part != "all":
@@ -138,7 +139,7 @@ def _of_files(what: str, root: Path, names: Sequence[str], like: Stream | None) 
     digest = hashlib.sha256()
     for name in names:
         digest.update(os.fsencode(name) + b"\0")
-        with contextlib.suppress(OSError):  # a link that leads nowhere is listed when it is read
+        with contextlib.suppress(OSError):  # a broken link is reported when it is read
             state = os.stat(os.path.join(root, name))
             digest.update(f"{state.st_size}\0{state.st_mtime_ns}\0".encode())
     _, classes = from_folder.splits_and_classes(names)
@@ -198,7 +199,7 @@ def _of_data(what: str, part: str, limit: int | None) -> Stream:
 
 
 def of_set(what: str, image_set: ImageSet) -> Stream:
-    """A set of images that is open already, as a stream; its images get numbers for names."""
+    """A stream of the images of a set, which are named by their numbers."""
     positions = np.arange(len(image_set))
     return Stream(
         what,
@@ -210,8 +211,9 @@ def of_set(what: str, image_set: ImageSet) -> Stream:
 
 
 def _read_set(
-    everything: ImageSet, positions: np.ndarray, wanted: Sequence[int]
+    everything: ImageSet, positions: np.ndarray, rows: Sequence[int]
 ) -> Iterator[np.ndarray | str]:
-    for start in range(0, len(wanted), 256):
-        pixels = images.to_uint8(everything.array(positions[list(wanted[start : start + 256])]))
-        yield from pixels
+    """The pictures at some rows of `positions`, which are positions in the whole set."""
+    for start in range(0, len(rows), 256):
+        block = positions[list(rows[start : start + 256])]
+        yield from images.to_uint8(everything.array(block))

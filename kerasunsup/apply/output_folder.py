@@ -1,39 +1,35 @@
-"""The folder that `apply` writes to: claimed by one command, gone on with by the same one."""
+"""The folder that `apply` writes to: one command claims it, and only the same one goes on in it."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import os
 import shutil
-import time
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tqdm
-
-from kerasunsup.data import images
+from kerasunsup.apply.result_files import ResultFiles
 from kerasunsup.errors import InputError
 from kerasunsup.training import files as training_files
-from kerasunsup.training import run_folder
 
 _RECORD = "apply.json"
-_WORK = ".work"  # parts of what is being computed, until it is whole
-_LOCK = "lock"  # in it
-_NAMES_AT_A_TIME = 1024
+_WORK = ".work"  # holds the lock, and parts of results until all is done
+_LOCK = "lock"
 
 
-class Output:
-    """A folder whose files are each written whole or not at all, and nowhere else.
+class OutputFolder:
+    """A folder that belongs to one command and, while that is at work, to one process.
 
     Args:
-        folder: created where it does not exist.
+        folder: is created where it does not exist.
         identity: what the results follow from, as plain JSON values: verb, model, images and
             settings.
+
+    Attributes:
+        files: writes the results.
+        is_done: whether all results are there.
 
     Raises:
         InputError: if the folder holds something else, or results of another command.
@@ -48,19 +44,19 @@ class Output:
         self._is_held = False
         self._is_new = not folder.exists()
         self._make_folder()
-        self._root = folder.resolve()
+        self.files = ResultFiles(folder)
         # Finished results need no lock: they may lie on a disk that cannot be written.
         self.is_done = self._is_finished()
         if self.is_done:
             return
-        # Before the lock nothing is taken up and nothing removed: it may belong to another process.
+        # Before the lock is held nothing is removed: it may belong to another process.
         self._take_lock()
         try:
-            self.is_done = self._is_finished()  # it may have come to its end just now
+            self.is_done = self._is_finished()  # another process may just have finished
             if self.is_done:
                 self.close()
                 return
-            for leftover in folder.rglob(".*.part"):  # of a write that was killed
+            for leftover in folder.rglob(".*.part"):  # a killed write left it
                 if leftover.is_file():
                     leftover.unlink(missing_ok=True)
             training_files.write_json(folder / _RECORD, {**self._identity, "done": False})
@@ -69,7 +65,7 @@ class Output:
             raise
 
     def _make_folder(self) -> None:
-        """Makes it where it is missing; refuses one that belongs to something else."""
+        """Makes the folder where it is missing; refuses one that belongs to something else."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
@@ -87,42 +83,27 @@ class Output:
         """Whether all results of this command are there.
 
         Raises:
-            InputError: if the folder holds results of another command; of one that is not
-                finished only under the lock, as it may be at work.
+            InputError: if the folder holds results of another command. Unfinished ones are looked
+                at under the lock only: until then the other command may be at work.
         """
-        record = self.folder / _RECORD
-        if not record.is_file():
+        record = _read_record(self.folder / _RECORD)
+        if record is None or not (record.get("done") or self._is_held) or self._is_untouched():
             return False
-        found = training_files.read_json(record)
-        if not isinstance(found, dict):
-            raise InputError(f"{record} is damaged: choose another --output")
-        if not found.get("done") and not self._is_held:
-            return False
-        for name, value in self._identity.items():
-            if found.get(name, value) != value and not self._is_untouched():
-                other = "other" if name.startswith("images") else "another"
-                difference = (
-                    f"their {name} is {found.get(name)}, now it is {value}"
-                    if name == "verb" or name.startswith("--")
-                    else f"they were made with {other} {name}"
-                )
-                raise InputError(
-                    f"--output {self.folder} holds results of another command: {difference}: "
-                    "choose another folder"
-                )
-        return bool(found.get("done")) and not self._is_untouched()
+        _refuse_other_command(self.folder, record, self._identity)
+        return bool(record.get("done"))
 
     def _is_untouched(self) -> bool:
-        """Whether nothing has come of the command that the folder was made for."""
+        """Whether the folder holds no result and no part of one."""
         names = {path.name for path in self.folder.iterdir()}
         parts = {path.name for path in self._work.iterdir()} if self._work.is_dir() else set()
         return names <= {_RECORD, _WORK} and parts <= {_LOCK}
 
     def _take_lock(self) -> None:
+        """Locks the folder; a lock file that its owner removed meanwhile is no lock."""
         while not self._is_held:
             self._work.mkdir(exist_ok=True)
             path = self._work / _LOCK
-            with contextlib.suppress(FileNotFoundError):  # removed by one that came to its end
+            with contextlib.suppress(FileNotFoundError):  # its owner finished and removed it
                 self._lock = training_files.locked(
                     path,
                     f"--output {self.folder} is in use by another process: wait for it, or stop it "
@@ -137,85 +118,12 @@ class Output:
                     if not self._is_held:
                         self._lock.close()
 
-    def path(self, name: str) -> Path:
-        """Where a file of this name belongs; its folder is made.
-
-        Args:
-            name: relative, with '/' between folders.
-
-        Raises:
-            InputError: if it would lie outside the folder.
-        """
-        pure = PurePosixPath(name)
-        if pure.is_absolute() or ".." in pure.parts or not pure.parts:
-            raise InputError(f"the image's name {name!r} leads out of --output: rename it")
-        path = self.folder / pure
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.parent.resolve().is_relative_to(self._root):  # through a link that lies there
-            raise InputError(
-                f"--output {self.folder}: {path.parent} is a link out of it: remove the link"
-            )
-        return path
-
-    def picture(self, name: str, pixels: np.ndarray) -> None:
-        """Writes an image, uint8 (height, width, 1|3), in the format that its name says."""
-        training_files.write_bytes(
-            self.path(name), images.encode(pixels, os.path.splitext(name)[1])
-        )
-
-    def table(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Writes a CSV file; floats with six significant digits.
-
-        Python's `csv` module reads the very names back (`newline=""`, UTF-8 with surrogateescape).
-        """
-        buffer = io.StringIO()
-        plain = csv.writer(buffer, lineterminator="\n")
-        # A lone carriage return would end the row for a reader, and the writer does not quote it.
-        quoted = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        plain.writerow(header)
-        for row in rows:
-            fields = [f"{v:.6g}" if isinstance(v, float | np.floating) else str(v) for v in row]
-            (quoted if any("\r" in field for field in fields) else plain).writerow(fields)
-        training_files.write_bytes(
-            self.path(name), buffer.getvalue().encode("utf-8", "surrogateescape")
-        )
-
-    def sheet(self, name: str, png: bytes) -> None:
-        """Writes a picture that is encoded already."""
-        training_files.write_bytes(self.path(name), png)
-
-    def codes(self, name: str, codes: np.ndarray, files: Sequence[str]) -> None:
-        """Writes a .npz of `codes` and `files`, the codes' images by name, as an array of text.
-
-        Such an array is as wide in every row as its longest name: it is made and compressed a few
-        rows at a time.
-
-        Args:
-            name: of the file.
-            codes: float32 (num_images, latent_dim).
-            files: (num_images,); a byte that is no UTF-8 is a lone surrogate, as `os` names files.
-        """
-        buffer = io.BytesIO()
-        dtype = np.dtype(f"<U{max(map(len, files), default=1)}")
-        header = {"descr": dtype.str, "fortran_order": False, "shape": (len(files),)}
-        with zipfile.ZipFile(buffer, "w") as archive:
-            with archive.open("codes.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, codes, allow_pickle=False)
-            compressed = zipfile.ZipInfo("files.npy")
-            compressed.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(compressed, "w", force_zip64=True) as member:
-                np.lib.format.write_array_header_1_0(member, header)
-                for start in range(0, len(files), _NAMES_AT_A_TIME):
-                    block = np.array(files[start : start + _NAMES_AT_A_TIME], dtype)
-                    member.write(block.tobytes())
-        training_files.write_bytes(self.path(name), buffer.getbuffer())
-
     def part(self, name: str) -> Path:
-        """Where a part of unfinished work is kept until `finish`."""
+        """The path at which a part of the work is kept until `finish`."""
         return self._work / name
 
     def finish(self, **numbers: Any) -> None:
-        """Says that all is done, removes the parts, and lets go of the folder."""
+        """Records that all is done, removes the parts and releases the folder."""
         training_files.write_json(
             self.folder / _RECORD, {**self._identity, "done": True, "numbers": numbers}
         )
@@ -223,17 +131,17 @@ class Output:
         self.close()
 
     def close(self, *, is_refused: bool = False) -> None:
-        """Lets go of the folder; unfinished work stays for the next start.
+        """Releases the folder; unfinished work stays for the next start.
 
         Args:
-            is_refused: the command cannot be done as it is, so that its work is of no use.
+            is_refused: whether the command cannot be done as it is, so that its work is of no use.
         """
         if not self._is_held:
             return
         self._is_held = False
         names = {path.name for path in self.folder.iterdir()}
         came_to_nothing = names <= {_RECORD, _WORK} and (is_refused or self._is_untouched())
-        # The lock goes last: until then nobody else takes the folder up.
+        # The lock is released last: until then no other process uses the folder.
         if not self.is_done and came_to_nothing:
             (self.folder / _RECORD).unlink(missing_ok=True)
         if self.is_done or came_to_nothing:
@@ -244,49 +152,38 @@ class Output:
         if self._lock is not None:
             self._lock.close()
 
-    def __enter__(self) -> Output:
-        """The output itself."""
+    def __enter__(self) -> OutputFolder:
+        """Returns the folder itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Lets go of the folder."""
+        """Releases the folder."""
         self.close(is_refused=kind is not None and issubclass(kind, InputError))
 
 
-class Progress:
-    """How far a long work is: a bar on a terminal, else a line every ten seconds.
+def _read_record(path: Path) -> dict[str, Any] | None:
+    """A command's identity and whether it is done; None where there is no record."""
+    if not path.is_file():
+        return None
+    record = training_files.read_json(path)
+    if not isinstance(record, dict):
+        raise InputError(f"{path} is damaged: choose another --output")
+    return record
 
-    Args:
-        total: items in all.
-        unit: what an item is called.
-    """
 
-    def __init__(self, total: int, unit: str) -> None:
-        self._total, self._unit, self._number = total, unit, 0
-        self._began = self._told = time.monotonic()
-        self._bar = (
-            tqdm.tqdm(total=total, unit=unit, leave=False) if run_folder.is_terminal() else None
+def _refuse_other_command(
+    folder: Path, record: Mapping[str, Any], identity: Mapping[str, Any]
+) -> None:
+    """Raises an `InputError` that names the first difference between record and identity."""
+    for name, value in identity.items():
+        if record.get(name, value) == value:
+            continue
+        if name == "verb" or name.startswith("--"):
+            difference = f"their {name} is {record.get(name)}, now it is {value}"
+        else:
+            other = "other" if name.startswith("images") else "another"
+            difference = f"they were made with {other} {name}"
+        raise InputError(
+            f"--output {folder} holds results of another command: {difference}: "
+            "choose another folder"
         )
-
-    def advance(self, count: int) -> None:
-        """So many more items are done."""
-        self._number += count
-        now = time.monotonic()
-        if self._bar is not None:
-            self._bar.update(count)
-        elif now - self._told > 10.0:
-            self._told = now
-            rate = self._number / (now - self._began)
-            print(
-                f"{self._number:,} of {self._total:,} {self._unit}s, {rate:,.0f} a second",
-                flush=True,
-            )
-
-    def __enter__(self) -> Progress:
-        """The progress itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Takes the bar away."""
-        if self._bar is not None:
-            self._bar.close()

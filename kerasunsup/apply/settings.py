@@ -1,4 +1,4 @@
-"""What each verb of apply can be told. Start here."""
+"""The settings of each verb of `apply`, with their defaults. Start here."""
 
 from __future__ import annotations
 
@@ -11,89 +11,102 @@ from kerasunsup.settings import CheckedSettings, setting
 
 @dataclasses.dataclass(frozen=True)
 class ApplySettings(CheckedSettings):
-    """What `apply` can be told; a verb knows the settings that name it, and those that name none.
+    """The settings of all verbs; `only` and `without` say which verbs a setting belongs to.
 
     Raises:
         InputError: if a value is of the wrong type or out of its range.
     """
 
-    batch_size: int = setting(256, "images that the model gets at once", least=1, most=65_536)
-    seed: int = setting(0, "everything random follows from it", least=0)
-    limit: int | None = setting(None, "the first N images only", least=1, without=("generate",))
-    part: str = setting(
-        "all", "of data that has a test set of its own", choices=("all", "train", "test"),
-        without=("generate",),
-    )  # fmt: skip
-    resize: bool = setting(
-        False, "resize images to the model's size", switch=True, without=("restore",)
+    batch_size: int = setting(
+        256, "number of images that the model gets at once", least=1, most=65_536
     )
-    grey: bool = setting(False, "turn colour images to grey for a model of grey ones", switch=True)
+    seed: int = setting(0, "seed of everything that is random", least=0)
+    limit: int | None = setting(None, "use only the first N images", least=1, without=("generate",))
+    part: str = setting(
+        "all",
+        "which part of the images to use, if the data has a test set of its own",
+        choices=("all", "train", "test"),
+        without=("generate",),
+    )
+    resize: bool = setting(
+        False, "resize images to the size that the model takes", switch=True, without=("restore",)
+    )
+    grey: bool = setting(
+        False, "turn colour images grey, for a model that takes grey images", switch=True
+    )
     trust_model: bool = setting(
         False,
-        "open a SavedModel that stands alone: it is a program and can do anything on this machine",
+        "open a SavedModel that has no .keras file beside it; a SavedModel is a program and can do"
+        " anything on this machine",
         switch=True,
     )
     mask: str | None = setting(
         None,
-        "what to replace: one picture for all images, or a folder with one an image under its name;"
-        " white is the hole",
+        "fill only the holes, which are white in a mask: one picture for all images, or a folder"
+        " with a mask for each image, under the image's name",
         metavar="PATH",
         only=("restore",),
     )
     passes: int | None = setting(
         None,
-        "times that what is white in --mask goes through the model, each time as it came out of the"
-        " time before (1)",
+        "run the model N times on the holes of --mask; each pass starts from the result of the pass"
+        " before (1)",
         least=1,
         most=1000,
         only=("restore",),
     )
     projector: bool = setting(
-        False, "show the codes with their images in TensorBoard's projector, too",
+        False, "also write codes and images for TensorBoard's projector",
         switch=True, only=("encode",),
     )  # fmt: skip
     query: str | None = setting(
         None,
-        "find what is similar to these images (a file, a folder, ...); without it near-duplicates"
-        " among all are found",
+        "find the images that are most similar to these (a file, a folder, ...); without --query,"
+        " near-duplicates among all images are found",
         metavar="IMAGES",
         only=("similar",),
     )
-    neighbors: int = setting(10, "images to find for each query", least=1, only=("similar",))
+    neighbors: int = setting(
+        10, "number of images to find for each query", least=1, only=("similar",)
+    )
     reference: str | None = setting(
         None,
-        "clean images, by which outliers are told and like which an autoencoder makes new ones (the"
-        " images that the model was trained on)",
+        "clean images to compare with (outliers) or to imitate (generate, by an autoencoder);"
+        " without --reference, those that the model was trained on are used",
         metavar="IMAGES",
         only=("outliers", "generate"),
     )
     share: float = setting(
         0.01,
         "share of the images that are called outliers; with --reference, the share of clean images"
-        " that may be",
+        " that may be called outliers by mistake",
         above=0.0,
         most=0.5,
         only=("outliers",),
     )
     clusters: int | None = setting(
-        None, "number of groups (chosen by the codes)", least=2, most=1000, only=("cluster",)
+        None,
+        "number of groups; without --clusters, the number follows from the codes",
+        least=2,
+        most=1000,
+        only=("cluster",),
     )
-    count: int = setting(100, "images to make", least=1, only=("generate",))
+    count: int = setting(100, "number of images to make", least=1, only=("generate",))
 
     def __post_init__(self) -> None:
-        """Checks each value, then what goes together."""
+        """Checks each value, then which values go together."""
         super().__post_init__()
         if self.passes is not None and self.mask is None:
             raise InputError("--passes repeats the filling of holes: add --mask, or leave it out")
 
     @property
     def passes_used(self) -> int:
-        """Without holes an image goes through the model once: more would only blur it."""
+        """The number of passes; without holes it is one, as more would only blur an image."""
         return 1 if self.mask is None or self.passes is None else self.passes
 
 
 def settings_of(verb: str) -> list[dataclasses.Field]:
-    """The settings of `ApplySettings` that belong to a verb."""
+    """The fields of `ApplySettings` that belong to a verb."""
     return [
         field
         for field in dataclasses.fields(ApplySettings)
@@ -108,7 +121,7 @@ class Application:
 
     verb: str
     model: Path
-    images: str | None  # None where images are made
+    images: str | None  # None for `generate`, which makes images
     output: Path
     config: ApplySettings
     arguments: tuple[str, ...]

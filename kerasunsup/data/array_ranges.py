@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup.data import images, pixel_storage
+from kerasunsup.data import bit_depth, images, pixel_storage
 from kerasunsup.errors import InputError
 
 CHUNK = 1024  # images that are looked at or converted at a time
@@ -17,38 +17,43 @@ CHUNK = 1024  # images that are looked at or converted at a time
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """How values of any kind become pictures.
+    """How the values of an array become pictures: their range, and where the channels are.
 
     Attributes:
         convert: values (n, ...) as they are stored -> uint8, or float32 in [0, 1], (n, height,
             width, 1|3).
-        note: what was assumed; empty where nothing was.
+        note: what was assumed, in a few words for the user; empty where nothing was.
     """
 
     convert: Callable[[np.ndarray], np.ndarray]
     note: str
 
     def whole(self, values: np.ndarray) -> np.ndarray:
-        """All of them, converted without a second large copy."""
+        """All values, converted block by block to avoid a second large copy."""
         first = self.convert(values[:1])
         if np.may_share_memory(first, values):  # nothing is computed
             return self.convert(values)
-        made = np.empty((len(values), *first.shape[1:]), first.dtype)
+        converted = np.empty((len(values), *first.shape[1:]), first.dtype)
         for start in range(0, len(values), CHUNK):
-            made[start : start + CHUNK] = self.convert(values[start : start + CHUNK])
-        return made
+            converted[start : start + CHUNK] = self.convert(values[start : start + CHUNK])
+        return converted
 
 
 def form(path: Path, name: str, sets: Sequence[pixel_storage.Store]) -> Form:
-    """The form of one file's images, found over all its sets together.
+    """The form of one file's images; its sets (training, test) are looked at together.
+
+    Args:
+        path: the file, for complaints.
+        name: the arrays' names, for complaints.
+        sets: their values, as they are stored.
 
     Raises:
-        InputError: if they are no images.
+        InputError: if the values cannot be images.
     """
     if len({values.dtype for values in sets}) > 1:
         received = " and ".join(str(values.dtype) for values in sets)
         raise InputError(
-            f"--data {path}: training and test images differ, {received}: save both alike"
+            f"--data {path}: training and test images differ, {received}: save both with one dtype"
         )
     shape = (len(sets[0]), *sets[0].shape)
     is_first = len(shape) == 4 and shape[-1] not in (1, 3, 4) and shape[1] in (1, 3, 4)
@@ -81,7 +86,7 @@ def form(path: Path, name: str, sets: Sequence[pixel_storage.Store]) -> Form:
 def _scale(
     path: Path, name: str, sets: Sequence[pixel_storage.Store]
 ) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
-    """(what makes uint8, or float32 in [0, 1], of the values, what was assumed)."""
+    """A function that makes uint8, or float32 in [0, 1], of the values, and what was assumed."""
     dtype = sets[0].dtype
     if dtype.kind == "b":
         return lambda values: values.astype(np.uint8) * np.uint8(255), ""
@@ -90,52 +95,52 @@ def _scale(
             f"--data {path}: {name} is of dtype {dtype}: images are integers from 0 to 65535, or "
             "floats in [0, 1]"
         )
-    least, most = _range(path, name, sets)
+    smallest, largest = _range(path, name, sets)
     if dtype.kind == "f":
         slack = 1e-3  # what resampling overshoots by
-        if -slack <= least and most <= 1.0 + slack:
+        if -slack <= smallest and largest <= 1.0 + slack:
             return lambda values: np.clip(values.astype(np.float32), 0.0, 1.0), ""
-        if -1.0 - slack <= least < -0.5 and most <= 1.0 + slack:
+        if -1.0 - slack <= smallest < -0.5 and largest <= 1.0 + slack:
             return (
                 lambda values: np.clip((values.astype(np.float32) + 1.0) / 2.0, 0.0, 1.0),
-                f"{dtype} from {least:g} to {most:g} taken as [-1, 1]",
+                f"{dtype} from {smallest:g} to {largest:g} taken as [-1, 1]",
             )
-        if -slack <= least and 64.0 < most <= 255.0 + slack:
+        if -slack <= smallest and 64.0 < largest <= 255.0 + slack:
             return (
                 lambda values: np.clip(values.astype(np.float32) / np.float32(255.0), 0.0, 1.0),
-                f"{dtype} from {least:g} to {most:g} taken as [0, 255]",
+                f"{dtype} from {smallest:g} to {largest:g} taken as [0, 255]",
             )
         raise InputError(
-            f"--data {path}: {name} goes from {least:g} to {most:g}: floats must lie in [0, 1], "
-            "[-1, 1] or [0, 255] (or save uint8)"
+            f"--data {path}: {name} goes from {smallest:g} to {largest:g}: floats must lie in "
+            "[0, 1], [-1, 1] or [0, 255] (or save uint8)"
         )
-    if least < 0 or most > images.WHITE:
+    if smallest < 0 or largest > bit_depth.WHITE:
         raise InputError(
-            f"--data {path}: {name} is {dtype} from {least:g} to {most:g}: integers must lie in 0 "
-            "to 65535 (or save uint8)"
+            f"--data {path}: {name} is {dtype} from {smallest:g} to {largest:g}: integers must lie "
+            "in 0 to 65535 (or save uint8)"
         )
-    if dtype == np.uint8 and most != 1:
+    if dtype == np.uint8 and largest != 1:
         return lambda values: values, ""
-    white, bits = images.white_of(most or 255)
+    white, bits = bit_depth.white_of(largest or 255)
     return (
         lambda values: np.rint(values / (white / 255.0)).astype(np.uint8),
-        f"{dtype} with values up to {most:g} taken as {bits} bits, {white:g} is white",
+        f"{dtype} with values up to {largest:g} taken as {bits} bits, {white:g} is white",
     )
 
 
 def _range(path: Path, name: str, sets: Sequence[pixel_storage.Store]) -> tuple[float, float]:
-    """The smallest and the largest value; stops where more can change nothing."""
+    """The smallest and the largest value; reading stops where more values change nothing."""
     enough = {"uint8": 1, "uint16": 16383}.get(str(sets[0].dtype), math.inf)
-    least, most = math.inf, -math.inf
+    smallest, largest = math.inf, -math.inf
     for values in sets:
         for start in range(0, len(values), CHUNK):
             chunk = values.read(np.arange(start, min(start + CHUNK, len(values))))
-            least, most = min(least, float(chunk.min())), max(most, float(chunk.max()))
+            smallest, largest = min(smallest, float(chunk.min())), max(largest, float(chunk.max()))
             if not np.isfinite([chunk.min(), chunk.max()]).all():
                 raise InputError(
                     f"--data {path}: {name} holds NaN or infinite values: replace or remove those "
                     "images"
                 )
-            if most > enough:
-                return least, most
-    return least, most
+            if largest > enough:
+                return smallest, largest
+    return smallest, largest

@@ -33,7 +33,7 @@ def training_batches(
     What does not fill a batch is left out of that epoch.
 
     Args:
-        image_set: to draw from.
+        image_set: the images.
         batch_size: images a batch; all of them where there are fewer.
         seed: 0 to 2**31 - 1.
         epoch: from 0. A variable is read anew whenever an iteration begins, so that one data set
@@ -67,10 +67,10 @@ def labelled_batches(
     """The batches of a training that is counted in steps, each image with its label.
 
     The orders are those of `training_batches`, epoch after epoch from 0. A few labelled images
-    make short epochs, and one pass over many of those costs no more than one over a long one.
+    make short epochs; running through many short epochs here costs no more than a long one.
 
     Args:
-        image_set: to draw from.
+        image_set: the images.
         labels: int64 (num_images,), one an image of the set.
         batch_size: images a batch; all of them where there are fewer.
         seed: 0 to 2**31 - 1.
@@ -127,7 +127,7 @@ def evaluation_batches(
     """Every image once, in order; the last batch may be smaller.
 
     Args:
-        image_set: to read.
+        image_set: the images.
         batch_size: images a batch.
         seed: with the number of the batch it makes the seed that `prepare` gets, so that every
             pass is prepared alike.
@@ -151,7 +151,7 @@ def evaluation_batches(
 def _elements(
     batches: tf.data.Dataset, image_set: ImageSet, prepare: Prepare | None
 ) -> tf.data.Dataset:
-    """(indices, seed) -> what the model gets."""
+    """Maps (indices, seed) to what the model gets."""
 
     @tf.autograph.experimental.do_not_convert
     def element(indices: tf.Tensor, seed: tf.Tensor) -> Any:
@@ -162,7 +162,7 @@ def _elements(
 
 
 def _mapped(batches: tf.data.Dataset, element: Callable[..., Any]) -> tf.data.Dataset:
-    """What `element` makes of each batch, two at a time, in order, ahead of need."""
+    """Applies `element` to each batch, two at a time and ahead of need; the order stays."""
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False  # its thread costs more than these maps do
@@ -171,9 +171,10 @@ def _mapped(batches: tf.data.Dataset, element: Callable[..., Any]) -> tf.data.Da
 
 
 def map_options(num_calls: int) -> dict[str, Any]:
-    """Arguments of a `tf.data` map that is made several times at once, in order.
+    """Arguments of a `tf.data` map that computes several elements at once and keeps their order.
 
-    A plain map where `loop.machine` has asked for those.
+    There are none, so that the map is a plain one, where `training.loop` set `tf.data.AUTOTUNE` to
+    None.
     """
     if tf.data.AUTOTUNE is None:
         return {}

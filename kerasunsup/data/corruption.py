@@ -99,9 +99,10 @@ def of_kind(
     Args:
         kind: `noise` or `crop`.
         images: float32 (num_images, height, width, channels) in [0, 1].
-        strength: of the corruption.
-        seed: of the data set.
-        block: which part of it these images are, from 0; each has a corruption of its own.
+        strength: sigma of the noise, or side of the hole in pixels.
+        seed: the seed of the whole data set.
+        block: number of the part of the data set that these images are; each part is corrupted
+            differently.
     """
     pair = seed_of(strength, seed, block)
     if kind == "noise":
@@ -110,7 +111,7 @@ def of_kind(
 
 
 def seed_of(strength: float, seed: int, block: int = 0) -> np.ndarray:
-    """The seed that `of_kind` corrupts a block by, int32 (2,)."""
+    """The seed by which `of_kind` corrupts a block, int32 (2,)."""
     return np.array([seed, round(strength * 1000) + 1_000_000 * (block % 2000)], np.int32)
 
 

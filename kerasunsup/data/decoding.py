@@ -1,4 +1,4 @@
-"""Work on many files by all processors, in order and in bounded memory."""
+"""Work on many files on all processors, with results in order and memory bounded."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ Claim = Callable[[int], None]
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
-# Bytes that pictures may take from before they are unpacked until they are handed on. One that
-# needs more is unpacked when it is the next one and no other is at work.
+# Bytes that all pictures together may take, from before they are unpacked until they were used.
+# One that needs more than all of it waits until it is the next one and no other is being unpacked.
 DECODING_LIMIT = 512 << 20
 
-
-_TURN = 16  # items that a thread works on at a time
+_ITEMS_A_TASK = 16  # items that a thread works on at a time
 
 
 def num_processors() -> int:
-    """The processors that this process may use; all of the machine where the system cannot say."""
+    """The number of processors that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
+    except AttributeError:  # macOS cannot say, so all processors of the machine are counted
         return os.cpu_count() or 1
 
 
-class _Memory:
-    """Lets threads unpack pictures as long as all that are made or wait to be used are small.
+class _MemoryLimit:
+    """Makes threads wait while the pictures being unpacked or waiting for use take too much memory.
 
     Args:
-        limit: in bytes.
+        limit: bytes that they may take together.
     """
 
     def __init__(self, limit: int) -> None:
@@ -46,12 +45,13 @@ class _Memory:
         self._is_closed = False
         self._changed = threading.Condition()
 
-    def made(self, position: int, function: Callable[[Claim], Any]) -> Any:
-        """What the function makes; it claims its memory before it needs it.
+    def outcome_of(self, position: int, function: Callable[[Claim], Any]) -> Any:
+        """Returns what the function makes, and counts it as held until `used` is called with it.
 
         Args:
-            position: of what it makes in the order of use.
-            function: called once; what it makes is taken to be held until `used`.
+            position: when the outcome will be used, counted from 0.
+            function: called once with `claim`, which it calls with the number of bytes that it
+                needs, before it needs them.
         """
         claimed = 0
 
@@ -82,14 +82,14 @@ class _Memory:
         return outcome
 
     def used(self, outcome: Any) -> None:
-        """The next one in order is not needed any more."""
+        """Counts the next outcome in order as used, so that its memory is free."""
         with self._changed:
             self._used -= _size(outcome)
             self._next += 1
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Lets nothing more be unpacked."""
+        """Makes all claims fail from now on."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -103,23 +103,23 @@ def in_order(
     function: Callable[[Item, Claim], Outcome],
     items: Sequence[Item],
 ) -> Generator[Outcome, None, None]:
-    """What the function makes of every item, in order, a little ahead and in bounded memory.
+    """Yields what the function makes of every item, in order, made a little ahead by threads.
 
     Args:
         function: (item, claim) -> outcome; called by several threads at once. It calls `claim`
             with the bytes that it will need, once or never, before it needs them.
-        items: in order of use.
+        items: the items, in order of use.
     """
     num_threads = min(8, num_processors())
-    memory = _Memory(DECODING_LIMIT)
+    memory = _MemoryLimit(DECODING_LIMIT)
     waiting: collections.deque[tuple[int, queue.SimpleQueue]] = collections.deque()
     pool = concurrent.futures.ThreadPoolExecutor(num_threads)
 
     def work(start: int, chunk: Sequence[Item], results: queue.SimpleQueue) -> None:
         try:
             for position, item in enumerate(chunk, start):
-                results.put(memory.made(position, functools.partial(function, item)))
-        except BaseException as error:  # it belongs to the thread that waits
+                results.put(memory.outcome_of(position, functools.partial(function, item)))
+        except BaseException as error:  # raised again in the thread that waits for it
             results.put(error)
 
     def finished() -> Iterator[Outcome]:
@@ -132,8 +132,8 @@ def in_order(
             memory.used(outcome)
 
     try:
-        for start in range(0, len(items), _TURN):
-            chunk = items[start : start + _TURN]
+        for start in range(0, len(items), _ITEMS_A_TASK):
+            chunk = items[start : start + _ITEMS_A_TASK]
             waiting.append((len(chunk), queue.SimpleQueue()))
             pool.submit(work, start, chunk, waiting[-1][1])
             if len(waiting) > 4 * num_threads:

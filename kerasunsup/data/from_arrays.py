@@ -1,16 +1,14 @@
-"""Arrays of images in files, .npz, .npy and IDX: checked before they are read, never unpickled."""
+"""Arrays of images in .npz and .npy files: checked before they are read, never unpickled."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gzip
 import math
 import re
-import struct
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Literal
 
@@ -19,19 +17,26 @@ import numpy as np
 from kerasunsup.data import array_ranges, images, pixel_storage
 from kerasunsup.errors import InputError
 
-LIMIT = 4 << 30  # bytes of pixels that one file that is read whole may declare
+LIMIT = 4 << 30  # bytes; a file that is read whole may declare no more
 
 _IMAGES = {"images", "image", "imgs", "img", "x", "data", "pixels"}
 _LABELS = {"labels", "label", "y", "targets", "target"}
-_KNOWN = {"images", "labels", "x_train", "y_train", "x_test", "y_test"}  # need no word
+_USUAL = {"images", "labels", "x_train", "y_train", "x_test", "y_test"}  # taken without a word
 
 
 @contextlib.contextmanager
-def _one_line(path: Path, advice: str) -> Iterator[None]:
-    """Whatever reading a damaged file raises, and NumPy, zipfile and gzip raise nearly anything."""
+def refusing_damage(path: Path, advice: str) -> Iterator[None]:
+    """Turns whatever reading a damaged file raises into an `InputError`.
+
+    NumPy, zipfile and gzip raise nearly anything.
+
+    Args:
+        path: the file.
+        advice: what the user can do.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of headers that Python can hardly parse
+            warnings.simplefilter("ignore")  # headers that Python can hardly parse
             yield
     except InputError:
         raise
@@ -42,34 +47,31 @@ def _one_line(path: Path, advice: str) -> Iterator[None]:
         raise InputError(f"--data {path} is truncated or damaged ({text}): {advice}") from error
 
 
-# ---------------------------------------------------------------------------------- .npz and .npy
-
-
 @dataclasses.dataclass(frozen=True)
 class _Header:
-    """Of one array: what it declares, checked against the bytes that there are."""
+    """What one array declares about itself, checked against the bytes that there are."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
     fortran_order: bool
-    offset: int  # of the first value
+    offset: int  # bytes before the first value
 
     @property
     def order(self) -> Literal["C", "F"]:
-        """As NumPy has it."""
+        """The order of the values, in NumPy's letters."""
         return "F" if self.fortran_order else "C"
 
     @property
     def looks_like_images(self) -> bool:
-        """Numbers of three or four dimensions."""
+        """Whether it declares numbers of three or four dimensions."""
         return len(self.shape) in (3, 4) and self.dtype.kind in "buif"
 
 
 def _header(file: IO[bytes], size: int) -> _Header:
-    """The header of a .npy, the file being left at the first value.
+    """Reads the header of a .npy and leaves the file at the first value.
 
     Args:
-        file: at its begin.
+        file: the .npy, at its beginning.
         size: bytes of header and values.
     """
     version = np.lib.format.read_magic(file)
@@ -93,18 +95,18 @@ def _header(file: IO[bytes], size: int) -> _Header:
 def read_npz(path: Path, image_size: int | None) -> pixel_storage.Source:
     """The images, and labels, of a .npz.
 
-    Taken are `images` and `labels`; else those whose names say training, validation or test, as
-    Keras (`x_train`) and MedMNIST (`train_images`, `train_labels`) have them; else the only array
+    The arrays `images` and `labels` are taken; else those whose names say training, validation or
+    test, as in Keras (`x_train`) and MedMNIST (`train_images`, `train_labels`); else the only array
     that can be images.
 
     Args:
-        path: of the .npz file.
+        path: the .npz file.
         image_size: resize to this height and width; None keeps the file's own.
 
     Raises:
         InputError: if the file cannot be used.
     """
-    with _one_line(path, "write it anew with numpy.savez"), zipfile.ZipFile(path) as archive:
+    with refusing_damage(path, "write it anew with numpy.savez"), zipfile.ZipFile(path) as archive:
         members = [info for info in archive.infolist() if info.filename[-4:] == ".npy"]
         declared = sum(info.file_size for info in members)
         if declared > LIMIT:
@@ -116,7 +118,7 @@ def read_npz(path: Path, image_size: int | None) -> pixel_storage.Source:
         for info in members:
             with archive.open(info) as file:
                 headers[info.filename[:-4]] = _header(file, info.file_size)
-        image_keys, label_keys = _chosen(path, headers)
+        image_keys, label_keys = _keys_by_split(path, headers)
 
         def read(key: str) -> np.ndarray:
             return _npz_array(archive, key, headers[key], path)
@@ -133,18 +135,20 @@ def read_npz(path: Path, image_size: int | None) -> pixel_storage.Source:
         path, keys, [pixel_storage.MemoryStore(values) for values in raw.values()]
     )
     notes = [form.note]
-    if not _KNOWN.issuperset(image_keys.values()):
+    if not _USUAL.issuperset(image_keys.values()):
         notes.insert(0, "the images are " + " and ".join(
             f"{key!r} ({split})" if split else repr(key) for split, key in image_keys.items()
         ))  # fmt: skip
     _tell(path, notes)
     parts = {split: form.whole(values) for split, values in raw.items()}
-    return from_arrays(str(path), path.stem, parts, labels, image_size)
+    return source_of(str(path), path.stem, parts, labels, image_size)
 
 
-def _chosen(path: Path, headers: Mapping[str, _Header]) -> tuple[dict[str, str], dict[str, str]]:
-    """The keys of images and of labels, each by split: "" alone, else `train` and others."""
-    found: dict[str, dict[str, str]] = {"images": {}, "labels": {}}
+def _keys_by_split(
+    path: Path, headers: Mapping[str, _Header]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The keys of images and of labels by split: "" where it is the only one, else `train` etc."""
+    keys: dict[str, dict[str, str]] = {"images": {}, "labels": {}}
     for key, header in headers.items():
         words = set(re.split(r"[^a-z]+", key.lower())) - {""}
         splits = {pixel_storage.SPLITS[word] for word in words if word in pixel_storage.SPLITS}
@@ -158,12 +162,12 @@ def _chosen(path: Path, headers: Mapping[str, _Header]) -> tuple[dict[str, str],
             role = "labels"
         else:
             continue
-        other = found[role].setdefault(split, key)
+        other = keys[role].setdefault(split, key)
         if other != key:
             raise InputError(
                 f"--data {path} holds {other!r} and {key!r}, both {role}: keep one of them"
             )
-    image_keys, label_keys = found["images"], found["labels"]
+    image_keys, label_keys = keys["images"], keys["labels"]
     if "" in image_keys:
         return {"": image_keys[""]}, label_keys
     if "train" in image_keys:
@@ -177,18 +181,18 @@ def _chosen(path: Path, headers: Mapping[str, _Header]) -> tuple[dict[str, str],
             "'train_images' and the like, or one array of images"
         )
     number = headers[candidates[0]].shape[0]
-    others = [
+    label_candidates = [
         key
         for key, header in headers.items()
         if header.dtype.kind in "iu" and header.shape in ((number,), (number, 1))
     ]
-    if not label_keys and len(others) == 1:
-        label_keys = {"": others[0]}
+    if not label_keys and len(label_candidates) == 1:
+        label_keys = {"": label_candidates[0]}
     return {"": candidates[0]}, label_keys
 
 
 def _npz_array(archive: zipfile.ZipFile, key: str, header: _Header, path: Path) -> np.ndarray:
-    """One array; its header was checked before anything is allocated."""
+    """One array of a .npz; its header was checked before anything is allocated."""
     if header.dtype.hasobject:
         raise InputError(
             f"--data {path}: {key!r} holds pickled Python objects, which are never loaded: "
@@ -203,15 +207,15 @@ def read_npy(path: Path, image_size: int | None, memory_limit: int) -> pixel_sto
     """The images of a .npy; one that is larger than the limit stays on disk.
 
     Args:
-        path: of the .npy file.
+        path: the .npy file.
         image_size: resize to this height and width; None keeps the file's own.
-        memory_limit: in bytes.
+        memory_limit: bytes of values above which they stay on disk.
 
     Raises:
         InputError: if the file cannot be used.
         OSError: if the disk is full.
     """
-    with _one_line(path, "write it anew with numpy.save"):
+    with refusing_damage(path, "write it anew with numpy.save"):
         with open(path, "rb") as file:
             header = _header(file, path.stat().st_size)
         if not header.looks_like_images:
@@ -248,7 +252,7 @@ def read_npy(path: Path, image_size: int | None, memory_limit: int) -> pixel_sto
 
 
 def _labels(path: Path, key: str, values: np.ndarray) -> np.ndarray | None:
-    """int64 (num_images,); a column is taken too. None where an image has several labels."""
+    """Labels as int64 (num_images,), also from one column; None where an image has several."""
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim == 2 and values.shape[1] > 1:
@@ -263,52 +267,53 @@ def _labels(path: Path, key: str, values: np.ndarray) -> np.ndarray | None:
 
 
 def _tell(path: Path, notes: Iterable[str]) -> None:
-    said = "; ".join(filter(None, notes))
-    if said:
-        images.tell(f"{path}: {said}")
+    text = "; ".join(filter(None, notes))
+    if text:
+        images.tell(f"{path}: {text}")
 
 
-def from_arrays(
+def source_of(
     place: str,
     name: str,
     parts: Mapping[str, np.ndarray],
     labels: Mapping[str, np.ndarray | None],
     image_size: int | None,
 ) -> pixel_storage.Source:
-    """A source of images and labels by split.
+    """A source made of arrays of images and labels.
 
     Args:
-        place: where they come from, for complaints.
-        name: of the source.
-        parts: `train`, then `validation` and `test` where there are such; or one of any name.
-        labels: of each part.
+        place: where the arrays come from, for complaints.
+        name: what the source is called.
+        parts: split -> images, uint8, or float32 in [0, 1]: `train`, then `validation` and `test`
+            where there are such; or one part of any name.
+        labels: split -> labels, or None.
         image_size: resize to this height and width; None keeps the images' own.
 
     Raises:
         InputError: if they do not fit together.
     """
     for split, part in parts.items():
-        known = labels[split]
-        if known is not None and len(part) != len(known):
+        values = labels[split]
+        if values is not None and len(part) != len(values):
             raise InputError(
-                f"--data {place}: {len(part)} images and {len(known)} labels do not match: give "
+                f"--data {place}: {len(part)} images and {len(values)} labels do not match: give "
                 "one label an image, or none"
             )
     arrays = list(parts.values())
     if len({part.shape[1:] for part in arrays}) > 1:
         received = " and ".join(str(part.shape) for part in arrays)
         raise InputError(
-            f"--data {place}: training and test images differ, {received}: save both alike"
+            f"--data {place}: training and test images differ, {received}: save both in one shape"
         )
     if image_size is not None and arrays[0].shape[1:3] != (image_size, image_size):
         arrays = [_resized_all(part, image_size) for part in arrays]
-    given = [known for split in parts if (known := labels[split]) is not None]
-    if given and len(given) < len(parts):
-        images.tell(f"{place}: only some of its images have labels: left out")
+    all_labels = [values for split in parts if (values := labels[split]) is not None]
+    if all_labels and len(all_labels) < len(parts):
+        images.tell(f"{place}: labels are left out, as only some of the images have them")
     return pixel_storage.Source(
         name=images.shown(name),
         store=pixel_storage.MemoryStore(arrays[0] if len(arrays) == 1 else np.concatenate(arrays)),
-        labels=np.concatenate(given) if len(given) == len(parts) else None,
+        labels=np.concatenate(all_labels) if len(all_labels) == len(parts) else None,
         num_test=len(parts.get("test", ())),
         num_validation=len(parts.get("validation", ())),
     )
@@ -318,87 +323,3 @@ def _resized_all(pixels: np.ndarray, image_size: int) -> np.ndarray:
     if pixels.dtype != np.uint8:
         pixels = images.to_uint8(pixels)
     return np.stack([images.resize(picture, image_size, image_size) for picture in pixels])
-
-
-# ------------------------------------------------------------------------------------- IDX files
-
-_IDX_IMAGES = re.compile(r"(?P<prefix>.*)images(?:[-.]idx[34][-.]ubyte)?(?:\.gz)?")
-
-
-def idx_files(folder: Path) -> dict[str, Path]:
-    """The folder's IDX files of images by prefix (`train-`, `t10k-`); plain goes before packed."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        match = _IDX_IMAGES.fullmatch(path.name)
-        if match and path.is_file() and not path.name.startswith("."):
-            found.setdefault(match["prefix"], path)
-    return found
-
-
-def read_idx(folder: Path, files: dict[str, Path], image_size: int | None) -> pixel_storage.Source:
-    """IDX files as MNIST's are: training images, test images (t10k), labels of each if there.
-
-    Args:
-        folder: that holds them.
-        files: what `idx_files` found there.
-        image_size: resize to this height and width; None keeps the file's own.
-
-    Raises:
-        InputError: if the file cannot be used.
-    """
-    test = [prefix for prefix in files if "t10k" in prefix or "test" in prefix]
-    training = [prefix for prefix in files if prefix not in test]
-    if len(training) > 1 or len(test) > 1:
-        raise InputError(
-            f"--data {folder} holds {', '.join(path.name for path in files.values())}: one file "
-            "of training images and one of test images (t10k-...) are read, remove the others"
-        )
-    parts: dict[str, np.ndarray] = {}
-    labels: dict[str, np.ndarray | None] = {}
-    for prefix in training + test:
-        part = _read_idx_file(files[prefix], (3, 4))
-        if part.ndim == 4 and part.shape[-1] not in (1, 3):
-            raise InputError(
-                f"--data {files[prefix]} holds images of shape {part.shape[1:]}: they need "
-                "(height, width) or (height, width, 1 or 3)"
-            )
-        split = "test" if training and prefix in test else "train"
-        parts[split] = part[..., np.newaxis] if part.ndim == 3 else part
-        pattern = re.compile(re.escape(prefix) + r"labels(?:[-.]idx1[-.]ubyte)?(?:\.gz)?")
-        paths = [path for path in sorted(folder.iterdir()) if pattern.fullmatch(path.name)]
-        labels[split] = _read_idx_file(paths[0], (1,)).astype(np.int64) if paths else None
-    return from_arrays(str(folder), folder.resolve().name, parts, labels, image_size)
-
-
-def _read_idx_file(path: Path, dimensions: Sequence[int]) -> np.ndarray:
-    """Uint8 array of an IDX file, packed or not; never reads more than its header declares."""
-    with (
-        _one_line(path, "fetch or write it anew"),
-        gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file,
-    ):
-        header = file.read(4)
-        if len(header) < 4 or header[:3] != b"\0\0\x08" or header[3] not in dimensions:
-            raise InputError(
-                f"--data {path} does not begin as an IDX file of unsigned bytes with "
-                f"{' or '.join(map(str, dimensions))} dimensions does (received "
-                f"{header.hex() or 'nothing'}): it is damaged or no IDX file"
-            )
-        sizes = file.read(4 * header[3])
-        if len(sizes) < 4 * header[3]:
-            raise EOFError("the header is cut off")
-        shape = struct.unpack(f">{header[3]}I", sizes)
-        size = math.prod(shape)
-        if not 0 < size <= LIMIT:
-            raise InputError(
-                f"--data {path} declares {shape[0]} items of shape {shape[1:]}: at most "
-                f"{LIMIT / 1e9:.1f} GB, and at least one item, are read"
-            )
-        content = bytearray()
-        while len(content) < size:
-            block = file.read(min(1 << 20, size - len(content)))
-            if not block:
-                raise EOFError(f"it declares {size} bytes and has {len(content)}")
-            content += block
-        if file.read(1):
-            raise EOFError(f"it declares {size} bytes and has more")
-    return np.frombuffer(content, np.uint8).reshape(shape)

@@ -20,7 +20,7 @@ PACKAGED = Path(__file__).parent.parent / "mnist_data"
 
 
 def read_mnist(image_size: int | None) -> pixel_storage.Source:
-    """The packaged MNIST: no network, no chatter.
+    """The packaged MNIST; it needs no network and prints nothing.
 
     Raises:
         InputError: if the packaged files are missing or damaged.
@@ -55,7 +55,7 @@ def read_mnist(image_size: int | None) -> pixel_storage.Source:
 
 
 def _read_packaged_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels and labels of a split of PNGs, read by the thousand: twice as fast as one by one."""
+    """The pixels and labels of a split of PNGs, read a thousand at a time for speed."""
     import tensorflow as tf
 
     shape = builder.info.features["image"].shape
@@ -97,10 +97,10 @@ def _quiet_libraries() -> Iterator[None]:
 def read(name: str, image_size: int | None, memory_limit: int) -> pixel_storage.Source:
     """A data set of TFDS, downloaded where it is not there yet.
 
-    Its own split `test` is the test set; `validation` takes its place where there is none.
+    Its split `test` is the test set; without one, `validation` takes its place.
 
     Args:
-        name: as TFDS spells it, with `/config` and `:version` if wanted.
+        name: as TFDS spells it; `/config` and `:version` may follow.
         image_size: resize to this height and width; None keeps the images' own.
         memory_limit: bytes of pixels above which they are kept on disk.
 
@@ -125,11 +125,13 @@ def read(name: str, image_size: int | None, memory_limit: int) -> pixel_storage.
     writer = pixel_storage.Writer(sum(counts), memory_limit)
     labels: list[int] = []
     read_config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-    wanted = {"image": True, **({"label": True} if has_labels else {})}
+    decoded_features = {"image": True, **({"label": True} if has_labels else {})}
     for split in splits:
-        # Decoding only what is wanted leaves out, for instance, masks and bounding boxes.
+        # Masks, bounding boxes and the like are not decoded.
         examples = builder.as_dataset(
-            split=split, read_config=read_config, decoders=tfds.decode.PartialDecoding(wanted)
+            split=split,
+            read_config=read_config,
+            decoders=tfds.decode.PartialDecoding(decoded_features),
         )
         for example in tfds.as_numpy(examples):
             writer.append(_tfds_pixels(name, example["image"], image_size, writer)[np.newaxis])
@@ -148,7 +150,7 @@ def read(name: str, image_size: int | None, memory_limit: int) -> pixel_storage.
 def _tfds_pixels(
     name: str, pixels: np.ndarray, image_size: int | None, writer: pixel_storage.Writer
 ) -> np.ndarray:
-    """uint8 (height, width, 1|3) of one example, of the size of those before."""
+    """One example as uint8 (height, width, 1|3), of the size of the examples before it."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] not in (1, 3, 4):
         raise InputError(
             f"--data {name}: its images are {pixels.dtype} {pixels.shape}, uint8 with 1, 3 or 4 "
@@ -174,10 +176,10 @@ def _prepared_builder(name: str) -> Any:
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import downloader
 
-    known = tfds.list_builders(with_community_datasets=False)
+    tfds_names = tfds.list_builders(with_community_datasets=False)
     base = re.split(r"[/:]", name)[0]
-    if base not in known:
-        close = difflib.get_close_matches(base.lower(), known, n=3, cutoff=0.5)
+    if base not in tfds_names:
+        close = difflib.get_close_matches(base.lower(), tfds_names, n=3, cutoff=0.5)
         advice = f"the closest TFDS names are {', '.join(close)}" if close else "check the name"
         raise InputError(
             f"--data {name}: there is no such file or folder and no such TFDS name: {advice}"

@@ -15,10 +15,9 @@ from kerasunsup.data import images, pixel_storage
 # TensorFlow copies an array that becomes a tensor: worth 0.1 ms a batch, but not a second gigabyte.
 _TENSOR_LIMIT = 256 << 20
 
-
 _BLOCK_BYTES = 32 << 20  # float32 images that are measured at a time
 
-
+# The tensor of each store in memory, made once for all sets of the store.
 _TENSORS: weakref.WeakKeyDictionary[pixel_storage.MemoryStore, Any] = weakref.WeakKeyDictionary()
 
 
@@ -26,7 +25,7 @@ class ImageSet:
     """A set of images of one shape, in memory or on disk; a subset shares its parent's store.
 
     Args:
-        store: holds the pixels.
+        store: the pixels, of this set and perhaps of others.
         indices: the positions in the store that belong to the set, in order; None means all.
         files: relative names of the files, one an image of the store.
 
@@ -58,7 +57,7 @@ class ImageSet:
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of every pixel and of the order; the same in memory and on disk."""
+        """A hex digest of every pixel and of the order; the same in memory and on disk."""
         digest = hashlib.sha256(self._store.fingerprint.encode())
         digest.update(self._indices.tobytes())
         return digest.hexdigest()[:16]
@@ -75,8 +74,10 @@ class ImageSet:
 
     def subset(self, indices: np.ndarray | Iterable[int]) -> ImageSet:
         """The images at these positions of this set, in this order; nothing is copied."""
-        chosen = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices), np.int64)
-        return ImageSet(self._store, self._indices[chosen], self._all_files)
+        positions = indices if isinstance(indices, np.ndarray) else list(indices)
+        return ImageSet(
+            self._store, self._indices[np.asarray(positions, np.int64)], self._all_files
+        )
 
     def followed_by(self, other: ImageSet) -> ImageSet:
         """The images of this set, then those of another one of the same store."""
@@ -93,8 +94,8 @@ class ImageSet:
         Returns:
             float32 (num_images, height, width, channels) in [0, 1].
         """
-        chosen = self if indices is None else self.subset(indices)
-        return _to_float(self._store.read(chosen._indices))
+        subset = self if indices is None else self.subset(indices)
+        return _to_float(self._store.read(subset._indices))
 
     def blocks(self, number: int | None = None) -> Iterator[np.ndarray]:
         """The images, or the first `number`, as `array` gives them, a block of bounded size each.
@@ -130,7 +131,7 @@ class ImageSet:
 
 
 def block_size(shape: tuple[int, int, int]) -> int:
-    """So many images of a shape are measured at a time."""
+    """The number of images of a shape that are measured at a time."""
     return max(1, _BLOCK_BYTES // (4 * int(np.prod(shape))))
 
 

@@ -1,7 +1,10 @@
-"""Ranges, shapes, grids, image files: the one place where uint8 becomes float in [0, 1] and back.
+"""Ranges, shapes, grids and image files, and the three contracts that the whole package keeps.
 
-Images are float32 (batch, height, width, channels) in [0, 1] at every public border; uint8 exists
-only where files are read and written. Nothing here needs TensorFlow; Pillow is used only here.
+1. Images are float32 (batch, height, width, channels) in [0, 1] at every public border.
+2. A network that wants another range, such as [-1, 1], converts inside itself.
+3. uint8 exists only where files are read and written; here it becomes float in [0, 1], and back.
+
+Nothing here needs TensorFlow. Pillow is used in this module only.
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, features
 
-PIXEL_LIMIT = 64_000_000  # of one image file; a larger one is refused before it is unpacked
+from kerasunsup.data import bit_depth
+
+PIXEL_LIMIT = 64_000_000  # a larger image file is refused before it is unpacked
 _FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG",
     ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".gif": "GIF",
@@ -31,15 +36,10 @@ SUFFIXES = frozenset(_FORMATS)
 _READ = tuple(dict.fromkeys(_FORMATS.values()))
 KINDS = " or ".join(", ".join(_READ).rsplit(", ", 1)).replace("WEBP", "WebP")
 
-# Both know no grey: that a picture in one of them has three channels says nothing about colour.
+# Neither format has grey: three channels in one of them say nothing about colour.
 _ALWAYS_COLOUR = ("WEBP", "AVIF")
 
-WHITE = 65535.0  # in pictures of more than 8 bits, unless their set uses fewer bits
-# The largest values of sets that use so many bits; 1 for floats and for masks.
-_WHITES = {1.0: 1, 255.0: 8, 1023.0: 10, 4095.0: 12, 16383.0: 14, WHITE: 16}
-DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # of formats with more than 8 bits
-
-# Bytes that a pixel takes while it is unpacked, at most: the decoder's own, Pillow's picture and
+# The most bytes that a pixel takes while it is unpacked: the decoder's own, Pillow's picture and
 # the array. WebP, AVIF and TIFF are unpacked whole before Pillow copies them.
 _BYTES, _BYTES_OF_ONE_CHANNEL, _MOST_BYTES = 10, 4, 16
 _UNPACKED_BY_ROWS = ("PNG", "JPEG", "BMP", "GIF")
@@ -48,15 +48,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "AVIF": {"quality": 95},
     "WEBP": {"lossless": True},
 }
-# Pillow keeps one byte of each value of 16-bit colour: by these modes the high one, or the low one.
-_LOW_BYTES = {
-    "RGB;16B": "RGB;16L",
-    "RGB;16L": "RGB;16B",
-    "RGB;16N": "RGB;16B" if sys.byteorder == "little" else "RGB;16L",
-}
 _STRIP = 1 << 20  # pixels that become an array at a time
 
-# Gets the bytes that unpacking takes, before it begins; may wait.
+# Is called with the number of bytes that unpacking takes, before it begins; it may wait for memory.
 Claim = Callable[[int], object]
 
 # Large pictures are refused here; what else Pillow warns of changes no pixel.
@@ -117,13 +111,13 @@ def decode(
     content: bytes | str | Path,
     *,
     side: int | None = None,
-    white: float = WHITE,
+    white: float = bit_depth.WHITE,
     claim: Claim | None = None,
 ) -> np.ndarray:
-    """The picture in an image file (its first frame or page).
+    """The picture in an image file: its first frame or page.
 
-    Turned upright by its EXIF orientation; transparent parts are white; more than 8 bits are
-    scaled to 8.
+    It is turned upright by its EXIF orientation; transparent parts become white; more than 8 bits
+    are scaled to 8.
 
     Args:
         content: the file's bytes, or its path.
@@ -140,8 +134,8 @@ def decode(
     """
     with _opened(content) as picture:
         _claim(picture, claim)
-        low_mode = _LOW_BYTES.get(_raw_mode(picture))
-        if white == WHITE or picture.has_transparency_data:
+        low_mode = bit_depth.LOW_BYTE_MODES.get(_raw_mode(picture))
+        if white == bit_depth.WHITE or picture.has_transparency_data:
             low_mode = None
         picture.load()
         _turn_upright(picture)
@@ -153,9 +147,9 @@ def decode(
 
 
 def largest_value(path: str | Path, claim: Claim | None = None) -> float:
-    """The largest value of a picture of more than 8 bits; 0 for every other, and for damaged ones.
+    """The largest value of a picture of more than 8 bits; 0 for all others and for damaged files.
 
-    Pictures of 8 bits cost a look at their header.
+    For pictures of 8 bits only the header is read.
     """
     try:
         with open(path, "rb") as file:
@@ -163,32 +157,20 @@ def largest_value(path: str | Path, claim: Claim | None = None) -> float:
         if header[:4] == b"\x89PNG" and header[24:] != b"\x10":
             return 0.0
         with _opened(path) as picture:
-            if _raw_mode(picture) in _LOW_BYTES:
+            if _raw_mode(picture) in bit_depth.LOW_BYTE_MODES:
                 _claim(picture, claim)
                 return 256.0 * float(np.max(picture.getextrema())) + 255.0
             if not picture.mode.startswith(("I", "F")):
                 return 0.0
             _claim(picture, claim)
             return float(np.nan_to_num(np.asarray(picture)).max())
-    except (OSError, ValueError):  # told where it is decoded
+    except (OSError, ValueError):  # the reason is told where the file is decoded
         return 0.0
-
-
-def white_of(largest: float) -> tuple[float, int]:
-    """(white, bits) of a set of images of more than 8 bits.
-
-    Args:
-        largest: of all values of the set, > 0.
-
-    Returns:
-        The largest value of as many bits as the set uses: 1, 8, 10, 12, 14 or 16.
-    """
-    return next((item for item in _WHITES.items() if item[0] >= largest), (WHITE, 16))
 
 
 @contextlib.contextmanager
 def _opened(content: bytes | str | Path) -> Iterator[ImageFile.ImageFile]:
-    """The file, its header read; whatever is wrong with it becomes a ValueError."""
+    """Opens the file and reads its header; whatever is wrong with it becomes a ValueError."""
     try:
         source = io.BytesIO(content) if isinstance(content, bytes) else content
         with Image.open(source, formats=_READ) as picture:
@@ -209,7 +191,7 @@ def _opened(content: bytes | str | Path) -> Iterator[ImageFile.ImageFile]:
 def _with_low_bytes(
     content: bytes | str | Path, high: np.ndarray, low_mode: str, white: float
 ) -> np.ndarray:
-    """16-bit colour scaled to 8 bits; the file is unpacked once more for the low bytes."""
+    """Scales 16-bit colour to 8 bits; the file is unpacked once more for the low bytes."""
     with _opened(content) as picture:
         args = picture.tile[0].args
         args = low_mode if isinstance(args, str) else (low_mode, *(args or ())[1:])
@@ -218,14 +200,14 @@ def _with_low_bytes(
         _turn_upright(picture)
         low = _pixels(picture, white)
     rows = (
-        np.rint(np.clip(high_row * 256.0 + low_row, 0, white) / (white / 255.0)).astype(np.uint8)
+        bit_depth.to_8_bits(high_row * 256.0 + low_row, white)
         for high_row, low_row in zip(high, low, strict=True)
     )
     return np.stack(list(rows))
 
 
 def _raw_mode(picture: ImageFile.ImageFile) -> str:
-    """How the values stand in a file that is not loaded yet, in Pillow's words."""
+    """Pillow's name for how values are laid out in a file that is not loaded yet."""
     args = picture.tile[0].args if picture.tile else ""
     return str(args if isinstance(args, str) else args[0]) if args else ""
 
@@ -245,7 +227,7 @@ def _turn_upright(picture: Image.Image) -> None:
 
 
 def _pixels(picture: Image.Image, white: float) -> np.ndarray:
-    """uint8 (height, width, 1|3) of a loaded picture, strip by strip: no second large copy."""
+    """A loaded picture as uint8 (height, width, 1|3), made in strips to avoid a second copy."""
     width, height = picture.size
     num_rows = max(1, _STRIP // width)
     pixels = _strip(picture.crop((0, 0, width, min(height, num_rows))), white)
@@ -263,11 +245,11 @@ def _pixels(picture: Image.Image, white: float) -> np.ndarray:
 
 
 def _strip(picture: Image.Image, white: float) -> np.ndarray:
-    """uint8 (height, width, 1|3) of a picture in any of Pillow's modes."""
+    """A picture in any of Pillow's modes as uint8 (height, width, 1|3)."""
     mode, is_transparent = picture.mode, picture.has_transparency_data
     if mode.startswith(("I", "F")):  # grey, integers of 16 or 32 bits or floats
         values = np.nan_to_num(np.asarray(picture).astype(np.float64))
-        pixels = np.rint(np.clip(values, 0, white) / (white / 255.0)).astype(np.uint8)
+        pixels = bit_depth.to_8_bits(values, white)
         key = picture.info.get("transparency")
         if isinstance(key, int):
             pixels[values == key] = 255
@@ -318,7 +300,7 @@ def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
         uint8 (..., channels).
 
     Raises:
-        ValueError: if either number of channels is another.
+        ValueError: if the pictures have, or are to have, another number of channels.
     """
     if channels not in (1, 3) or pixels.shape[-1] not in (1, 3, 4):
         raise ValueError(
@@ -335,7 +317,7 @@ def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
 
 
 def grid(images: np.ndarray, *, columns: int, padding: int = 2) -> np.ndarray:
-    """Many images in one picture: rows filled from the left, white around and between them.
+    """Many images in one picture: rows are filled from the left, on a white ground.
 
     Args:
         images: (num_images, height, width, 1|3), uint8, or float in [0, 1], which is clipped.
@@ -369,16 +351,15 @@ def encode_png(picture: np.ndarray) -> bytes:
     """A PNG file of a picture, uint8 (height, width, 1|3); grey stays grey.
 
     Raises:
-        ValueError: if it is of another shape or dtype.
+        ValueError: if the picture is of another shape or dtype.
     """
     return _encode(picture, "PNG")
 
 
 def encode(picture: np.ndarray, suffix: str) -> bytes:
-    """An image file of a picture in the format of a file name's suffix.
+    """An image file of a picture, in the format that a file name's suffix stands for.
 
-    JPEG and AVIF (quality 95) and GIF (256 colours) keep less than the picture has; all others
-    keep all.
+    JPEG and AVIF (quality 95) and GIF (256 colours) lose a little; all others keep every value.
 
     Args:
         picture: uint8 (height, width, 1|3).

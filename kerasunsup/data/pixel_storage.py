@@ -1,4 +1,4 @@
-"""Pixels of many images of one shape: one array in memory, or one file on disk.
+"""The pixels of many images of one shape, in one array in memory or in one file on disk.
 
 A store is read by position. What is decoded goes to a file without a name, so nothing is left of it
 however the process ends. Files are read with positioned reads, by any number of threads.
@@ -18,7 +18,7 @@ import numpy as np
 MEMORY_LIMIT = 1 << 30  # bytes; a set that may hold more pixels is kept on disk
 LEAST_SIDE, MOST_SIDE = 8, 128
 MOST_VALIDATION = 5000
-# What folders and arrays of a set of its own are called.
+# Names of folders and arrays -> the set that their images belong to.
 SPLITS = {
     "train": "train", "training": "train", "test": "test", "testing": "test",
     "val": "validation", "valid": "validation", "validation": "validation",
@@ -28,7 +28,7 @@ _CHUNK = 1024  # images that are copied or hashed at a time
 
 
 class SideError(ValueError):
-    """Images too small or too large; the text says so, and what to do."""
+    """Images are too small or too large; the text says so, and what to do."""
 
 
 def check_sides(shape: Sequence[int]) -> None:
@@ -70,7 +70,7 @@ class MemoryStore:
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of shape, dtype and every pixel."""
+        """A hex digest of shape, dtype and every pixel."""
         if not self._fingerprint:
             digest = _digest(self.shape, self.dtype)
             for start in range(0, len(self.pixels), _CHUNK):
@@ -80,10 +80,10 @@ class MemoryStore:
 
 
 class _File:
-    """An unbuffered file, closed as soon as nobody holds it.
+    """An unbuffered file that is closed as soon as nothing refers to it.
 
     Args:
-        path: of a file to be read; None makes an anonymous one.
+        path: a file to be read; None makes an anonymous one.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -110,14 +110,14 @@ class FileStore:
     """Images in a file of plain values, one image after the other.
 
     Args:
-        file: holds them.
+        file: the file that holds the images.
         length: number of images.
-        shape: of each image, in the file.
-        dtype: of its values.
+        shape: shape of each image in the file.
+        dtype: dtype of the values in the file.
         offset: bytes before the first image.
-        convert: what makes uint8, or float32 in [0, 1], of shape (num_images, height, width,
-            channels) of images as they stand in the file; None where they stand so.
-        fingerprint: where it is known already.
+        convert: images as they are in the file -> uint8, or float32 in [0, 1], of shape
+            (num_images, height, width, channels); None where they need no conversion.
+        fingerprint: the digest, if it was computed before; else it is computed when it is needed.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class FileStore:
         self._file = file if isinstance(file, _File) else _File(file)
         self._length, self._offset = length, offset
         self._shape, self._dtype, self._convert = tuple(shape), dtype, convert
-        example = self.read(np.arange(0))  # tells what comes out
+        example = self.read(np.arange(0))  # has the shape and dtype after conversion
         self.shape: tuple[int, int, int] = example.shape[1:]
         self.dtype = example.dtype
         self._fingerprint = fingerprint
@@ -142,7 +142,7 @@ class FileStore:
         return self._length
 
     def converted(self, convert: Callable[[np.ndarray], np.ndarray]) -> FileStore:
-        """The same images in another form, in the same file."""
+        """The same images in the same file, converted as they are read."""
         return FileStore(self._file, self._length, self._shape, self._dtype, self._offset, convert)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
@@ -169,7 +169,7 @@ class FileStore:
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of shape, dtype and every pixel; that of the same images in memory."""
+        """A hex digest of shape, dtype and every pixel; the same images in memory have the same."""
         if not self._fingerprint:
             digest = _digest(self.shape, self.dtype)
             for start in range(0, self._length, _CHUNK):
@@ -184,16 +184,16 @@ Store = MemoryStore | FileStore
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """All images of one data set, in the order of its files.
+    """All images of one data set before they are split, in the order of its files.
 
     Attributes:
-        name: what it is called in titles: the TFDS name, or the last part of the path.
+        name: what the data is called in titles: the TFDS name, or the last part of the path.
         store: the images.
         labels: int64 (num_images,), or None.
-        class_names: one a class, or None where there are no labels or the classes have no names.
+        class_names: one name a class, or None where there are no labels or no names.
         files: relative names, one an image; None where images do not come from files of their own.
-        num_test: so many images at the end are the data's own test set; 0 where it has none.
-        num_validation: so many images before those are its own validation set.
+        num_test: number of images at the end that are the data's own test set.
+        num_validation: number of images before those that are its own validation set.
     """
 
     name: str
@@ -241,13 +241,13 @@ class Source:
 
 
 class Writer:
-    """Takes images one batch after the other into memory, or on disk where they are too many.
+    """Collects images in memory, or on disk where they may be too many.
 
-    Grey images before the first one in colour become colour; grey ones after it too.
+    If any image is in colour, all become colour, also those that were appended before.
 
     Args:
-        capacity: at most so many images will come.
-        memory_limit: in bytes; a set that could grow larger goes to disk at once.
+        capacity: the largest number of images that may be appended.
+        memory_limit: in bytes; a set that could grow larger is written to disk from the start.
 
     Attributes:
         shape: (height, width, channels) of the images so far; None before the first.
@@ -261,7 +261,7 @@ class Writer:
         self._spool: _File | None = None
 
     def append(self, pixels: np.ndarray) -> None:
-        """Takes images, uint8 (num_images, height, width, 1|3), of one height and width.
+        """Appends images, uint8 (num_images, height, width, 1|3), of one height and width.
 
         Raises:
             OSError: if the disk is full.
@@ -283,7 +283,7 @@ class Writer:
         self._length += len(content)
 
     def finish(self) -> Store:
-        """All that was appended.
+        """The store of all images that were appended.
 
         Raises:
             OSError: if the disk is full.

@@ -1,4 +1,7 @@
-"""What `--data` names, as training, validation and test images, and as batches for training."""
+"""What `--data` names, as training, validation and test images with their labels.
+
+The ranges, shapes and dtypes of all images are those that `data/images` states.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup.data import from_arrays, from_folder, from_tfds, images, pixel_storage
+from kerasunsup.data import from_arrays, from_folder, from_idx, from_tfds, images, pixel_storage
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.errors import InputError
 from kerasunsup.settings import TrainingSettings
@@ -19,7 +22,7 @@ _ALIKE = 0.01  # root mean square deviation from the mean image; MNIST has 0.23
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """int64 (num_images,) of each split: the class of each image, from 0."""
+    """The class of each image, from 0: int64 (num_images,) for each split."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -28,14 +31,14 @@ class Labels:
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """One data set, cut in three; the labels stand apart.
+    """One data set in three disjoint parts; the labels are kept apart from the images.
 
     Attributes:
-        train: drawn in an order that follows from the seed, so that its head mixes the classes.
-        validation: drawn likewise.
-        test: the data's own test set in its own order, else drawn likewise.
+        train: in an order drawn by the seed, so that its first images already mix the classes.
+        validation: in an order drawn by the seed.
+        test: the data's own test set in its own order; else drawn by the seed.
         name: what the data is called in titles.
-        class_names: one a class; None where there are no labels or no names.
+        class_names: one name a class; None where there are no labels or no names.
         labels: None where the data has none.
     """
 
@@ -53,7 +56,7 @@ class Splits:
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of the three splits' content and order, and of the labels."""
+        """A hex digest of the content and order of the three splits, and of the labels."""
         digest = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
             digest.update(split.fingerprint.encode())
@@ -89,9 +92,9 @@ def read(
         if name_or_path == "mnist":
             source = from_tfds.read_mnist(image_size)
         elif path.is_dir():
-            idx_files = from_arrays.idx_files(path)
+            idx_files = from_idx.files_of_images(path)
             if idx_files:
-                source = from_arrays.read_idx(path, idx_files, image_size)
+                source = from_idx.read(path, idx_files, image_size)
             else:
                 source = from_folder.read(path, image_size, memory_limit)
         elif path.suffix.lower() == ".npz" and path.is_file():
@@ -112,16 +115,16 @@ def read(
         raise InputError(
             f"--data {name_or_path}: no permission to use {error.filename}: change its rights"
         ) from error
-    except InputError as error:  # names of files in it may hold anything
+    except InputError as error:  # the names of files in its text may hold anything
         raise InputError(images.shown(str(error))) from error
     return source
 
 
 def located(name_or_path: str) -> Path:
-    """The path that a user's words would be, there or not.
+    """The path that a user's text stands for, whether or not anything is there.
 
     Raises:
-        InputError: if it can be none.
+        InputError: if it cannot be a path.
     """
     if not name_or_path.strip():
         raise InputError("--data is empty: give 'mnist', a TFDS name, a folder or a .npz")
@@ -129,8 +132,8 @@ def located(name_or_path: str) -> Path:
         path = Path(name_or_path).expanduser()
         path.exists()
     except PermissionError:
-        return path  # named with what is wrong when it is used
-    except (OSError, RuntimeError) as error:  # a name that is too long, or of no user
+        return path  # what is wrong is told when it is used
+    except (OSError, RuntimeError) as error:  # the name is too long, or `~user` names no user
         raise InputError(
             images.shown(f"--data {name_or_path[:80]} is no name or path ({error}): check it")
         ) from error
@@ -141,10 +144,10 @@ def load(settings: TrainingSettings, *, memory_limit: int = pixel_storage.MEMORY
     """Training, validation and test images of `settings.data`.
 
     The sets are the data's own, else drawn by the seed (see `pixel_storage.Source.split`);
-    then `limit` and `test_limit` apply. Says in one line where the training images are all alike.
+    then `limit` and `test_limit` apply. If the training images are all alike, one line says so.
 
     Args:
-        settings: whose `data`, `image_size`, `limit`, `test_limit` and `seed` are used.
+        settings: `data`, `image_size`, `limit`, `test_limit` and `seed` are used.
         memory_limit: bytes of pixels above which a folder or a TFDS set is kept on disk.
 
     Raises:
@@ -175,11 +178,11 @@ def load(settings: TrainingSettings, *, memory_limit: int = pixel_storage.MEMORY
 
 
 def _tell_if_alike(what: str, training: ImageSet) -> None:
-    """Looks at some of the images, which is cheap."""
-    some = training.array(np.linspace(0, len(training) - 1, min(len(training), 128), dtype=int))
-    deviation = images.deviation(some)
+    """Tells the user if the images are nearly alike, by a look at 128 of them."""
+    sample = training.array(np.linspace(0, len(training) - 1, min(len(training), 128), dtype=int))
+    deviation = images.deviation(sample)
     if deviation < _ALIKE:
-        hint = " (transparent parts of images are taken as white)" if some.min() > 0.99 else ""
+        hint = " (transparent parts of images are taken as white)" if sample.min() > 0.99 else ""
         images.tell(
             f"{what}: all images are alike or nearly so, they differ by {255 * deviation:.2g} of "
             f"255 grey levels from their mean{hint}: there is little to learn from them"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasunsup.data import images
+from kerasunsup.data import bit_depth, images
 
 
 def encoded(picture: Image.Image, file_format: str = "PNG", **options) -> bytes:
@@ -243,7 +243,7 @@ def test_twelve_bits_in_a_colour_png_are_scaled_too(tmp_path):
     values[0, 0] = 4095
     content = png(11, 9, b"".join(b"\0" + row.tobytes() for row in values), bits=16, kind=2)
     (tmp_path / "a.png").write_bytes(content)
-    assert images.white_of(images.largest_value(tmp_path / "a.png")) == (4095.0, 12)
+    assert bit_depth.white_of(images.largest_value(tmp_path / "a.png")) == (4095.0, 12)
     expected = np.rint(values.astype(float) / (4095 / 255))
     assert np.array_equal(images.decode(content, white=4095.0), expected)
     assert np.array_equal(images.decode(content), values // 256)

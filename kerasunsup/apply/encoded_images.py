@@ -1,0 +1,179 @@
+"""The codes of many images, and how well an autoencoder reconstructs each.
+
+Images are read batch by batch and only their codes are kept. Finished blocks of codes are written
+to disk, so that a stopped command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from kerasunsup.apply import image_stream
+from kerasunsup.apply.progress import ImageProgress
+from kerasunsup.apply.settings import ApplySettings
+from kerasunsup.errors import InputError
+from kerasunsup.models import loading
+from kerasunsup.training import files
+
+_BLOCK = 8192  # images
+_ALIKE = 8 / 255  # blank scans, and copies that were rounded differently, differ by no more
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedImages:
+    """The readable images of a stream, encoded.
+
+    Attributes:
+        positions: int64 (num_readable,), where each image stands in the stream.
+        codes: float32 (num_readable, latent_dim).
+        errors: float32 (num_readable,), mean squared error of each reconstruction; empty where it
+            was not measured.
+        lowest: float32 (height, width, channels), the smallest value of each pixel in any image.
+        highest: float32 (height, width, channels), the largest value of each pixel in any image.
+        looks: uint8 (num_readable, bytes), what `look` returned for each image; empty without it.
+        unreadable: (name, reason) of each image that cannot be read.
+    """
+
+    positions: np.ndarray
+    codes: np.ndarray
+    errors: np.ndarray
+    lowest: np.ndarray
+    highest: np.ndarray
+    looks: np.ndarray
+    unreadable: list[tuple[str, str]]
+
+    def are_alike(self, other: EncodedImages | None = None) -> bool:
+        """Whether all images, and all of `other` if it is given, are the same but for rounding."""
+        sets = [self] if other is None else [self, other]
+        highest = np.maximum.reduce([part.highest for part in sets])
+        lowest = np.minimum.reduce([part.lowest for part in sets])
+        return len(self.codes) > 1 and float((highest - lowest).max()) <= _ALIKE
+
+
+def to_model_shape(model: loading.Trained, settings: ApplySettings) -> image_stream.Change:
+    """The function that brings a picture into the model's shape."""
+    return functools.partial(
+        loading.to_shape,
+        shape=model.input_shape("encode"),
+        resize=settings.resize,
+        grey=settings.grey,
+    )
+
+
+def encode_stream(
+    model: loading.Trained,
+    stream: image_stream.Stream,
+    folder: Path,
+    settings: ApplySettings,
+    *,
+    errors: bool,
+    look: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> EncodedImages:
+    """Encodes every readable image of a stream.
+
+    Args:
+        model: a model that encodes, and reconstructs where errors are measured.
+        stream: the images.
+        folder: finished blocks are kept here.
+        settings: `batch_size`, `resize` and `grey` are used.
+        errors: whether reconstruction errors are measured.
+        look: a picture as it was read, uint8 (height, width, 1|3) -> what is kept of it beside its
+            code, uint8 (bytes,).
+
+    Raises:
+        InputError: if an image does not fit the model.
+    """
+    shape = model.input_shape("encode")
+    (latent_dim,) = model.function("encode")(np.zeros((1, *shape), np.float32)).shape[1:]
+    blocks = []
+    with ImageProgress(len(stream)) as progress:
+        for start in range(0, len(stream), _BLOCK):
+            positions = range(start, min(start + _BLOCK, len(stream)))
+            path = folder / f"{start:09d}.npz"
+            block = _finished_block(path)
+            if block is None:
+                block = _encoded_block(
+                    model, stream, positions, settings, errors, look, latent_dim, progress
+                )
+                files.write_arrays(path, block)
+            else:
+                progress.advance(len(positions))
+            blocks.append(block)
+    merged = {name: np.concatenate([block[name] for block in blocks]) for name in _OF_EACH_IMAGE}
+    unreadable = [
+        (stream.names[position], str(reason))
+        for block in blocks
+        for position, reason in zip(block["unreadable"], block["reasons"], strict=True)
+    ]
+    lowest = np.minimum.reduce([block["lowest"] for block in blocks])
+    highest = np.maximum.reduce([block["highest"] for block in blocks])
+    return EncodedImages(**merged, lowest=lowest, highest=highest, unreadable=unreadable)
+
+
+_OF_EACH_IMAGE = ("positions", "codes", "errors", "looks")
+
+
+def _finished_block(path: Path) -> dict[str, np.ndarray] | None:
+    """The block in a file; None where there is no file, or it cannot be used."""
+    if not path.exists():
+        return None
+    try:
+        block = files.read_arrays(path)
+    except InputError:  # a damaged block is made once more
+        return None
+    return block if {*_OF_EACH_IMAGE, "lowest", "highest", "unreadable"} <= set(block) else None
+
+
+def _encoded_block(
+    model: loading.Trained,
+    stream: image_stream.Stream,
+    positions: range,
+    settings: ApplySettings,
+    errors: bool,
+    look: Callable[[np.ndarray], np.ndarray] | None,
+    latent_dim: int,
+    progress: ImageProgress,
+) -> dict[str, np.ndarray]:
+    readable: list[int] = []
+    codes = [np.empty((0, latent_dim), np.float32)]
+    squared = [np.empty(0, np.float32)]
+    looks: list[np.ndarray] = []
+    look_bytes = 0 if look is None else len(look(np.zeros((1, 1, 1), np.uint8)))
+    unreadable: list[tuple[int, str]] = []
+    encode, shape = model.function("encode"), model.input_shape("encode")
+    lowest, highest = np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)
+    to_shape = to_model_shape(model, settings)
+
+    def prepare(picture: np.ndarray) -> np.ndarray:
+        prepared = to_shape(picture)
+        if look is not None:
+            looks.append(look(picture))
+        return prepared
+
+    for in_batch, pixels, failed in stream.batches(positions, settings.batch_size, prepare):
+        unreadable += failed
+        progress.advance(len(in_batch) + len(failed))
+        if not in_batch:
+            continue
+        readable += in_batch
+        codes.append(encode(pixels))
+        lowest = np.minimum(lowest, pixels.min(axis=0))
+        highest = np.maximum(highest, pixels.max(axis=0))
+        if errors:
+            reconstructed = model.function("reconstruct")(pixels)
+            squared.append(np.square(reconstructed - pixels).mean(axis=(1, 2, 3)))
+    return {
+        "positions": np.array(readable, np.int64),
+        "codes": np.concatenate(codes),
+        "errors": np.concatenate(squared),
+        "looks": np.array(looks, np.uint8).reshape(len(readable), look_bytes),
+        "lowest": lowest,
+        "highest": highest,
+        "unreadable": np.array([position for position, _ in unreadable], np.int64),
+        "reasons": np.array([reason for _, reason in unreadable], np.str_),
+    }

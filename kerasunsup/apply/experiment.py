@@ -1,0 +1,69 @@
+"""One command of `apply` from its start to its end: opened, checked, done, recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from kerasunsup.apply import cluster, encode, generate, outliers, restore, similar
+from kerasunsup.apply import job as apply_job
+from kerasunsup.apply.output_folder import OutputFolder
+from kerasunsup.apply.settings import Application
+from kerasunsup.errors import InputError, Interrupted
+
+# Each writes its results by `job.files` and returns the numbers that the command ends with.
+_VERBS: dict[str, Callable[[apply_job.Job], dict[str, Any]]] = {
+    "restore": restore.restore_images,
+    "encode": encode.write_codes,
+    "similar": similar.find_similar,
+    "outliers": outliers.find_outliers,
+    "cluster": cluster.cluster_images,
+    "generate": generate.generate_images,
+}
+
+
+def run(command: Application) -> None:
+    """Does what a command line of `apply` says, and prints the numbers.
+
+    Raises:
+        InputError: if the model, the images or the settings cannot be used.
+        Interrupted: on Ctrl-C; the same command goes on later.
+    """
+    start = time.perf_counter()
+    job = apply_job.Job(command)
+    _check(job)
+    with OutputFolder(command.output, job.identity()) as output:
+        if output.is_done:
+            print(f"{command.output} is done already: there is nothing to do", flush=True)
+            return
+        job.output = output
+        try:
+            numbers = _VERBS[command.verb](job)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "stopped; what is finished is kept, the same command goes on"
+            ) from None
+        numbers["seconds"] = round(time.perf_counter() - start, 1)
+        output.finish(**numbers)
+    print("\n".join(f"  {name.replace('_', ' ')}: {value}" for name, value in numbers.items()))
+    print(f"\neverything is in {command.output}", flush=True)
+
+
+def _check(job: apply_job.Job) -> None:
+    """Refuses a model that cannot do what the verb needs, before anything is written."""
+    model, verb = job.model, job.verb
+    if verb == "generate":
+        is_generator = model.offers("generate")
+        model.function("generate" if is_generator else "decode")
+        if is_generator and job.reference is not None:
+            raise InputError(
+                f"--reference is for autoencoders, MODEL {model.path} is a generator: leave it out"
+            )
+        return
+    model.function("reconstruct" if verb in ("restore", "outliers") else "encode")
+    if verb == "outliers":
+        model.function("encode")
+    sheet = "restore_sheet.png"
+    if verb == "restore" and sheet in job.stream.names:
+        raise InputError(f"{sheet} is the name of the contact sheet: rename that image")

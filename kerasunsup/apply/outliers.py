@@ -1,0 +1,79 @@
+"""`apply outliers`: how unusual each image is, beside clean images or beside all the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kerasunsup.apply import job as apply_job
+from kerasunsup.apply.encoded_images import EncodedImages
+from kerasunsup.apply.job import Job
+from kerasunsup.apply.settings import ApplySettings
+from kerasunsup.errors import InputError
+from kerasunsup.evaluation import outlier_detector
+from kerasunsup.figures import image_grids
+
+_SHOWN = 40  # images on the contact sheet
+
+
+def find_outliers(job: Job) -> dict[str, Any]:
+    """Writes outliers.csv and a contact sheet, the most unusual image first.
+
+    Images are compared with `--reference`, else with those that the model was trained on, else
+    with each other.
+    """
+    encoded = job.encode(errors=True)
+    names = job.names(encoded)
+    clean = job.training_images() if job.reference is None else job.reference
+    if job.reference is not None:
+        called = job.reference.what
+    elif clean is not None:
+        called = "the images that the model was trained on"
+    else:
+        called = "the images themselves"
+    reference = encoded if clean is None else job.encode(clean, name="reference", errors=True)
+    print(f"compared with {len(reference.codes):,} images: {called}", flush=True)
+    if encoded.are_alike(None if job.reference is None else reference):
+        scores, limit = np.zeros(len(names)), 0.0
+        is_outlier = np.zeros(len(names), bool)
+    else:
+        scores, limit, is_outlier = _scores(encoded, reference, job.settings)
+    order = np.argsort(-scores, kind="stable")
+    job.files.write_table(
+        "outliers.csv",
+        ("file", "score", "outlier"),
+        ((names[index], scores[index], int(is_outlier[index])) for index in order),
+    )
+    worst = order[:_SHOWN]
+    job.write_sheet(
+        "outliers",
+        image_grids.captioned_images(
+            job.thumbnails(encoded.positions[worst]),
+            [apply_job.short(names[index]) for index in worst],
+            [f"{scores[index]:.3g}" for index in worst],
+        ),
+    )
+    return {
+        "images": len(names), "outliers": int(is_outlier.sum()), "threshold": round(limit, 4),
+    }  # fmt: skip
+
+
+def _scores(
+    encoded: EncodedImages, reference: EncodedImages, settings: ApplySettings
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """(the score of each image, the score at which outliers begin, which images are outliers)."""
+    if len(reference.codes) < 4:
+        raise InputError(
+            f"outliers need four images to compare with, received {len(reference.codes)}: give "
+            "more, or clean ones by --reference"
+        )
+    detector = outlier_detector.fit(reference.errors, reference.codes, settings.seed)
+    scores = detector.scores(encoded.errors, encoded.codes)
+    if settings.reference is not None:
+        limit = outlier_detector.threshold(
+            reference.errors, reference.codes, settings.share, settings.seed
+        )
+        return scores, limit, scores > limit
+    limit = outlier_detector.limit(scores, settings.share)
+    return scores, limit, scores >= limit

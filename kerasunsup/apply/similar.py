@@ -1,0 +1,72 @@
+"""`apply similar`: the images nearest to each query, or the near-duplicates among all images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from kerasunsup.apply import duplicates
+from kerasunsup.apply import job as apply_job
+from kerasunsup.apply.job import Job
+from kerasunsup.errors import InputError
+from kerasunsup.evaluation import latent_space
+from kerasunsup.figures import image_grids
+
+_SHOWN_PAIRS = 20  # near-duplicates on the contact sheet
+_SHOWN_QUERIES = 12  # rows of the contact sheet, and images in each
+_HEADER = ("query", "rank", "file", "distance")
+
+
+def find_similar(job: Job) -> dict[str, Any]:
+    """Writes similar.csv and a contact sheet, nearest first."""
+    if job.query is None:
+        return _near_duplicates(job)
+    encoded = job.encode()
+    names = job.names(encoded)
+    queries = job.encode(job.query, name="queries")
+    number = min(job.settings.neighbors, len(names))
+    distances, nearest = latent_space.nearest(encoded.codes, queries.codes, number)
+    query_names = [job.query.names[position] for position in queries.positions]
+    job.files.write_table(
+        "similar.csv",
+        _HEADER,
+        (
+            (query, rank, names[index], distance)
+            for query, indices, of_each in zip(query_names, nearest, distances, strict=True)
+            for rank, (index, distance) in enumerate(zip(indices, of_each, strict=True), start=1)
+        ),
+    )
+    rows = []
+    for row in range(min(_SHOWN_QUERIES, len(query_names))):
+        positions = encoded.positions[nearest[row, :_SHOWN_QUERIES]]
+        query = job.thumbnails([queries.positions[row]], job.query)
+        pictures = np.concatenate([query, job.thumbnails(positions)])
+        rows.append(image_grids.SampleRow(apply_job.short(query_names[row]), pictures, {}))
+    job.write_sheet("similar", image_grids.sampled_images(rows))
+    return {"queries": len(query_names), "images": len(names)}
+
+
+def _near_duplicates(job: Job) -> dict[str, Any]:
+    encoded = job.encode(look=duplicates.look)
+    names = job.names(encoded)
+    if len(names) < 2:
+        raise InputError("near-duplicates need two images: give more, or --query")
+
+    def read(rows: Iterable[int]) -> Iterator[np.ndarray | str]:
+        return job.stream.read(encoded.positions[list(rows)])
+
+    pairs = duplicates.pairs(encoded.codes, encoded.looks, read, job.settings.neighbors)
+    job.files.write_table(
+        "similar.csv",
+        _HEADER,
+        ((names[one], 1, names[other], distance) for one, other, distance in pairs),
+    )
+    shown = [row for one, other, _ in pairs[:_SHOWN_PAIRS] for row in (one, other)]
+    if shown:
+        texts = [apply_job.short(names[row]) for row in shown]
+        below = [f"{distance:.3g}" for *_, distance in pairs[:_SHOWN_PAIRS] for _ in range(2)]
+        pictures = job.thumbnails(encoded.positions[shown])
+        job.write_sheet("similar", image_grids.captioned_images(pictures, texts, below))
+    return {"images": len(names), "near_duplicates": len(pairs)}
