@@ -11,11 +11,13 @@ import pytest
 from kerasunsup import cli
 from kerasunsup.ae import __main__ as ae
 from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.apply import __main__ as apply
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.gan import __main__ as gan
 from kerasunsup.gan.settings import GANSettings
 from kerasunsup.novelty import __main__ as novelty
 from kerasunsup.novelty.settings import NoveltySettings
+from kerasunsup.report import __main__ as report
 from kerasunsup.settings import Command, TrainingSettings, flag, to_json
 from kerasunsup.supervised import __main__ as supervised
 from kerasunsup.supervised.settings import SupervisedSettings
@@ -300,13 +302,8 @@ PATHS = {
     "--logs": lambda text: parse("--logs", text),
     "--tuning": lambda text: ae.parse(["--tune", "--tuning", text]),
     "--config": lambda text: parse("--config", text),
-    "--output": lambda text: cli.parse_report(
-        description="Writes.", argv=["--output", text]
-    ),
-    "MODEL": lambda text: cli.parse_application(
-        description="Applies.", verbs={"encode": "codes"},
-        argv=["encode", text, "images", "--output", "o"],
-    ),
+    "--output": lambda text: report.parse(["--output", text]),
+    "MODEL": lambda text: apply.parse(["encode", text, "images", "--output", "o"]),
 }  # fmt: skip
 
 
@@ -340,9 +337,8 @@ def test_resume_takes_the_settings_of_the_run(tmp_path):
 
 def test_resume_may_change_how_long_a_run_lasts(tmp_path):
     store_run(tmp_path / "ae" / "first", epochs=3, patience=5)
-    settings = parse(
-        "--logs", str(tmp_path), "--name", "first", "--resume", "--epochs", "9", "--patience", "0"
-    ).config
+    arguments = ["--resume", "--epochs", "9", "--patience", "0"]
+    settings = ae.parse(["--logs", str(tmp_path), "--name", "first", *arguments]).config
     assert (settings.epochs, settings.patience) == (9, 0)
 
 
@@ -510,10 +506,13 @@ def test_what_a_user_can_cause_is_one_line_and_a_status(capsys, error, code, lin
     assert output.err.count("\n") == 1
 
 
-def test_each_command_says_where_else_it_could_write(capsys):
-    for name, words in (("apply", "--output DIR"), ("ae", "--logs DIR, then --resume")):
-        with cli.exit_status(name):
-            raise OSError(errno.ENOSPC, "No space left on device")
+def test_each_command_says_where_else_it_could_write(capsys, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for command, words in ((apply, "--output DIR"), (ae, "--logs DIR, then --resume")):
+        monkeypatch.setattr(command, "parse", fail)
+        assert command.main([]) == 2
         assert words in capsys.readouterr().err
 
 
