@@ -1,24 +1,21 @@
 """What a search tries next: KerasTuner's oracles, mended where a stop would cost results.
 
-The only module that uses KerasTuner. Of it only the choice of what to try is used: its tuners
-build, trace and save a model for each trial, swallow errors and reset the precision
-(see `trials`, which trains them instead).
+Of KerasTuner only the choice of what to try is used, and in `distributed` its messages between
+machines. Its tuners build, trace and save a model for each trial, swallow errors and reset the
+precision: `trials` trains instead.
 """
 
 from __future__ import annotations
 
 import abc
-import contextlib
 import dataclasses
 import hashlib
 import itertools
 import json
 import math
-import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +23,12 @@ import keras_tuner
 from keras_tuner.engine import trial as trial_module
 from keras_tuner.src.engine import metrics_tracking
 
-from kerasunsup.errors import InputError
 from kerasunsup.training import files
 
 # KerasTuner 1.4.8 names the current thread by methods that Python 3.10 renamed, in each call.
 warnings.filterwarnings("ignore", r"(currentThread|getName)\(\) is deprecated", DeprecationWarning)
 
 FACTOR = 3  # of the trials of a rung one in three goes on to the next
-CHIEF_LIMIT = 300  # seconds in which a chief must answer
 COMPLETION = -1  # stands for a bracket's number
 MOST_FAILURES = 3  # trials in a row that may fail before a search stops
 
@@ -58,7 +53,7 @@ class Rung:
         return self.trials * self.folds * (self.last_epoch - self.first_epoch)
 
 
-class _Kept(keras_tuner.Oracle, abc.ABC):
+class DurableOracle(keras_tuner.Oracle, abc.ABC):
     """An oracle that survives a kill at any moment, and knows which states are still needed.
 
     KerasTuner 1.4.8 writes `oracle.json` and `trial.json` in place, so that a kill leaves half a
@@ -140,7 +135,7 @@ class _Kept(keras_tuner.Oracle, abc.ABC):
         return self._said_stop and not self._retry_queue
 
     @abc.abstractmethod
-    def plan(self) -> list[Rung]:
+    def planned_rungs(self) -> list[Rung]:
         """All that will be tried, in order."""
 
     def needed_states(self, trial_id: str = "", score: float = math.inf) -> set[str]:
@@ -153,7 +148,7 @@ class _Kept(keras_tuner.Oracle, abc.ABC):
         return set()
 
 
-class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
+class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
     """Many short trials, of which the best go on (Li et al. 2018, arXiv:1603.06560).
 
     In KerasTuner 1.4.8 a trial that fails costs its bracket a promotion: of three trials of which
@@ -166,7 +161,7 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
 
     complete: str | None = None
 
-    def plan(self) -> list[Rung]:
+    def planned_rungs(self) -> list[Rung]:
         """A rung a round, brackets in KerasTuner's order: the most halvings first.
 
         The rung that completes comes last, as bracket `COMPLETION`; of it only is known how many
@@ -280,17 +275,17 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
             yield past, following, left, expected
 
 
-class Random(_Kept, keras_tuner.oracles.RandomSearchOracle):
+class Random(DurableOracle, keras_tuner.oracles.RandomSearchOracle):
     """Every trial drawn at random and trained to the end."""
 
     max_epochs = 1
 
-    def plan(self) -> list[Rung]:
+    def planned_rungs(self) -> list[Rung]:
         """One rung."""
         return [Rung(0, 0, self.max_trials, 0, self.max_epochs)]
 
 
-class Grid(_Kept, keras_tuner.oracles.GridSearchOracle):
+class Grid(DurableOracle, keras_tuner.oracles.GridSearchOracle):
     """Every combination, each cross-validated.
 
     KerasTuner 1.4.8 stores nothing of where its grid stands, so that a search that goes on ends
@@ -315,7 +310,7 @@ class Grid(_Kept, keras_tuner.oracles.GridSearchOracle):
             self._populate_next.append(trial_id)
         return response
 
-    def plan(self) -> list[Rung]:
+    def planned_rungs(self) -> list[Rung]:
         """One rung."""
         combinations = math.prod(len(list(hp.values)) for hp in self.get_space().space)
         return [Rung(0, 0, combinations, 0, self.max_epochs, self.folds)]
@@ -330,7 +325,7 @@ def make(
     max_epochs: int,
     folds: int = 1,
     complete: str | None = None,
-) -> _Kept:
+) -> DurableOracle:
     """The oracle of a search whose files lie in `folder`; not reloaded yet.
 
     Args:
@@ -353,14 +348,14 @@ def make(
         "seed": 1 + int.from_bytes(digest[:4], "big") % (2**31 - 2),
         "max_consecutive_failed_trials": 10**9,  # counted here, without an exception in a lock
     }
-    oracle: _Kept
+    oracle: DurableOracle
     if kind == "grid":
         oracle = Grid(**options)
         oracle.max_epochs, oracle.folds = max_epochs, folds
     else:
         hyperband = oracle = Hyperband(max_epochs=max_epochs, factor=FACTOR, **options)
         if kind == "random":
-            cost = sum(rung.epochs for rung in oracle.plan())
+            cost = sum(rung.epochs for rung in oracle.planned_rungs())
             oracle = Random(max_trials=max(1, round(cost / max_epochs)), **options)
             oracle.max_epochs = max_epochs
         elif complete in domains(oracle):
@@ -375,7 +370,7 @@ def is_begun(folder: Path) -> bool:
     return (folder / "oracle.json").exists()
 
 
-def space_of(oracle: _Kept) -> list[dict[str, Any]]:
+def space_of(oracle: DurableOracle) -> list[dict[str, Any]]:
     """Each hyperparameter's name, kind and values, as plain JSON."""
     return [
         {"kind": type(hp).__name__, **hp.get_config()}
@@ -383,7 +378,7 @@ def space_of(oracle: _Kept) -> list[dict[str, Any]]:
     ]
 
 
-def domains(oracle: _Kept) -> dict[str, list[Any] | tuple[float, float]]:
+def domains(oracle: DurableOracle) -> dict[str, list[Any] | tuple[float, float]]:
     """Hyperparameter -> its values, or (least, most)."""
     found: dict[str, list[Any] | tuple[float, float]] = {}
     for hp in oracle.get_space().space:
@@ -392,58 +387,3 @@ def domains(oracle: _Kept) -> dict[str, list[Any] | tuple[float, float]]:
         else:
             found[hp.name] = list(hp.values)
     return found
-
-
-def serve(oracle: _Kept, host: str, port: str) -> Any:
-    """Answers the workers of a search that several machines share; `stop(grace)` ends it.
-
-    KerasTuner's own loop waits for ever for a worker that was killed.
-
-    Raises:
-        InputError: if the address cannot be used.
-    """
-    import grpc
-    from keras_tuner.src import protos
-    from keras_tuner.src.distribute import oracle_chief
-
-    # Otherwise a second chief could share the port, and each would get some of the answers.
-    alone = [("grpc.so_reuseport", 0)]
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=alone)
-    servicer = oracle_chief.OracleServicer(oracle)
-    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
-    try:
-        server.add_insecure_port(f"{host}:{port}")
-    except RuntimeError as error:
-        raise InputError(
-            f"--distributed: {host}:{port} cannot be used: it is no address of this machine, or "
-            "another chief or program listens there; stop that one or choose a free port"
-        ) from error
-    server.start()
-    return server
-
-
-def connect(oracle: _Kept, name: str, host: str, port: str) -> Any:
-    """An oracle that asks the chief at this address; KerasTuner's own client."""
-    os.environ |= {
-        "KERASTUNER_TUNER_ID": name,
-        "KERASTUNER_ORACLE_IP": host,
-        "KERASTUNER_ORACLE_PORT": port,
-    }
-    from keras_tuner.src.distribute import oracle_client
-
-    oracle_client.TIMEOUT = CHIEF_LIMIT  # an hour, in KerasTuner
-    return oracle_client.OracleClient(oracle)
-
-
-@contextlib.contextmanager
-def chief_answers(host: str, port: str) -> Iterator[None]:
-    """Turns a chief that does not answer into one clear line."""
-    import grpc
-
-    try:
-        yield
-    except grpc.RpcError as error:
-        raise InputError(
-            f"--distributed: no chief answers at {host}:{port} ({error.code().name}): start it, "
-            "or start this worker again once it runs; what was finished is kept"
-        ) from error
