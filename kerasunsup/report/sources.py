@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kerasunsup.report import page, steps
-from kerasunsup.supervised.settings import ARM_NAMES
+from kerasunsup.supervised.settings import METHOD_NAMES
 
 _SIZES = ("10", "100", "1000", "10000", "all")
 NOTHING = page.Html('<span class="soft">missing</span>')
@@ -141,7 +141,7 @@ def _best_arm(known: Evidence, size: str) -> tuple[str, bool]:
     for kind, is_fair in (("validation_accuracy", True), ("accuracy", False)):
         found = {
             arm: value
-            for arm in ARM_NAMES
+            for arm in METHOD_NAMES
             if (value := known.value("supervised", f"labels_{size}/{arm}_{kind}")) is not None
         }
         if len(found) < 2:
@@ -151,7 +151,7 @@ def _best_arm(known: Evidence, size: str) -> tuple[str, bool]:
         if accuracy is not None:
             labels = "all labels" if size == "all" else f"{int(size):,} labels"
             return (
-                f"with {labels} “{ARM_NAMES[best]}”, right in {percent(accuracy)}"
+                f"with {labels} “{METHOD_NAMES[best]}”, right in {percent(accuracy)}"
                 " of the test images",
                 is_fair,
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kerasunsup.report import page, sources, steps
-from kerasunsup.supervised.settings import ARM_NAMES
+from kerasunsup.supervised.settings import METHOD_NAMES
 
 _STUDY_EPOCHS = 20
 
@@ -184,7 +184,7 @@ def _accuracy_table(known: sources.Evidence) -> page.Html:
     if not tried:
         return known.missing("the accuracies of the comparison")
     rows = []
-    for arm, title in ARM_NAMES.items():
+    for arm, title in METHOD_NAMES.items():
         cells = [
             known.spread_cell("supervised", f"labels_{size}/{arm}_accuracy", ".1f", scale=100.0)
             for size in tried
