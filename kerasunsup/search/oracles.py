@@ -1,4 +1,4 @@
-"""What a search tries next: KerasTuner's oracles, mended where a stop would cost results.
+"""Chooses what a search tries next: KerasTuner's oracles, mended where a stop costs results.
 
 Of KerasTuner only the choice of what to try is used, and in `distributed` its messages between
 machines. Its tuners build, trace and save a model for each trial, swallow errors and reset the
@@ -49,7 +49,7 @@ class Rung:
 
     @property
     def epochs(self) -> int:
-        """Epochs that all its trials train."""
+        """The number of epochs that all its trials train together."""
         return self.trials * self.folds * (self.last_epoch - self.first_epoch)
 
 
@@ -136,13 +136,13 @@ class DurableOracle(keras_tuner.Oracle, abc.ABC):
 
     @abc.abstractmethod
     def planned_rungs(self) -> list[Rung]:
-        """All that will be tried, in order."""
+        """Returns all rungs that will be trained, in order."""
 
     def needed_states(self, trial_id: str = "", score: float = math.inf) -> set[str]:
-        """Trials whose state after the last epoch a later trial goes on from.
+        """Returns the trials whose state after the last epoch a later trial may go on from.
 
         Args:
-            trial_id: one that is not entered as ended yet, but taken as such.
+            trial_id: a trial that counts as ended, although the oracle has not been told yet.
             score: its score.
         """
         return set()
@@ -162,10 +162,10 @@ class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
     complete: str | None = None
 
     def planned_rungs(self) -> list[Rung]:
-        """A rung a round, brackets in KerasTuner's order: the most halvings first.
+        """Returns a rung for each round, brackets in KerasTuner's order: the most halvings first.
 
-        The rung that completes comes last, as bracket `COMPLETION`; of it only is known how many
-        trials it has at most.
+        The rung that completes values comes last, as bracket `COMPLETION`; its number of trials is
+        an upper bound.
         """
         rungs = []
         for bracket in reversed(range(self._get_num_brackets())):
@@ -185,12 +185,12 @@ class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
         return trial.hyperparameters.values.get("tuner/bracket") == COMPLETION
 
     def _incomplete(self) -> dict[Any, trial_module.Trial | None]:
-        """The values to complete -> the best trial so far; None where none has ended.
+        """Returns each value that is still to be completed -> its best trial, or None without one.
 
-        Those whose best trial stopped before the last epoch, as far as is known, but for those
-        that are being completed.
+        These are the values whose best trial stopped before the last epoch, without those that
+        are being completed now.
         """
-        found: dict[Any, trial_module.Trial | None] = {}
+        incomplete: dict[Any, trial_module.Trial | None] = {}
         for value in domains(self)[str(self.complete)]:
             trials = [
                 trial
@@ -201,14 +201,14 @@ class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
             best = min(ended, key=lambda trial: trial.score) if ended else None
             is_whole = best and best.hyperparameters.values["tuner/epochs"] >= self.max_epochs
             if not is_whole and not any(map(self._completes, trials)):
-                found[value] = best
-        return found
+                incomplete[value] = best
+        return incomplete
 
     def needed_states(self, trial_id: str = "", score: float = math.inf) -> set[str]:
-        """Unfinished trials and their parents, and the best of each round that may yet be promoted.
+        """Returns unfinished trials, their parents and the best trials that may be promoted.
 
-        A round of which `left` may still be promoted needs no more than its `left` best: who is
-        not among them now will not be later, since the best go first and more can only join.
+        A round of which `left` may still be promoted needs no more than its `left` best: a trial
+        that is not among them now will not be later, since the best go first and others only join.
         """
         scores = {
             name: trial.score for name, trial in self.trials.items() if trial.status == COMPLETED
@@ -229,7 +229,7 @@ class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
         return needed
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """As KerasTuner's; before, the promotions that it leaves out after a failure."""
+        """Returns the next trial as KerasTuner does, after promotions that it leaves out."""
         for bracket in self._brackets:
             for number, (past, following, left, going_on) in enumerate(self._rounds(bracket), 1):
                 promoted = {entry["past_id"] for entry in following}
@@ -276,17 +276,17 @@ class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
 
 
 class Random(DurableOracle, keras_tuner.oracles.RandomSearchOracle):
-    """Every trial drawn at random and trained to the end."""
+    """Draws every trial at random and trains it to the end."""
 
     max_epochs = 1
 
     def planned_rungs(self) -> list[Rung]:
-        """One rung."""
+        """Returns the only rung."""
         return [Rung(0, 0, self.max_trials, 0, self.max_epochs)]
 
 
 class Grid(DurableOracle, keras_tuner.oracles.GridSearchOracle):
-    """Every combination, each cross-validated.
+    """Tries every combination, each cross-validated.
 
     KerasTuner 1.4.8 stores nothing of where its grid stands, so that a search that goes on ends
     at once or fails.
@@ -311,7 +311,7 @@ class Grid(DurableOracle, keras_tuner.oracles.GridSearchOracle):
         return response
 
     def planned_rungs(self) -> list[Rung]:
-        """One rung."""
+        """Returns the only rung."""
         combinations = math.prod(len(list(hp.values)) for hp in self.get_space().space)
         return [Rung(0, 0, combinations, 0, self.max_epochs, self.folds)]
 
@@ -326,16 +326,16 @@ def make(
     folds: int = 1,
     complete: str | None = None,
 ) -> DurableOracle:
-    """The oracle of a search whose files lie in `folder`; not reloaded yet.
+    """Returns the oracle of a search in `folder`, which has not read the files there yet.
 
     Args:
-        kind: `hyperband`, `grid` or `random`. The last gets as many epochs as Hyperband would.
+        kind: `hyperband`, `grid` or `random`; the last trains as many epochs as Hyperband would.
         register: called with KerasTuner's `HyperParameters`, asks it for every value.
-        folder: of the search.
+        folder: the folder of the search.
         seed: what is tried follows from it.
-        max_epochs: of the longest trial.
-        folds: of the grid's cross-validation.
-        complete: hyperparameter of which Hyperband takes each value to the last epoch.
+        max_epochs: the epochs of the longest trial.
+        folds: the parts of the grid's cross-validation.
+        complete: the hyperparameter whose values Hyperband all trains to the last epoch.
     """
     space = keras_tuner.HyperParameters()
     register(space)
@@ -371,7 +371,7 @@ def is_begun(folder: Path) -> bool:
 
 
 def space_of(oracle: DurableOracle) -> list[dict[str, Any]]:
-    """Each hyperparameter's name, kind and values, as plain JSON."""
+    """Returns the name, the kind and the values of each hyperparameter, as plain JSON."""
     return [
         {"kind": type(hp).__name__, **hp.get_config()}
         for hp in sorted(oracle.get_space().space, key=lambda hp: str(hp.name))
@@ -379,11 +379,11 @@ def space_of(oracle: DurableOracle) -> list[dict[str, Any]]:
 
 
 def domains(oracle: DurableOracle) -> dict[str, list[Any] | tuple[float, float]]:
-    """Hyperparameter -> its values, or (least, most)."""
-    found: dict[str, list[Any] | tuple[float, float]] = {}
+    """Returns hyperparameter -> its values, or (least, most)."""
+    values: dict[str, list[Any] | tuple[float, float]] = {}
     for hp in oracle.get_space().space:
         if isinstance(hp, keras_tuner.engine.hyperparameters.Float):
-            found[hp.name] = (hp.min_value, hp.max_value)
+            values[hp.name] = (hp.min_value, hp.max_value)
         else:
-            found[hp.name] = list(hp.values)
-    return found
+            values[hp.name] = list(hp.values)
+    return values

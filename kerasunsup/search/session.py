@@ -91,7 +91,6 @@ class Search:
         )
         self.names = list(oracles.domains(self.oracle))
         self.references: dict[str, float] = {}
-        self.on_epoch: Callable[[], None] | None = None
 
     def fingerprint(self) -> dict[str, Any]:
         """Returns everything that the result depends on, as plain JSON."""
@@ -124,7 +123,6 @@ class Search:
             rate=self.problem.rate,
             max_epochs=self.max_epochs,
             prepare=self.problem.prepare,
-            on_epoch=lambda: self.on_epoch() if self.on_epoch is not None else None,
         )
 
     def open_folder(self, *, overwrite: bool) -> None:
@@ -147,7 +145,7 @@ class Search:
         self.references = files.read_json(path)
 
     def settings_of(self, trial: Any) -> Any:
-        """The settings that a trial of the oracle stands for."""
+        """Returns the settings that a trial of the oracle stands for."""
         return self.problem.space(trial.hyperparameters.copy(), self.problem.settings)
 
     def run_trial(self, trial: Any, worker: str, clock: float) -> dict[str, Any]:
@@ -206,7 +204,7 @@ class Search:
     def _keep_state(
         self, trial_id: str, score: float, last: int, training: trials.FoldResult
     ) -> None:
-        """Writes the state where a promotion may need it."""
+        """Writes the state of a trial that a later one may go on from."""
         if self.kind != "hyperband" or last >= self.max_epochs:
             return
         # The client that a worker has in place of the oracle cannot tell.

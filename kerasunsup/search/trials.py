@@ -75,14 +75,13 @@ class TrialRunner:
     """Trains one trial after another on the data and the compiled models that all of them share.
 
     Args:
-        parts: (training images, validation images), one pair a fold.
-        settings: whose batch size and seed make the batches: every trial sees the same ones.
+        parts: (training images, validation images), one pair for each fold.
+        settings: their batch size and seed make the batches, the same ones for every trial.
         build: settings -> compiled model.
         rate: (settings, epochs of a whole training, epoch) -> learning rate.
-        max_epochs: what a learning-rate schedule is laid out over, so that a trial that is
-            promoted goes on along the same curve.
+        max_epochs: the epochs that a learning-rate schedule is laid out over, so that a promoted
+            trial goes on along the same curve.
         prepare: as for `data_batches.training_batches`.
-        on_epoch: called after each epoch.
     """
 
     def __init__(
@@ -94,10 +93,8 @@ class TrialRunner:
         rate: Callable[[Any, int, int], float],
         max_epochs: int,
         prepare: data_batches.Prepare | None = None,
-        on_epoch: Callable[[], None] | None = None,
     ) -> None:
         self._build, self._rate, self._max_epochs = build, rate, max_epochs
-        self._on_epoch = on_epoch
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._models: dict[Any, keras.Model] = {}
         self._batches = [
@@ -119,16 +116,16 @@ class TrialRunner:
 
     @property
     def num_compiled(self) -> int:
-        """Models that were compiled so far: one a shape."""
+        """The number of models that were compiled so far, one for each shape."""
         return len(self._models)
 
     def model(self, settings: Any, seed: int) -> keras.Model:
-        """A model as `build` would make it with this seed, its optimizer at its beginning."""
+        """Returns a model as `build` would make it with this seed, with a fresh optimizer."""
         in_place = dict(_IN_PLACE)
         if tf.distribute.has_strategy():  # plain Adam: the decay is part of the trace
             del in_place["weight_decay"]
-        known = {field.name for field in dataclasses.fields(settings)}
-        shape = {name: value for name, value in in_place.items() if name in known}
+        fields = {field.name for field in dataclasses.fields(settings)}
+        shape = {name: value for name, value in in_place.items() if name in fields}
         key = dataclasses.replace(settings, **shape)
         keras.utils.set_random_seed(seed)
         fresh = self._build(settings)
@@ -150,7 +147,7 @@ class TrialRunner:
         """Trains a few steps of one configuration, which shows mistakes before a search begins.
 
         Returns:
-            Seconds that an epoch of it will take, about, validation included.
+            About how many seconds an epoch of it takes, validation included.
         """
         model = self.model(settings, seed=0)
         batches, validation = self._batches[0]
@@ -174,7 +171,7 @@ class TrialRunner:
         began = time.perf_counter()
         model = self.model(task.settings, task.seed)
         state = callbacks.ModelState(model)
-        history = _History(task.settings.patience, self._on_epoch)
+        history = _History(task.settings.patience)
         if task.parent is not None:
             stored = files.read_arrays(task.parent)
             history.restore({key[6:]: stored[key] for key in stored if key.startswith("watch/")})
@@ -215,16 +212,15 @@ class TrialRunner:
 
 
 class _History(keras.callbacks.Callback):
-    """Keeps the history and stops when patience is over, across a promotion too.
+    """Keeps the history of a trial and stops it when patience is over, across a promotion too.
 
     Keras's EarlyStopping would begin to wait anew at each rung, and put back the best weights
     where a promoted trial must go on from the last.
     """
 
-    def __init__(self, patience: int, on_epoch: Callable[[], None] | None) -> None:
+    def __init__(self, patience: int) -> None:
         super().__init__()
         self._patience = patience
-        self._on_epoch = on_epoch
         self.columns: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
 
     @property
@@ -240,8 +236,6 @@ class _History(keras.callbacks.Callback):
         row = {**(logs or {}), "learning_rate": float(self.model.optimizer.learning_rate)}
         for name, column in self.columns.items():
             column.append(float(row[name]))
-        if self._on_epoch is not None:
-            self._on_epoch()
         if self.is_exhausted:
             self.model.stop_training = True
 
@@ -255,7 +249,7 @@ class _History(keras.callbacks.Callback):
 
 
 def folds(images: ImageSet, number: int) -> list[tuple[ImageSet, ImageSet]]:
-    """(the rest, one part) for each of `number` parts of a set, as equal as can be.
+    """Returns (the rest, one part) for each of `number` parts of a set, as equal as can be.
 
     The set's own order follows from the seed already, so the parts are random ones.
     """
