@@ -60,18 +60,20 @@ def outlier_scores(
     Returns:
         A key of `OUTLIER_SCORES` -> float64 (num_test,).
     """
-    known, asked = _encode(model, clean), _encode(model, tests)
+    of_clean, of_tests = _encode(model, clean), _encode(model, tests)
     flat, test_flat = clean.reshape(len(clean), -1), tests.reshape(len(tests), -1)
     components = latent_space.principal_components(flat, latent_dim, seed)
     projected = components.inverse_transform(components.transform(test_flat))
-    neighbors = min(_NEIGHBORS, len(known.codes) - 1)
-    detector = outlier_detector.fit(known.errors, known.codes, seed)
+    neighbors = min(_NEIGHBORS, len(of_clean.codes) - 1)
+    detector = outlier_detector.fit(of_clean.errors, of_clean.codes, seed)
     return {
-        "outliers": detector.scores(asked.errors, asked.codes),
-        "error": asked.errors.astype(np.float64),
-        "density": -detector.mixture.log_likelihoods(asked.codes),
-        "neighbors": latent_space.nearest(known.codes, asked.codes, neighbors)[0].mean(axis=1),
-        "code_error": _mahalanobis(known.changes, asked.changes),
+        "outliers": detector.scores(of_tests.errors, of_tests.codes),
+        "error": of_tests.errors.astype(np.float64),
+        "density": -detector.mixture.log_likelihoods(of_tests.codes),
+        "neighbors": latent_space.nearest(of_clean.codes, of_tests.codes, neighbors)[0].mean(
+            axis=1
+        ),
+        "code_error": _mahalanobis(of_clean.changes, of_tests.changes),
         "pca": np.square(projected - test_flat).mean(axis=1),
     }
 

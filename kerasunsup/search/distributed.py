@@ -2,7 +2,7 @@
 
 KerasTuner's chief and client carry the messages. Beside them each worker writes a sign of life
 into the search's folder, which all machines must reach (the states of promoted trials go through
-it too): a worker that is silent loses its trial to the next one that asks.
+it too). A worker that is silent loses its trial, which the next one that asks is given.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PATIENCE = 600.0  # seconds that a chief without any living worker waits
 
 
 def run_shared_search(command: Command, problem: Problem) -> dict[str, Any] | None:
-    """Takes the part that `--distributed` gives to this process.
+    """Runs the chief of a shared search, or one of its workers, as `--distributed` says.
 
     Returns:
         The record from the chief; None from a worker.
@@ -64,7 +64,7 @@ class _Chief:
         self._search, self._host, self._port = search, host, port
         self._beats: dict[str, tuple[Any, float]] = {}  # worker -> (last sign, when it changed)
         self._reported: set[str] = set()  # workers whose end was printed
-        self._seen = time.monotonic()  # of any worker
+        self._seen = time.monotonic()  # when any worker last gave a sign of life
 
     def hand_out_trials(self) -> dict[str, Any]:
         """Answers the workers until every trial has ended; returns the record."""
@@ -94,7 +94,7 @@ class _Chief:
         return False
 
     def _watch(self) -> list[str]:
-        """The living workers; takes back the trials of the others."""
+        """Takes back the trials of dead workers; returns the names of the living ones."""
         now = time.monotonic()
         for path in _signs(self._search.folder):
             with contextlib.suppress(InputError, OSError):
@@ -131,7 +131,7 @@ def _signs(folder: record.Folder) -> list[Path]:
 
 
 def _work(search: Search, name: str, host: str, port: str) -> None:
-    """Trains what the chief hands out, until it says that there is no more."""
+    """Trains the trials that the chief hands out until there are no more."""
     path = search.folder.path / "workers" / f"{name}.json"
     with _chief_answers(host, port):
         client = connect(search.oracle, name, host, port)
@@ -192,7 +192,7 @@ def _alive(path: Path) -> Iterator[None]:
 
 
 def serve(oracle: oracles.DurableOracle, host: str, port: str) -> Any:
-    """Answers the workers of a search that several machines share; `stop(grace)` ends it.
+    """Returns a running server that answers the workers of a search; its `stop(grace)` ends it.
 
     KerasTuner's own loop waits for ever for a worker that was killed.
 
@@ -220,7 +220,7 @@ def serve(oracle: oracles.DurableOracle, host: str, port: str) -> Any:
 
 
 def connect(oracle: oracles.DurableOracle, name: str, host: str, port: str) -> Any:
-    """An oracle that asks the chief at this address; KerasTuner's own client."""
+    """Returns KerasTuner's client in place of an oracle; it asks the chief at this address."""
     os.environ |= {
         "KERASTUNER_TUNER_ID": name,
         "KERASTUNER_ORACLE_IP": host,
@@ -234,7 +234,7 @@ def connect(oracle: oracles.DurableOracle, name: str, host: str, port: str) -> A
 
 @contextlib.contextmanager
 def _chief_answers(host: str, port: str) -> Iterator[None]:
-    """Turns a chief that does not answer into one clear line."""
+    """Raises `InputError` with one clear line where the chief does not answer."""
     import grpc
 
     try:

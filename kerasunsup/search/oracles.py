@@ -74,7 +74,7 @@ class DurableOracle(keras_tuner.Oracle, abc.ABC):
         files.write_bytes(path, json.dumps(trial.get_state()).encode())
 
     def reload(self) -> None:
-        """Takes back what `save` wrote; what was not finished is handed out first, in order."""
+        """Reads what `save` wrote; unfinished trials are handed out first, in their order."""
         state = files.read_json(Path(self._get_oracle_fname()))
         for folder in Path(self._project_dir).glob("trial_*"):
             trial_id = folder.name.removeprefix("trial_")
@@ -91,7 +91,7 @@ class DurableOracle(keras_tuner.Oracle, abc.ABC):
         self._retry_queue = unfinished[::-1]  # taken from the end
 
     def create_trial(self, tuner_id: str) -> trial_module.Trial:
-        """The next trial; its status is `RUNNING`, `IDLE` (ask again) or `STOPPED` (no more)."""
+        """Returns the next trial: `RUNNING`, or `IDLE` (ask again), or `STOPPED` (no more)."""
         if self.stop_reason is not None:
             self.tuner_ids.discard(tuner_id)
             return trial_module.Trial(self.get_space(), status=STOPPED)
@@ -101,13 +101,13 @@ class DurableOracle(keras_tuner.Oracle, abc.ABC):
         return trial
 
     def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> Any:
-        """Enters a trial's numbers; a second report of the same trial changes nothing."""
+        """Stores a trial's numbers; a second report of the same trial changes nothing."""
         if trial_id in self.end_order:
             return self.trials[trial_id]
         return super().update_trial(trial_id, metrics, step=step)
 
     def end_trial(self, trial: trial_module.Trial) -> None:
-        """Enters a trial's end; the first report counts."""
+        """Stores that a trial has ended; the first report counts."""
         if trial.trial_id in self.end_order:
             return
         super().end_trial(trial)
@@ -118,7 +118,7 @@ class DurableOracle(keras_tuner.Oracle, abc.ABC):
 
     @keras_tuner.synchronized
     def release(self, tuner_id: str) -> str | None:
-        """Takes the trial of a worker that is gone back, to be handed out again."""
+        """Takes back the trial of a dead worker, to hand it out again; returns the trial's id."""
         self.tuner_ids.discard(tuner_id)
         trial = self.ongoing_trials.pop(tuner_id, None)
         if trial is None:
@@ -129,7 +129,7 @@ class DurableOracle(keras_tuner.Oracle, abc.ABC):
 
     @keras_tuner.synchronized
     def is_exhausted(self) -> bool:
-        """Whether nothing more will be handed out, as far as is known."""
+        """Returns whether nothing more will be handed out, as far as the oracle can tell."""
         if self.stop_reason is not None:
             return True
         return self._said_stop and not self._retry_queue
@@ -304,7 +304,7 @@ class Grid(DurableOracle, keras_tuner.oracles.GridSearchOracle):
         self._populate_next = list(self.start_order)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The next combination; it does not wait for the one before to end, the space is known."""
+        """Returns the next combination, without waiting for the one before it to end."""
         response = super().populate_space(trial_id)
         if response["status"] == RUNNING:
             self._populate_next.append(trial_id)
@@ -366,7 +366,7 @@ def make(
 
 
 def is_begun(folder: Path) -> bool:
-    """Whether a search in this folder has handed out a trial."""
+    """Returns whether a search in this folder has handed out a trial."""
     return (folder / "oracle.json").exists()
 
 

@@ -67,12 +67,12 @@ def start(search: Search) -> messages.Messages:
 
 
 def clock_so_far(search: Search) -> float:
-    """Seconds that earlier sessions of this search took."""
+    """Returns the seconds that earlier sessions of this search took."""
     return max((result["clock"] for result in search.ended_results()), default=0.0)
 
 
 def tell_oracle(oracle: Any, trial: Any, result: Mapping[str, Any]) -> None:
-    """Tells the oracle how a trial went."""
+    """Tells the oracle the score of a trial, or that it failed."""
     if result["score"] is None:
         trial.status, trial.message = oracles.FAILED, result["error"]
     else:

@@ -79,12 +79,12 @@ def check(splits: Splits) -> None:
             "sub-folder a class, or give a .npz with labels"
         )
     tests = splits.labels.test
-    unknown = tests[~np.isin(tests, splits.labels.train)]
-    if len(unknown):
-        named = splits.class_names
-        names = ", ".join(named[label] if named else str(label) for label in np.unique(unknown))
+    untrained = tests[~np.isin(tests, splits.labels.train)]
+    if len(untrained):
+        titles = splits.class_names
+        names = ", ".join(titles[label] if titles else str(label) for label in np.unique(untrained))
         print(
-            f"{splits.name} has no training image of {names}: {len(unknown)} of its {len(tests)} "
+            f"{splits.name} has no training image of {names}: {len(untrained)} of its {len(tests)} "
             "test images count as mistakes",
             flush=True,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -17,16 +16,14 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import images, pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Labels
 from kerasunsup.errors import InputError
-from kerasunsup.settings import Command, read_config
+from kerasunsup.settings import read_config
 from kerasunsup.supervised import __main__ as supervised
 from kerasunsup.supervised import cells, experiment, results
-from kerasunsup.supervised import encoder as encoders
 from kerasunsup.supervised.settings import (
     METHOD_NAMES,
     PSEUDO_LABELLED,
@@ -34,7 +31,6 @@ from kerasunsup.supervised.settings import (
     SupervisedSettings,
 )
 from kerasunsup.training import files
-from kerasunsup.training.run_folder import Run
 
 FIGURES = {"confusion", "label_efficiency", "learning_speed", "mistakes", "reliability"}
 
@@ -123,53 +119,6 @@ def test_the_usual_encoder_is_trained_once_without_labels(finished, encoder, cap
     for method in ("frozen", "neighbors"):  # a method does not depend on which others there are
         name = f"labels_100/{method}_accuracy"
         assert numbers_of(logs / "supervised" / "again")[name] == numbers_of(finished)[name]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"precision": "mixed_bfloat16"}, {"strategy": "mirrored"}, {"deterministic": True},
-        {"seed": 1}, {"epochs": 3}, {"schedule": "constant"}, {"hidden_units": 128},
-    ],
-)  # fmt: skip
-def test_usual_encoders_are_told_apart_by_everything_that_changes_them(change):
-    usual = AutoencoderSettings(epochs=20, **encoders._ENCODER)
-    name = encoders.encoder_name(usual, "images")
-    assert encoders.encoder_name(dataclasses.replace(usual, **change), "images") != name
-    assert encoders.encoder_name(dataclasses.replace(usual, data="a/copy"), "images") == name
-    assert encoders.encoder_name(usual, "others") != name
-
-
-def test_usual_encoders_of_two_versions_are_told_apart(monkeypatch):
-    usual = AutoencoderSettings()
-    name = encoders.encoder_name(usual, "images")
-    monkeypatch.setattr(encoders.kerasunsup, "__version__", "99")
-    assert encoders.encoder_name(usual, "images") != name
-
-
-def test_a_run_that_goes_on_keeps_to_its_encoder(tmp_path, monkeypatch):
-    model = tmp_path / "ae" / "encoder-of-an-earlier-version" / "model.keras"
-    model.parent.mkdir(parents=True)
-    model.write_bytes(b"weights")
-    (model.parent / "metrics.json").write_text("{}")
-    given = Command("supervised", SupervisedSettings(), tmp_path, "r", True, ())
-    run = Run(tmp_path / "supervised" / "r")
-    encoders.record_encoder(run, model)
-
-    class Splits:
-        fingerprint = name = "images"
-
-    monkeypatch.setattr(encoders.autoencoder, "run", lambda *_, **__: pytest.fail("trains"))
-    assert encoders.usual_encoder(given, Splits(), run) == model
-    encoders.record_encoder(run, model)
-    model.write_bytes(b"trained anew")
-    with pytest.raises(InputError, match=r"another encoder than the one that .* began"):
-        encoders.record_encoder(run, model)
-    # One that an earlier version began wrote down nothing: its encoder had a shorter name.
-    (run.folder / "checkpoints" / "encoder.json").unlink()
-    model.parent.rename(tmp_path / "ae" / "encoder-images-20")
-    found = encoders.usual_encoder(given, Splits(), run)
-    assert found == tmp_path / "ae" / "encoder-images-20" / "model.keras"
 
 
 def test_the_saved_model_runs_without_the_package(finished):
