@@ -57,7 +57,7 @@ def choose(hp: Any) -> dict[str, Any]:
 def ours(options: argparse.Namespace, folder: Path) -> float:
     """Searches with `kerasunsup.search`; returns the lowest validation MSE."""
     from kerasunsup.ae import experiment
-    from kerasunsup.search import runner, trials
+    from kerasunsup.search import runner, session, trials
     from kerasunsup.search.settings import SearchSettings
     from kerasunsup.settings import Command
     from kerasunsup.training import loop
@@ -65,31 +65,31 @@ def ours(options: argparse.Namespace, folder: Path) -> float:
     settings = settings_of(options)
     splits = load(settings)
     if options.worker == "kerasunsup, a model a trial":
-        shared = trials.Workshop.model
+        shared = trials.TrialRunner.model
 
         def rebuilt(self: Any, settings: Any, seed: int) -> Any:
             self._models.clear()
             return shared(self, settings, seed)
 
-        trials.Workshop.model = rebuilt  # type: ignore[method-assign]
+        trials.TrialRunner.model = rebuilt  # type: ignore[method-assign]
     command = Command(
         "ae", settings, folder / "logs", None, False, (),
         SearchSettings(tune=True, max_epochs=options.max_epochs, tuning=str(folder / "disk")),
     )  # fmt: skip
-    problem = runner.Problem(
+    problem = session.Problem(
         settings=settings,
         splits=splits,
         build=lambda chosen: experiment.build(chosen, splits.image_shape),
         space=lambda hp, fixed: dataclasses.replace(fixed, **choose(hp)),
         rate=loop.learning_rate,
         prepare=None,
-        by="latent_dim",
+        group_by="latent_dim",
         reference=lambda size: 1.0,
         completes=False,  # the same budget for both
     )
     started()
     with loop.machine(settings):
-        found = runner.run(command, problem)
+        found = runner.run_search(command, problem)
     return min(result["validation_mse"] for result in found["trials"] if result["score"])
 
 

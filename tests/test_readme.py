@@ -16,8 +16,7 @@ from kerasunsup.apply import __main__ as apply
 from kerasunsup.novelty.settings import OUTLIER_SCORES
 from kerasunsup.report import __main__ as report
 from kerasunsup.settings import Command, read_config, to_json
-from kerasunsup.supervised import methods
-from kerasunsup.supervised.settings import ARM_NAMES, SupervisedSettings
+from kerasunsup.supervised.settings import METHOD_NAMES, SupervisedSettings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -130,7 +129,7 @@ def percent(value: float, digits: int = 1) -> str:
 def best_arm(size: str) -> str:
     """Chosen by validation images; runs of older versions kept no accuracy on them."""
     for kind in ("validation_accuracy", "accuracy"):
-        names = {arm: f"labels_{size}/{arm}_{kind}" for arm in ARM_NAMES}
+        names = {arm: f"labels_{size}/{arm}_{kind}" for arm in METHOD_NAMES}
         found = {arm: SUPERVISED[name] for arm, name in names.items() if name in SUPERVISED}
         if found:
             return max(found, key=found.__getitem__)
@@ -387,7 +386,7 @@ def test_supervised_table_and_its_sentences_are_the_reference_run():
                 f"{100 * numbers[name]:.{digits}f} ± {100 * numbers[f'{name}_std']:.{digits}f}"
                 if name in numbers else ""
             )  # fmt: skip
-        assert row(methods.NAMES[arm]) == expected
+        assert row(METHOD_NAMES[arm]) == expected
     for size in sizes[1:]:
         mean = numbers[f"labels_{size}/finetuned_minus_scratch"]
         assert f"{100 * mean:+.2f}" in TEXT

@@ -18,6 +18,7 @@ from kerasunsup.errors import InputError
 from kerasunsup.evaluation import latent_space
 from kerasunsup.figures import style
 from kerasunsup.search import distributed, figures, runner
+from kerasunsup.search.session import Problem
 from kerasunsup.search.settings import SearchSettings
 from kerasunsup.settings import Command, to_json
 from kerasunsup.training import files, loop
@@ -49,8 +50,9 @@ def run(command: Command) -> dict[str, Any] | None:
     splits = data_splits.load(settings)
     experiment.check(settings, splits)
     with loop.machine(settings):
-        run_search = runner.run if options.distributed is None else distributed.run
-        found = run_search(command, problem(command, splits))
+        is_alone = options.distributed is None
+        run = runner.run_search if is_alone else distributed.run_shared_search
+        found = run(command, problem(command, splits))
     if found is None:
         return None
     best = write_best(command, found)
@@ -61,19 +63,19 @@ def run(command: Command) -> dict[str, Any] | None:
     return found
 
 
-def problem(command: Command, splits: Splits) -> runner.Problem:
+def problem(command: Command, splits: Splits) -> Problem:
     """What is searched for on this data."""
     settings: AutoencoderSettings = command.config
     options = command.search
     space = experiment.grid_space if options.grid else experiment.space
-    return runner.Problem(
+    return Problem(
         settings=settings,
         splits=splits,
         build=lambda chosen: experiment.build(chosen, splits.image_shape),
         space=functools.partial(space, wide=options.wide),
         rate=loop.learning_rate,
         prepare=experiment.corruption_of(settings),
-        by="latent_dim",
+        group_by="latent_dim",
         reference=lambda size: _pca_error(splits, size, settings),
         irrelevant=_IRRELEVANT,
     )

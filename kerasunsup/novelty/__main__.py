@@ -1,7 +1,9 @@
-"""What scores find outliers: `python -m kerasunsup.novelty`.
+"""Compares scores that find outliers, one class against the rest: `python -m kerasunsup.novelty`.
 
-One class of MNIST against the rest, all ten classes: see the README's table for the time and the
-numbers to expect, and `--quick` for a smoke run.
+On MNIST, all ten classes in turn, it takes about 6 minutes on two processor cores. The area under
+the ROC curve, mean over the classes, is about 98.1 % for error and density together, 96.7 % for
+the reconstruction error and 95.5 % for the residual of PCA (docs/apply.md). `--quick` is a smoke
+run of the whole path.
 """
 
 from __future__ import annotations
@@ -15,16 +17,17 @@ from kerasunsup.settings import Command
 
 _DESCRIPTION = """\
 Trains an autoencoder on the images of one class alone, class by class, and measures which score
-tells the images of the other classes from them: reconstruction error, density of codes, both
-(what `apply outliers` sorts by), and others beside them. Needs labels, which only judge. Leaves
-numbers, figures, TensorBoard logs and the autoencoders in LOGS/novelty/RUN.
+tells the images of the other classes from them: the reconstruction error, the density of codes,
+both together (`apply outliers` sorts by these), and others. The images need labels, which only
+check the answer. Writes numbers, figures, TensorBoard logs and the autoencoders to
+LOGS/novelty/RUN. On MNIST it takes about 6 minutes on two processor cores.
 """
 
 _QUICK = {"epochs": 2, "limit": 1000, "test_limit": 300, "most_classes": 2}
 
 
 def parse(argv: Sequence[str] | None = None) -> Command:
-    """The command line of this experiment.
+    """Returns the parsed command line.
 
     Raises:
         errors.InputError: if a value is wrong.

@@ -6,7 +6,7 @@ import dataclasses
 
 from kerasunsup.settings import TrainingSettings, setting
 
-# Score -> what it is called; the first is what `apply outliers` sorts by.
+# Score -> what it is called in figures and tables; the first is what `apply outliers` sorts by.
 OUTLIER_SCORES = {
     "outliers": "error and density",
     "error": "reconstruction error",
@@ -19,19 +19,27 @@ OUTLIER_SCORES = {
 
 @dataclasses.dataclass(frozen=True)
 class NoveltySettings(TrainingSettings):
-    """Settings of the comparison of outlier scores, one class against the rest."""
+    """The settings of the comparison of outlier scores, one class against the rest."""
 
-    epochs: int = setting(30, "train for at most N epochs on each class", least=1)
+    # With ten classes thirty epochs take about six minutes on two cores.
+    epochs: int = setting(30, "train the autoencoder of each class for at most N epochs", least=1)
+    # A falling rate ends at a lower error than a constant one (see `ae.__main__`).
     schedule: str = setting(
         "cosine",
-        "learning rate over --epochs; cosine: falls to 1 % along half a cosine wave",
+        "course of the learning rate over --epochs; cosine: falls to 1 % of it along half a cosine"
+        " wave",
         choices=("constant", "cosine"),
     )
     most_classes: int | None = setting(
         None, "measure the first N classes that have images enough (all)", least=1
     )
     classes: tuple[int, ...] | None = setting(
-        None, "labels of the classes that are taken for clean, each in its turn (all)", least=0
+        None,
+        "take each of these classes for clean in turn, given by their labels; by default all",
+        least=0,
     )
-    latent_dim: int = setting(32, "code size, and PCA's components", least=1, most=4096)
+    # The size that the study's autoencoder has.
+    latent_dim: int = setting(
+        32, "numbers in the code of an image; PCA gets as many components", least=1, most=4096
+    )
     hidden_units: int = setting(128, "units of the dense layer beside the code", least=1)

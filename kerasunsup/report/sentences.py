@@ -10,7 +10,7 @@ from typing import Any
 
 from kerasunsup.report.sources import Sources, percent
 from kerasunsup.search import figures, record
-from kerasunsup.supervised.settings import ARM_NAMES
+from kerasunsup.supervised.settings import METHOD_NAMES
 
 STUDY_EPOCHS = 20  # that the study's table gives
 CODE_SIZE = 32  # at which searches are compared
@@ -170,7 +170,7 @@ def _best_method(sources: Sources, labels: str) -> tuple[str, bool]:
     for kind, is_fair in (("validation_accuracy", True), ("accuracy", False)):
         accuracies = {
             method: value
-            for method in ARM_NAMES
+            for method in METHOD_NAMES
             if (value := sources.value("supervised", f"labels_{labels}/{method}_{kind}"))
             is not None
         }
@@ -181,7 +181,7 @@ def _best_method(sources: Sources, labels: str) -> tuple[str, bool]:
         if accuracy is not None:
             count = "all labels" if labels == "all" else f"{int(labels):,} labels"
             return (
-                f"with {count} “{ARM_NAMES[best]}”, right in {percent(accuracy)}"
+                f"with {count} “{METHOD_NAMES[best]}”, right in {percent(accuracy)}"
                 " of the test images",
                 is_fair,
             )

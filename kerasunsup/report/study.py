@@ -5,7 +5,7 @@ from __future__ import annotations
 from kerasunsup.report import sentences
 from kerasunsup.report.page import Block, Cell, Heading, Notice, Points, Section, Table, paragraph
 from kerasunsup.report.sources import Sources, percent
-from kerasunsup.supervised.settings import ARM_NAMES
+from kerasunsup.supervised.settings import METHOD_NAMES
 
 _CORRUPTIONS = {
     "noise_0.2": "noise 0.2", "noise_0.4": "noise 0.4", "noise_0.6": "noise 0.6",
@@ -134,7 +134,7 @@ def _accuracy_table(sources: Sources) -> Table | Notice:
     if not columns:
         return sources.missing("the accuracies of the comparison")
     rows: list[list[str | Cell]] = []
-    for method, title in ARM_NAMES.items():
+    for method, title in METHOD_NAMES.items():
         cells = [
             sources.cell_with_deviation(
                 "supervised", f"labels_{labels}/{method}_accuracy", ".1f", scale=100.0

@@ -2,31 +2,35 @@
 
 KerasTuner's chief and client carry the messages. Beside them each worker writes a sign of life
 into the search's folder, which all machines must reach (the states of promoted trials go through
-it too): a worker that is silent loses its trial to the next one that asks.
+it too). A worker that is silent loses its trial, which the next one that asks is given.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.search import oracles, record, runner
+from kerasunsup.search.session import Problem, Search
 from kerasunsup.settings import Command
 from kerasunsup.training import files
 
 BEAT = 2.0  # seconds between two signs of life
 SILENCE = 60.0  # seconds after which a worker is taken for dead
+CHIEF_LIMIT = 300  # seconds in which a chief must answer
 PATIENCE = 600.0  # seconds that a chief without any living worker waits
 
 
-def run(command: Command, problem: runner.Problem) -> dict[str, Any] | None:
-    """Takes the part that `--distributed` gives to this process.
+def run_shared_search(command: Command, problem: Problem) -> dict[str, Any] | None:
+    """Runs the chief of a shared search, or one of its workers, as `--distributed` says.
 
     Returns:
         The record from the chief; None from a worker.
@@ -41,46 +45,46 @@ def run(command: Command, problem: runner.Problem) -> dict[str, Any] | None:
         raise InputError(
             f"--distributed {role!r} cannot be a worker's name: use letters, digits, '_' and '-'"
         )
-    part = runner.Search(command, problem)
+    search = Search(command, problem)
     try:
         if role == "chief":
-            return _Chief(part, host, port).run()
-        _work(part, role, host, port)
+            return _Chief(search, host, port).hand_out_trials()
+        _work(search, role, host, port)
         return None
     except KeyboardInterrupt:
         raise Interrupted("stopped; the same command goes on") from None
     finally:
-        part.folder.close()
+        search.folder.close()
 
 
 class _Chief:
     """Owns the oracle and watches the workers."""
 
-    def __init__(self, part: runner.Search, host: str, port: str) -> None:
-        self._part, self._host, self._port = part, host, port
+    def __init__(self, search: Search, host: str, port: str) -> None:
+        self._search, self._host, self._port = search, host, port
         self._beats: dict[str, tuple[Any, float]] = {}  # worker -> (last sign, when it changed)
-        self._told: set[str] = set()
-        self._seen = time.monotonic()  # of any worker
+        self._reported: set[str] = set()  # workers whose end was printed
+        self._seen = time.monotonic()  # when any worker last gave a sign of life
 
-    def run(self) -> dict[str, Any]:
-        """Until every trial is done."""
-        part = self._part
-        part.prepare(overwrite=part.command.search.overwrite)
-        for path in _signs(part.folder):
+    def hand_out_trials(self) -> dict[str, Any]:
+        """Answers the workers until every trial has ended; returns the record."""
+        search = self._search
+        search.open_folder(overwrite=search.command.search.overwrite)
+        for path in _signs(search.folder):
             path.unlink()
-        report = runner.begin(part)
-        server = oracles.serve(part.oracle, self._host, self._port)
+        texts = runner.start(search)
+        server = serve(search.oracle, self._host, self._port)
         print(f"waiting for workers at {self._host}:{self._port}", flush=True)
         try:
             while not self._is_over():
                 time.sleep(0.5)
-                report.workers = max(1, len(self._watch()))
+                texts.workers = max(1, len(self._watch()))
         finally:
             server.stop(grace=2.0)
-        return runner.finish(part, report)
+        return runner.make_record(search, texts)
 
     def _is_over(self) -> bool:
-        oracle = self._part.oracle
+        oracle = self._search.oracle
         if oracle.is_exhausted() and not oracle.ongoing_trials:
             # Workers ask once more and are told that it is over; those that died do not.
             began = time.monotonic()
@@ -90,24 +94,24 @@ class _Chief:
         return False
 
     def _watch(self) -> list[str]:
-        """The living workers; takes back the trials of the others."""
+        """Takes back the trials of dead workers; returns the names of the living ones."""
         now = time.monotonic()
-        for path in _signs(self._part.folder):
+        for path in _signs(self._search.folder):
             with contextlib.suppress(InputError, OSError):
                 sign = files.read_json(path)
                 if self._beats.get(path.stem, (None, 0.0))[0] != sign:
                     self._beats[path.stem] = (sign, now)
-        oracle = self._part.oracle
+        oracle = self._search.oracle
         alive = []
         for name in set(self._beats) | set(oracle.tuner_ids):
             sign, changed = self._beats.setdefault(name, (None, now))
             error = (sign or {}).get("error")
             if error is None and now - changed < SILENCE:
                 alive.append(name)
-                self._told.discard(name)
+                self._reported.discard(name)
                 continue
-            if name not in self._told and not (sign or {}).get("done"):
-                self._told.add(name)
+            if name not in self._reported and not (sign or {}).get("done"):
+                self._reported.add(name)
                 trial = oracle.release(name)
                 why = f"failed: {error}" if error else f"has been silent for {SILENCE:.0f} s"
                 rest = "" if trial is None else f"; its trial {trial} is handed out again"
@@ -117,7 +121,7 @@ class _Chief:
         elif now - self._seen > PATIENCE:
             raise InputError(
                 f"no worker for {PATIENCE:.0f} s, {len(oracle.end_order)} trials are kept in "
-                f"{self._part.folder.path}: start the chief again, and workers"
+                f"{self._search.folder.path}: start the chief again, and workers"
             )
         return alive
 
@@ -126,21 +130,21 @@ def _signs(folder: record.Folder) -> list[Path]:
     return sorted((folder.path / "workers").glob("*.json"))
 
 
-def _work(part: runner.Search, name: str, host: str, port: str) -> None:
-    """Trains what the chief hands out, until it says that there is no more."""
-    path = part.folder.path / "workers" / f"{name}.json"
-    with oracles.chief_answers(host, port):
-        client = oracles.connect(part.oracle, name, host, port)
+def _work(search: Search, name: str, host: str, port: str) -> None:
+    """Trains the trials that the chief hands out until there are no more."""
+    path = search.folder.path / "workers" / f"{name}.json"
+    with _chief_answers(host, port):
+        client = connect(search.oracle, name, host, port)
         client.get_space()  # waits for the chief, which has prepared the folder by then
         record.refuse_another(
-            part.folder.path,
-            files.read_json(part.folder.path / "fingerprint.json"),
-            record.stamped(part.fingerprint()),
+            search.folder.path,
+            files.read_json(search.folder.path / "fingerprint.json"),
+            record.stamped(search.fingerprint()),
         )
-        part.references = files.read_json(part.folder.path / "reference.json")
-        part.oracle = client
+        search.references = files.read_json(search.folder.path / "reference.json")
+        search.oracle = client
         with _alive(path):
-            part.workshop.warm_up(part.problem.settings)
+            search.trial_runner.warm_up(search.problem.settings)
             clock = time.perf_counter()
             while True:
                 trial = client.create_trial(name)
@@ -149,8 +153,8 @@ def _work(part: runner.Search, name: str, host: str, port: str) -> None:
                 if trial.status == oracles.IDLE:
                     time.sleep(0.5)
                     continue
-                result = part.run_trial(trial, name, clock)
-                runner.enter(client, trial, result)
+                result = search.run_trial(trial, name, clock)
+                runner.tell_oracle(client, trial, result)
                 error = result["score"] is None
                 print(f"trial {trial.trial_id}: {result['error'] if error else result['score']}")
     print(f"worker {name}: the search is over", flush=True)
@@ -185,3 +189,58 @@ def _alive(path: Path) -> Iterator[None]:
         end(error=f"{type(error).__name__}: {error}")
         raise
     end(done=True)
+
+
+def serve(oracle: oracles.DurableOracle, host: str, port: str) -> Any:
+    """Returns a running server that answers the workers of a search; its `stop(grace)` ends it.
+
+    KerasTuner's own loop waits for ever for a worker that was killed.
+
+    Raises:
+        InputError: if the address cannot be used.
+    """
+    import grpc
+    from keras_tuner.src import protos
+    from keras_tuner.src.distribute import oracle_chief
+
+    # Otherwise a second chief could share the port, and each would get some of the answers.
+    alone = [("grpc.so_reuseport", 0)]
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=alone)
+    servicer = oracle_chief.OracleServicer(oracle)
+    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+    try:
+        server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise InputError(
+            f"--distributed: {host}:{port} cannot be used: it is no address of this machine, or "
+            "another chief or program listens there; stop that one or choose a free port"
+        ) from error
+    server.start()
+    return server
+
+
+def connect(oracle: oracles.DurableOracle, name: str, host: str, port: str) -> Any:
+    """Returns KerasTuner's client in place of an oracle; it asks the chief at this address."""
+    os.environ |= {
+        "KERASTUNER_TUNER_ID": name,
+        "KERASTUNER_ORACLE_IP": host,
+        "KERASTUNER_ORACLE_PORT": port,
+    }
+    from keras_tuner.src.distribute import oracle_client
+
+    oracle_client.TIMEOUT = CHIEF_LIMIT  # an hour, in KerasTuner
+    return oracle_client.OracleClient(oracle)
+
+
+@contextlib.contextmanager
+def _chief_answers(host: str, port: str) -> Iterator[None]:
+    """Raises `InputError` with one clear line where the chief does not answer."""
+    import grpc
+
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise InputError(
+            f"--distributed: no chief answers at {host}:{port} ({error.code().name}): start it, "
+            "or start this worker again once it runs; what was finished is kept"
+        ) from error

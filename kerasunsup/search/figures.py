@@ -1,4 +1,4 @@
-"""Pictures of finished searches, from their records."""
+"""Figures of finished searches, from their records."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ TITLES = {"hyperband": "Hyperband", "grid": "grid, cross-validated", "random": "
 
 @style.styled
 def progress(records: Mapping[str, Mapping[str, Any]], size: int) -> style.Figure | None:
-    """The best error at a code size over the epochs spent, a step line a search.
+    """Draws the best error at a code size over the epochs spent, a step line for each search.
 
     Args:
-        records: kind -> record of searches on the same data and settings.
+        records: kind -> record, of searches on the same data and settings.
         size: the code size.
 
     Returns:
         None where no trial of this size has ended.
     """
     figure, axes = style.panel()
-    for kind, found in records.items():
-        epochs, _, errors = record.best_so_far(found["trials"], latent_dim=size)
+    for kind, whole in records.items():
+        epochs, _, errors = record.best_so_far(whole["trials"], latent_dim=size)
         if epochs:
             axes.step(
                 epochs, errors, where="post", markevery=[0, -1], **style.look(len(axes.lines)),
@@ -41,9 +41,9 @@ def progress(records: Mapping[str, Mapping[str, Any]], size: int) -> style.Figur
 
 
 @style.styled
-def code_size(found: Mapping[str, Any]) -> style.Figure | None:
-    """The error of every trial over the code size, with PCA's; None where no trial has ended."""
-    ended = record.finished(found["trials"])
+def code_size(search_record: Mapping[str, Any]) -> style.Figure | None:
+    """Draws the error of every trial over the code size beside PCA's; None without a trial."""
+    ended = record.finished(search_record["trials"])
     if not ended:
         return None
     figure, axes = style.panel()
@@ -53,7 +53,7 @@ def code_size(found: Mapping[str, Any]) -> style.Figure | None:
     best = record.front(ended, "latent_dim")
     lowest = [best[size]["validation_mse"] for size in sorted(best)]
     axes.plot(sorted(best), lowest, label="autoencoder, best trial", **style.look(0))
-    pca = {float(size): error for size, error in found["reference"].items()}
+    pca = {float(size): error for size, error in search_record["reference"].items()}
     axes.plot(sorted(pca), [pca[size] for size in sorted(pca)], "s:", color="0.35", label="PCA")
     folds = {size: result for size, result in best.items() if "standard_error" in result}
     if folds:

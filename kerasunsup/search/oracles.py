@@ -1,24 +1,21 @@
-"""What a search tries next: KerasTuner's oracles, mended where a stop would cost results.
+"""Chooses what a search tries next: KerasTuner's oracles, mended where a stop costs results.
 
-The only module that uses KerasTuner. Of it only the choice of what to try is used: its tuners
-build, trace and save a model for each trial, swallow errors and reset the precision
-(see `trials`, which trains them instead).
+Of KerasTuner only the choice of what to try is used, and in `distributed` its messages between
+machines. Its tuners build, trace and save a model for each trial, swallow errors and reset the
+precision: `trials` trains instead.
 """
 
 from __future__ import annotations
 
 import abc
-import contextlib
 import dataclasses
 import hashlib
 import itertools
 import json
 import math
-import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +23,12 @@ import keras_tuner
 from keras_tuner.engine import trial as trial_module
 from keras_tuner.src.engine import metrics_tracking
 
-from kerasunsup.errors import InputError
 from kerasunsup.training import files
 
 # KerasTuner 1.4.8 names the current thread by methods that Python 3.10 renamed, in each call.
 warnings.filterwarnings("ignore", r"(currentThread|getName)\(\) is deprecated", DeprecationWarning)
 
 FACTOR = 3  # of the trials of a rung one in three goes on to the next
-CHIEF_LIMIT = 300  # seconds in which a chief must answer
 COMPLETION = -1  # stands for a bracket's number
 MOST_FAILURES = 3  # trials in a row that may fail before a search stops
 
@@ -54,11 +49,11 @@ class Rung:
 
     @property
     def epochs(self) -> int:
-        """Epochs that all its trials train."""
+        """The number of epochs that all its trials train together."""
         return self.trials * self.folds * (self.last_epoch - self.first_epoch)
 
 
-class _Kept(keras_tuner.Oracle, abc.ABC):
+class DurableOracle(keras_tuner.Oracle, abc.ABC):
     """An oracle that survives a kill at any moment, and knows which states are still needed.
 
     KerasTuner 1.4.8 writes `oracle.json` and `trial.json` in place, so that a kill leaves half a
@@ -79,7 +74,7 @@ class _Kept(keras_tuner.Oracle, abc.ABC):
         files.write_bytes(path, json.dumps(trial.get_state()).encode())
 
     def reload(self) -> None:
-        """Takes back what `save` wrote; what was not finished is handed out first, in order."""
+        """Reads what `save` wrote; unfinished trials are handed out first, in their order."""
         state = files.read_json(Path(self._get_oracle_fname()))
         for folder in Path(self._project_dir).glob("trial_*"):
             trial_id = folder.name.removeprefix("trial_")
@@ -96,7 +91,7 @@ class _Kept(keras_tuner.Oracle, abc.ABC):
         self._retry_queue = unfinished[::-1]  # taken from the end
 
     def create_trial(self, tuner_id: str) -> trial_module.Trial:
-        """The next trial; its status is `RUNNING`, `IDLE` (ask again) or `STOPPED` (no more)."""
+        """Returns the next trial: `RUNNING`, or `IDLE` (ask again), or `STOPPED` (no more)."""
         if self.stop_reason is not None:
             self.tuner_ids.discard(tuner_id)
             return trial_module.Trial(self.get_space(), status=STOPPED)
@@ -106,13 +101,13 @@ class _Kept(keras_tuner.Oracle, abc.ABC):
         return trial
 
     def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> Any:
-        """Enters a trial's numbers; a second report of the same trial changes nothing."""
+        """Stores a trial's numbers; a second report of the same trial changes nothing."""
         if trial_id in self.end_order:
             return self.trials[trial_id]
         return super().update_trial(trial_id, metrics, step=step)
 
     def end_trial(self, trial: trial_module.Trial) -> None:
-        """Enters a trial's end; the first report counts."""
+        """Stores that a trial has ended; the first report counts."""
         if trial.trial_id in self.end_order:
             return
         super().end_trial(trial)
@@ -123,7 +118,7 @@ class _Kept(keras_tuner.Oracle, abc.ABC):
 
     @keras_tuner.synchronized
     def release(self, tuner_id: str) -> str | None:
-        """Takes the trial of a worker that is gone back, to be handed out again."""
+        """Takes back the trial of a dead worker, to hand it out again; returns the trial's id."""
         self.tuner_ids.discard(tuner_id)
         trial = self.ongoing_trials.pop(tuner_id, None)
         if trial is None:
@@ -134,26 +129,26 @@ class _Kept(keras_tuner.Oracle, abc.ABC):
 
     @keras_tuner.synchronized
     def is_exhausted(self) -> bool:
-        """Whether nothing more will be handed out, as far as is known."""
+        """Returns whether nothing more will be handed out, as far as the oracle can tell."""
         if self.stop_reason is not None:
             return True
         return self._said_stop and not self._retry_queue
 
     @abc.abstractmethod
-    def plan(self) -> list[Rung]:
-        """All that will be tried, in order."""
+    def planned_rungs(self) -> list[Rung]:
+        """Returns all rungs that will be trained, in order."""
 
     def needed_states(self, trial_id: str = "", score: float = math.inf) -> set[str]:
-        """Trials whose state after the last epoch a later trial goes on from.
+        """Returns the trials whose state after the last epoch a later trial may go on from.
 
         Args:
-            trial_id: one that is not entered as ended yet, but taken as such.
+            trial_id: a trial that counts as ended, although the oracle has not been told yet.
             score: its score.
         """
         return set()
 
 
-class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
+class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
     """Many short trials, of which the best go on (Li et al. 2018, arXiv:1603.06560).
 
     In KerasTuner 1.4.8 a trial that fails costs its bracket a promotion: of three trials of which
@@ -166,11 +161,11 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
 
     complete: str | None = None
 
-    def plan(self) -> list[Rung]:
-        """A rung a round, brackets in KerasTuner's order: the most halvings first.
+    def planned_rungs(self) -> list[Rung]:
+        """Returns a rung for each round, brackets in KerasTuner's order: the most halvings first.
 
-        The rung that completes comes last, as bracket `COMPLETION`; of it only is known how many
-        trials it has at most.
+        The rung that completes values comes last, as bracket `COMPLETION`; its number of trials is
+        an upper bound.
         """
         rungs = []
         for bracket in reversed(range(self._get_num_brackets())):
@@ -190,12 +185,12 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
         return trial.hyperparameters.values.get("tuner/bracket") == COMPLETION
 
     def _incomplete(self) -> dict[Any, trial_module.Trial | None]:
-        """The values to complete -> the best trial so far; None where none has ended.
+        """Returns each value that is still to be completed -> its best trial, or None without one.
 
-        Those whose best trial stopped before the last epoch, as far as is known, but for those
-        that are being completed.
+        These are the values whose best trial stopped before the last epoch, without those that
+        are being completed now.
         """
-        found: dict[Any, trial_module.Trial | None] = {}
+        incomplete: dict[Any, trial_module.Trial | None] = {}
         for value in domains(self)[str(self.complete)]:
             trials = [
                 trial
@@ -206,14 +201,14 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
             best = min(ended, key=lambda trial: trial.score) if ended else None
             is_whole = best and best.hyperparameters.values["tuner/epochs"] >= self.max_epochs
             if not is_whole and not any(map(self._completes, trials)):
-                found[value] = best
-        return found
+                incomplete[value] = best
+        return incomplete
 
     def needed_states(self, trial_id: str = "", score: float = math.inf) -> set[str]:
-        """Unfinished trials and their parents, and the best of each round that may yet be promoted.
+        """Returns unfinished trials, their parents and the best trials that may be promoted.
 
-        A round of which `left` may still be promoted needs no more than its `left` best: who is
-        not among them now will not be later, since the best go first and more can only join.
+        A round of which `left` may still be promoted needs no more than its `left` best: a trial
+        that is not among them now will not be later, since the best go first and others only join.
         """
         scores = {
             name: trial.score for name, trial in self.trials.items() if trial.status == COMPLETED
@@ -234,7 +229,7 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
         return needed
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """As KerasTuner's; before, the promotions that it leaves out after a failure."""
+        """Returns the next trial as KerasTuner does, after promotions that it leaves out."""
         for bracket in self._brackets:
             for number, (past, following, left, going_on) in enumerate(self._rounds(bracket), 1):
                 promoted = {entry["past_id"] for entry in following}
@@ -280,18 +275,18 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
             yield past, following, left, expected
 
 
-class Random(_Kept, keras_tuner.oracles.RandomSearchOracle):
-    """Every trial drawn at random and trained to the end."""
+class Random(DurableOracle, keras_tuner.oracles.RandomSearchOracle):
+    """Draws every trial at random and trains it to the end."""
 
     max_epochs = 1
 
-    def plan(self) -> list[Rung]:
-        """One rung."""
+    def planned_rungs(self) -> list[Rung]:
+        """Returns the only rung."""
         return [Rung(0, 0, self.max_trials, 0, self.max_epochs)]
 
 
-class Grid(_Kept, keras_tuner.oracles.GridSearchOracle):
-    """Every combination, each cross-validated.
+class Grid(DurableOracle, keras_tuner.oracles.GridSearchOracle):
+    """Tries every combination, each cross-validated.
 
     KerasTuner 1.4.8 stores nothing of where its grid stands, so that a search that goes on ends
     at once or fails.
@@ -309,14 +304,14 @@ class Grid(_Kept, keras_tuner.oracles.GridSearchOracle):
         self._populate_next = list(self.start_order)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The next combination; it does not wait for the one before to end, the space is known."""
+        """Returns the next combination, without waiting for the one before it to end."""
         response = super().populate_space(trial_id)
         if response["status"] == RUNNING:
             self._populate_next.append(trial_id)
         return response
 
-    def plan(self) -> list[Rung]:
-        """One rung."""
+    def planned_rungs(self) -> list[Rung]:
+        """Returns the only rung."""
         combinations = math.prod(len(list(hp.values)) for hp in self.get_space().space)
         return [Rung(0, 0, combinations, 0, self.max_epochs, self.folds)]
 
@@ -330,17 +325,17 @@ def make(
     max_epochs: int,
     folds: int = 1,
     complete: str | None = None,
-) -> _Kept:
-    """The oracle of a search whose files lie in `folder`; not reloaded yet.
+) -> DurableOracle:
+    """Returns the oracle of a search in `folder`, which has not read the files there yet.
 
     Args:
-        kind: `hyperband`, `grid` or `random`. The last gets as many epochs as Hyperband would.
+        kind: `hyperband`, `grid` or `random`; the last trains as many epochs as Hyperband would.
         register: called with KerasTuner's `HyperParameters`, asks it for every value.
-        folder: of the search.
+        folder: the folder of the search.
         seed: what is tried follows from it.
-        max_epochs: of the longest trial.
-        folds: of the grid's cross-validation.
-        complete: hyperparameter of which Hyperband takes each value to the last epoch.
+        max_epochs: the epochs of the longest trial.
+        folds: the parts of the grid's cross-validation.
+        complete: the hyperparameter whose values Hyperband all trains to the last epoch.
     """
     space = keras_tuner.HyperParameters()
     register(space)
@@ -353,14 +348,14 @@ def make(
         "seed": 1 + int.from_bytes(digest[:4], "big") % (2**31 - 2),
         "max_consecutive_failed_trials": 10**9,  # counted here, without an exception in a lock
     }
-    oracle: _Kept
+    oracle: DurableOracle
     if kind == "grid":
         oracle = Grid(**options)
         oracle.max_epochs, oracle.folds = max_epochs, folds
     else:
         hyperband = oracle = Hyperband(max_epochs=max_epochs, factor=FACTOR, **options)
         if kind == "random":
-            cost = sum(rung.epochs for rung in oracle.plan())
+            cost = sum(rung.epochs for rung in oracle.planned_rungs())
             oracle = Random(max_trials=max(1, round(cost / max_epochs)), **options)
             oracle.max_epochs = max_epochs
         elif complete in domains(oracle):
@@ -371,79 +366,24 @@ def make(
 
 
 def is_begun(folder: Path) -> bool:
-    """Whether a search in this folder has handed out a trial."""
+    """Returns whether a search in this folder has handed out a trial."""
     return (folder / "oracle.json").exists()
 
 
-def space_of(oracle: _Kept) -> list[dict[str, Any]]:
-    """Each hyperparameter's name, kind and values, as plain JSON."""
+def space_of(oracle: DurableOracle) -> list[dict[str, Any]]:
+    """Returns the name, the kind and the values of each hyperparameter, as plain JSON."""
     return [
         {"kind": type(hp).__name__, **hp.get_config()}
         for hp in sorted(oracle.get_space().space, key=lambda hp: str(hp.name))
     ]
 
 
-def domains(oracle: _Kept) -> dict[str, list[Any] | tuple[float, float]]:
-    """Hyperparameter -> its values, or (least, most)."""
-    found: dict[str, list[Any] | tuple[float, float]] = {}
+def domains(oracle: DurableOracle) -> dict[str, list[Any] | tuple[float, float]]:
+    """Returns hyperparameter -> its values, or (least, most)."""
+    values: dict[str, list[Any] | tuple[float, float]] = {}
     for hp in oracle.get_space().space:
         if isinstance(hp, keras_tuner.engine.hyperparameters.Float):
-            found[hp.name] = (hp.min_value, hp.max_value)
+            values[hp.name] = (hp.min_value, hp.max_value)
         else:
-            found[hp.name] = list(hp.values)
-    return found
-
-
-def serve(oracle: _Kept, host: str, port: str) -> Any:
-    """Answers the workers of a search that several machines share; `stop(grace)` ends it.
-
-    KerasTuner's own loop waits for ever for a worker that was killed.
-
-    Raises:
-        InputError: if the address cannot be used.
-    """
-    import grpc
-    from keras_tuner.src import protos
-    from keras_tuner.src.distribute import oracle_chief
-
-    # Otherwise a second chief could share the port, and each would get some of the answers.
-    alone = [("grpc.so_reuseport", 0)]
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=alone)
-    servicer = oracle_chief.OracleServicer(oracle)
-    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
-    try:
-        server.add_insecure_port(f"{host}:{port}")
-    except RuntimeError as error:
-        raise InputError(
-            f"--distributed: {host}:{port} cannot be used: it is no address of this machine, or "
-            "another chief or program listens there; stop that one or choose a free port"
-        ) from error
-    server.start()
-    return server
-
-
-def connect(oracle: _Kept, name: str, host: str, port: str) -> Any:
-    """An oracle that asks the chief at this address; KerasTuner's own client."""
-    os.environ |= {
-        "KERASTUNER_TUNER_ID": name,
-        "KERASTUNER_ORACLE_IP": host,
-        "KERASTUNER_ORACLE_PORT": port,
-    }
-    from keras_tuner.src.distribute import oracle_client
-
-    oracle_client.TIMEOUT = CHIEF_LIMIT  # an hour, in KerasTuner
-    return oracle_client.OracleClient(oracle)
-
-
-@contextlib.contextmanager
-def chief_answers(host: str, port: str) -> Iterator[None]:
-    """Turns a chief that does not answer into one clear line."""
-    import grpc
-
-    try:
-        yield
-    except grpc.RpcError as error:
-        raise InputError(
-            f"--distributed: no chief answers at {host}:{port} ({error.code().name}): start it, "
-            "or start this worker again once it runs; what was finished is kept"
-        ) from error
+            values[hp.name] = list(hp.values)
+    return values

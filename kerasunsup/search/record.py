@@ -15,7 +15,7 @@ from kerasunsup.settings import flag
 from kerasunsup.training import files
 
 FORMAT = 1  # of the files; another one is refused
-MOST = 1e300  # no number of ours is larger
+MOST = 1e300  # no number in a record is larger
 
 _FLAGS = {
     "max_epochs": "--max-epochs", "folds": "--folds", "data": "--data (its images)",
@@ -89,12 +89,12 @@ class Folder:
         return False
 
     def fingerprint(self) -> dict[str, Any]:
-        """That of the search that lies here, which an earlier version may have begun."""
+        """Returns the fingerprint of the search that lies here, perhaps of an earlier version."""
         stored = files.read_json(self.path / "fingerprint.json")
         return {key: value for key, value in stored.items() if key != "format"}
 
     def state(self, trial_id: str) -> Path:
-        """Where a trial that may be promoted keeps its model and optimizer."""
+        """Returns the file for the model and optimizer of a trial that may be promoted."""
         return self.path / "states" / f"{trial_id}.npz"
 
     def prune(self, needed: set[str]) -> None:
@@ -104,25 +104,25 @@ class Folder:
                 path.unlink(missing_ok=True)
 
     def state_bytes(self) -> int:
-        """Bytes that states take on the disk now."""
+        """Returns the bytes that the states take on the disk now."""
         return sum(path.stat().st_size for path in self.path.glob("states/*.npz"))
 
     def write_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Writes what one trial found."""
+        """Writes the result of one trial."""
         files.write_json(self.path / f"trial_{trial_id}" / "result.json", result)
 
     def result(self, trial_id: str) -> dict[str, Any]:
-        """What `write_result` wrote; empty where there is nothing."""
+        """Returns what `write_result` wrote, or an empty dict without it."""
         path = self.path / f"trial_{trial_id}" / "result.json"
         return files.read_json(path) if path.exists() else {}
 
     def results(self, trial_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Those of several trials, in this order; the ones that have none are left out."""
+        """Returns the results of several trials in this order, without those that have none."""
         return [result for result in map(self.result, trial_ids) if result]
 
 
 def stamped(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """A fingerprint as it is read back from a file, with the format's number."""
+    """Returns a fingerprint as it is read back from a file, with the number of the format."""
     return json.loads(json.dumps({"format": FORMAT, **fingerprint}))
 
 
@@ -156,12 +156,12 @@ def _short(space: Sequence[Mapping[str, Any]]) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether what stands in a file is a finite number: `NaN`, `true` and texts are none."""
+    """Returns whether a value from a file is a finite number; `NaN`, `true` and texts are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
 
 
-def check(path: Path, found: Any) -> None:
-    """Refuses what is no record that tables and figures can be made of.
+def check(path: Path, record: Any) -> None:
+    """Refuses a record that tables and figures cannot be made of.
 
     Raises:
         InputError: with what is wrong in it.
@@ -173,13 +173,13 @@ def check(path: Path, found: Any) -> None:
                 raise ValueError(f"{name} is {values[name]!r:.40}")
 
     try:
-        expect(found, "seconds", "epochs")
-        expect(found["reference"], *dict.keys(found["reference"]), above=0.0)
-        if not all(map(float, found["reference"])) or not isinstance(found["environment"], dict):
+        expect(record, "seconds", "epochs")
+        expect(record["reference"], *dict.keys(record["reference"]), above=0.0)
+        if not all(map(float, record["reference"])) or not isinstance(record["environment"], dict):
             raise ValueError("its code sizes or its environment are of a wrong type")
-        expect(found["fingerprint"], "max_epochs")
-        dict.keys(found["fingerprint"]["settings"])
-        for result in found["trials"]:
+        expect(record["fingerprint"], "max_epochs")
+        dict.keys(record["fingerprint"]["settings"])
+        for result in record["trials"]:
             expect(result, "trained_epochs", "clock", "last_epoch")
             expect(result["settings"], "latent_dim", above=0.0)
             if result["score"] is not None:
@@ -193,7 +193,7 @@ def check(path: Path, found: Any) -> None:
 
 
 def finished(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The trials that ended with a score, best score first."""
+    """Returns the trials that ended with a score, best score first."""
     return sorted(
         (dict(result) for result in results if result.get("score") is not None),
         key=lambda result: result["score"],
@@ -201,21 +201,21 @@ def finished(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def front(results: Sequence[Mapping[str, Any]], by: str) -> dict[Any, dict[str, Any]]:
-    """The trial with the lowest validation error at each value of one setting, in its order."""
-    found: dict[Any, dict[str, Any]] = {}
+    """Returns each value of one setting -> its trial with the lowest validation error."""
+    best: dict[Any, dict[str, Any]] = {}
     for result in sorted(finished(results), key=lambda result: result["validation_mse"]):
-        found.setdefault(result["settings"][by], result)
-    return dict(sorted(found.items()))
+        best.setdefault(result["settings"][by], result)
+    return dict(sorted(best.items()))
 
 
 def best_so_far(
     results: Sequence[Mapping[str, Any]], **settings: Any
 ) -> tuple[list[float], list[float], list[float]]:
-    """(epochs, seconds, lowest validation MSE) after each trial that ended, in order.
+    """Returns (epochs, seconds, lowest validation MSE) after each trial that ended, in order.
 
     Args:
-        results: of trials, in the order in which they ended.
-        settings: only trials with these count for the error; all count for the cost.
+        results: the results of trials in the order in which they ended.
+        settings: only trials with these settings count for the error; all count for the cost.
     """
     epochs, seconds, errors = [], [], []
     spent, best = 0.0, float("inf")
@@ -232,5 +232,5 @@ def best_so_far(
 
 
 def now() -> str:
-    """The time, UTC, to the second."""
+    """Returns the time in UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

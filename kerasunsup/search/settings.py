@@ -1,4 +1,4 @@
-"""What a search for settings can be told; no setting of a training."""
+"""The settings of a search for settings. Start here."""
 
 from __future__ import annotations
 
@@ -11,42 +11,61 @@ from kerasunsup.settings import CheckedSettings, flag, setting
 
 @dataclasses.dataclass(frozen=True)
 class SearchSettings(CheckedSettings):
-    """What a search for settings can be told; no setting of a training, so in no `config.json`.
+    """The settings of a search for settings; a training has none of them in its `config.json`.
 
     Raises:
         InputError: if a value is out of its range, or belongs to another kind of search.
     """
 
+    # On MNIST it takes about 44 minutes on two cores, the grid of docs/search.md about 27.
     tune: bool = setting(
         False,
         "search with Hyperband over code size, learning rate and weight decay, then train the best"
-        " at the code size --latent-dim over --epochs",
+        " settings at the code size --latent-dim over --epochs",
         switch=True,
     )
     grid: bool = setting(
-        False, "search a grid over the same three with cross-validation instead", switch=True
+        False,
+        "search a grid over the same three settings instead, with cross-validation",
+        switch=True,
     )
     random: bool = setting(
-        False, "search at random at the cost of --tune instead, to compare", switch=True
+        False,
+        "search at random instead, for as many epochs as --tune takes, to compare the two",
+        switch=True,
     )
+    # A grid spends its budget on many combinations and folds: its trials must be short.
     max_epochs: int | None = setting(
-        None, "epochs of a search's longest trial (--tune and --random 20, --grid 5)", least=1
+        None,
+        "epochs of the longest trial of a search; by default 20 for --tune and --random, 5 for"
+        " --grid",
+        least=1,
     )
     folds: int | None = setting(
-        None, "parts of the training images in the --grid's cross-validation (5)", least=2, most=100
+        None,
+        "cross-validate each trial of --grid on N parts of the training images; by default 5",
+        least=2,
+        most=100,
     )
-    wide: bool = setting(False, "search hidden units and filters too", switch=True)
-    search_only: bool = setting(False, "stop when the search is over", switch=True)
+    wide: bool = setting(False, "search the hidden units and the filters too", switch=True)
+    search_only: bool = setting(
+        False, "stop when the search is over, without training the best settings", switch=True
+    )
     overwrite: bool = setting(
-        False, "start the search anew; else one that was stopped goes on", switch=True
+        False,
+        "remove an earlier search of the same kind and start anew; without it the search goes on",
+        switch=True,
     )
     tuning: str = setting(
-        "tuning", "where searches go: DIR/ae/best.json and more", metavar="DIR", is_path=True
+        "tuning",
+        "write searches to this folder: DIR/ae/best.json and more",
+        metavar="DIR",
+        is_path=True,
     )
     distributed: tuple[str, ...] | None = setting(
         None,
-        "share the search: 'chief HOST:PORT' once, 'NAME HOST:PORT' for each worker; all with the"
-        " same flags and one --tuning DIR that all can reach",
+        "share the search between machines: 'chief HOST:PORT' on one, 'NAME HOST:PORT' for each"
+        " worker; all have the same flags and one --tuning DIR that all can reach",
         metavar="ROLE_AND_ADDRESS",
     )
 
@@ -83,7 +102,7 @@ class SearchSettings(CheckedSettings):
         return "grid" if self.grid else "random" if self.random else None
 
     def shrunk(self) -> SearchSettings:
-        """For a smoke run of the whole path; what was set stays."""
+        """Returns the settings of a smoke run of the whole path; values that were given stay."""
         small: dict[str, Any] = {"max_epochs": 3} | ({"folds": 2} if self.grid else {})
         unset = {name: value for name, value in small.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **unset)

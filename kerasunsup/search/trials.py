@@ -8,8 +8,11 @@ one data set in memory; a trial begins by giving that model new weights.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +34,8 @@ class Task:
     """One training of one trial.
 
     Attributes:
-        settings: of the model, the optimizer and patience.
-        seed: of the initial weights.
+        settings: the settings of the model, of the optimizer and of patience.
+        seed: the seed of the initial weights.
         first_epoch: from 0; above 0 the training goes on from `parent`.
         last_epoch: the number of epochs in all, those of the parent included.
         parent: the state to go on from.
@@ -48,16 +51,16 @@ class Task:
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-    """How one training went.
+class FoldResult:
+    """The result of one training of one trial, on one fold of the data.
 
     Attributes:
         error: the lowest validation loss of any epoch, those of the parent included.
         history: a column a quantity (`loss`, `val_loss`, `learning_rate`), a row an epoch.
-        trained: epochs that were trained now.
-        seconds: that it took, all in.
-        state: everything to go on from, as named arrays.
-        state_bytes: their size.
+        trained: the number of epochs that were trained now.
+        seconds: what this training took, with everything around it.
+        state: returns what a promoted trial goes on from, as named arrays.
+        state_bytes: the size of these arrays.
     """
 
     error: float
@@ -68,18 +71,17 @@ class Outcome:
     state_bytes: int
 
 
-class Workshop:
-    """The data and the compiled models that all trials share.
+class TrialRunner:
+    """Trains one trial after another on the data and the compiled models that all of them share.
 
     Args:
-        parts: (training images, validation images), one pair a fold.
-        settings: whose batch size and seed make the batches: every trial sees the same ones.
+        parts: (training images, validation images), one pair for each fold.
+        settings: their batch size and seed make the batches, the same ones for every trial.
         build: settings -> compiled model.
         rate: (settings, epochs of a whole training, epoch) -> learning rate.
-        max_epochs: what a learning-rate schedule is laid out over, so that a trial that is
-            promoted goes on along the same curve.
+        max_epochs: the epochs that a learning-rate schedule is laid out over, so that a promoted
+            trial goes on along the same curve.
         prepare: as for `data_batches.training_batches`.
-        on_epoch: called after each epoch.
     """
 
     def __init__(
@@ -91,10 +93,8 @@ class Workshop:
         rate: Callable[[Any, int, int], float],
         max_epochs: int,
         prepare: data_batches.Prepare | None = None,
-        on_epoch: Callable[[], None] | None = None,
     ) -> None:
         self._build, self._rate, self._max_epochs = build, rate, max_epochs
-        self._on_epoch = on_epoch
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._models: dict[Any, keras.Model] = {}
         self._batches = [
@@ -116,16 +116,16 @@ class Workshop:
 
     @property
     def num_compiled(self) -> int:
-        """Models that were compiled so far: one a shape."""
+        """The number of models that were compiled so far, one for each shape."""
         return len(self._models)
 
     def model(self, settings: Any, seed: int) -> keras.Model:
-        """A model as `build` would make it with this seed, its optimizer at its beginning."""
+        """Returns a model as `build` would make it with this seed, with a fresh optimizer."""
         in_place = dict(_IN_PLACE)
         if tf.distribute.has_strategy():  # plain Adam: the decay is part of the trace
             del in_place["weight_decay"]
-        known = {field.name for field in dataclasses.fields(settings)}
-        shape = {name: value for name, value in in_place.items() if name in known}
+        fields = {field.name for field in dataclasses.fields(settings)}
+        shape = {name: value for name, value in in_place.items() if name in fields}
         key = dataclasses.replace(settings, **shape)
         keras.utils.set_random_seed(seed)
         fresh = self._build(settings)
@@ -147,7 +147,7 @@ class Workshop:
         """Trains a few steps of one configuration, which shows mistakes before a search begins.
 
         Returns:
-            Seconds that an epoch of it will take, about, validation included.
+            About how many seconds an epoch of it takes, validation included.
         """
         model = self.model(settings, seed=0)
         batches, validation = self._batches[0]
@@ -162,7 +162,7 @@ class Workshop:
         model.evaluate(validation, verbose=0)
         return training + time.perf_counter() - began
 
-    def run(self, task: Task) -> Outcome:
+    def train(self, task: Task) -> FoldResult:
         """Trains one trial, from the beginning or from where its parent stood.
 
         Raises:
@@ -171,14 +171,14 @@ class Workshop:
         began = time.perf_counter()
         model = self.model(task.settings, task.seed)
         state = callbacks.ModelState(model)
-        watch = _Watch(task.settings.patience, self._on_epoch)
+        history = _History(task.settings.patience)
         if task.parent is not None:
             stored = files.read_arrays(task.parent)
-            watch.restore({key[6:]: stored[key] for key in stored if key.startswith("watch/")})
+            history.restore({key[6:]: stored[key] for key in stored if key.startswith("watch/")})
             state.restore({key[6:]: stored[key] for key in stored if key.startswith("model/")})
         batches, validation = self._batches[task.fold]
-        done = len(watch.history["loss"])
-        if not watch.is_exhausted:
+        done = len(history.columns["loss"])
+        if not history.is_exhausted:
             model.fit(
                 batches,
                 validation_data=validation,
@@ -192,17 +192,17 @@ class Workshop:
                         lambda epoch: self._rate(task.settings, self._max_epochs, epoch)
                     ),
                     callbacks.StopOnNonFinite(),
-                    watch,
+                    history,
                 ],
             )
-        return Outcome(
-            error=min(watch.history["val_loss"]),
-            history=watch.history,
-            trained=len(watch.history["loss"]) - done,
+        return FoldResult(
+            error=min(history.columns["val_loss"]),
+            history=history.columns,
+            trained=len(history.columns["loss"]) - done,
             seconds=time.perf_counter() - began,
             state=lambda: {
                 **{f"model/{name}": value for name, value in state.state().items()},
-                **{f"watch/{name}": value for name, value in watch.state().items()},
+                **{f"watch/{name}": value for name, value in history.state().items()},
             },
             state_bytes=sum(
                 int(np.prod(variable.shape)) * np.dtype(variable.dtype).itemsize
@@ -211,23 +211,22 @@ class Workshop:
         )
 
 
-class _Watch(keras.callbacks.Callback):
-    """Keeps the history and stops when patience is over, across a promotion too.
+class _History(keras.callbacks.Callback):
+    """Keeps the history of a trial and stops it when patience is over, across a promotion too.
 
     Keras's EarlyStopping would begin to wait anew at each rung, and put back the best weights
     where a promoted trial must go on from the last.
     """
 
-    def __init__(self, patience: int, on_epoch: Callable[[], None] | None) -> None:
+    def __init__(self, patience: int) -> None:
         super().__init__()
         self._patience = patience
-        self._on_epoch = on_epoch
-        self.history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
+        self.columns: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
 
     @property
     def is_exhausted(self) -> bool:
         """Whether the validation loss has not gone down for as long as patience allows."""
-        losses = self.history["val_loss"]
+        losses = self.columns["val_loss"]
         if not self._patience or not losses:
             return False
         return len(losses) - 1 - int(np.argmin(losses)) >= self._patience
@@ -235,27 +234,74 @@ class _Watch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Adds a row."""
         row = {**(logs or {}), "learning_rate": float(self.model.optimizer.learning_rate)}
-        for name, column in self.history.items():
+        for name, column in self.columns.items():
             column.append(float(row[name]))
-        if self._on_epoch is not None:
-            self._on_epoch()
         if self.is_exhausted:
             self.model.stop_training = True
 
     def state(self) -> dict[str, np.ndarray]:
         """The history."""
-        return {name: np.array(column) for name, column in self.history.items()}
+        return {name: np.array(column) for name, column in self.columns.items()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Takes the history back."""
-        self.history = {name: state[name].tolist() for name in self.history}
+        self.columns = {name: state[name].tolist() for name in self.columns}
 
 
 def folds(images: ImageSet, number: int) -> list[tuple[ImageSet, ImageSet]]:
-    """(the rest, one part) for each of `number` parts of a set, as equal as can be.
+    """Returns (the rest, one part) for each of `number` parts of a set, as equal as can be.
 
     The set's own order follows from the seed already, so the parts are random ones.
     """
     positions = np.arange(len(images))
     parts = np.array_split(positions, number)
     return [(images.subset(np.setdiff1d(positions, part)), images.subset(part)) for part in parts]
+
+
+def trial_seed(seed: int, settings: Mapping[str, Any], fold: int = 0) -> int:
+    """Returns the seed of a trial's initial weights.
+
+    It follows from the trial's settings and never from its number: where workers end in another
+    order, the next trials get other numbers.
+
+    Args:
+        seed: the seed of the search.
+        settings: setting -> value, as plain JSON, of the settings that are searched.
+        fold: the fold of the cross-validation, from 0.
+
+    Returns:
+        0 to 2**31 - 1.
+    """
+    text = json.dumps([seed, fold, settings], sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def summary_of_folds(folds: Sequence[FoldResult], reference: float) -> dict[str, Any]:
+    """Returns a trial's entries in its `result.json`, from one training on each fold.
+
+    Args:
+        folds: one result where there is no cross-validation.
+        reference: the validation error that the mean over the folds is divided by.
+    """
+    errors = [fold.error for fold in folds]
+    mean = statistics.fmean(errors)
+    summary: dict[str, Any] = {
+        "score": mean / reference,
+        "validation_mse": mean,
+        "trained_epochs": sum(fold.trained for fold in folds),
+        "state_bytes": folds[0].state_bytes,
+        "history": folds[0].history,
+    }
+    if len(folds) > 1:
+        deviation = statistics.stdev(errors)
+        summary |= {
+            "fold_mse": errors,
+            "standard_deviation": deviation,
+            "standard_error": deviation / len(errors) ** 0.5,
+            "history": {
+                name: np.mean([fold.history[name] for fold in folds], axis=0).tolist()
+                for name in folds[0].history
+                if len({len(fold.history[name]) for fold in folds}) == 1
+            },
+        }
+    return summary

@@ -1,6 +1,9 @@
-"""From unsupervised to supervised: `python -m kerasunsup.supervised`.
+"""Compares what an encoder that never saw a label is worth: `python -m kerasunsup.supervised`.
 
-See the README's table for the time and the numbers to expect, and `--quick` for a smoke run.
+On MNIST it takes about 15 minutes on two processor cores, 4 of them for the encoder. With 100
+labels the graph of codes is right in about 96.8 % of the test images and the network from scratch
+in 76.9 %; with all labels the fine-tuned encoder in 98.26 %, the network from scratch in 98.03 %
+(docs/supervised.md). `--quick` is a smoke run of the whole path.
 """
 
 from __future__ import annotations
@@ -13,10 +16,11 @@ from kerasunsup.settings import Command
 from kerasunsup.supervised.settings import SupervisedSettings
 
 _DESCRIPTION = """\
-Gives an encoder that was trained without labels a new layer, trains it with few labels and with
-all, and compares: encoder frozen, fine-tuned, the same network from scratch, a convolutional
-classifier, and ways of using the unlabelled rest. Leaves a table with its spread over seeds,
-figures, TensorBoard logs and the best classifier as SavedModel in LOGS/supervised/RUN.
+Compares ways of making a classifier from few labelled images and from many. Some start from an
+encoder that was trained without labels, which is frozen or fine-tuned; some train a network from
+scratch; some use the unlabelled images too. Writes a table with the spread over seeds, figures,
+TensorBoard logs and the best classifier as a SavedModel to LOGS/supervised/RUN. On MNIST it takes
+about 15 minutes on two processor cores.
 """
 
 _QUICK = {
@@ -27,7 +31,7 @@ _QUICK = {
 
 
 def parse(argv: Sequence[str] | None = None) -> Command:
-    """The command line of this experiment.
+    """Returns the parsed command line.
 
     Raises:
         errors.InputError: if a value is wrong.

@@ -1,4 +1,4 @@
-"""What the comparison of classifiers found: its numbers and figures, each from arrays."""
+"""The numbers and figures of a comparison of classifiers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ import numpy as np
 from kerasunsup.data.splits import Splits
 from kerasunsup.evaluation import classifier_metrics
 from kerasunsup.figures import classifiers, confusion, image_grids
-from kerasunsup.supervised import methods
-from kerasunsup.supervised.settings import SupervisedSettings
+from kerasunsup.supervised.cells import Cell, CellResult
+from kerasunsup.supervised.methods import MOST_VALIDATION
+from kerasunsup.supervised.settings import (
+    FROM_SCRATCH,
+    METHOD_NAMES,
+    TRAINED,
+    SupervisedSettings,
+)
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
-_MISTAKES = 30
+_MISTAKES = 30  # wrong predictions that the figure shows
 
-# (name in metrics.json, first, second): is first better than second, over the same seeds?
-_QUESTIONS = (
+# (name in metrics.json, first, second): is the first method better than the second, over the same
+# seeds?
+_DIFFERENCES = (
     ("finetuned_minus_scratch", "finetuned", "scratch"),
     ("frozen_minus_scratch", "frozen", "scratch"),
     ("pseudo_labels_minus_finetuned", "pseudo_labels", "finetuned"),
@@ -29,233 +36,278 @@ _QUESTIONS = (
     ("pseudo_labels_minus_their_scratch", "pseudo_labels", "pseudo_labels_scratch"),
 )
 
-_SCRATCH = [methods.NAMES[arm] for arm in methods.FROM_SCRATCH]
+_SCRATCH = [METHOD_NAMES[method] for method in FROM_SCRATCH]
 
-Outcomes = Mapping[methods.Cell, methods.Outcome]
+CellResults = Mapping[Cell, CellResult]
 
 
 @dataclasses.dataclass(frozen=True)
-class Bench:
-    """A finished comparison with its data, and where its pictures go."""
+class Comparison:
+    """The data and settings of a comparison, and where its numbers and figures go."""
 
     splits: Splits
-    classes: np.ndarray  # the label that each class from 0 stands for
+    classes: np.ndarray  # the label that each class, counted from 0, stands for
     settings: SupervisedSettings
-    sizes: Sequence[int]  # numbers of labels, 0 for all
+    label_counts: Sequence[int]  # numbers of labelled images, 0 for all
     run: Run
     tensorboard: training_tensorboard.Board
 
     @property
     def class_names(self) -> list[str]:
-        """One a class from 0."""
+        """The name of each class, counted from 0."""
         names = self.splits.class_names
         return [str(label) if names is None else names[label] for label in self.classes]
 
     @property
     def test_labels(self) -> np.ndarray:
-        """Classes from 0 of the test images, int64."""
+        """The classes of the test images, int64, counted from 0."""
         labels = self.splits.labels
         if labels is None:
             raise ValueError("there are no labels")
         return np.searchsorted(self.classes, labels.test)
 
 
-def size_name(num_labels: int) -> str:
-    """As in `metrics.json`: `labels_100`, `labels_all`."""
+def labels_name(num_labels: int) -> str:
+    """Returns the name of a number of labels in `metrics.json`: `labels_100`, `labels_all`."""
     return f"labels_{num_labels or 'all'}"
 
 
-def of(outcomes: Outcomes, arm: str, num_labels: int) -> list[methods.Outcome]:
-    """Of one arm at one number of labels, by repetition; empty where it was not trained."""
-    found = [
-        cell for cell in outcomes if cell.arm == arm and cell.num_labels == num_labels
-    ]  # fmt: skip
-    return [outcomes[cell] for cell in sorted(found, key=lambda cell: cell.repetition)]
+def results_of(cell_results: CellResults, method: str, num_labels: int) -> list[CellResult]:
+    """Returns the results of a method at a number of labels, by repetition; empty without any."""
+    cells = [
+        cell for cell in cell_results if cell.method == method and cell.num_labels == num_labels
+    ]
+    return [cell_results[cell] for cell in sorted(cells, key=lambda cell: cell.repetition)]
 
 
-def trained_size(cells: Iterable[methods.Cell], sizes: Sequence[int]) -> int | None:
-    """The most labels that an arm is trained with in steps; None where there are only probes."""
-    trained = {cell.num_labels for cell in cells if cell.arm in methods.TRAINED}
-    return next((size for size in reversed(sizes) if size in trained), None)
+def exported_label_count(cells: Iterable[Cell], label_counts: Sequence[int]) -> int | None:
+    """Returns the most labels that a network was trained with; None where there are only probes."""
+    trained = {cell.num_labels for cell in cells if cell.method in TRAINED}
+    return next(
+        (num_labels for num_labels in reversed(label_counts) if num_labels in trained), None
+    )
 
 
-def best_cell(outcomes: Outcomes, size: int) -> methods.Cell:
-    """The trained arm with the highest mean validation accuracy at this number of labels.
+def best_cell(cell_results: CellResults, num_labels: int) -> Cell:
+    """Returns the cell of the best network at a number of labels.
 
-    Of its repetitions the first: which one is best is luck.
+    The method has the highest mean validation accuracy. Of its repetitions the first is taken:
+    which one is best is luck.
     """
     accuracy = {
-        arm: np.mean([outcome.validation_accuracy for outcome in found])
-        for arm in methods.TRAINED
-        if (found := of(outcomes, arm, size))
+        method: np.mean([result.validation_accuracy for result in repetitions])
+        for method in TRAINED
+        if (repetitions := results_of(cell_results, method, num_labels))
     }
-    return methods.Cell(max(accuracy, key=accuracy.__getitem__), size, 0)
+    return Cell(max(accuracy, key=accuracy.__getitem__), num_labels, 0)
 
 
-def report(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
-    """All numbers of a comparison; draws and writes its figures on the way.
+def measure_and_draw(comparison: Comparison, cell_results: CellResults) -> dict[str, float]:
+    """Writes the figures of a comparison and returns its numbers.
 
     Returns:
-        Flat, names are paths, as `metrics.json` holds them.
+        A flat dict as in `metrics.json`, whose names are paths.
     """
-    numbers = accuracies(bench, outcomes) | differences(bench, outcomes)
-    draw_label_efficiency(bench, outcomes)
-    size = trained_size(outcomes, bench.sizes)
-    if size is not None:
-        draw_learning_speed(bench, outcomes, size)
-        numbers |= one_classifier(bench, outcomes, best_cell(outcomes, size))
-        numbers |= calibration(bench, outcomes, size)
-    numbers["validation/images"] = min(methods.MOST_VALIDATION, len(bench.splits.validation))
-    numbers["training_seconds"] = sum(outcome.seconds for outcome in outcomes.values())
+    numbers = accuracies(comparison, cell_results) | differences(comparison, cell_results)
+    draw_label_efficiency(comparison, cell_results)
+    num_labels = exported_label_count(cell_results, comparison.label_counts)
+    if num_labels is not None:
+        draw_learning_speed(comparison, cell_results, num_labels)
+        numbers |= one_classifier(comparison, cell_results, best_cell(cell_results, num_labels))
+        numbers |= calibration(comparison, cell_results, num_labels)
+    numbers["validation/images"] = min(MOST_VALIDATION, len(comparison.splits.validation))
+    numbers["training_seconds"] = sum(result.seconds for result in cell_results.values())
     return numbers
 
 
-def accuracies(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
-    """Of every arm and size over repetitions: mean and standard deviation of the test accuracy.
+def accuracies(comparison: Comparison, cell_results: CellResults) -> dict[str, float]:
+    """Returns the accuracies in [0, 1] of every method at every number of labels.
 
-    And the mean accuracy on validation images, by which an arm may be chosen.
+    They are the mean and the standard deviation of the test accuracy over the repetitions, and the
+    mean accuracy on validation images, by which a method may be chosen.
     """
     numbers: dict[str, float] = {}
-    for size in bench.sizes:
-        for arm in bench.settings.arms:
-            found = of(outcomes, arm, size)
-            if found:
-                values = [outcome.accuracy for outcome in found]
-                name = f"{size_name(size)}/{arm}_accuracy"
+    for num_labels in comparison.label_counts:
+        for method in comparison.settings.arms:
+            repetitions = results_of(cell_results, method, num_labels)
+            if repetitions:
+                values = [result.accuracy for result in repetitions]
+                name = f"{labels_name(num_labels)}/{method}_accuracy"
                 numbers[name] = float(np.mean(values))
                 numbers[f"{name}_std"] = float(np.std(values, ddof=1)) if values[1:] else math.nan
-                numbers[f"{size_name(size)}/{arm}_validation_accuracy"] = float(
-                    np.mean([outcome.validation_accuracy for outcome in found])
+                numbers[f"{labels_name(num_labels)}/{method}_validation_accuracy"] = float(
+                    np.mean([result.validation_accuracy for result in repetitions])
                 )
     return numbers
 
 
-def differences(bench: Bench, outcomes: Outcomes) -> dict[str, float]:
-    """Paired over repetitions: mean difference of accuracy, its 95 % interval and p-value.
+def differences(comparison: Comparison, cell_results: CellResults) -> dict[str, float]:
+    """Returns the mean difference of accuracy of two methods, its 95 % interval and its p-value.
 
-    The interval (`_low`, `_high`) is that of one comparison by itself; the p-value (`_p_holm`) is
-    corrected for all that are made here.
+    The differences are paired over the repetitions. The interval (`_low`, `_high`) is that of one
+    difference by itself; the p-value (`_p_holm`) is corrected for all differences of the run.
     """
     numbers: dict[str, float] = {}
     p_values: dict[str, float] = {}
-    for size in bench.sizes:
-        for name, first, second in _QUESTIONS:
-            pair = [[o.accuracy for o in of(outcomes, arm, size)] for arm in (first, second)]
+    for num_labels in comparison.label_counts:
+        for name, first, second in _DIFFERENCES:
+            pair = [
+                [result.accuracy for result in results_of(cell_results, method, num_labels)]
+                for method in (first, second)
+            ]
             if min(map(len, pair)) < 2:
                 continue
-            found = classifier_metrics.paired_difference(*map(np.array, pair))
-            numbers[f"{size_name(size)}/{name}"] = found.mean
-            numbers[f"{size_name(size)}/{name}_low"] = found.low
-            numbers[f"{size_name(size)}/{name}_high"] = found.high
-            p_values[f"{size_name(size)}/{name}_p_holm"] = found.p_value
+            difference = classifier_metrics.paired_difference(*map(np.array, pair))
+            numbers[f"{labels_name(num_labels)}/{name}"] = difference.mean
+            numbers[f"{labels_name(num_labels)}/{name}_low"] = difference.low
+            numbers[f"{labels_name(num_labels)}/{name}_high"] = difference.high
+            p_values[f"{labels_name(num_labels)}/{name}_p_holm"] = difference.p_value
     corrected = classifier_metrics.holm(list(p_values.values()))
     return numbers | dict(zip(p_values, corrected, strict=True))
 
 
-def draw_label_efficiency(bench: Bench, outcomes: Outcomes) -> None:
-    """Test error over the number of labels, every arm."""
+def draw_label_efficiency(comparison: Comparison, cell_results: CellResults) -> None:
+    """Draws the test error of every method over the number of labels."""
     errors: dict[str, tuple[list[float], list[float]]] = {}
-    for arm in bench.settings.arms:
+    for method in comparison.settings.arms:
         means, deviations = [], []
-        for size in bench.sizes:
-            values = [1.0 - outcome.accuracy for outcome in of(outcomes, arm, size)]
+        for num_labels in comparison.label_counts:
+            values = [
+                1.0 - result.accuracy for result in results_of(cell_results, method, num_labels)
+            ]
             means.append(float(np.mean(values)) if values else math.nan)
             deviations.append(float(np.std(values, ddof=1)) if values[1:] else math.nan)
-        errors[methods.NAMES[arm]] = (means, deviations)
-    counts = [size or len(bench.splits.train) for size in bench.sizes]
+        errors[METHOD_NAMES[method]] = (means, deviations)
+    counts = [num_labels or len(comparison.splits.train) for num_labels in comparison.label_counts]
     figure = classifiers.label_efficiency(
-        counts, errors, scratch=_SCRATCH, last_is_all=bench.sizes[-1] == 0
+        counts, errors, scratch=_SCRATCH, last_is_all=comparison.label_counts[-1] == 0
     )
-    bench.tensorboard.show("label_efficiency", figure, "Test error over the number of labels.")
+    comparison.tensorboard.show("label_efficiency", figure, "Test error over the number of labels.")
 
 
-def draw_learning_speed(bench: Bench, outcomes: Outcomes, size: int) -> None:
-    """Validation error and loss from the first batches on, at one number of labels."""
+def draw_learning_speed(comparison: Comparison, cell_results: CellResults, num_labels: int) -> None:
+    """Draws validation error and loss from the first steps on, at one number of labels."""
     curves = {}
-    for arm in bench.settings.arms:
-        found = [o.curve for o in of(outcomes, arm, size) if o.curve]
-        if found:
-            points = min(len(curve["images"]) for curve in found)  # patience may end one early
+    for method in comparison.settings.arms:
+        measured = [
+            result.curve for result in results_of(cell_results, method, num_labels) if result.curve
+        ]
+        if measured:
+            points = min(len(curve["images"]) for curve in measured)  # patience may end one early
             stacked = {
-                key: np.stack([curve[key][:points] for curve in found])
+                key: np.stack([curve[key][:points] for curve in measured])
                 for key in ("seconds", "accuracy", "loss")
             }
-            curves[methods.NAMES[arm]] = {"images": found[0]["images"][:points], **stacked}
+            curves[METHOD_NAMES[method]] = {"images": measured[0]["images"][:points], **stacked}
     figure = classifiers.learning_speed(curves, scratch=_SCRATCH)
-    bench.tensorboard.show("learning_speed", figure, "Validation error and loss while training.")
+    comparison.tensorboard.show(
+        "learning_speed", figure, "Validation error and loss while training."
+    )
 
 
-def one_classifier(bench: Bench, outcomes: Outcomes, cell: methods.Cell) -> dict[str, float]:
-    """The best arm's confusion matrix (the study's figure 5), accuracy per class and mistakes."""
-    outcome, labels = outcomes[cell], bench.test_labels
-    counts = classifier_metrics.confusion(labels, outcome.predictions, len(bench.classes))
-    names = bench.class_names
-    bench.tensorboard.show(
+def one_classifier(
+    comparison: Comparison, cell_results: CellResults, cell: Cell
+) -> dict[str, float]:
+    """Draws one classifier's confusion matrix (the study's figure 5) and its surest mistakes.
+
+    Returns:
+        Its accuracy, its loss, and its accuracy on each class.
+    """
+    result, labels = cell_results[cell], comparison.test_labels
+    counts = classifier_metrics.confusion(labels, result.predictions, len(comparison.classes))
+    names = comparison.class_names
+    comparison.tensorboard.show(
         "confusion",
         confusion.confusion_heatmap(counts, names),
-        f"{methods.NAMES[cell.arm]}: labels in rows, predictions in columns.",
+        f"{METHOD_NAMES[cell.method]}: labels in rows, predictions in columns.",
     )
-    wrong = np.flatnonzero(outcome.predictions != labels)
-    surest = wrong[np.argsort(-outcome.confidence[wrong], kind="stable")][:_MISTAKES]
+    wrong = np.flatnonzero(result.predictions != labels)
+    surest = wrong[np.argsort(-result.confidence[wrong], kind="stable")][:_MISTAKES]
     if len(surest):
         figure = image_grids.captioned_images(
-            bench.splits.test.array(surest),
-            [f"{names[labels[i]]} as {names[outcome.predictions[i]]}" for i in surest],
-            [f"{100 * outcome.confidence[i]:.1f} %" for i in surest],
+            comparison.splits.test.array(surest),
+            [f"{names[labels[i]]} as {names[result.predictions[i]]}" for i in surest],
+            [f"{100 * result.confidence[i]:.1f} %" for i in surest],
         )
-        bench.tensorboard.show(
+        comparison.tensorboard.show(
             "mistakes", figure, "The surest mistakes on test images: label as prediction."
         )
-    numbers = {"test/accuracy": outcome.accuracy, "test/loss": outcome.loss}
+    numbers = {"test/accuracy": result.accuracy, "test/loss": result.loss}
     for name, row, hits in zip(names, counts, np.diag(counts), strict=True):
         if row.sum():
             numbers[f"test/accuracy_{name}"] = float(hits / row.sum())
     return numbers
 
 
-def calibration(bench: Bench, outcomes: Outcomes, size: int) -> dict[str, float]:
-    """Whether trained arms are as right as they are sure, all repetitions together."""
+def calibration(
+    comparison: Comparison, cell_results: CellResults, num_labels: int
+) -> dict[str, float]:
+    """Draws how often trained methods are right over how sure they are, all repetitions together.
+
+    Returns:
+        The expected calibration error of each method, in [0, 1].
+    """
     numbers, curves = {}, {}
-    for arm in bench.settings.arms:
-        found = of(outcomes, arm, size) if arm in methods.TRAINED else []
-        if not found:
+    for method in comparison.settings.arms:
+        repetitions = results_of(cell_results, method, num_labels) if method in TRAINED else []
+        if not repetitions:
             continue
         reliability = classifier_metrics.reliability(
-            np.concatenate([outcome.confidence for outcome in found]),
-            np.concatenate([outcome.predictions == bench.test_labels for outcome in found]),
+            np.concatenate([result.confidence for result in repetitions]),
+            np.concatenate(
+                [result.predictions == comparison.test_labels for result in repetitions]
+            ),
         )
-        curves[methods.NAMES[arm]] = reliability
-        name = f"{size_name(size)}/{arm}_calibration_error"
+        curves[METHOD_NAMES[method]] = reliability
+        name = f"{labels_name(num_labels)}/{method}_calibration_error"
         numbers[name] = reliability.expected_calibration_error
     figure = classifiers.reliability_curve(curves, scratch=_SCRATCH)
-    bench.tensorboard.show(
+    comparison.tensorboard.show(
         "reliability", figure, "How often classifiers are right over how sure they are."
     )
     return numbers
 
 
-def summary(bench: Bench, numbers: Mapping[str, Any]) -> str:
-    """The table that the end of a comparison prints: accuracy in %, mean and deviation."""
-    width = max(len(methods.NAMES[arm]) for arm in bench.settings.arms)
-    header = "".join(f"{f'{size:,}' if size else 'all':>14}" for size in bench.sizes)
+def summary(comparison: Comparison, numbers: Mapping[str, Any]) -> str:
+    """Returns the table that a comparison prints at its end: accuracy in %, mean and deviation."""
+    titles = {method: METHOD_NAMES[method] for method in comparison.settings.arms}
+    counts = {count: f"{count:,}" if count else "all" for count in comparison.label_counts}
+    width = max(map(len, titles.values()))
+    header = "".join(f"{count:>14}" for count in counts.values())
     lines = ["", f"  {'test accuracy, %, by labels':<{width}}{header}"]
-    for arm in bench.settings.arms:
+    for method, title in titles.items():
         cells = []
-        for size in bench.sizes:
-            name = f"{size_name(size)}/{arm}_accuracy"
+        for num_labels in counts:
+            name = f"{labels_name(num_labels)}/{method}_accuracy"
             mean, deviation = numbers.get(name), numbers.get(f"{name}_std", math.nan)
             cells.append("-" if mean is None else f"{100 * mean:.2f} ± {100 * deviation:.2f}")
-        lines.append(f"  {methods.NAMES[arm]:<{width}}" + "".join(f"{cell:>14}" for cell in cells))
-    for size in bench.sizes:
-        for name, first, second in _QUESTIONS:
-            key = f"{size_name(size)}/{name}"
+        lines.append(f"  {title:<{width}}" + "".join(f"{cell:>14}" for cell in cells))
+    for num_labels, count in counts.items():
+        for name, first, second in _DIFFERENCES:
+            key = f"{labels_name(num_labels)}/{name}"
             if key in numbers:
                 low, high = numbers[f"{key}_low"], numbers[f"{key}_high"]
                 p_value = numbers[f"{key}_p_holm"]
                 verdict = "more than luck" if p_value < 0.05 else "may be luck"
                 lines.append(
-                    f"  {f'{size:,}' if size else 'all'} labels: {methods.NAMES[first]} less "
-                    f"{methods.NAMES[second]}: {100 * numbers[key]:+.2f} points "
-                    f"[{100 * low:+.2f}, {100 * high:+.2f}], {verdict} (p {p_value:.3f}, Holm)"
+                    f"  {count} labels: {titles[first]} less {titles[second]}: "
+                    f"{100 * numbers[key]:+.2f} points [{100 * low:+.2f}, {100 * high:+.2f}], "
+                    f"{verdict} (p {p_value:.3f}, Holm)"
                 )
     return "\n".join(lines)
+
+
+def history_columns(cell_results: CellResults) -> dict[str, list[Any]]:
+    """Returns `history.csv`: a row for each measured point of a training."""
+    columns: dict[str, list[Any]] = {
+        name: []
+        for name in ("arm", "labels", "repetition", "images", "seconds", "accuracy", "loss")
+    }
+    for cell, result in cell_results.items():
+        for point in range(len(result.curve.get("images", ()))):
+            columns["arm"].append(cell.method)
+            columns["labels"].append(cell.num_labels or "all")
+            columns["repetition"].append(cell.repetition)
+            for name in ("images", "seconds", "accuracy", "loss"):
+                columns[name].append(result.curve[name][point])
+    return columns

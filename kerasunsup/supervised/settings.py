@@ -1,4 +1,4 @@
-"""The settings of the comparison of classifiers, and the names of what is compared. Start here."""
+"""The settings of the comparison of classifiers, and the names of its methods. Start here."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import dataclasses
 
 from kerasunsup.settings import TrainingSettings, setting
 
-# Arm -> what it is called in pictures and tables.
-ARM_NAMES = {
+# Method -> what it is called in figures and tables.
+METHOD_NAMES = {
     "frozen": "encoder frozen, new layer",
     "finetuned": "encoder fine-tuned",
     "scratch": "same network from scratch",
@@ -20,63 +20,89 @@ ARM_NAMES = {
     "mixture": "mixture of codes",
     "graph": "graph of codes",
 }
+FROM_SCRATCH = ("scratch", "convolutional", "pseudo_labels_scratch")
+PSEUDO_LABELLED = ("pseudo_labels", "pseudo_labels_scratch")
+# Networks that are trained in steps; the other methods are probes on codes.
+TRAINED = ("frozen", "finetuned", *FROM_SCRATCH, "pseudo_labels", "graph_labels")
+# These learn from unlabelled images too.
+SEMI_SUPERVISED = (*PSEUDO_LABELLED, "graph_labels", "mixture", "graph")
 
-
-# Learning from one's own answers takes 1,500 steps of two passes over some 300 images each.
-ARMS_ASKED_FOR = ("pseudo_labels", "pseudo_labels_scratch")
-
-
-DEFAULT_ARMS = tuple(arm for arm in ARM_NAMES if arm not in ARMS_ASKED_FOR)
+# The methods with pseudo-labels must be asked for: they take 1,500 steps of two passes over some
+# 300 images each.
+DEFAULT_METHODS = tuple(method for method in METHOD_NAMES if method not in PSEUDO_LABELLED)
 
 
 @dataclasses.dataclass(frozen=True)
 class SupervisedSettings(TrainingSettings):
-    """The comparison's settings: an encoder that never saw a label, given labels, and its rivals.
+    """The settings of the comparison. All methods have the same optimizer and learning rate.
 
-    Adam's step size is the same for all arms.
+    The settings of the methods were chosen by the labels of 5,000 validation images of MNIST.
     """
 
-    epochs: int = setting(3, "times that all labelled images are seen", least=1)
-    learning_rate: float = setting(0.001, "Adam's step size, of all arms", above=0.0)
+    # Three epochs let all methods finish in a quarter of an hour on two cores. With few labels
+    # `steps` is what counts.
+    epochs: int = setting(3, "train each method for N epochs of its labelled images", least=1)
+    learning_rate: float = setting(0.001, "Adam's step size, the same for all methods", above=0.0)
     schedule: str = setting(
         "cosine",
-        "learning rate over a training; cosine: falls to 1 % along half a cosine wave",
+        "course of the learning rate over one training; cosine: falls to 1 % of it along half a"
+        " cosine wave",
         choices=("constant", "cosine"),
     )
+    # Off: the trainings are short, and a fixed length keeps the methods comparable.
     patience: int = setting(
-        0, "measured points without a lower validation loss before an arm stops; 0 turns it off",
+        0,
+        "stop a training after N measured points without a lower validation loss; points lie at"
+        " steps 1, 2, 4, 8 and so on; 0 never stops",
         least=0,
-    )  # fmt: skip
+    )
     encoder: str | None = setting(
         None,
-        "an autoencoder run (its name or folder) or its model.keras; without one the usual encoder"
-        " is trained once, and used again",
+        "start from this autoencoder: the name or folder of a run of kerasunsup.ae, or its"
+        " model.keras; by default one is trained once for these images and used again",
         metavar="RUN",
     )
-    encoder_epochs: int = setting(20, "epochs of the usual encoder", least=1)
+    encoder_epochs: int = setting(
+        20, "train the encoder for N epochs, where --encoder names none", least=1
+    )
     labels: tuple[int, ...] = setting(
         (10, 100, 1000, 10_000, 0),
-        "numbers of labels that arms are trained with; 0 is all",
+        "compare the methods with these numbers of labelled images; 0 stands for all",
         least=0,
     )
+    # Three repetitions take a quarter of an hour; two are the least that have a deviation.
     repetitions: int = setting(
-        3, "subsets and initial weights that each arm is trained with", least=2, most=100
+        3,
+        "repeat each training N times, with other labelled images and other initial weights",
+        least=2,
+        most=100,
     )
+    # The field and its flag keep their earlier name: runs and scripts hold it.
     arms: tuple[str, ...] = setting(
-        DEFAULT_ARMS, "the ways that are compared", choices=tuple(ARM_NAMES)
+        DEFAULT_METHODS,
+        "compare these methods; the two with pseudo-labels take longest and must be named",
+        choices=tuple(METHOD_NAMES),
     )
-    steps: int = setting(300, "the least steps of a training, however few the labels", least=1)
+    # Three epochs of ten images would be three steps.
+    steps: int = setting(
+        300, "train for at least N steps, however few images are labelled", least=1
+    )
     pseudo_label_steps: int = setting(
-        1500, "steps of the two arms that learn from unlabelled images too", least=1
+        1500, "train the two methods with pseudo-labels for N steps", least=1
     )
     graph_steps: int = setting(
-        800, "steps of the arm that learns the labels which the codes' graph gives all images",
+        800,
+        "train graph_labels for N steps; it learns the labels that the graph of codes gives to all"
+        " images",
         least=1,
-    )  # fmt: skip
-    unlabelled_batch_size: int = setting(256, "unlabelled images in such a step", least=1)
+    )
+    unlabelled_batch_size: int = setting(
+        256, "unlabelled images in a step of the two methods with pseudo-labels", least=1
+    )
     deformation: float = setting(
         1.0,
-        "strength of the turns, shears and shifts that must not change a class; 0 turns them off",
+        "strength of the random deformation of images in methods that learn from unlabelled ones; 1"
+        " turns an image by up to 20 degrees and shears and shifts it, 0 turns this off",
         least=0.0,
         most=5.0,
     )

@@ -31,7 +31,7 @@ from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.evaluation import latent_space
-from kerasunsup.search import distributed, oracles, record, runner, trials
+from kerasunsup.search import distributed, oracles, record, runner, session, trials
 from kerasunsup.search.settings import SearchSettings
 from kerasunsup.settings import Command, read_config, to_json
 from kerasunsup.training import callbacks, files, loop, run_folder, tensorboard
@@ -70,16 +70,16 @@ def command(folder: Path, *, settings=SETTINGS, kind="tune", **options) -> Comma
     return Command("ae", settings, folder / "logs", None, False, (), SearchSettings(**options))
 
 
-def problem(given: Command, **changes) -> runner.Problem:
+def problem(given: Command, **changes) -> session.Problem:
     made = search.problem(given, splits())
     if not given.search.grid:
         made = dataclasses.replace(made, space=space)
     return dataclasses.replace(made, **changes)
 
 
-def workshop(settings=SETTINGS, max_epochs=9, **changes) -> trials.Workshop:
+def trial_runner(settings=SETTINGS, max_epochs=9, **changes) -> trials.TrialRunner:
     parts = splits()
-    return trials.Workshop(
+    return trials.TrialRunner(
         [(parts.train, parts.validation)],
         settings,
         build=lambda chosen: ae_experiment.build(chosen, parts.image_shape),
@@ -106,7 +106,7 @@ def test_pca_is_given_the_corrupted_images_that_the_trials_are_given(tmp_path):
     assert errors[0.5] > 1.05 * errors[0.0]
 
 
-class FakeWorkshop:
+class FakeTrialRunner:
     """Trains nothing: an error that follows from settings, seed and epochs, and a state."""
 
     def __init__(self):
@@ -116,7 +116,7 @@ class FakeWorkshop:
     def warm_up(self, settings):
         return 0.01
 
-    def run(self, task: trials.Task) -> trials.Outcome:
+    def train(self, task: trials.Task) -> trials.FoldResult:
         self.ran += 1
         if self.ran in self.fails:
             raise InputError("loss became nan")
@@ -128,7 +128,7 @@ class FakeWorkshop:
         luck = np.random.default_rng(seed).random()
         error = (task.settings.learning_rate + luck * 0.01) / task.last_epoch
         losses = [error] * task.last_epoch
-        return trials.Outcome(
+        return trials.FoldResult(
             error, {"loss": losses, "val_loss": losses, "learning_rate": losses},
             task.last_epoch - task.first_epoch, 0.01,
             lambda: {"epochs": np.array(task.last_epoch), "seed": np.array(seed)}, 1000,
@@ -137,8 +137,8 @@ class FakeWorkshop:
 
 @pytest.fixture
 def fake(monkeypatch):
-    made = FakeWorkshop()
-    monkeypatch.setattr(runner.Search, "workshop", property(lambda self: made))
+    made = FakeTrialRunner()
+    monkeypatch.setattr(session.Search, "trial_runner", property(lambda self: made))
     monkeypatch.setattr(tensorboard, "write_trial", lambda *_: None)
     return made
 
@@ -177,7 +177,7 @@ def test_neighbouring_seeds_share_no_value(tmp_path):
 
 def test_hyperbands_plan_is_what_it_does(tmp_path, fake):
     given = command(tmp_path, max_epochs=9)
-    found = runner.run(given, problem(given))
+    found = runner.run_search(given, problem(given))
     done: dict[tuple[int, int], int] = {}
     for result in found["trials"]:
         key = (result["first_epoch"], result["last_epoch"])
@@ -197,17 +197,17 @@ def test_every_code_size_is_taken_to_the_last_epoch(tmp_path, monkeypatch, fake,
         latent_dim = hp.Choice("latent_dim", list(range(2, 9)))  # before `space` asks for fewer
         return dataclasses.replace(space(hp, settings), latent_dim=latent_dim)
 
-    train = fake.run
+    train = fake.train
 
     def small_codes_win(task):
         outcome = train(task)
         error = outcome.error * task.settings.latent_dim**3
         return dataclasses.replace(outcome, error=error)
 
-    monkeypatch.setattr(fake, "run", small_codes_win)
+    monkeypatch.setattr(fake, "train", small_codes_win)
     given = command(tmp_path, max_epochs=9)
     wanted = problem(given, space=many_sizes, reference=lambda size: 1.0)
-    found = runner.run(given, wanted)
+    found = runner.run_search(given, wanted)
     results = {result["trial"]: result for result in found["trials"]}
     assert {results[best]["last_epoch"] for best in found["front"].values()} == {9}
     assert set(found["front"]) == {str(r["settings"]["latent_dim"]) for r in found["trials"]}
@@ -229,31 +229,34 @@ def test_every_code_size_is_taken_to_the_last_epoch(tmp_path, monkeypatch, fake,
 
     def stopped(task):
         if fake.ran == 24:
-            monkeypatch.setattr(fake, "run", small_codes_win)
+            monkeypatch.setattr(fake, "train", small_codes_win)
             raise KeyboardInterrupt
         return small_codes_win(task)
 
-    monkeypatch.setattr(fake, "run", stopped)
+    monkeypatch.setattr(fake, "train", stopped)
     given = command(tmp_path / "stopped", max_epochs=9)
     with pytest.raises(Interrupted, match="24 trials are saved"):
-        runner.run(given, dataclasses.replace(wanted, settings=given.config))
-    again = runner.run(given, dataclasses.replace(wanted, settings=given.config))
+        runner.run_search(given, dataclasses.replace(wanted, settings=given.config))
+    again = runner.run_search(given, dataclasses.replace(wanted, settings=given.config))
     assert outcome(again) == outcome(found)
 
 
 def test_random_search_costs_what_hyperband_does(tmp_path):
-    cost = sum(rung.epochs for rung in make(tmp_path / "h").plan())
-    assert abs(sum(rung.epochs for rung in make(tmp_path / "r", "random").plan()) - cost) <= 9 / 2
+    cost = sum(rung.epochs for rung in make(tmp_path / "h").planned_rungs())
+    assert (
+        abs(sum(rung.epochs for rung in make(tmp_path / "r", "random").planned_rungs()) - cost)
+        <= 9 / 2
+    )
 
 
 def test_trial_seeds_follow_from_seed_settings_and_fold_and_from_no_number():
     chosen = [{"rate": rate, "size": size} for rate in (0.1, 0.2) for size in (4, 8)]
     seeds = {
-        runner.trial_seed(seed, one, fold) for seed in (0, 1) for one in chosen for fold in (0, 1)
+        trials.trial_seed(seed, one, fold) for seed in (0, 1) for one in chosen for fold in (0, 1)
     }
     assert len(seeds) == 16
     assert all(0 <= seed < 2**31 for seed in seeds)
-    assert runner.trial_seed(3, {"size": 4, "rate": 0.1}) == runner.trial_seed(3, chosen[0])
+    assert trials.trial_seed(3, {"size": 4, "rate": 0.1}) == trials.trial_seed(3, chosen[0])
 
 
 def by_settings(found: dict) -> list[str]:
@@ -265,11 +268,11 @@ def by_settings(found: dict) -> list[str]:
 @pytest.mark.parametrize("workers", [2, 5])
 def test_workers_that_end_in_any_order_or_die_change_nothing(tmp_path, fake, workers):
     given = command(tmp_path / "alone", max_epochs=9)
-    alone = runner.run(given, problem(given))
+    alone = runner.run_search(given, problem(given))
     given = command(tmp_path / "shared", max_epochs=9)
-    shared = runner.Search(given, problem(given))
-    shared.prepare(overwrite=False)
-    report = runner.begin(shared)
+    shared = session.Search(given, problem(given))
+    shared.open_folder(overwrite=False)
+    texts = runner.start(shared)
     luck = np.random.default_rng(workers)
     held: dict[str, object] = {}
     handed_out = 0
@@ -287,8 +290,8 @@ def test_workers_that_end_in_any_order_or_die_change_nothing(tmp_path, fake, wor
         if handed_out % 4 == 0:  # killed in the middle; nothing was said
             assert shared.oracle.release(name) == trial.trial_id
             continue
-        runner.enter(shared.oracle, trial, shared.run_trial(trial, name, 0.0))
-    found = runner.finish(shared, report)
+        runner.tell_oracle(shared.oracle, trial, shared.run_trial(trial, name, 0.0))
+    found = runner.make_record(shared, texts)
     shared.folder.close()
     order = [[result["settings"] for result in one["trials"]] for one in (alone, found)]
     assert order[0] != order[1]
@@ -304,16 +307,16 @@ def test_workers_that_end_in_any_order_or_die_change_nothing(tmp_path, fake, wor
 @pytest.fixture(scope="module")
 def shop():
     with loop.machine(SETTINGS):
-        yield workshop()
+        yield trial_runner()
 
 
-def frozen(outcome: trials.Outcome) -> trials.Outcome:
+def frozen(outcome: trials.FoldResult) -> trials.FoldResult:
     """With the state of now: the next trial on the same model changes it."""
     kept = outcome.state()
     return dataclasses.replace(outcome, state=lambda: kept)
 
 
-def same(one: trials.Outcome, other: trials.Outcome) -> None:
+def same(one: trials.FoldResult, other: trials.FoldResult) -> None:
     assert one.history == other.history
     for name, value in one.state().items():
         np.testing.assert_array_equal(value, other.state()[name])
@@ -324,41 +327,41 @@ def test_a_trial_on_a_used_model_equals_one_on_a_new_model(shop, schedule):
     settings = dataclasses.replace(
         SETTINGS, learning_rate=0.007, weight_decay=0.1, schedule=schedule
     )
-    shop.run(trials.Task(dataclasses.replace(SETTINGS, weight_decay=0.0), 5, 0, 3))
+    shop.train(trials.Task(dataclasses.replace(SETTINGS, weight_decay=0.0), 5, 0, 3))
     task = trials.Task(settings, 6, 0, 2)
-    used = shop.run(task)
+    used = shop.train(task)
     used = frozen(used)
-    same(used, workshop().run(task))
-    without = shop.run(trials.Task(dataclasses.replace(settings, weight_decay=0.0), 6, 0, 2))
+    same(used, trial_runner().train(task))
+    without = shop.train(trials.Task(dataclasses.replace(settings, weight_decay=0.0), 6, 0, 2))
     assert without.history["loss"] != used.history["loss"]
 
 
 def test_trials_of_one_shape_share_one_compiled_step(shop):
     before = shop.num_compiled
     for rate in (0.001, 0.01):
-        shop.run(trials.Task(dataclasses.replace(SETTINGS, learning_rate=rate), 1, 0, 1))
+        shop.train(trials.Task(dataclasses.replace(SETTINGS, learning_rate=rate), 1, 0, 1))
     assert shop.num_compiled == max(1, before)
     model = shop.model(SETTINGS, 0)
     assert model.train_function is not None
-    shop.run(trials.Task(dataclasses.replace(SETTINGS, latent_dim=5), 1, 0, 1))
+    shop.train(trials.Task(dataclasses.replace(SETTINGS, latent_dim=5), 1, 0, 1))
     assert shop.num_compiled == max(1, before) + 1
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_a_promoted_trial_equals_one_that_never_stopped(shop, tmp_path, schedule):
     settings = dataclasses.replace(SETTINGS, schedule=schedule)
-    whole = shop.run(trials.Task(settings, 3, 0, 4))
+    whole = shop.train(trials.Task(settings, 3, 0, 4))
     whole = frozen(whole)
-    first = shop.run(trials.Task(settings, 3, 0, 2))
+    first = shop.train(trials.Task(settings, 3, 0, 2))
     files.write_arrays(tmp_path / "state.npz", first.state())
-    shop.run(trials.Task(settings, 4, 0, 1))  # another one in between
-    second = shop.run(trials.Task(settings, 99, 2, 4, tmp_path / "state.npz"))
+    shop.train(trials.Task(settings, 4, 0, 1))  # another one in between
+    second = shop.train(trials.Task(settings, 99, 2, 4, tmp_path / "state.npz"))
     assert second.trained == 2
     same(whole, second)
 
 
 def test_a_promoted_trial_keeps_its_optimizers_step_count(shop, tmp_path):
-    first = shop.run(trials.Task(SETTINGS, 3, 0, 2))
+    first = shop.train(trials.Task(SETTINGS, 3, 0, 2))
     files.write_arrays(tmp_path / "state.npz", first.state())
     counts = []
 
@@ -366,46 +369,46 @@ def test_a_promoted_trial_keeps_its_optimizers_step_count(shop, tmp_path):
         def on_train_begin(self, logs=None):
             counts.append(int(self.model.optimizer.iterations.numpy()))
 
-    original = trials._Watch
+    original = trials._History
     try:
-        trials._Watch = type("Watch", (original,), {"on_train_begin": Look.on_train_begin})
-        shop.run(trials.Task(SETTINGS, 3, 2, 3, tmp_path / "state.npz"))
-        shop.run(trials.Task(SETTINGS, 3, 0, 1))
+        trials._History = type("History", (original,), {"on_train_begin": Look.on_train_begin})
+        shop.train(trials.Task(SETTINGS, 3, 2, 3, tmp_path / "state.npz"))
+        shop.train(trials.Task(SETTINGS, 3, 0, 1))
     finally:
-        trials._Watch = original
+        trials._History = original
     assert counts == [2 * 5, 0]
 
 
 def test_patience_counts_over_a_promotion(shop, tmp_path):
     settings = dataclasses.replace(SETTINGS, learning_rate=0.9, patience=3, schedule="constant")
-    whole = shop.run(trials.Task(settings, 3, 0, 40))
+    whole = shop.train(trials.Task(settings, 3, 0, 40))
     count = len(whole.history["loss"])
     assert count < 40
-    first = shop.run(trials.Task(settings, 3, 0, count - 1))
+    first = shop.train(trials.Task(settings, 3, 0, count - 1))
     files.write_arrays(tmp_path / "state.npz", first.state())
-    second = shop.run(trials.Task(settings, 3, count - 1, 40, tmp_path / "state.npz"))
+    second = shop.train(trials.Task(settings, 3, count - 1, 40, tmp_path / "state.npz"))
     assert second.history == whole.history
     files.write_arrays(tmp_path / "state.npz", second.state())
-    third = shop.run(trials.Task(settings, 3, 40, 60, tmp_path / "state.npz"))
+    third = shop.train(trials.Task(settings, 3, 40, 60, tmp_path / "state.npz"))
     assert (third.trained, third.history) == (0, whole.history)
 
 
 def test_the_precision_holds_in_every_trial():
     settings = dataclasses.replace(SETTINGS, precision="mixed_bfloat16")
     with loop.machine(settings):
-        shop = workshop(settings)
+        shop = trial_runner(settings)
         for size in (4, 5):
             chosen = dataclasses.replace(settings, latent_dim=size)
             for seed in (1, 2):
-                shop.run(trials.Task(chosen, seed, 0, 1))
+                shop.train(trials.Task(chosen, seed, 0, 1))
                 hidden = shop.model(chosen, seed).get_layer("encoder").get_layer("hidden")
                 assert hidden.compute_dtype == "bfloat16"
 
 
 def test_a_loss_that_is_no_number_is_the_trials_own_failure(shop):
     with pytest.raises(InputError, match="became"):
-        shop.run(trials.Task(dataclasses.replace(SETTINGS, learning_rate=1e30), 3, 0, 3))
-    fine = shop.run(trials.Task(SETTINGS, 3, 0, 1))  # the next on this model is not harmed
+        shop.train(trials.Task(dataclasses.replace(SETTINGS, learning_rate=1e30), 3, 0, 3))
+    fine = shop.train(trials.Task(SETTINGS, 3, 0, 1))  # the next on this model is not harmed
     assert np.isfinite(fine.error)
 
 
@@ -443,7 +446,7 @@ def run_killed(given, monkeypatch, at: int, whole: bool) -> bool:
     with monkeypatch.context() as patch:
         patch.setattr(files, "write_bytes", counted)
         try:
-            runner.run(given, problem(given))
+            runner.run_search(given, problem(given))
         except Killed:
             return True
     return False
@@ -453,7 +456,7 @@ def run_killed(given, monkeypatch, at: int, whole: bool) -> bool:
 def test_a_search_killed_at_any_write_ends_with_the_same_result(tmp_path, monkeypatch, fake, kind):
     options = {"folds": 2} if kind == "grid" else {}
     given = command(tmp_path / "whole", kind=kind, **options)
-    whole = runner.run(given, problem(given))
+    whole = runner.run_search(given, problem(given))
     step = 1 if kind == "random" else 7
     for at in range(1, 10_000, step):
         folder = tmp_path / str(at)
@@ -461,7 +464,7 @@ def test_a_search_killed_at_any_write_ends_with_the_same_result(tmp_path, monkey
         if not run_killed(given, monkeypatch, at, whole=at % 2 == 0):
             break
         run_killed(given, monkeypatch, 10, whole=True)  # and once more, soon after
-        found = runner.run(given, problem(given))
+        found = runner.run_search(given, problem(given))
         assert outcome(found) == outcome(whole), f"killed at write {at}"
         assert found["best"] == whole["best"]
         assert found["front"] == whole["front"]
@@ -471,9 +474,9 @@ def test_a_search_killed_at_any_write_ends_with_the_same_result(tmp_path, monkey
 
 def test_a_finished_search_is_read_and_not_repeated(tmp_path, fake):
     given = command(tmp_path)
-    first = runner.run(given, problem(given))
+    first = runner.run_search(given, problem(given))
     count = fake.ran
-    again = runner.run(given, problem(given))
+    again = runner.run_search(given, problem(given))
     assert fake.ran == count
     assert outcome(again) == outcome(first)
     assert again["seconds"] == first["seconds"]
@@ -490,7 +493,7 @@ def test_states_that_no_rung_needs_are_deleted(tmp_path, fake):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record.Folder, "prune", prune)
-        found = runner.run(given, problem(given))
+        found = runner.run_search(given, problem(given))
     assert max(kept) <= 4  # three to be promoted, and one that is being promoted
     assert kept[-1] == 0
     disk = found["disk"]
@@ -525,31 +528,31 @@ def test_a_changed_search_is_refused_and_overwrite_starts_anew(
     tmp_path, fake, options, settings, make_problem, text
 ):
     given = command(tmp_path)
-    runner.run(given, problem(given))
+    runner.run_search(given, problem(given))
     changed = command(tmp_path, settings=dataclasses.replace(SETTINGS, **settings), **options)
     with pytest.raises(InputError, match=text) as caught:
-        runner.run(changed, make_problem(changed))
+        runner.run_search(changed, make_problem(changed))
     assert "--overwrite" in str(caught.value)
     fake.ran = 0
     changed = dataclasses.replace(
         changed, search=dataclasses.replace(changed.search, overwrite=True)
     )
-    runner.run(changed, make_problem(changed))
+    runner.run_search(changed, make_problem(changed))
     assert fake.ran > 1
 
 
 def test_a_search_with_seeds_by_number_is_read_where_it_is_over_and_else_refused(tmp_path, fake):
     given = command(tmp_path)
-    found = runner.run(given, problem(given))
+    found = runner.run_search(given, problem(given))
     path = tmp_path / "tuning" / "ae" / "hyperband" / "fingerprint.json"
     before = files.read_json(path)
     del before["trial_seeds"]
     files.write_json(path, before)
     with pytest.raises(InputError, match=r"seeds of trials by number.*received by settings"):
-        runner.run(given, problem(given))
+        runner.run_search(given, problem(given))
     files.write_json(path.with_name("record.json"), found)
     fake.ran = 0
-    again = runner.run(given, problem(given))
+    again = runner.run_search(given, problem(given))
     assert fake.ran == 0
     assert outcome(again) == outcome(found)
     assert "trial_seeds" not in again["fingerprint"]
@@ -557,11 +560,11 @@ def test_a_search_with_seeds_by_number_is_read_where_it_is_over_and_else_refused
 
 def test_settings_that_no_trial_depends_on_may_change(tmp_path, fake):
     given = command(tmp_path)
-    runner.run(given, problem(given))
+    runner.run_search(given, problem(given))
     longer = dataclasses.replace(SETTINGS, epochs=7, num_codes=20, latent_dim=8)
     given = command(tmp_path, settings=longer)
     count = fake.ran
-    runner.run(given, problem(given))
+    runner.run_search(given, problem(given))
     assert fake.ran == count
 
 
@@ -570,15 +573,15 @@ def test_two_searches_in_one_folder_are_refused(tmp_path, fake):
     folder.lock()
     given = command(tmp_path)
     with pytest.raises(InputError, match="in use by another search"):
-        runner.run(given, problem(given))
+        runner.run_search(given, problem(given))
     folder.close()
-    runner.run(given, problem(given))
+    runner.run_search(given, problem(given))
 
 
 def test_a_trial_that_fails_is_reported_and_the_search_goes_on(tmp_path, fake, capsys):
     fake.fails = {2, 5}
     given = command(tmp_path)
-    found = runner.run(given, problem(given))
+    found = runner.run_search(given, problem(given))
     output = capsys.readouterr().out
     assert output.count("FAILED: InputError: loss became nan") == 2
     assert sum(result["score"] is None for result in found["trials"]) == 2
@@ -589,7 +592,7 @@ def test_a_trial_that_fails_costs_its_bracket_no_promotion(tmp_path, fake):
     # In KerasTuner a failed trial never counts as one that is thrown out.
     fake.fails = {2, 5}
     given = command(tmp_path)
-    found = runner.run(given, problem(given))
+    found = runner.run_search(given, problem(given))
     lengths = [(t["first_epoch"], t["last_epoch"]) for t in found["trials"]]
     assert {key: lengths.count(key) for key in lengths} == {
         (0, 1): 9, (1, 3): 3, (3, 9): 3, (0, 3): 5, (0, 9): 3,
@@ -604,7 +607,7 @@ def test_three_failures_in_a_row_stop_the_search_with_the_error(tmp_path, fake):
     fake.fails = {4, 5, 6}
     given = command(tmp_path)
     with pytest.raises(InputError, match=r"3 trials in a row failed.*loss became nan"):
-        runner.run(given, problem(given))
+        runner.run_search(given, problem(given))
 
 
 def test_a_bug_in_the_build_function_stops_before_the_first_trial(tmp_path):
@@ -614,7 +617,7 @@ def test_a_bug_in_the_build_function_stops_before_the_first_trial(tmp_path):
         raise TypeError("a bug")
 
     with pytest.raises(TypeError, match="a bug"):
-        runner.run(given, problem(given, build=build))
+        runner.run_search(given, problem(given, build=build))
     assert not list(tmp_path.rglob("trial_*"))
 
 
@@ -622,16 +625,16 @@ def test_a_bug_that_only_some_trials_meet_stops_the_search_at_once(tmp_path, mon
     def run(task):
         raise AttributeError("a bug")
 
-    monkeypatch.setattr(fake, "run", run)
+    monkeypatch.setattr(fake, "train", run)
     given = command(tmp_path)
     with pytest.raises(AttributeError, match="a bug"):
-        runner.run(given, problem(given))
+        runner.run_search(given, problem(given))
     assert len(list(tmp_path.rglob("trial_*"))) == 1
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path, monkeypatch, fake):
     given = command(tmp_path)
-    original = fake.run
+    original = fake.train
 
     def interrupted(task):
         if fake.ran == 4:
@@ -639,10 +642,10 @@ def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path, monkeypatch, fake):
         return original(task)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fake, "run", interrupted)
+        patch.setattr(fake, "train", interrupted)
         with pytest.raises(Interrupted, match=r"4 trials are saved.*same command goes on"):
-            runner.run(given, problem(given))
-    assert len(runner.run(given, problem(given))["trials"]) == 23
+            runner.run_search(given, problem(given))
+    assert len(runner.run_search(given, problem(given))["trials"]) == 23
 
 
 # --------------------------------------------------------------------------- what is left behind
@@ -728,7 +731,7 @@ def test_every_trial_is_in_tensorboard_with_settings_score_and_curve(searched):
 
 def test_the_plan_a_line_a_trial_and_a_table_are_printed(tmp_path, fake, capsys):
     given = command(tmp_path)
-    runner.run(given, problem(given))
+    runner.run_search(given, problem(given))
     output = capsys.readouterr().out
     assert "bracket 2: 9 trials to epoch 1, then the best 3" in output
     assert "then the best of each latent_dim that stopped before epoch 9" in output
@@ -786,7 +789,7 @@ def test_a_grid_is_cross_validated(tmp_path, capsys):
         )
 
     with loop.machine(SETTINGS):
-        found = runner.run(given, dataclasses.replace(small, space=grid))
+        found = runner.run_search(given, dataclasses.replace(small, space=grid))
     assert len(found["trials"]) == 2
     for result in found["trials"]:
         errors = result["fold_mse"]
@@ -851,9 +854,9 @@ import sys
 from kerasunsup.ae import __main__ as ae; from kerasunsup import tensorflow_startup
 tensorflow_startup.import_tensorflow()
 from kerasunsup.search import trials
-def run(self, task):
+def train(self, task):
     raise TypeError("a bug in this worker")
-trials.Workshop.run = run
+trials.TrialRunner.train = train
 sys.exit(ae.main(sys.argv[1:]))
 """
 
@@ -912,26 +915,26 @@ def test_a_chief_without_workers_does_not_wait_for_ever(tmp_path, monkeypatch, f
     monkeypatch.setattr(distributed, "PATIENCE", 1.0)
     given = command(tmp_path, distributed=("chief", f"localhost:{free_port()}"))
     with pytest.raises(InputError, match="no worker for 1 s, 0 trials are kept"):
-        distributed.run(given, problem(given))
+        distributed.run_shared_search(given, problem(given))
 
 
 def test_a_second_chief_on_the_same_port_is_refused(tmp_path):
     address = "localhost", str(free_port())
-    first = oracles.serve(make(tmp_path / "first"), *address)
+    first = distributed.serve(make(tmp_path / "first"), *address)
     try:
         with pytest.raises(InputError, match="another chief or program listens there"):
-            oracles.serve(make(tmp_path / "second"), *address)
+            distributed.serve(make(tmp_path / "second"), *address)
     finally:
         first.stop(None).wait()
-    oracles.serve(make(tmp_path / "third"), *address).stop(None).wait()
+    distributed.serve(make(tmp_path / "third"), *address).stop(None).wait()
 
 
 def test_a_worker_without_a_chief_does_not_wait_for_ever(tmp_path, monkeypatch, fake):
-    monkeypatch.setattr(oracles, "CHIEF_LIMIT", 1)
+    monkeypatch.setattr(distributed, "CHIEF_LIMIT", 1)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     given = command(tmp_path, distributed=("w1", f"localhost:{free_port()}"))
     with pytest.raises(InputError, match="no chief answers"):
-        distributed.run(given, problem(given))
+        distributed.run_shared_search(given, problem(given))
 
 
 # ------------------------------------------------------------------------------- the flags
@@ -1018,7 +1021,7 @@ def test_the_wide_space_chooses_the_networks_shape_too(tmp_path, kind):
     chosen = {}
     for wide in (False, True):
         given = command(tmp_path, kind=kind, wide=wide)
-        made = runner.Search(given, search.problem(given, splits()))
+        made = session.Search(given, search.problem(given, splits()))
         chosen[wide] = set(made.names)
         settings = made.settings_of(made.oracle.create_trial("local"))
         assert isinstance(settings, AutoencoderSettings)

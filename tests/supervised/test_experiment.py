@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -17,19 +16,21 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import images, pixel_storage
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Labels
 from kerasunsup.errors import InputError
-from kerasunsup.settings import Command, read_config
+from kerasunsup.settings import read_config
 from kerasunsup.supervised import __main__ as supervised
-from kerasunsup.supervised import experiment as supervised_experiment
-from kerasunsup.supervised import methods, results
-from kerasunsup.supervised.settings import SupervisedSettings
+from kerasunsup.supervised import cells, experiment, results
+from kerasunsup.supervised.settings import (
+    METHOD_NAMES,
+    PSEUDO_LABELLED,
+    TRAINED,
+    SupervisedSettings,
+)
 from kerasunsup.training import files
-from kerasunsup.training.run_folder import Run
 
 FIGURES = {"confusion", "label_efficiency", "learning_speed", "mistakes", "reliability"}
 
@@ -42,9 +43,9 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """The folder of a quick run of every arm, which trains its own encoder."""
+    """The folder of a quick run of every method, which trains its own encoder."""
     logs = tmp_path_factory.mktemp("logs")
-    arguments = ["--quick", "--logs", str(logs), "--name", "first", "--arms", *methods.NAMES]
+    arguments = ["--quick", "--logs", str(logs), "--name", "first", "--arms", *METHOD_NAMES]
     assert supervised.main(arguments) == 0
     return logs / "supervised" / "first"
 
@@ -75,34 +76,34 @@ def test_numbers_have_the_promised_names(finished):
     numbers = numbers_of(finished)
     assert "test/accuracy" in numbers
     for labels in (10, 100):
-        for arm in methods.NAMES:
-            assert f"labels_{labels}/{arm}_accuracy" in numbers
-            assert f"labels_{labels}/{arm}_accuracy_std" in numbers
-            assert 0.0 <= numbers[f"labels_{labels}/{arm}_validation_accuracy"] <= 1.0
+        for method in METHOD_NAMES:
+            assert f"labels_{labels}/{method}_accuracy" in numbers
+            assert f"labels_{labels}/{method}_accuracy_std" in numbers
+            assert 0.0 <= numbers[f"labels_{labels}/{method}_validation_accuracy"] <= 1.0
         assert f"labels_{labels}/finetuned_minus_scratch_low" in numbers
         assert 0.0 <= numbers[f"labels_{labels}/finetuned_minus_scratch_p_holm"] <= 1.0
     assert numbers["labels_100/scratch_accuracy"] > 0.15  # more than a guess
     assert numbers["validation/images"] == 300
 
 
-def test_arms_that_learn_from_their_own_answers_are_asked_for_by_name():
-    assert {*methods.NAMES} - {*SupervisedSettings().arms} == {*methods.PSEUDO_LABELLED}
+def test_methods_that_learn_from_their_own_answers_are_asked_for_by_name():
+    assert {*METHOD_NAMES} - {*SupervisedSettings().arms} == {*PSEUDO_LABELLED}
 
 
 def test_means_and_deviations_are_those_of_the_cells(finished):
     numbers = numbers_of(finished)
-    for arm in ("scratch", "graph"):
+    for method in ("scratch", "graph"):
         values = [
-            float(files.read_arrays(finished / "checkpoints" / f"{arm}-100-{i}.npz")["accuracy"])
+            float(files.read_arrays(finished / "checkpoints" / f"{method}-100-{i}.npz")["accuracy"])
             for i in range(2)
         ]
-        assert numbers[f"labels_100/{arm}_accuracy"] == pytest.approx(np.mean(values))
-        assert numbers[f"labels_100/{arm}_accuracy_std"] == pytest.approx(np.std(values, ddof=1))
+        assert numbers[f"labels_100/{method}_accuracy"] == pytest.approx(np.mean(values))
+        assert numbers[f"labels_100/{method}_accuracy_std"] == pytest.approx(np.std(values, ddof=1))
         seen = [
             float(files.read_arrays(path)["validation_accuracy"])
-            for path in (finished / "checkpoints").glob(f"{arm}-100-*.npz")
+            for path in (finished / "checkpoints").glob(f"{method}-100-*.npz")
         ]
-        assert numbers[f"labels_100/{arm}_validation_accuracy"] == pytest.approx(np.mean(seen))
+        assert numbers[f"labels_100/{method}_validation_accuracy"] == pytest.approx(np.mean(seen))
 
 
 def test_the_usual_encoder_is_trained_once_without_labels(finished, encoder, capsys):
@@ -115,63 +116,9 @@ def test_the_usual_encoder_is_trained_once_without_labels(finished, encoder, cap
     output = capsys.readouterr().out
     assert f"encoder: {encoder / 'model.keras'}" in output
     assert "training the usual encoder" not in output
-    for arm in ("frozen", "neighbors"):  # an arm does not depend on which others there are
-        name = f"labels_100/{arm}_accuracy"
+    for method in ("frozen", "neighbors"):  # a method does not depend on which others there are
+        name = f"labels_100/{method}_accuracy"
         assert numbers_of(logs / "supervised" / "again")[name] == numbers_of(finished)[name]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"precision": "mixed_bfloat16"}, {"strategy": "mirrored"}, {"deterministic": True},
-        {"seed": 1}, {"epochs": 3}, {"schedule": "constant"}, {"hidden_units": 128},
-    ],
-)  # fmt: skip
-def test_usual_encoders_are_told_apart_by_everything_that_changes_them(change):
-    usual = AutoencoderSettings(epochs=20, **supervised_experiment._ENCODER)
-    name = supervised_experiment.encoder_name(usual, "images")
-    assert (
-        supervised_experiment.encoder_name(dataclasses.replace(usual, **change), "images") != name
-    )
-    assert (
-        supervised_experiment.encoder_name(dataclasses.replace(usual, data="a/copy"), "images")
-        == name
-    )
-    assert supervised_experiment.encoder_name(usual, "others") != name
-
-
-def test_usual_encoders_of_two_versions_are_told_apart(monkeypatch):
-    usual = AutoencoderSettings()
-    name = supervised_experiment.encoder_name(usual, "images")
-    monkeypatch.setattr(supervised_experiment.kerasunsup, "__version__", "99")
-    assert supervised_experiment.encoder_name(usual, "images") != name
-
-
-def test_a_run_that_goes_on_keeps_to_its_encoder(tmp_path, monkeypatch):
-    model = tmp_path / "ae" / "encoder-of-an-earlier-version" / "model.keras"
-    model.parent.mkdir(parents=True)
-    model.write_bytes(b"weights")
-    (model.parent / "metrics.json").write_text("{}")
-    given = Command("supervised", SupervisedSettings(), tmp_path, "r", True, ())
-    run = Run(tmp_path / "supervised" / "r")
-    supervised_experiment.keep_to(run, model)
-
-    class Splits:
-        fingerprint = name = "images"
-
-    monkeypatch.setattr(
-        supervised_experiment.autoencoder, "run", lambda *_, **__: pytest.fail("trains")
-    )
-    assert supervised_experiment.usual_encoder(given, Splits(), run) == model
-    supervised_experiment.keep_to(run, model)
-    model.write_bytes(b"trained anew")
-    with pytest.raises(InputError, match=r"another encoder than the one that .* began"):
-        supervised_experiment.keep_to(run, model)
-    # One that an earlier version began wrote down nothing: its encoder had a shorter name.
-    (run.folder / "checkpoints" / "encoder.json").unlink()
-    model.parent.rename(tmp_path / "ae" / "encoder-images-20")
-    found = supervised_experiment.usual_encoder(given, Splits(), run)
-    assert found == tmp_path / "ae" / "encoder-images-20" / "model.keras"
 
 
 def test_the_saved_model_runs_without_the_package(finished):
@@ -217,18 +164,18 @@ def points_of(events: event_accumulator.EventAccumulator) -> dict[str, list[tupl
     }
 
 
-def test_tensorboard_holds_every_cell_in_one_run_an_arm_and_seed(finished):
+def test_tensorboard_holds_every_cell_in_one_run_a_method_and_seed(finished):
     runs_shown = {path.parent.relative_to(finished) for path in finished.rglob("events.*")}
-    seeds = {Path("arms") / f"{arm}-{seed}" for arm in methods.NAMES for seed in (0, 1)}
+    seeds = {Path("arms") / f"{method}-{seed}" for method in METHOD_NAMES for seed in (0, 1)}
     assert runs_shown == {Path("report"), *seeds}
-    for arm, seed, size in (("scratch", 1, 100), ("graph", 0, 10)):
-        cell = tensorboard_of(finished / "arms" / f"{arm}-{seed}")
+    for method, seed, size in (("scratch", 1, 100), ("graph", 0, 10)):
+        cell = tensorboard_of(finished / "arms" / f"{method}-{seed}")
         assert any("session_start" in tag for tag in cell.PluginTagToContent("hparams"))
-        stored = files.read_arrays(finished / "checkpoints" / f"{arm}-{size}-{seed}.npz")
+        stored = files.read_arrays(finished / "checkpoints" / f"{method}-{size}-{seed}.npz")
         points = points_of(cell)
         ((step, accuracy),) = points[f"labels_{size}/test_accuracy"]
         assert accuracy == pytest.approx(stored["accuracy"])
-        if arm in methods.TRAINED:
+        if method in TRAINED:
             assert step == stored["curve/images"][-1]
             for name in ("accuracy", "loss"):
                 curve = zip(stored["curve/images"], stored[f"curve/{name}"], strict=True)
@@ -253,11 +200,12 @@ def test_tensorboard_holds_figures_and_the_columns_of_the_hparams_tab(finished):
 def test_a_run_goes_on_with_what_is_missing_to_the_same_numbers(finished, capsys):
     before = numbers_of(finished)
     (finished / "metrics.json").unlink()
-    missing = [finished / "checkpoints" / f"{arm}-10-1.npz" for arm in ("neighbors", "graph")]
+    missing = [finished / "checkpoints" / f"{method}-10-1.npz" for method in ("neighbors", "graph")]
     for path in missing:
         path.unlink()
     shown = {
-        arm: points_of(tensorboard_of(finished / "arms" / f"{arm}-1")) for arm in methods.NAMES
+        method: points_of(tensorboard_of(finished / "arms" / f"{method}-1"))
+        for method in METHOD_NAMES
     }
     # Killed between a cell's file and its curves: these are entered all the same.
     (entered,) = (finished / "arms" / "scratch-1").glob("events.*.labels_100.*")
@@ -268,8 +216,8 @@ def test_a_run_goes_on_with_what_is_missing_to_the_same_numbers(finished, capsys
     after = numbers_of(finished)
     del before["training_seconds"], after["training_seconds"]
     assert after == pytest.approx(before, nan_ok=True, abs=1e-6)
-    for arm, points in shown.items():
-        assert points_of(tensorboard_of(finished / "arms" / f"{arm}-1")) == points
+    for method, points in shown.items():
+        assert points_of(tensorboard_of(finished / "arms" / f"{method}-1")) == points
 
 
 def test_ctrl_c_saves_and_prints_the_line_that_goes_on(encoder, tmp_path):
@@ -315,17 +263,17 @@ def test_bad_input_is_one_line_and_status_2(encoder, tmp_path, capsys, arguments
 
 def test_more_labels_than_there_are_images_are_all_of_them(capsys):
     parts = types.SimpleNamespace(
-        name="few", class_names=("cat", "dog"), train=range(10), labels=None
+        name="few",
+        class_names=("cat", "dog"),
+        train=range(10),
+        labels=Labels(np.array([0, 1] * 5), np.array([0]), np.array([1])),
     )
-    sizes = supervised_experiment.sizes_of(SupervisedSettings(labels=(10, 100)), parts)
+    sizes = cells.label_counts(SupervisedSettings(labels=(10, 100)), parts)
     assert sizes == [0]
     assert "10, 100 labels are left out" in capsys.readouterr().out
-    assert supervised_experiment.sizes_of(SupervisedSettings(labels=(5, 10, 0)), parts) == [
-        5,
-        0,
-    ]
+    assert cells.label_counts(SupervisedSettings(labels=(5, 10, 0)), parts) == [5, 0]
     with pytest.raises(InputError, match="give numbers from 2 to 9"):
-        supervised_experiment.sizes_of(SupervisedSettings(labels=(1,)), parts)
+        cells.label_counts(SupervisedSettings(labels=(1,)), parts)
 
 
 def test_data_without_labels_is_refused_with_what_to_do(tmp_path, capsys):
@@ -351,17 +299,17 @@ def splits_of(
 @pytest.mark.parametrize("names", [None, ("cat", "dog", "owl")])
 def test_classes_that_training_lacks_are_named_and_take_no_label(names, capsys):
     odd = splits_of([0, 1] * 10, [0, 1, 2, 2], names)
-    supervised_experiment.check(odd)
+    experiment.check(odd)
     assert capsys.readouterr().out == (
         f"odd has no training image of {'owl' if names else 2}: 2 of its 4 test images count as "
         "mistakes\n"
     )
     settings = SupervisedSettings(labels=(2, 30, 0))
-    assert supervised_experiment.sizes_of(settings, odd) == [2, 0]
+    assert cells.label_counts(settings, odd) == [2, 0]
     assert capsys.readouterr().out == (
         "30 labels are left out: odd has 20 training images of 2 classes\n"
     )
-    supervised_experiment.check(splits_of([0, 1] * 10, [0], names))
+    experiment.check(splits_of([0, 1] * 10, [0], names))
     assert capsys.readouterr().out == ""
 
 
@@ -376,8 +324,8 @@ def test_few_images_and_one_test_image_leave_numbers(encoder, tmp_path, capsys):
     ]  # fmt: skip
     assert supervised.main(arguments) == 0
     numbers = numbers_of(tmp_path / "supervised" / "few")
-    for arm in ("frozen", "linear_probe", "neighbors", "mixture", "graph"):
-        assert numbers[f"labels_4/{arm}_accuracy"] in (0.0, 0.5, 1.0)
+    for method in ("frozen", "linear_probe", "neighbors", "mixture", "graph"):
+        assert numbers[f"labels_4/{method}_accuracy"] in (0.0, 0.5, 1.0)
     assert numbers["validation/images"] == 1
 
 
@@ -402,23 +350,23 @@ def test_a_damaged_cell_is_named(finished, capsys, change):
         path.write_bytes(content)
 
 
-def test_the_best_arm_is_chosen_by_validation_and_not_by_test():
-    def outcome(validation, test):
-        return methods.Outcome(
+def test_the_best_method_is_chosen_by_validation_and_not_by_test():
+    def result(validation, test):
+        return cells.CellResult(
             np.zeros(1, np.int64), np.ones(1, np.float32), test, 0.0, validation, {}, 0.0
         )
 
-    outcomes = {
-        methods.Cell("scratch", 0, 0): outcome(0.5, 0.9),
-        methods.Cell("finetuned", 0, 0): outcome(0.6, 0.1),
-        methods.Cell("finetuned", 0, 1): outcome(0.7, 0.9),
-        methods.Cell("graph", 100, 0): outcome(1.0, 1.0),
+    cell_results = {
+        cells.Cell("scratch", 0, 0): result(0.5, 0.9),
+        cells.Cell("finetuned", 0, 0): result(0.6, 0.1),
+        cells.Cell("finetuned", 0, 1): result(0.7, 0.9),
+        cells.Cell("graph", 100, 0): result(1.0, 1.0),
     }
-    assert results.trained_size(outcomes, [100, 0]) == 0
-    assert results.best_cell(outcomes, 0) == methods.Cell("finetuned", 0, 0)
-    assert results.trained_size([methods.Cell("graph", 100, 0)], [100, 0]) is None
-    few = [methods.Cell("pseudo_labels", 100, 0), methods.Cell("neighbors", 0, 0)]
-    assert results.trained_size(few, [100, 0]) == 100
+    assert results.exported_label_count(cell_results, [100, 0]) == 0
+    assert results.best_cell(cell_results, 0) == cells.Cell("finetuned", 0, 0)
+    assert results.exported_label_count([cells.Cell("graph", 100, 0)], [100, 0]) is None
+    few = [cells.Cell("pseudo_labels", 100, 0), cells.Cell("neighbors", 0, 0)]
+    assert results.exported_label_count(few, [100, 0]) == 100
 
 
 def test_only_probes_leave_a_table_and_no_classifier(encoder, tmp_path):

@@ -1,0 +1,171 @@
+"""The scores of the test images, their areas under the ROC curve, and the figures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from kerasunsup.data.splits import Splits
+from kerasunsup.evaluation import classifier_metrics, latent_space, outlier_detector
+from kerasunsup.figures import curves, image_grids
+from kerasunsup.novelty.settings import OUTLIER_SCORES
+from kerasunsup.training import tensorboard as training_tensorboard
+
+_NEIGHBORS = 5  # nearest codes whose distances are averaged
+_BATCH_SIZE = 500  # images that a network is given at a time
+_SHOWN = 30  # images in the figure of overlooked ones
+
+# Label of the clean class -> key of `OUTLIER_SCORES` -> float64 (num_test,).
+ScoresByClass = Mapping[int, Mapping[str, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Encoded:
+    """Codes and reconstruction errors of images by one autoencoder.
+
+    Attributes:
+        codes: float32 (num_images, latent_dim).
+        errors: float32 (num_images,), the mean squared error of each reconstruction.
+        changes: float32 (num_images, latent_dim), the code less the code of the reconstruction.
+    """
+
+    codes: np.ndarray
+    errors: np.ndarray
+    changes: np.ndarray
+
+
+def _encode(model: keras.Model, pictures: np.ndarray) -> _Encoded:
+    encoder = model.get_layer("encoder")
+    codes = encoder.predict(pictures, batch_size=_BATCH_SIZE, verbose=0)
+    restored = model.predict(pictures, batch_size=_BATCH_SIZE, verbose=0)
+    again = encoder.predict(restored, batch_size=_BATCH_SIZE, verbose=0)
+    return _Encoded(codes, np.square(restored - pictures).mean(axis=(1, 2, 3)), codes - again)
+
+
+def outlier_scores(
+    model: keras.Model, clean: np.ndarray, tests: np.ndarray, *, latent_dim: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Returns how odd each test image is to a class by every score; a higher score is odder.
+
+    Args:
+        model: the autoencoder that was trained on images of the class alone.
+        clean: the training images of the class, float32 (num_clean, height, width, channels).
+        tests: the test images of all classes, float32 (num_test, height, width, channels).
+        latent_dim: the number of PCA's components.
+        seed: the seed of what is random in the detectors.
+
+    Returns:
+        A key of `OUTLIER_SCORES` -> float64 (num_test,).
+    """
+    of_clean, of_tests = _encode(model, clean), _encode(model, tests)
+    flat, test_flat = clean.reshape(len(clean), -1), tests.reshape(len(tests), -1)
+    components = latent_space.principal_components(flat, latent_dim, seed)
+    projected = components.inverse_transform(components.transform(test_flat))
+    neighbors = min(_NEIGHBORS, len(of_clean.codes) - 1)
+    detector = outlier_detector.fit(of_clean.errors, of_clean.codes, seed)
+    return {
+        "outliers": detector.scores(of_tests.errors, of_tests.codes),
+        "error": of_tests.errors.astype(np.float64),
+        "density": -detector.mixture.log_likelihoods(of_tests.codes),
+        "neighbors": latent_space.nearest(of_clean.codes, of_tests.codes, neighbors)[0].mean(
+            axis=1
+        ),
+        "code_error": _mahalanobis(of_clean.changes, of_tests.changes),
+        "pca": np.square(projected - test_flat).mean(axis=1),
+    }
+
+
+def _mahalanobis(clean: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Returns the squared Mahalanobis distance of each row from the clean rows, (num_rows,)."""
+    inverse = np.linalg.pinv(np.atleast_2d(np.cov(clean.T)))
+    away = values - clean.mean(axis=0)
+    return np.einsum("ij,jk,ik->i", away, inverse, away)
+
+
+def class_name(splits: Splits, label: int) -> str:
+    """Returns the name of a class, or its label where it has none."""
+    return str(label) if splits.class_names is None else splits.class_names[label]
+
+
+def areas_under_curves(splits: Splits, scores: ScoresByClass) -> dict[str, list[float]]:
+    """Returns the area under the ROC curve of every score, one for each clean class.
+
+    It is the probability that an image of another class is odder than one of the class.
+    """
+    if splits.labels is None:
+        raise ValueError("there are no labels")
+    labels = splits.labels.test
+    return {
+        name: [
+            classifier_metrics.auroc(labels != label, of_class[name])
+            for label, of_class in scores.items()
+        ]
+        for name in OUTLIER_SCORES
+    }
+
+
+def metrics(names: list[str], areas: Mapping[str, list[float]]) -> dict[str, float]:
+    """Returns `<score>/auroc_<class>` and `<score>/auroc_mean`, as `metrics.json` holds them."""
+    numbers: dict[str, float] = {}
+    for score, of_classes in areas.items():
+        for name, area in zip(names, of_classes, strict=True):
+            numbers[f"{score}/auroc_{name}"] = area
+        numbers[f"{score}/auroc_mean"] = float(np.mean(of_classes))
+    return numbers
+
+
+def draw_areas(
+    tensorboard: training_tensorboard.Board, names: list[str], areas: Mapping[str, list[float]]
+) -> None:
+    """Draws the area under the ROC curve by class and score."""
+    tensorboard.show(
+        "auroc",
+        curves.areas_under_curves(
+            names, {title: areas[score] for score, title in OUTLIER_SCORES.items()}
+        ),
+        "How surely an image of another class is the odder one, by class and score.",
+    )
+
+
+def draw_overlooked(
+    tensorboard: training_tensorboard.Board,
+    splits: Splits,
+    scores: ScoresByClass,
+) -> None:
+    """Draws the images of other classes that are least odd to the class."""
+    if splits.labels is None:
+        raise ValueError("there are no labels")
+    labels = splits.labels.test
+    each = max(1, _SHOWN // len(scores))
+    shown: list[tuple[int, int, float]] = []
+    for label, of_class in scores.items():
+        others = np.flatnonzero(labels != label)
+        oddness = of_class["outliers"]
+        for index in others[np.argsort(oddness[others], kind="stable")][:each]:
+            within = float(np.mean(oddness[labels == label] >= oddness[index]))
+            shown.append((int(index), label, within))
+    shown = shown[:_SHOWN]
+    tensorboard.show(
+        "overlooked",
+        image_grids.captioned_images(
+            splits.test.array(np.array([index for index, _, _ in shown])),
+            [
+                f"{class_name(splits, labels[index])} as {class_name(splits, label)}"
+                for index, label, _ in shown
+            ],
+            [f"{100 * within:.0f} % odder" for _, _, within in shown],
+        ),
+        "The least odd images of other classes; below, the share of the class that is odder still.",
+    )
+
+
+def summary(numbers: dict[str, float]) -> str:
+    """Returns the table that a run prints at its end."""
+    width = max(map(len, OUTLIER_SCORES.values()))
+    lines = ["", f"  {'area under the ROC curve, mean over classes':<{width}}"]
+    for name, text in OUTLIER_SCORES.items():
+        lines.append(f"  {text:<{width}}  {100 * numbers[f'{name}/auroc_mean']:.2f} %")
+    return "\n".join(lines)

@@ -1,0 +1,88 @@
+"""The codes of all images, and the probes that answer from codes alone."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from kerasunsup.data.image_set import ImageSet
+from kerasunsup.evaluation import probes
+
+_BATCH_SIZE = 500  # images that are encoded at a time
+_BLOCKS = 10  # parts in which the training images are read, to hold few of them as floats
+
+
+class EncodedImages:
+    """The codes of the training, validation and test images, each computed once.
+
+    Args:
+        encoder: images -> codes.
+        train: the training images.
+        validation: float32 (num_validation, height, width, channels).
+        test: float32 (num_test, height, width, channels).
+        seed: the seed of what probes find in the unlabelled codes.
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        train: ImageSet,
+        *,
+        validation: np.ndarray,
+        test: np.ndarray,
+        seed: int,
+    ) -> None:
+        self._encoder, self._train, self._seed = encoder, train, seed
+        self._images = {"validation": validation, "test": test}
+        self._codes: dict[str, np.ndarray] = {}
+        self._structures: dict[str, probes.MixtureOfCodes | probes.GraphOfCodes] = {}
+
+    def codes(self, split: str) -> np.ndarray:
+        """Returns float32 (num_images, latent_dim) for `train`, `validation` or `test`."""
+        if split not in self._codes:
+            if split == "train":
+                positions = np.array_split(np.arange(len(self._train)), _BLOCKS)
+                parts = [self._train.array(block) for block in positions]
+            else:
+                parts = [self._images[split]]
+            self._codes[split] = np.concatenate(
+                [self._encoder.predict(part, batch_size=_BATCH_SIZE, verbose=0) for part in parts]
+            )
+        return self._codes[split]
+
+    def probe(
+        self,
+        method: str,
+        labelled: np.ndarray,
+        labels: np.ndarray,
+        num_classes: int,
+        seed: int,
+        queries: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Returns the class probabilities that a probe gives to codes, (num_codes, num_classes).
+
+        Args:
+            method: a key of `probes.PROBES`.
+            labelled: the positions of the labelled training images.
+            labels: int64, their classes counted from 0.
+            num_classes: the number of classes.
+            seed: the seed of what is random in the probe.
+            queries: the codes that are asked for; by default those of the training images.
+        """
+        codes = self.codes("train")
+        asked = codes if queries is None else queries
+        if method not in probes.STRUCTURES or not 1 < len(codes) <= probes.MOST_CODES:
+            return probes.PROBES[method](
+                codes[labelled],
+                labels,
+                asked,
+                num_classes,
+                unlabelled=codes[np.setdiff1d(np.arange(len(codes)), labelled)],
+                seed=seed,
+            )
+        if method not in self._structures:  # the codes are the same in every cell
+            self._structures[method] = probes.STRUCTURES[method](codes, self._seed)
+        structure = self._structures[method]
+        if queries is None and isinstance(structure, probes.GraphOfCodes):
+            return structure.classes(labelled, labels, num_classes)
+        return structure.spread(labelled, labels, asked, num_classes)
