@@ -218,8 +218,8 @@ def finish(
         },
         {"reconstruct": images, "encode": images, "decode": np.asarray(encoder(images))},
     )
-    with training_tensorboard.Board(run.folder) as tensorboard:
-        numbers = results.report(
+    with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
+        numbers = results.write_results(
             model, splits, settings, run, tensorboard, fitted, snapshots, brief=brief
         )
         run.write_metrics(numbers)

@@ -54,7 +54,7 @@ def run(command: Command) -> dict[str, Any] | None:
     if found is None:
         return None
     best = write_best(command, found)
-    for path in draw(command, found):
+    for path in write_figures(command, found):
         print(f"figure: {path}")
     if not options.search_only:
         experiment.run(dataclasses.replace(command, config=best, search=SearchSettings()))
@@ -88,7 +88,7 @@ def _pca_error(splits: Splits, size: int, settings: AutoencoderSettings) -> floa
     fitted = splits.train.array(np.arange(min(len(splits.train), _PCA_IMAGES)))
     clean, inputs = splits.validation.array(), None
     prepare = experiment.corruption_of(settings)
-    if prepare is not None:  # the very batches that a trial is judged by
+    if prepare is not None:  # the very batches that a trial is measured on
         batches = data_batches.evaluation_batches(
             splits.validation, settings.batch_size, prepare=prepare
         )
@@ -149,7 +149,7 @@ def comparable(command: Command, found: dict[str, Any]) -> dict[str, dict[str, A
     return {kind: records[kind] for kind in figures.TITLES if kind in records}
 
 
-def draw(command: Command, found: dict[str, Any]) -> list[Path]:
+def write_figures(command: Command, found: dict[str, Any]) -> list[Path]:
     """Writes the figures of a search, and of all searches that are finished so far.
 
     Returns:
@@ -164,7 +164,7 @@ def draw(command: Command, found: dict[str, Any]) -> list[Path]:
     }
     drawn = {path: figure for path, figure in pictures.items() if figure is not None}
     events = command.logs / f"{command.experiment}_search" / found["kind"]
-    with training_tensorboard.Board(events) as tensorboard:
+    with training_tensorboard.TensorBoardWriter(events) as tensorboard:
         for path, figure in drawn.items():
             files.write_bytes(path, style.to_png(figure))
             tensorboard.figure(path.stem, style.to_pixels(figure))

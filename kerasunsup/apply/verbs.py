@@ -96,7 +96,7 @@ def _encode(job: apply_job.Job) -> dict[str, Any]:
     job.output.table("codes.csv", header, rows)
     if job.settings.projector:
         shown = min(_MOST_SPRITES, len(names))
-        with training_tensorboard.Board(job.output.folder) as tensorboard:
+        with training_tensorboard.TensorBoardWriter(job.output.folder) as tensorboard:
             pictures = job.thumbnails(found.positions[:shown])
             labels = [images.shown(name) for name in names[:shown]]
             tensorboard.projector(found.codes[:shown], pictures, labels)

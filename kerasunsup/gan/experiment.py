@@ -102,8 +102,11 @@ def run(command: Command) -> dict[str, float]:
     splits = data_splits.load(settings)
     check(settings, splits)
     with run_folder.opened(command, splits.fingerprint) as run:
-        comparison = feature_network.of_data(splits, command.logs / "judge")
-        with loop.machine(settings), training_tensorboard.Board(run.folder) as tensorboard:
+        network = feature_network.of_data(splits, command.logs / "judge")
+        with (
+            loop.machine(settings),
+            training_tensorboard.TensorBoardWriter(run.folder) as tensorboard,
+        ):
             gan = build(settings, splits.image_shape)
             print(introduction(splits, gan, run), flush=True)
             noise = results.noise(settings, results.SHOWN)
@@ -112,7 +115,7 @@ def run(command: Command) -> dict[str, float]:
                 lambda epoch: epoch in results.shown_epochs(settings.epochs),
                 run.folder / "checkpoints" / "snapshots",
             )
-            measurements = results.Measurements(gan, splits, settings, comparison, tensorboard)
+            measurements = results.Measurements(gan, splits, settings, network, tensorboard)
             fitted = loop.fit(
                 gan,
                 splits,
@@ -130,7 +133,7 @@ def run(command: Command) -> dict[str, float]:
         plain = build(settings, splits.image_shape, is_shipped=True)
         plain.set_weights(gan.get_weights())
         try:
-            return finish(plain, splits, settings, run, comparison, fitted, samples)
+            return finish(plain, splits, settings, run, network, fitted, samples)
         except KeyboardInterrupt:
             done = len(fitted.history["epoch"])
             raise Interrupted(loop.how_to_resume(run, done)) from None
@@ -161,7 +164,7 @@ def finish(
     splits: Splits,
     settings: GANSettings,
     run: Run,
-    comparison: feature_network.Judge,
+    network: feature_network.FeatureNetwork,
     fitted: loop.Fitted,
     samples: callbacks.Snapshots,
 ) -> dict[str, float]:
@@ -178,9 +181,9 @@ def finish(
         },
         {"generate": noise, "discriminate": splits.test.array(np.arange(min(4, len(splits.test))))},
     )
-    with training_tensorboard.Board(run.folder) as tensorboard:
-        numbers = results.report(
-            gan, splits, settings, run, comparison, tensorboard, fitted, samples
+    with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
+        numbers = results.write_results(
+            gan, splits, settings, run, network, tensorboard, fitted, samples
         )
         run.write_metrics(numbers)
         tensorboard.hyperparameters(to_json(settings), headline(numbers))

@@ -66,7 +66,7 @@ class Measurements(keras.callbacks.Callback):
         gan: that trains.
         splits: the data.
         settings: how often, how many samples, how much patience.
-        comparison: in whose features sets are compared.
+        network: in whose features sets are compared.
         tensorboard: where numbers and pictures go.
     """
 
@@ -75,15 +75,15 @@ class Measurements(keras.callbacks.Callback):
         gan: models_gan.GAN,
         splits: Splits,
         settings: GANSettings,
-        comparison: feature_network.Judge,
-        tensorboard: training_tensorboard.Board,
+        network: feature_network.FeatureNetwork,
+        tensorboard: training_tensorboard.TensorBoardWriter,
     ) -> None:
         super().__init__()
         self._gan, self._settings = gan, settings
-        self._judge, self._board = comparison, tensorboard
-        self._reference = comparison.describe(splits.train.blocks(settings.num_samples))[0]
+        self._network, self._tensorboard = network, tensorboard
+        self._reference = network.describe(splits.train.blocks(settings.num_samples))[0]
         self._real_spread = spread(splits.train.array(np.arange(min(_COMPARED, len(splits.train)))))
-        self._network = comparison.identity()["sha256"]
+        self._identity = network.identity()["sha256"]
         self._said: set[str] = set()
         self._best, self._waited = math.inf, 0
 
@@ -102,13 +102,15 @@ class Measurements(keras.callbacks.Callback):
             return
         generator = self._gan.refresh_averaged_generator()
         inputs = noise(self._settings, self._settings.num_samples)
-        found = self._judge.compare(generated(generator, inputs), self._reference)
+        found = self._network.compare(generated(generator, inputs), self._reference)
         pictures = generate(generator, inputs[:_COMPARED])
         if self._real_spread:  # real images that are all alike have none
             found["spread"] = spread(pictures) / self._real_spread
         logs.update(found)
-        self._board.scalars({f"samples/{name}": value for name, value in found.items()}, step=epoch)
-        self._board.figure("samples", images.grid(pictures[:_SHEET], columns=10), step=epoch)
+        self._tensorboard.scalars(
+            {f"samples/{name}": value for name, value in found.items()}, step=epoch
+        )
+        self._tensorboard.figure("samples", images.grid(pictures[:_SHEET], columns=10), step=epoch)
         self._watch(epoch, found)
         self._wait(found)
 
@@ -144,7 +146,7 @@ class Measurements(keras.callbacks.Callback):
         if key not in self._said:
             self._said.add(key)
             print(text, flush=True)
-            self._board.text(f"warning/{key}", text)
+            self._tensorboard.text(f"warning/{key}", text)
 
     def state(self) -> dict[str, np.ndarray]:
         """What was said, and how long the distance has not gone down."""
@@ -152,14 +154,14 @@ class Measurements(keras.callbacks.Callback):
             "said": np.array(sorted(self._said), np.str_),
             "best": np.array(self._best),
             "waited": np.array(self._waited),
-            "network": np.array(self._network),
+            "network": np.array(self._identity),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes back what `state` gave."""
         self._said = {str(key) for key in state["said"]}
         # A distance in another feature network says nothing of one in this.
-        if str(state.get("network", "")) == self._network:
+        if str(state.get("network", "")) == self._identity:
             self._best, self._waited = float(state["best"]), int(state["waited"])
 
 
@@ -174,24 +176,24 @@ def spread(pictures: np.ndarray) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bench:
+class TrainedGAN:
     """A trained GAN with its data, and where its pictures go."""
 
     gan: models_gan.GAN
     splits: Splits
     settings: GANSettings
     run: Run
-    judge: feature_network.Judge
-    tensorboard: training_tensorboard.Board
+    network: feature_network.FeatureNetwork
+    tensorboard: training_tensorboard.TensorBoardWriter
 
 
-def report(
+def write_results(
     gan: models_gan.GAN,
     splits: Splits,
     settings: GANSettings,
     run: Run,
-    comparison: feature_network.Judge,
-    tensorboard: training_tensorboard.Board,
+    network: feature_network.FeatureNetwork,
+    tensorboard: training_tensorboard.TensorBoardWriter,
     fitted: loop.Fitted,
     samples: callbacks.Snapshots,
 ) -> dict[str, float]:
@@ -200,50 +202,52 @@ def report(
     Returns:
         Flat, names are paths, as `metrics.json` holds them.
     """
-    bench = Bench(gan, splits, settings, run, comparison, tensorboard)
+    trained = TrainedGAN(gan, splits, settings, run, network, tensorboard)
     numbers: dict[str, float] = {
         "epochs": len(fitted.history["epoch"]),
         "training_seconds": fitted.seconds,
     }
-    draw_history(bench, fitted, samples)
+    write_training_figures(trained, fitted, samples)
     print("measuring samples beside real images", flush=True)
-    numbers |= comparisons(bench)
+    numbers |= comparisons(trained)
     print("searching the nearest training images", flush=True)
     pictures = generate(gan.averaged_generator, noise(settings, settings.num_samples)[:_NEAREST])
-    numbers |= copies(bench, pictures)
-    draw_walks(bench)
+    numbers |= copies(trained, pictures)
+    write_noise_walks(trained)
     sheet = images.grid(pictures[:_SHEET], columns=10)
     run.write_figure("samples", images.encode_png(sheet))
     tensorboard.figure("samples", sheet, step=len(fitted.history["epoch"]), text="At the end.")
     return image_metrics.finite(numbers)
 
 
-def draw_history(bench: Bench, fitted: loop.Fitted, samples: callbacks.Snapshots) -> None:
+def write_training_figures(
+    trained: TrainedGAN, fitted: loop.Fitted, samples: callbacks.Snapshots
+) -> None:
     """Samples of one fixed noise over the epochs (the study's figures 6 and 7), and the curves."""
     pairs = zip(samples.epochs, samples.outputs, strict=True)
     rows = [image_grids.SampleRow(f"epoch {epoch}", output, {}) for epoch, output in pairs]
     for name, shown in (("samples_first_epochs", rows[:4]), ("samples_last_epochs", rows[-4:])):
         figure = image_grids.sampled_images(shown)
-        bench.tensorboard.show(name, figure, "Samples of the same noise after some epochs.")
-    bench.tensorboard.show(
+        trained.tensorboard.show(name, figure, "Samples of the same noise after some epochs.")
+    trained.tensorboard.show(
         "adversarial_curves",
         curves.adversarial_curves(fitted.history),
         "Losses, shares that the discriminator gets right, distance to training images.",
     )
 
 
-def comparisons(bench: Bench) -> dict[str, float]:
+def comparisons(trained: TrainedGAN) -> dict[str, float]:
     """Samples beside the test images, and what the averages and the settled statistics give.
 
     `real/` is the same comparison of validation images, which the feature network was not trained
     on. `last_weights/` are samples of the weights of the last step with settled statistics,
     `running_statistics/` those of the last step with the statistics that training left.
     """
-    number, tests, network = bench.settings.num_samples, bench.splits.test, bench.judge
+    number, tests, network = trained.settings.num_samples, trained.splits.test, trained.network
     features = network.describe(tests.blocks(number))[0]
-    real = network.compare(network.real_images(bench.splits, number), features)
-    inputs = noise(bench.settings, number)
-    averaged, last = bench.gan.averaged_generator, bench.gan.generator
+    real = network.compare(network.real_images(trained.splits, number), features)
+    inputs = noise(trained.settings, number)
+    averaged, last = trained.gan.averaged_generator, trained.gan.generator
     numbers = network.compare(generated(averaged, inputs), features)
     rows = {
         "real images": (tests.array(np.arange(min(SHOWN, len(tests)))), real),
@@ -258,11 +262,11 @@ def comparisons(bench: Bench) -> dict[str, float]:
     feature_network.say_left_out(network, [found for _, found in rows.values()])
     numbers |= {f"real/{key}": value for key, value in real.items()}
     if "smallest_class_share" in numbers:
-        numbers |= _class_shares(bench, inputs)
+        numbers |= _class_shares(trained, inputs)
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
-    files.write_json(bench.run.folder / feature_network.IDENTITY, network.identity())
-    bench.tensorboard.show(
+    files.write_json(trained.run.folder / feature_network.IDENTITY, network.identity())
+    trained.tensorboard.show(
         "comparison",
         image_grids.sampled_images(
             [
@@ -275,29 +279,29 @@ def comparisons(bench: Bench) -> dict[str, float]:
     return numbers
 
 
-def _class_shares(bench: Bench, inputs: np.ndarray) -> dict[str, float]:
-    described = bench.judge.describe(generated(bench.gan.averaged_generator, inputs))
+def _class_shares(trained: TrainedGAN, inputs: np.ndarray) -> dict[str, float]:
+    described = trained.network.describe(generated(trained.gan.averaged_generator, inputs))
     shares = generative_metrics.class_shares(np.asarray(described[1]))
-    names = bench.splits.class_names or [str(index) for index in range(len(shares))]
+    names = trained.splits.class_names or [str(index) for index in range(len(shares))]
     return {f"class_share/{name}": float(v) for name, v in zip(names, shares, strict=True)}
 
 
-def copies(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
+def copies(trained: TrainedGAN, pictures: np.ndarray) -> dict[str, float]:
     """Whether samples are training images over again, by distance in pixel values.
 
     `nearest/distance_ratio` is the median distance of samples to their nearest training images,
     divided by that of test images to theirs: well below 1 it copies. `nearest/closer_share` is the
     share of samples closer to a training image than 99 % of the test images are; 0.01 is chance.
     """
-    train = bench.splits.train
-    tests = bench.splits.test.array(np.arange(min(len(bench.splits.test), _NEAREST)))
+    train = trained.splits.train
+    tests = trained.splits.test.array(np.arange(min(len(trained.splits.test), _NEAREST)))
     samples = pictures[:_NEAREST]
     both = np.concatenate([samples, tests]).reshape(len(samples) + len(tests), -1)
     flat = (part.reshape(len(part), -1) for part in train.blocks(_SEARCHED))
     positions, distances = neighbors.nearest(both, flat)
     distances, usual = distances[: len(samples)], distances[len(samples) :]
     first, closest = np.arange(len(samples))[:SHOWN], np.argsort(distances)[:SHOWN]
-    bench.tensorboard.show(
+    trained.tensorboard.show(
         "nearest_training_images",
         image_grids.sampled_images(
             [
@@ -321,31 +325,31 @@ def copies(bench: Bench, pictures: np.ndarray) -> dict[str, float]:
     }
 
 
-def draw_walks(bench: Bench) -> None:
+def write_noise_walks(trained: TrainedGAN) -> None:
     """Samples on the way from one noise to another of the same category, and of all categories."""
-    categories = bench.settings.categories_used
-    ends = noise(bench.settings, 2 * _WALKS)
+    categories = trained.settings.categories_used
+    ends = noise(trained.settings, 2 * _WALKS)
     ends[1::2, :categories] = ends[::2, :categories]  # from one to another there is no way
     rows = []
     for number, pair in enumerate(zip(ends[::2], ends[1::2], strict=True), start=1):
-        samples = generate(bench.gan.averaged_generator, walk(*pair, _WALK_STEPS))
+        samples = generate(trained.gan.averaged_generator, walk(*pair, _WALK_STEPS))
         rows.append(image_grids.SampleRow(f"walk {number}", samples, {}))
-    bench.tensorboard.show(
+    trained.tensorboard.show(
         "noise_walks", image_grids.sampled_images(rows), "From one noise to another."
     )
     if categories < 2:
         return
     # A column a category: the largest of the first values moves from place to place.
-    start = noise(bench.settings, _WALKS)
+    start = noise(trained.settings, _WALKS)
     rows = []
     for number, values in enumerate(start, start=1):
         moved = np.repeat(values[np.newaxis], min(categories, _MOST_CATEGORIES), axis=0)
         largest = int(values[:categories].argmax())
         for place, row in enumerate(moved):
             row[[place, largest]] = row[[largest, place]]
-        samples = generate(bench.gan.averaged_generator, moved)
+        samples = generate(trained.gan.averaged_generator, moved)
         rows.append(image_grids.SampleRow(f"noise {number}", samples, {}))
-    bench.tensorboard.show(
+    trained.tensorboard.show(
         "categories", image_grids.sampled_images(rows), "A column a category, a row a noise."
     )
 

@@ -1,6 +1,6 @@
 """The comparison of outlier scores: one class of labelled data against all others, class by class.
 
-The labels only make the task and judge the answer: each autoencoder sees images of one class.
+The labels only make the task and measure the answer: each autoencoder sees images of one class.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def run(command: Command) -> dict[str, float]:
                 seconds += encoder_run.read_metrics().get("training_seconds", np.nan)
                 scores[label] = scores_of(encoder_run, settings, splits, label)
                 done += 1
-            with training_tensorboard.Board(run.folder) as tensorboard:
+            with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
                 return finish(run, tensorboard, settings, splits, scores, seconds)
         except KeyboardInterrupt:
             raise Interrupted(loop.how_to_resume(run, done, "classes")) from None
@@ -255,7 +255,7 @@ def _mahalanobis(clean: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def finish(
     run: Run,
-    tensorboard: training_tensorboard.Board,
+    tensorboard: training_tensorboard.TensorBoardWriter,
     settings: NoveltySettings,
     splits: Splits,
     scores: dict[int, dict[str, np.ndarray]],
@@ -298,7 +298,7 @@ def finish(
 
 
 def draw_overlooked(
-    tensorboard: training_tensorboard.Board,
+    tensorboard: training_tensorboard.TensorBoardWriter,
     splits: Splits,
     scores: dict[int, dict[str, np.ndarray]],
 ) -> None:

@@ -62,7 +62,10 @@ def run(command: Command) -> dict[str, float]:
             path = usual_encoder(command, splits, run) if named is None else named
             keep_to(run, path)
             encoder = _loaded(path, str(path), f"remove {path.parent}, and it is trained anew")
-            with loop.machine(settings), training_tensorboard.Board(run.folder) as tensorboard:
+            with (
+                loop.machine(settings),
+                training_tensorboard.TensorBoardWriter(run.folder) as tensorboard,
+            ):
                 classes = feature_network.classes_of(splits)
                 workshop = methods.Workshop(splits, classes, encoder, settings)
                 exported = results.trained_size(cells, sizes)

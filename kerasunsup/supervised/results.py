@@ -43,7 +43,7 @@ class Bench:
     settings: SupervisedSettings
     sizes: Sequence[int]  # numbers of labels, 0 for all
     run: Run
-    tensorboard: training_tensorboard.Board
+    tensorboard: training_tensorboard.TensorBoardWriter
 
     @property
     def class_names(self) -> list[str]:

@@ -53,7 +53,7 @@ _COLUMNS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Judge:
+class FeatureNetwork:
     """A feature network.
 
     Attributes:
@@ -158,11 +158,11 @@ class Judge:
 
 
 def columns(found: Mapping[str, float]) -> dict[str, float]:
-    """The numbers of `Judge.compare` that stand beside a picture's rows, by their short names."""
+    """Those of `compare`'s numbers that stand beside a picture's rows, by their short names."""
     return {shown: found[name] for name, shown in _COLUMNS.items() if name in found}
 
 
-def say_left_out(network: Judge, compared: Iterable[Mapping[str, float]]) -> None:
+def say_left_out(network: FeatureNetwork, compared: Iterable[Mapping[str, float]]) -> None:
     """Prints a line on the numbers that one of these comparisons had too few images for."""
     known = set(network.needs).intersection(*compared)
     missing = [f"{name} {least}" for name, least in network.needs.items() if name not in known]
@@ -174,12 +174,12 @@ def say_left_out(network: Judge, compared: Iterable[Mapping[str, float]]) -> Non
         )
 
 
-def of_data(splits: Splits, folder: Path) -> Judge:
-    """The judge of a data set: its classifier, or without labels an encoder of its images.
+def of_data(splits: Splits, folder: Path) -> FeatureNetwork:
+    """A data set's feature network: its classifier, or without labels an encoder of its images.
 
     Args:
         splits: the data.
-        folder: where judges are kept, one a data set.
+        folder: where feature networks are kept, one a data set.
     """
     return classifier_of(splits, folder) if has_classes(splits) else encoder_of(splits, folder)
 
@@ -189,7 +189,7 @@ def has_classes(splits: Splits) -> bool:
     return splits.labels is not None and len(np.unique(splits.labels.train)) > 1
 
 
-def classifier_of(splits: Splits, folder: Path) -> Judge:
+def classifier_of(splits: Splits, folder: Path) -> FeatureNetwork:
     """The classifier of a labelled data set.
 
     The packaged MNIST's comes with the package. Any other data set's is trained on its training
@@ -200,7 +200,7 @@ def classifier_of(splits: Splits, folder: Path) -> Judge:
         folder: where networks are kept, one a data set.
 
     Returns:
-        The judge; later runs on the same data get the same one, so they can be compared.
+        The network; later runs on the same data get the same one, so they can be compared.
 
     Raises:
         ValueError: if there are no labels.
@@ -214,7 +214,7 @@ def classifier_of(splits: Splits, folder: Path) -> Judge:
     if packaged is not None:
         return packaged
     # The test images tell data sets apart; what a seed draws from the rest for validation does not,
-    # so that runs of several seeds are judged alike.
+    # so that runs of several seeds are compared alike.
     # The labels do too: the same images may be sorted into other classes.
     digest = hashlib.sha256(classes.tobytes() + labels.test.tobytes()).hexdigest()
     path = folder / f"{splits.test.fingerprint}-{digest[:8]}-{len(splits.train)}.npz"
@@ -225,7 +225,7 @@ def classifier_of(splits: Splits, folder: Path) -> Judge:
     return _classifier(path, len(classes), splits.image_shape, f"trained on {splits.name}")
 
 
-def encoder_of(splits: Splits, folder: Path) -> Judge:
+def encoder_of(splits: Splits, folder: Path) -> FeatureNetwork:
     """The encoder of a small autoencoder of the data, trained at the first call.
 
     Args:
@@ -233,7 +233,7 @@ def encoder_of(splits: Splits, folder: Path) -> Judge:
         folder: where networks are kept.
 
     Returns:
-        A judge without a classifier.
+        A feature network without a classifier.
 
     Raises:
         InputError: if a stored network is damaged.
@@ -250,9 +250,9 @@ def encoder_of(splits: Splits, folder: Path) -> Judge:
 
 def of_encoder(
     encoder: keras.Model, origin: str = "its own encoder", held_out: np.ndarray | None = None
-) -> Judge:
+) -> FeatureNetwork:
     """The encoder as feature network, for data without labels: distances in its own code space."""
-    return Judge(encoder, None, None, origin, held_out)
+    return FeatureNetwork(encoder, None, None, origin, held_out)
 
 
 def classes_of(splits: Splits) -> np.ndarray:
@@ -341,7 +341,7 @@ def _accuracy(model: keras.Model, splits: Splits) -> float:
     return classifier_metrics.accuracy(labels.test, classes[np.concatenate(found).argmax(axis=1)])
 
 
-def _packaged(splits: Splits) -> Judge | None:
+def _packaged(splits: Splits) -> FeatureNetwork | None:
     """The network that comes with the package, where these are the images that it was made for."""
     # Images of the same pixels may be sorted into other classes.
     if splits.image_shape != (28, 28, 1) or splits.class_names != tuple("0123456789"):
@@ -353,13 +353,13 @@ def _packaged(splits: Splits) -> Judge | None:
 
 def _classifier(
     path: Path, num_classes: int, image_shape: tuple[int, int, int], origin: str
-) -> Judge:
+) -> FeatureNetwork:
     model = networks.classifier(image_shape, num_classes)
     arrays = _restore(path, model)
     features = keras.Model(model.input, model.get_layer("features").output, name="features")
     accuracy = float(arrays["accuracy"])
     known = None if math.isnan(accuracy) else accuracy
-    return Judge(features, model, known, origin, arrays["held_out"])
+    return FeatureNetwork(features, model, known, origin, arrays["held_out"])
 
 
 def _restore(path: Path, model: keras.Model) -> dict[str, np.ndarray]:

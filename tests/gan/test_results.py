@@ -34,14 +34,14 @@ def splits() -> Splits:
 
 @pytest.fixture
 def measured(tmp_path, monkeypatch):
-    """(measurements, what the judge will say, what the generator will draw)."""
+    """(measurements, what the feature network will say, what the generator will draw)."""
     network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
     says: dict[str, float] = {"fid": 5.0, "kid": 1.0, "smallest_class_share": 0.1}
     drawn = {"images": splits().train.array(range(100))}
     gan = types.SimpleNamespace(refresh_averaged_generator=lambda: None, stop_training=False)
-    monkeypatch.setattr(feature_network.Judge, "compare", lambda self, *_: dict(says))
+    monkeypatch.setattr(feature_network.FeatureNetwork, "compare", lambda self, *_: dict(says))
     monkeypatch.setattr(results, "generate", lambda *_: drawn["images"])
-    with training_tensorboard.Board(tmp_path) as tensorboard:
+    with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
         yield (
             results.Measurements(
                 gan, splits(), SETTINGS, feature_network.of_encoder(network), tensorboard
@@ -157,15 +157,15 @@ def test_patience_counts_measurements_without_a_lower_distance(measured, monkeyp
 
 def test_copies_are_found(tmp_path):
     parts = splits()
-    with training_tensorboard.Board(tmp_path) as tensorboard:
-        bench = results.Bench(None, parts, SETTINGS, None, None, tensorboard)
-        copied = results.copies(bench, parts.train.array(range(50)))
-        fresh = results.copies(bench, parts.validation.array())
+    with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
+        trained = results.TrainedGAN(None, parts, SETTINGS, None, None, tensorboard)
+        copied = results.copies(trained, parts.train.array(range(50)))
+        fresh = results.copies(trained, parts.validation.array())
         few = dataclasses.replace(parts, test=parts.test.subset(range(19)))
         known = dataclasses.replace(parts, test=parts.train.subset(range(40)))
         for others in (few, known):
-            bench = results.Bench(None, others, SETTINGS, None, None, tensorboard)
-            assert results.copies(bench, parts.train.array(range(50))) == {}
+            trained = results.TrainedGAN(None, others, SETTINGS, None, None, tensorboard)
+            assert results.copies(trained, parts.train.array(range(50))) == {}
     assert copied == {"nearest/distance_ratio": 0.0, "nearest/closer_share": 1.0}
     assert (tmp_path / "figures" / "nearest_training_images.png").is_file()
     assert fresh["nearest/distance_ratio"] == pytest.approx(1.0, abs=0.1)
@@ -182,7 +182,7 @@ def test_of_equal_images_no_spread_is_measured_and_none_is_called_a_collapse(tmp
     generator = networks.generator((16, 16, 1), noise_dim=3, base_filters=2)
     gan = types.SimpleNamespace(refresh_averaged_generator=lambda: generator, stop_training=False)
     settings = dataclasses.replace(SETTINGS, patience=1)
-    with training_tensorboard.Board(tmp_path) as tensorboard:
+    with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
         measurements = results.Measurements(
             gan, parts, settings, feature_network.of_encoder(network), tensorboard
         )
@@ -204,11 +204,11 @@ def test_with_one_test_image_samples_are_shown_and_no_number_is_made_up(tmp_path
     parts = dataclasses.replace(splits(), test=splits().test.subset([0]))
     network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
     run = Run(tmp_path)
-    with training_tensorboard.Board(tmp_path) as tensorboard:
-        bench = results.Bench(
+    with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
+        trained = results.TrainedGAN(
             gan, parts, SETTINGS, run, feature_network.of_encoder(network), tensorboard
         )
-        assert results.comparisons(bench) == {}
+        assert results.comparisons(trained) == {}
     assert "fid 20, kid 20, precision 20, recall 20" in capsys.readouterr().out
     assert (tmp_path / "figures" / "comparison.png").is_file()
     assert len(files.read_json(tmp_path / feature_network.IDENTITY)["sha256"]) == 16
@@ -224,7 +224,7 @@ def test_the_measurement_reads_the_averaged_generator(tmp_path):
     gan.fit(splits().train.array(), batch_size=16, verbose=0)
     network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
     comparison = feature_network.of_encoder(network)
-    with training_tensorboard.Board(tmp_path) as tensorboard:
+    with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
         measurements = results.Measurements(gan, splits(), SETTINGS, comparison, tensorboard)
         logs = dict(GOOD)
         measurements.on_epoch_end(1, logs)

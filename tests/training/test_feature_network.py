@@ -30,7 +30,7 @@ def splits(folder, name="shapes", **labels) -> Splits:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """(splits, folder, judge); few steps are enough where two classes are so far apart."""
+    """(splits, folder, feature network); two classes far apart need few steps."""
     folder = tmp_path_factory.mktemp("judge")
     loaded = splits(folder, labels=lambda side: side)
     keras.utils.set_random_seed(0)
