@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from typing import Any
 
 import keras
@@ -21,6 +22,8 @@ from kerasunsup.settings import Command, to_json
 from kerasunsup.training import callbacks, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
+
+logger = logging.getLogger(__name__)
 
 _KERNEL_SIZE = 5  # pixels; see `networks.encoder`
 
@@ -146,7 +149,7 @@ def run(command: Command, *, brief: bool = False) -> dict[str, float]:
     with run_folder.opened(command, splits.fingerprint) as run:
         with loop.machine(settings):
             model = build(settings, splits.image_shape)
-            print(introduction(splits, model, run), flush=True)
+            logger.info(introduction(splits, model, run))
             examples = splits.test.array(results.example_indices(splits))
             snapshots = callbacks.Snapshots(
                 lambda: model(examples, training=False),
@@ -228,8 +231,8 @@ def finish(
         table = training_tensorboard.markdown_table
         tensorboard.text("settings", table(to_json(settings), ("setting", "value")))
         tensorboard.text("numbers", table(numbers, ("number", "value")))
-    print(results.summary(numbers), flush=True)
-    print(f"\nfigures, model.keras and export/ are in {run.folder}", flush=True)
+    logger.info(results.summary(numbers))
+    logger.info(f"\nfigures, model.keras and export/ are in {run.folder}")
     return numbers
 
 

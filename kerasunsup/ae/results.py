@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -20,6 +21,8 @@ from kerasunsup.figures import curves, image_grids
 from kerasunsup.training import callbacks, feature_network, files, loop
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
+
+logger = logging.getLogger(__name__)
 
 _SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _HOLES = (4, 6, 8, 10, 12, 14)  # pixels
@@ -96,16 +99,16 @@ def write_results(
         "training_seconds": fitted.seconds,
         "validation/mse": fitted.history["val_loss"][fitted.best_epoch - 1],
     }
-    print("measuring the test error", flush=True)
+    logger.info("measuring the test error")
     numbers |= reconstruction(trained, fitted)
     write_reconstructions(trained, snapshots)
     if brief:
         return image_metrics.finite(numbers)
-    print("restoring images with noise and holes", flush=True)
+    logger.info("restoring images with noise and holes")
     numbers |= restoration(trained)
-    print("drawing the encoded space", flush=True)
+    logger.info("drawing the encoded space")
     numbers |= encoded_space(trained) | groups(trained)
-    print("drawing new samples", flush=True)
+    logger.info("drawing new samples")
     numbers |= sampling(trained)
     return image_metrics.finite(numbers)
 
@@ -196,7 +199,7 @@ def restoration(trained: TrainedAutoencoder) -> dict[str, float]:
         for kind, rows in swept.items()
     }
     if not all(swept["crop"]):
-        print("a black hole changes no test image: its numbers are left out", flush=True)
+        logger.info("a black hole changes no test image: its numbers are left out")
     trained.tensorboard.show(
         "corruption_sweep",
         curves.corruption_sweep(_SIGMAS, columns["noise"], holes, columns["crop"]),
@@ -264,7 +267,7 @@ def encoded_space(trained: TrainedAutoencoder) -> dict[str, float]:
     trained.tensorboard.projector(codes, thumbnails, names)
     few = f"{number} test images are too few" if number < latent_space.LEAST_MAPPED else ""
     if few or latent_space.is_alike(codes):
-        print(f"no map of the encoded space: {few or 'all codes are alike'}", flush=True)
+        logger.info(f"no map of the encoded space: {few or 'all codes are alike'}")
         return {}
     labels = None if trained.splits.labels is None else trained.splits.labels.test[:number]
     components = latent_space.principal_components(
@@ -292,12 +295,12 @@ def groups(trained: TrainedAutoencoder) -> dict[str, float]:
     number, seed = len(np.unique(labels)), trained.settings.seed
     least = max(clustering.LEAST_CODES, 10 * number)
     if number < 2 or len(labels) < least:
-        print(f"no groups: {len(labels)} test images are too few, {least} are needed", flush=True)
+        logger.info(f"no groups: {len(labels)} test images are too few, {least} are needed")
         return {}
     pictures = trained.splits.test.array(np.arange(len(labels)))
     codes = trained.part("encoder", pictures)
     if latent_space.is_alike(codes):
-        print("no groups: all codes are alike", flush=True)
+        logger.info("no groups: all codes are alike")
         return {}
     found = {
         "pixels/kmeans": clustering.k_means(pictures.reshape(len(pictures), -1), number, seed),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from kerasunsup.search.settings import SearchSettings
 from kerasunsup.settings import Command, to_json
 from kerasunsup.training import files, loop
 from kerasunsup.training import tensorboard as training_tensorboard
+
+logger = logging.getLogger(__name__)
 
 _PCA_IMAGES = 20_000  # that its components are fitted to
 _IRRELEVANT = ("snapshot_every", "num_codes", "num_samples")
@@ -55,7 +58,7 @@ def run(command: Command) -> dict[str, Any] | None:
         return None
     best = write_best(command, found)
     for path in write_figures(command, found):
-        print(f"figure: {path}")
+        logger.info(f"figure: {path}")
     if not options.search_only:
         experiment.run(dataclasses.replace(command, config=best, search=SearchSettings()))
     return found
@@ -116,16 +119,17 @@ def write_best(command: Command, found: dict[str, Any]) -> AutoencoderSettings:
     if size not in configs:  # no trial of this size ended: what was best overall, at this size
         overall = configs[results[found["best"]]["settings"]["latent_dim"]]
         configs[size] = dataclasses.replace(overall, latent_dim=size)
-        print(f"no trial of code size {size} ended: best.json has the other settings of the best")
+        logger.info(
+            f"no trial of code size {size} ended: best.json has the other settings of the best"
+        )
     for place in places:
         for code_size, best in configs.items():
             files.write_json(place / f"best_{code_size}.json", to_json(best))
         files.write_json(place / "best.json", to_json(configs[size]))
         files.write_json(place / "record.json", found)
-    print(
+    logger.info(
         f"best at code size {size}: {places[-1] / 'best.json'}; train it with: "
-        f"python -m kerasunsup.ae --config {places[-1] / 'best.json'}",
-        flush=True,
+        f"python -m kerasunsup.ae --config {places[-1] / 'best.json'}"
     )
     return configs[size]
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasunsup.apply import image_stream, output_folder
+from kerasunsup.apply import image_stream
 from kerasunsup.apply.settings import ApplySettings
 from kerasunsup.errors import InputError
 from kerasunsup.models import loading
+from kerasunsup.progress import Progress
 from kerasunsup.training import files
 
 _BLOCK = 8192  # images
@@ -89,7 +90,7 @@ def describe(
     shape = model.input_shape("encode")
     (latent_dim,) = model.function("encode")(np.zeros((1, *shape), np.float32)).shape[1:]
     blocks = []
-    with output_folder.Progress(len(stream), "image") as progress:
+    with Progress(len(stream), "image") as progress:
         for start in range(0, len(stream), _BLOCK):
             positions = range(start, min(start + _BLOCK, len(stream)))
             path = folder / f"{start:09d}.npz"
@@ -135,7 +136,7 @@ def _block(
     errors: bool,
     look: Callable[[np.ndarray], np.ndarray] | None,
     latent_dim: int,
-    progress: output_folder.Progress,
+    progress: Progress,
 ) -> dict[str, np.ndarray]:
     kept: list[int] = []
     codes = [np.empty((0, latent_dim), np.float32)]

@@ -7,19 +7,16 @@ import csv
 import io
 import os
 import shutil
-import time
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import tqdm
 
 from kerasunsup.data import images
 from kerasunsup.errors import InputError
 from kerasunsup.training import files as training_files
-from kerasunsup.training import run_folder
 
 _RECORD = "apply.json"
 _WORK = ".work"  # parts of what is being computed, until it is whole
@@ -251,42 +248,3 @@ class Output:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Lets go of the folder."""
         self.close(is_refused=kind is not None and issubclass(kind, InputError))
-
-
-class Progress:
-    """How far a long work is: a bar on a terminal, else a line every ten seconds.
-
-    Args:
-        total: items in all.
-        unit: what an item is called.
-    """
-
-    def __init__(self, total: int, unit: str) -> None:
-        self._total, self._unit, self._number = total, unit, 0
-        self._began = self._told = time.monotonic()
-        self._bar = (
-            tqdm.tqdm(total=total, unit=unit, leave=False) if run_folder.is_terminal() else None
-        )
-
-    def advance(self, count: int) -> None:
-        """So many more items are done."""
-        self._number += count
-        now = time.monotonic()
-        if self._bar is not None:
-            self._bar.update(count)
-        elif now - self._told > 10.0:
-            self._told = now
-            rate = self._number / (now - self._began)
-            print(
-                f"{self._number:,} of {self._total:,} {self._unit}s, {rate:,.0f} a second",
-                flush=True,
-            )
-
-    def __enter__(self) -> Progress:
-        """The progress itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Takes the bar away."""
-        if self._bar is not None:
-            self._bar.close()

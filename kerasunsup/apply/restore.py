@@ -13,6 +13,7 @@ from kerasunsup.apply.settings import ApplySettings
 from kerasunsup.data import images
 from kerasunsup.errors import InputError
 from kerasunsup.models import loading
+from kerasunsup.progress import Progress
 from kerasunsup.settings import path_of
 
 _SHOWN = 10  # images on the sheet
@@ -45,7 +46,7 @@ def restore(
     unreadable: list[tuple[str, str]] = []
     done = 0
     pictures = zip(missing, stream.read(missing), strict=True)
-    with output_folder.Progress(len(missing), "image") as progress:
+    with Progress(len(missing), "image") as progress:
         for group in _groups(pictures, settings.batch_size):
             names, prepared = [], []
             for position, picture in group:

@@ -16,6 +16,7 @@ from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.evaluation import clustering, latent_space, outlier_detector
 from kerasunsup.figures import image_grids
 from kerasunsup.models import loading
+from kerasunsup.progress import Progress
 from kerasunsup.training import tensorboard as training_tensorboard
 
 _SHOWN = 40  # images on a contact sheet
@@ -250,7 +251,7 @@ def _generate(job: apply_job.Job) -> dict[str, Any]:
     draw, make = _maker(job)
     names = [f"images/{number:05d}.png" for number in range(settings.count)]
     shown: list[np.ndarray] = []
-    with output_folder.Progress(settings.count, "image") as progress:
+    with Progress(settings.count, "image") as progress:
         for start in range(0, settings.count, _DRAWN):
             wanted = names[start : start + _DRAWN]
             is_shown = len(shown) < 100

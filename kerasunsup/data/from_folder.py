@@ -16,6 +16,7 @@ import numpy as np
 
 from kerasunsup.data import decoding, images, pixel_storage
 from kerasunsup.errors import InputError
+from kerasunsup.progress import Progress
 
 _NAMED = 10  # unreadable files in one line
 
@@ -374,9 +375,15 @@ def _with_progress(outcomes: Iterable[Any], total: int) -> Iterable[Any]:
     """The same, with a progress bar where there is a terminal and much to do."""
     if total < 2000 or not sys.stderr.isatty():
         return outcomes
-    import tqdm
+    return _advancing(outcomes, total)
 
-    return tqdm.tqdm(outcomes, total=total, unit="image", desc="reading", leave=False)
+
+def _advancing(outcomes: Iterable[Any], total: int) -> Iterator[Any]:
+    with Progress(total, "image", has_bar=True) as progress:
+        progress.name("reading")
+        for outcome in outcomes:
+            yield outcome
+            progress.advance()
 
 
 def judge_unreadable(place: str, unreadable: Sequence[str], total: int) -> None:

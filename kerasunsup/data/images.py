@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, features
 
+logger = logging.getLogger(__name__)
+
 PIXEL_LIMIT = 64_000_000  # of one image file; a larger one is refused before it is unpacked
 _FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG",
@@ -76,8 +78,8 @@ def shown(text: str) -> str:
 
 
 def tell(text: str) -> None:
-    """Says in one line on stderr what a user should know of the images."""
-    print(f"kerasunsup: {shown(text)}", file=sys.stderr, flush=True)
+    """Warns in one line of what a user should know of the images; commands show it on stderr."""
+    logger.warning(f"kerasunsup: {shown(text)}")
 
 
 def to_unit(pixels: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from kerasunsup.settings import Command, to_json
 from kerasunsup.training import callbacks, feature_network, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
+
+logger = logging.getLogger(__name__)
 
 _SHOWN = {"generator_loss": "generator", "discriminator_loss": "discriminator", "fid": "distance"}
 
@@ -108,7 +111,7 @@ def run(command: Command) -> dict[str, float]:
             training_tensorboard.TensorBoardWriter(run.folder) as tensorboard,
         ):
             gan = build(settings, splits.image_shape)
-            print(introduction(splits, gan, run), flush=True)
+            logger.info(introduction(splits, gan, run))
             noise = results.noise(settings, results.SHOWN)
             samples = callbacks.Snapshots(
                 lambda: gan.refresh_averaged_generator()(noise, training=False),
@@ -191,8 +194,8 @@ def finish(
         table = training_tensorboard.markdown_table
         tensorboard.text("settings", table(to_json(settings), ("setting", "value")))
         tensorboard.text("numbers", table(numbers, ("number", "value")))
-    print(results.summary(numbers), flush=True)
-    print(f"\nfigures, generator.keras and export/ are in {run.folder}", flush=True)
+    logger.info(results.summary(numbers))
+    logger.info(f"\nfigures, generator.keras and export/ are in {run.folder}")
     return numbers
 
 

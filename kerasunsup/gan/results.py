@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,6 +20,8 @@ from kerasunsup.models import gan as models_gan
 from kerasunsup.training import callbacks, feature_network, files, loop
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 12  # samples a row in the pictures, always of the same noise
 _SHEET = 100
@@ -145,7 +148,7 @@ class Measurements(keras.callbacks.Callback):
         """Prints it once a run, and keeps it in TensorBoard."""
         if key not in self._said:
             self._said.add(key)
-            print(text, flush=True)
+            logger.info(text)
             self._tensorboard.text(f"warning/{key}", text)
 
     def state(self) -> dict[str, np.ndarray]:
@@ -208,9 +211,9 @@ def write_results(
         "training_seconds": fitted.seconds,
     }
     write_training_figures(trained, fitted, samples)
-    print("measuring samples beside real images", flush=True)
+    logger.info("measuring samples beside real images")
     numbers |= comparisons(trained)
-    print("searching the nearest training images", flush=True)
+    logger.info("searching the nearest training images")
     pictures = generate(gan.averaged_generator, noise(settings, settings.num_samples)[:_NEAREST])
     numbers |= copies(trained, pictures)
     write_noise_walks(trained)
@@ -317,7 +320,7 @@ def copies(trained: TrainedGAN, pictures: np.ndarray) -> dict[str, float]:
     if len(tests) < _LEAST_NEAREST:
         why = f"{len(tests)} test images are too few, {_LEAST_NEAREST} are needed"
     if why:
-        print(f"no distances to training images: {why}", flush=True)
+        logger.info(f"no distances to training images: {why}")
         return {}
     return {
         "nearest/distance_ratio": float(np.median(distances) / np.median(usual)),

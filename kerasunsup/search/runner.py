@@ -24,9 +24,10 @@ import tensorflow as tf
 from kerasunsup.data import batches
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
+from kerasunsup.progress import clock
 from kerasunsup.search import oracles, record, trials
 from kerasunsup.settings import Command, to_json
-from kerasunsup.training import files, progress, run_folder, tensorboard
+from kerasunsup.training import files, run_folder, tensorboard
 
 _MAX_EPOCHS = {"hyperband": 20, "random": 20, "grid": 5}
 _FOLDS = 5
@@ -300,7 +301,7 @@ class Report:
         at_most = "at most " if planned[-1].bracket == oracles.COMPLETION else ""
         lines.append(
             f"  {at_most}{sum(rung.trials for rung in planned)} trials, {total} epochs in all, "
-            f"about {progress.clock(total * self._epoch)} ({self._epoch:.2g} s an epoch)"
+            f"about {clock(total * self._epoch)} ({self._epoch:.2g} s an epoch)"
         )
         if done:
             lines.append(f"  going on: {len(done)} trials are done already")
@@ -321,7 +322,7 @@ class Report:
         if "standard_error" in result:
             text += f" +- {result['standard_error']:.5f}"
         text += f", score {result['score']:.4f}, best {best['score']:.4f} (trial {best['trial']})"
-        return text + f", about {progress.clock(self.seconds_left(results))} left"
+        return text + f", about {clock(self.seconds_left(results))} left"
 
     def seconds_left(self, results: list[dict[str, Any]]) -> float:
         """By the time that an epoch took so far, all in."""

@@ -17,10 +17,11 @@ from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.models import export
+from kerasunsup.progress import Progress
 from kerasunsup.settings import Command, path_of, to_json
 from kerasunsup.supervised import methods, results
 from kerasunsup.supervised.settings import SupervisedSettings
-from kerasunsup.training import feature_network, files, loop, progress, run_folder
+from kerasunsup.training import feature_network, files, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -289,22 +290,22 @@ def train(
         f"{run.folder}",
         flush=True,
     )
-    tally = progress.Tally(
-        [work(cell, settings, len(splits.train)) for cell in missing], run_folder.is_terminal()
-    )
-    try:
-        for cell in missing:
+    work_of = {cell: work(cell, settings, len(splits.train)) for cell in missing}
+    with Progress(sum(work_of.values()), stays=True) as progress:
+        for number, cell in enumerate(missing, start=1):
             labels = f"{cell.num_labels:,}" if cell.num_labels else "all"
             name = f"{methods.NAMES[cell.arm]}, {labels} labels"
-            tally.begin(name)
+            progress.name(name)
             keeps = cell.repetition == 0 and cell.num_labels == exported
             outcomes[cell] = workshop.run(cell, keeps_weights=keeps)
             run.check_folder()
             files.write_arrays(_file(run, cell), outcomes[cell].to_arrays())
             _enter(run, cell, outcomes[cell], settings)
-            tally.end(f"{name}: {outcomes[cell].accuracy:.2%}")
-    finally:
-        tally.close()
+            progress.advance(work_of[cell])
+            progress.say(
+                f"{number}/{len(missing)} {name}: {outcomes[cell].accuracy:.2%}, about "
+                f"{progress.left} left"
+            )
     return {cell: outcomes[cell] for cell in cells}
 
 

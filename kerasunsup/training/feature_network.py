@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import logging
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,8 @@ from kerasunsup.errors import InputError
 from kerasunsup.evaluation import classifier_metrics, generative_metrics
 from kerasunsup.models import networks
 from kerasunsup.training import files
+
+logger = logging.getLogger(__name__)
 
 PACKAGED = Path(__file__).parent.parent / "feature_network" / "mnist.npz"
 
@@ -167,10 +170,9 @@ def say_left_out(network: FeatureNetwork, compared: Iterable[Mapping[str, float]
     known = set(network.needs).intersection(*compared)
     missing = [f"{name} {least}" for name, least in network.needs.items() if name not in known]
     if missing:
-        print(
+        logger.info(
             "too few real images for some numbers, they are left out; needed are of each set: "
-            + ", ".join(missing),
-            flush=True,
+            + ", ".join(missing)
         )
 
 
@@ -389,7 +391,7 @@ def _turn(path: Path) -> Iterator[None]:
             break
         except InputError:
             if text:
-                print(text, flush=True)
+                logger.info(text)
             text = ""
             time.sleep(_WAIT_SECONDS)
     try:
@@ -400,4 +402,4 @@ def _turn(path: Path) -> Iterator[None]:
 
 
 def _announce(what: str, path: Path) -> None:
-    print(f"training {what} sets of images are compared (once, kept in {path})", flush=True)
+    logger.info(f"training {what} sets of images are compared (once, kept in {path})")

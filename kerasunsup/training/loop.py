@@ -18,8 +18,7 @@ from kerasunsup.data import batches
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.settings import TrainingSettings
-from kerasunsup.training import callbacks, run_folder
-from kerasunsup.training import progress as training_progress
+from kerasunsup.training import callbacks
 from kerasunsup.training.run_folder import Run
 
 
@@ -173,9 +172,7 @@ def fit(
     history = _restored(run, parts)
     is_over = any(getattr(part, "is_over", False) for part in parts.values())
     first_epoch = len(history.get("epoch", []))
-    progress = training_progress.Progress(
-        settings.epochs, steps, first_epoch, run_folder.is_terminal(), shown
-    )
+    progress = callbacks.EpochProgress(settings.epochs, steps, first_epoch, shown)
     try:
         model.fit(
             training_batches,
