@@ -471,7 +471,7 @@ def test_help_names_every_setting_with_its_default(capsys):
             assert f"({value})" in text
 
 
-# ----------------------------------------------------------------------------------------------- log
+# ---------------------------------------------------------------------------------------------- log
 
 
 def test_as_a_library_it_is_silent_but_for_warnings():

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from kerasunsup.ae import results
 from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.ae.trained import example_indices
 from kerasunsup.data import batches, corruption
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
@@ -150,7 +151,7 @@ def run(command: Command, *, brief: bool = False) -> dict[str, float]:
         with loop.machine(settings):
             model = build(settings, splits.image_shape)
             logger.info(introduction(splits, model, run))
-            examples = splits.test.array(results.example_indices(splits))
+            examples = splits.test.array(example_indices(splits))
             snapshots = callbacks.Snapshots(
                 lambda: model(examples, training=False),
                 lambda epoch: epoch == 1 or epoch % settings.snapshot_every == 0,

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.ae.trained import SHOWN, TrainedAutoencoder, class_labels, example_indices
 from kerasunsup.data import corruption, images
-from kerasunsup.data import image_set as data_image_set
-from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Splits
 from kerasunsup.evaluation import clustering, image_metrics, latent_space
 from kerasunsup.figures import curves, image_grids
@@ -26,51 +24,10 @@ logger = logging.getLogger(__name__)
 
 _SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _HOLES = (4, 6, 8, 10, 12, 14)  # pixels
-_SHOWN = 12  # images a row where they are drawn at random
 _SHEET = 100
 _SWEPT = 10_000  # test images that are corrupted in every strength, at most
 _GROUPED = 10_000  # test images that are sorted into groups, at most
 _FITTED_CODES = 50_000  # training codes that samplers are fitted to, at most
-_HELD_BYTES = 200_000_000  # float32 images held at once, where a method needs them so; MNIST's fit
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainedAutoencoder:
-    """A trained model with its data, and where its pictures go."""
-
-    model: keras.Model
-    splits: Splits
-    settings: AutoencoderSettings
-    run: Run
-    tensorboard: training_tensorboard.TensorBoardWriter
-
-    @property
-    def examples(self) -> np.ndarray:
-        """The test images that pictures show, float32 (k, height, width, channels) in [0, 1]."""
-        return self.splits.test.array(example_indices(self.splits))
-
-    @property
-    def most_held(self) -> int:
-        """So many images may be in memory at once."""
-        return _HELD_BYTES // (4 * int(np.prod(self.splits.image_shape)))
-
-    def apply(self, inputs: np.ndarray) -> np.ndarray:
-        """The model's output for a batch of any size, float32."""
-        return self.model.predict(inputs, batch_size=500, verbose=0)
-
-    def part(self, name: str, inputs: np.ndarray) -> np.ndarray:
-        """The output of the `encoder` or the `decoder`, float32."""
-        return self.model.get_layer(name).predict(inputs, batch_size=500, verbose=0)
-
-    def codes(self, image_set: ImageSet, number: int) -> np.ndarray:
-        """Of the first images of a set, read in blocks; float32 (number, latent_dim)."""
-        return np.concatenate([self.part("encoder", part) for part in image_set.blocks(number)])
-
-    def decoded(self, codes: np.ndarray) -> Iterator[np.ndarray]:
-        """The images of many codes, a block at a time."""
-        size = data_image_set.block_size(self.splits.image_shape)
-        for start in range(0, len(codes), size):
-            yield self.part("decoder", codes[start : start + size])
 
 
 def write_results(
@@ -111,24 +68,6 @@ def write_results(
     logger.info("drawing new samples")
     numbers |= sampling(trained)
     return image_metrics.finite(numbers)
-
-
-def example_indices(splits: Splits) -> np.ndarray:
-    """Test images for the pictures: the first of each class, or the first ten; at most twelve."""
-    if splits.labels is None:
-        return np.arange(min(10, len(splits.test)))
-    _, first = np.unique(splits.labels.test, return_index=True)
-    return first[:_SHOWN]
-
-
-def class_labels(splits: Splits, indices: np.ndarray) -> list[str] | None:
-    """The names of the classes of some test images; None without labels."""
-    if splits.labels is None:
-        return None
-    classes = splits.labels.test[indices]
-    if splits.class_names is None:
-        return [str(label) for label in classes]
-    return [splits.class_names[label] for label in classes]
 
 
 def reconstruction(trained: TrainedAutoencoder, fitted: loop.Fitted) -> dict[str, float]:
@@ -324,7 +263,7 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
     codes = trained.codes(splits.train, _FITTED_CODES)
     network = _feature_network(trained)
     reference_features = network.describe(splits.test.blocks(number))[0]
-    examples = splits.test.array(np.arange(min(_SHOWN, len(splits.test))))
+    examples = splits.test.array(np.arange(min(SHOWN, len(splits.test))))
     # Name in metrics.json, name in the picture, what is compared, what is shown.
     sets: list[tuple[str, str, Iterable[np.ndarray], np.ndarray]] = [
         ("real", "real images", network.real_images(splits, number), examples),
@@ -345,7 +284,7 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
         found = compared[name]
         numbers |= {f"{name}/{key}": value for key, value in found.items()}
         rows.append(
-            image_grids.SampleRow(shown_name, shown[:_SHOWN], feature_network.columns(found))
+            image_grids.SampleRow(shown_name, shown[:SHOWN], feature_network.columns(found))
         )
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy

@@ -14,6 +14,7 @@ from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.gan import results
+from kerasunsup.gan.measurements import Measurements, fixed_noise, shown_epochs
 from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import export, folded_convolution, networks, optimizers
 from kerasunsup.models import gan as models_gan
@@ -112,13 +113,13 @@ def run(command: Command) -> dict[str, float]:
         ):
             gan = build(settings, splits.image_shape)
             logger.info(introduction(splits, gan, run))
-            noise = results.noise(settings, results.SHOWN)
+            noise = fixed_noise(settings, results.SHOWN)
             samples = callbacks.Snapshots(
                 lambda: gan.refresh_averaged_generator()(noise, training=False),
-                lambda epoch: epoch in results.shown_epochs(settings.epochs),
+                lambda epoch: epoch in shown_epochs(settings.epochs),
                 run.folder / "checkpoints" / "snapshots",
             )
-            measurements = results.Measurements(gan, splits, settings, network, tensorboard)
+            measurements = Measurements(gan, splits, settings, network, tensorboard)
             fitted = loop.fit(
                 gan,
                 splits,
@@ -173,7 +174,7 @@ def finish(
 ) -> dict[str, float]:
     """What a trained GAN leaves behind: model files first, then numbers and figures."""
     generator, discriminator = gan.averaged_generator, gan.discriminator
-    noise = results.noise(settings, 4)
+    noise = fixed_noise(settings, 4)
     export.write_keras(run.folder / "generator.keras", generator)
     export.write_keras(run.folder / "discriminator.keras", discriminator)
     export.write_saved_model(

@@ -8,12 +8,10 @@ distances can be compared between machines, users and versions.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import logging
 import math
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +35,6 @@ _BATCH = 128
 _SEED = 0
 _ENCODER: dict[str, Any] = {"latent_dim": 64, "filters": (32, 64)}  # stands in for a classifier
 _MOST_BYTES = 1 << 28  # float32 training images held at once; MNIST's 55,000 are 172 MB
-_WAIT_SECONDS = 0.5
 _LEAST_IMAGES = 20  # below, distances and neighbours of images say next to nothing
 _LEAST_A_CLASS = 10  # nor does how often each class occurs
 
@@ -220,7 +217,7 @@ def classifier_of(splits: Splits, folder: Path) -> FeatureNetwork:
     # The labels do too: the same images may be sorted into other classes.
     digest = hashlib.sha256(classes.tobytes() + labels.test.tobytes()).hexdigest()
     path = folder / f"{splits.test.fingerprint}-{digest[:8]}-{len(splits.train)}.npz"
-    with _turn(path):
+    with files.one_at_a_time(path, f"the feature network {path}"):
         if not path.exists():
             _announce(f"a classifier of {splits.name}, in whose features", path)
             write(path, train_classifier(splits), splits)
@@ -241,7 +238,7 @@ def encoder_of(splits: Splits, folder: Path) -> FeatureNetwork:
         InputError: if a stored network is damaged.
     """
     path = folder / f"encoder-{splits.test.fingerprint}-{len(splits.train)}.npz"
-    with _turn(path):
+    with files.one_at_a_time(path, f"the feature network {path}"):
         if not path.exists():
             _announce(f"an encoder of {splits.name}, in whose codes", path)
             write(path, _train_encoder(splits), splits)
@@ -375,30 +372,6 @@ def _restore(path: Path, model: keras.Model) -> dict[str, np.ndarray]:
         raise InputError(
             f"{path} holds no feature network of this version: remove it, and it is made anew"
         ) from error
-
-
-@contextlib.contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Where the file is not there yet, one process at a time; the others wait until it is."""
-    if path.exists():
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = f"another command trains the feature network {path}: waiting for it"
-    while True:
-        try:
-            lock = files.locked(path.with_name(f".{path.stem}.lock"), text)
-            break
-        except InputError:
-            if text:
-                logger.info(text)
-            text = ""
-            time.sleep(_WAIT_SECONDS)
-    try:
-        yield
-    finally:
-        if lock is not None:
-            lock.close()
 
 
 def _announce(what: str, path: Path) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from kerasunsup.ae import results
+from kerasunsup.ae import trained as trained_module
 from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.ae.trained import TrainedAutoencoder, example_indices
 from kerasunsup.data import image_set as data_image_set
 from kerasunsup.data import pixel_storage
 from kerasunsup.data.image_set import ImageSet
@@ -53,7 +55,7 @@ def measured(folder, parts: Splits) -> dict[str, float]:
     encoder = networks.encoder(parts.image_shape, **shape)
     model = networks.autoencoder(encoder, networks.decoder(parts.image_shape, **shape))
     fitted = loop.Fitted({"epoch": [1], "loss": [0.1], "val_loss": [0.1]}, 1, 1.0)
-    shown = parts.test.array(results.example_indices(parts))
+    shown = parts.test.array(example_indices(parts))
     snapshots = types.SimpleNamespace(outputs=[shown], epochs=[1])
     run = Run(folder / "ae" / "run")
     with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
@@ -115,8 +117,8 @@ def test_numbers_of_blocks_are_those_of_all_images_at_once(tmp_path, monkeypatch
 
 
 def test_large_images_are_held_in_smaller_numbers(monkeypatch):
-    monkeypatch.setattr(results, "_HELD_BYTES", 50 * 8 * 8 * 4)
-    trained = results.TrainedAutoencoder(None, splits(noise(300), 100), SETTINGS, None, None)
+    monkeypatch.setattr(trained_module, "_HELD_BYTES", 50 * 8 * 8 * 4)
+    trained = TrainedAutoencoder(None, splits(noise(300), 100), SETTINGS, None, None)
     assert trained.most_held == 50
-    trained = results.TrainedAutoencoder(None, splits(noise(300, 3, 16), 100), SETTINGS, None, None)
+    trained = TrainedAutoencoder(None, splits(noise(300, 3, 16), 100), SETTINGS, None, None)
     assert trained.most_held == 4

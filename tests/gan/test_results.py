@@ -11,6 +11,7 @@ import pytest
 from kerasunsup.data import pixel_storage
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Splits
+from kerasunsup.gan import measurements as measuring
 from kerasunsup.gan import results
 from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import gan as models_gan
@@ -40,10 +41,10 @@ def measured(tmp_path, monkeypatch):
     drawn = {"images": splits().train.array(range(100))}
     gan = types.SimpleNamespace(refresh_averaged_generator=lambda: None, stop_training=False)
     monkeypatch.setattr(feature_network.FeatureNetwork, "compare", lambda self, *_: dict(says))
-    monkeypatch.setattr(results, "generate", lambda *_: drawn["images"])
+    monkeypatch.setattr(measuring, "generate", lambda *_: drawn["images"])
     with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
         yield (
-            results.Measurements(
+            measuring.Measurements(
                 gan, splits(), SETTINGS, feature_network.of_encoder(network), tensorboard
             ),
             says, drawn, gan,
@@ -51,10 +52,10 @@ def measured(tmp_path, monkeypatch):
 
 
 def test_noise_is_the_same_at_every_call_and_longer_ones_begin_alike():
-    first = results.noise(SETTINGS, 4)
+    first = measuring.fixed_noise(SETTINGS, 4)
     assert (first.dtype, first.shape) == (np.float32, (4, 3))
-    np.testing.assert_array_equal(results.noise(SETTINGS, 9)[:4], first)
-    many = results.noise(SETTINGS, 20_000)
+    np.testing.assert_array_equal(measuring.fixed_noise(SETTINGS, 9)[:4], first)
+    many = measuring.fixed_noise(SETTINGS, 20_000)
     assert np.abs(many.mean(axis=0)).max() < 0.03
     np.testing.assert_allclose(many.std(axis=0), 1.0, atol=0.03)
 
@@ -69,7 +70,7 @@ def test_noise_is_the_same_at_every_call_and_longer_ones_begin_alike():
     ],
 )
 def test_samples_are_shown_at_the_studys_epochs(epochs, expected):
-    assert results.shown_epochs(epochs) == expected
+    assert measuring.shown_epochs(epochs) == expected
 
 
 def test_spread_is_the_mean_distance_between_two_images():
@@ -78,8 +79,8 @@ def test_spread_is_the_mean_distance_between_two_images():
     pairs = [
         np.linalg.norm(a - b) for i, a in enumerate(flat) for j, b in enumerate(flat) if i != j
     ]
-    assert results.spread(pictures) == pytest.approx(np.mean(pairs))
-    assert results.spread(np.repeat(pictures[:1], 5, axis=0)) == pytest.approx(0.0, abs=1e-6)
+    assert measuring.spread(pictures) == pytest.approx(np.mean(pairs))
+    assert measuring.spread(np.repeat(pictures[:1], 5, axis=0)) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_measured_every_few_epochs_and_after_the_last(measured):
@@ -183,7 +184,7 @@ def test_of_equal_images_no_spread_is_measured_and_none_is_called_a_collapse(tmp
     gan = types.SimpleNamespace(refresh_averaged_generator=lambda: generator, stop_training=False)
     settings = dataclasses.replace(SETTINGS, patience=1)
     with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
-        measurements = results.Measurements(
+        measurements = measuring.Measurements(
             gan, parts, settings, feature_network.of_encoder(network), tensorboard
         )
         for epoch in (1, 3, 5):
@@ -225,10 +226,10 @@ def test_the_measurement_reads_the_averaged_generator(tmp_path):
     network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
     comparison = feature_network.of_encoder(network)
     with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
-        measurements = results.Measurements(gan, splits(), SETTINGS, comparison, tensorboard)
+        measurements = measuring.Measurements(gan, splits(), SETTINGS, comparison, tensorboard)
         logs = dict(GOOD)
         measurements.on_epoch_end(1, logs)
-    pictures = results.generate(gan.averaged_generator, results.noise(SETTINGS, 100))
+    pictures = measuring.generate(gan.averaged_generator, measuring.fixed_noise(SETTINGS, 100))
     reference = comparison.describe(splits().train.array(range(100)))[0]
     expected = comparison.compare(pictures, reference)
     assert {name: logs[name] for name in expected} == pytest.approx(expected)

@@ -108,7 +108,7 @@ def test_a_second_command_waits_for_the_network_and_trains_none(
         (tmp_path / path.name).write_bytes(path.read_bytes())
         lock.close()
 
-    monkeypatch.setattr(feature_network.time, "sleep", other_command_ends)
+    monkeypatch.setattr(files.time, "sleep", other_command_ends)
     assert feature_network.classifier_of(loaded, tmp_path).identity() == first.identity()
     assert capsys.readouterr().out.count("waiting for it") == 1
 
