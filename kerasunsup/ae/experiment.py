@@ -76,33 +76,33 @@ def space(hp: Any, settings: AutoencoderSettings, *, wide: bool) -> AutoencoderS
 
     Args:
         hp: KerasTuner's `HyperParameters`, which draws and remembers the values.
-        settings: everything that is not chosen.
+        settings: everything that is not drawn.
         wide: choose the hidden units and the filters too.
     """
-    chosen: dict[str, Any] = {
+    drawn: dict[str, Any] = {
         "latent_dim": hp.Choice("latent_dim", _code_sizes(settings)),
         "learning_rate": hp.Float("learning_rate", 3e-4, 1e-2, sampling="log"),
         # Decoupled, a decay below 1e-3 does next to nothing in the epochs of a search.
         "weight_decay": hp.Choice("weight_decay", [0.0, 1e-5, 1e-4, 1e-3, 1e-2]),
     }
     if wide:
-        chosen["hidden_units"] = hp.Choice("hidden_units", [128, 256, 512])
+        drawn["hidden_units"] = hp.Choice("hidden_units", [128, 256, 512])
         filters = hp.Choice("filters", ["32", "64", "32 64"])
-        chosen["filters"] = tuple(int(number) for number in filters.split())
-    return dataclasses.replace(settings, **chosen)
+        drawn["filters"] = tuple(int(number) for number in filters.split())
+    return dataclasses.replace(settings, **drawn)
 
 
 def grid_space(hp: Any, settings: AutoencoderSettings, *, wide: bool) -> AutoencoderSettings:
     """The grid: 3 code sizes x 3 learning rates x 2 decays; `wide` doubles it by hidden units."""
     sizes = _code_sizes(settings, (16, 32, 64))
-    chosen: dict[str, Any] = {
+    drawn: dict[str, Any] = {
         "latent_dim": hp.Choice("latent_dim", sizes),
         "learning_rate": hp.Choice("learning_rate", [0.001, 0.003, 0.01]),
         "weight_decay": hp.Choice("weight_decay", [1e-5, 1e-3]),
     }
     if wide:
-        chosen["hidden_units"] = hp.Choice("hidden_units", [128, 512])
-    return dataclasses.replace(settings, **chosen)
+        drawn["hidden_units"] = hp.Choice("hidden_units", [128, 512])
+    return dataclasses.replace(settings, **drawn)
 
 
 def _code_sizes(

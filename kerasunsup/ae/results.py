@@ -85,13 +85,13 @@ def reconstruction(trained: TrainedAutoencoder, fitted: loop.Fitted) -> dict[str
     parts = []
     for pictures in trained.splits.test.blocks():
         outputs = trained.apply(pictures)
-        found = {
+        errors = {
             "test/mse": image_metrics.mse(outputs, pictures),
             "test/psnr_db": image_metrics.psnr_db(outputs, pictures),
             "test/ssim": image_metrics.ssim(outputs, pictures),
             "pca/mse": latent_space.projection_mse(components, pictures),
         }
-        parts.append((len(pictures), found))
+        parts.append((len(pictures), errors))
     numbers = image_metrics.mean_of_blocks(parts)
     history = fitted.history
     figure = curves.learning_curve(
@@ -130,11 +130,11 @@ def restoration(trained: TrainedAutoencoder) -> dict[str, float]:
     swept: dict[str, list[dict[str, float]]] = {"noise": [], "crop": []}
     for kind, strengths in (("noise", _SIGMAS), ("crop", holes)):
         for strength in strengths:
-            found = _restored(trained, kind, strength)
-            swept[kind].append(found)
-            numbers |= {f"{kind}_{strength:g}/{name}": value for name, value in found.items()}
+            measured = _restored(trained, kind, strength)
+            swept[kind].append(measured)
+            numbers |= {f"{kind}_{strength:g}/{name}": value for name, value in measured.items()}
     columns = {
-        kind: {name: [found.get(name, math.nan) for found in rows] for name in _RESTORED}
+        kind: {name: [measured.get(name, math.nan) for measured in rows] for name in _RESTORED}
         for kind, rows in swept.items()
     }
     if not all(swept["crop"]):
@@ -241,14 +241,14 @@ def groups(trained: TrainedAutoencoder) -> dict[str, float]:
     if latent_space.is_alike(codes):
         logger.info("no groups: all codes are alike")
         return {}
-    found = {
+    groupings = {
         "pixels/kmeans": clustering.k_means(pictures.reshape(len(pictures), -1), number, seed),
         "latent/kmeans": clustering.k_means(codes, number, seed),
         "latent/graph": clustering.groups(codes, number, seed),
     }
     return {
         f"{name}_{key}": value
-        for name, members in found.items()
+        for name, members in groupings.items()
         for key, value in clustering.agreement(members, labels).items()
     }
 
@@ -279,12 +279,12 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
     numbers: dict[str, float] = {}
     rows = []
     compared = {name: network.compare(each, reference_features) for name, _, each, _ in sets}
-    feature_network.say_left_out(network, compared.values())
+    feature_network.log_left_out(network, compared.values())
     for name, shown_name, _, shown in sets:
-        found = compared[name]
-        numbers |= {f"{name}/{key}": value for key, value in found.items()}
+        measured = compared[name]
+        numbers |= {f"{name}/{key}": value for key, value in measured.items()}
         rows.append(
-            image_grids.SampleRow(shown_name, shown[:SHOWN], feature_network.columns(found))
+            image_grids.SampleRow(shown_name, shown[:SHOWN], feature_network.columns(measured))
         )
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy

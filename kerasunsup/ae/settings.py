@@ -17,8 +17,8 @@ class AutoencoderSettings(TrainingSettings):
 
     # Values. The study's; PCA with as many leaves four times the error on MNIST.
     latent_dim: int = setting(32, "give the code of an image N values", least=1, most=4096)
-    # Filters a stage, each of which halves the side. One stage is the study's network; for images of
-    # 64 pixels three (32 64 128) leave 8 x 8 feature maps to the dense layer.
+    # Filters a stage, each of which halves the side. One stage is the study's network; for images
+    # of 64 pixels three (32 64 128) leave 8 x 8 feature maps to the dense layer.
     filters: tuple[int, ...] = setting(
         (32,), "give each strided convolution so many filters, one number a stage", least=1
     )

@@ -48,7 +48,7 @@ class TrainedAutoencoder:
         return self.model.get_layer(name).predict(inputs, batch_size=500, verbose=0)
 
     def codes(self, image_set: ImageSet, number: int) -> np.ndarray:
-        """Of the first images of a set, read in blocks; float32 (number, latent_dim)."""
+        """The codes of the first images of a set, read in blocks; float32 (number, latent_dim)."""
         return np.concatenate([self.part("encoder", part) for part in image_set.blocks(number)])
 
     def decoded(self, codes: np.ndarray) -> Iterator[np.ndarray]:

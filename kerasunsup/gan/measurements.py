@@ -93,23 +93,23 @@ class Measurements(keras.callbacks.Callback):
             return
         generator = self._gan.refresh_averaged_generator()
         inputs = fixed_noise(self._settings, self._settings.num_samples)
-        found = self._network.compare(generate_blocks(generator, inputs), self._reference)
+        measured = self._network.compare(generate_blocks(generator, inputs), self._reference)
         pictures = generate(generator, inputs[:_COMPARED])
         if self._real_spread:  # real images that are all alike have none
-            found["spread"] = spread(pictures) / self._real_spread
-        logs.update(found)
+            measured["spread"] = spread(pictures) / self._real_spread
+        logs.update(measured)
         self._tensorboard.scalars(
-            {f"samples/{name}": value for name, value in found.items()}, step=epoch
+            {f"samples/{name}": value for name, value in measured.items()}, step=epoch
         )
         self._tensorboard.figure("samples", images.grid(pictures[:SHEET], columns=10), step=epoch)
-        self._watch(epoch, found)
-        self._wait(found)
+        self._watch(epoch, measured)
+        self._wait(measured)
 
-    def _watch(self, epoch: int, found: Mapping[str, float]) -> None:
+    def _watch(self, epoch: int, measured: Mapping[str, float]) -> None:
         what = ""
-        if found.get("spread", 1.0) < _COLLAPSED:
-            what = f"two samples differ by {found['spread']:.2f} of what two real images do"
-        elif found.get("smallest_class_share", 1.0) == 0.0 and epoch + 1 >= 5:
+        if measured.get("spread", 1.0) < _COLLAPSED:
+            what = f"two samples differ by {measured['spread']:.2f} of what two real images do"
+        elif measured.get("smallest_class_share", 1.0) == 0.0 and epoch + 1 >= 5:
             what = "a class is never generated"
         if what:
             self._say(
@@ -118,8 +118,8 @@ class Measurements(keras.callbacks.Callback):
                 "--gradient-penalty 0.1, a smaller --learning-rate or a larger --batch-size",
             )
 
-    def _wait(self, found: Mapping[str, float]) -> None:
-        distance = found.get("fid", found.get("kid"))
+    def _wait(self, measured: Mapping[str, float]) -> None:
+        distance = measured.get("fid", measured.get("kid"))
         if distance is None:
             return  # there are too few images
         self._waited = 0 if distance < self._best else self._waited + 1

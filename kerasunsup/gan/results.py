@@ -115,10 +115,10 @@ def comparisons(trained: TrainedGAN) -> dict[str, float]:
     for name in ("running_statistics", "last_weights"):
         if name == "last_weights":
             models_gan.settle_statistics(last)
-        found = network.compare(generate_blocks(last, inputs), features)
-        rows[name.replace("_", " ")] = (generate(last, inputs[:SHOWN]), found)
-        numbers |= {f"{name}/{key}": value for key, value in found.items()}
-    feature_network.say_left_out(network, [found for _, found in rows.values()])
+        measured = network.compare(generate_blocks(last, inputs), features)
+        rows[name.replace("_", " ")] = (generate(last, inputs[:SHOWN]), measured)
+        numbers |= {f"{name}/{key}": value for key, value in measured.items()}
+    feature_network.log_left_out(network, [measured for _, measured in rows.values()])
     numbers |= {f"real/{key}": value for key, value in real.items()}
     if "smallest_class_share" in numbers:
         numbers |= _class_shares(trained, inputs)

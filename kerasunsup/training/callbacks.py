@@ -45,8 +45,8 @@ class ModelState:
     def __init__(
         self, model: keras.Model, optimizers: Sequence[keras.Optimizer] | None = None
     ) -> None:
-        chosen = [model.optimizer] if optimizers is None else optimizers
-        self._variables = [*model.variables, *(v for one in chosen for v in one.variables)]
+        all_optimizers = [model.optimizer] if optimizers is None else optimizers
+        self._variables = [*model.variables, *(v for one in all_optimizers for v in one.variables)]
 
     def state(self) -> dict[str, np.ndarray]:
         """One array a variable, by position."""

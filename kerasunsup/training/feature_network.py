@@ -82,8 +82,8 @@ class FeatureNetwork:
         """
         blocks = [images] if isinstance(images, np.ndarray) else images
         if self.classifier is None:
-            found = [self.features.predict(part, batch_size=500, verbose=0) for part in blocks]
-            return np.concatenate(found), None
+            codes = [self.features.predict(part, batch_size=500, verbose=0) for part in blocks]
+            return np.concatenate(codes), None
         both = keras.Model(self.classifier.input, [self.features.output, self.classifier.output])
         described = [both.predict(part, batch_size=500, verbose=0) for part in blocks]
         features, logits = (np.concatenate(parts) for parts in zip(*described, strict=True))
@@ -118,22 +118,22 @@ class FeatureNetwork:
             left out.
         """
         features, probabilities = self.describe(images)
-        found: dict[str, float] = {}
+        numbers: dict[str, float] = {}
         least = min(len(features), len(reference_features))
         if least >= self.needs["fid"]:
-            found["fid"] = generative_metrics.frechet_distance(features, reference_features)
+            numbers["fid"] = generative_metrics.frechet_distance(features, reference_features)
         if least >= self.needs["kid"]:
-            found["kid"] = generative_metrics.kernel_distance(features, reference_features)
+            numbers["kid"] = generative_metrics.kernel_distance(features, reference_features)
         if probabilities is not None and len(features) >= self.needs["classifier_score"]:
-            found["classifier_score"] = generative_metrics.classifier_score(probabilities)
-            found["smallest_class_share"] = float(
+            numbers["classifier_score"] = generative_metrics.classifier_score(probabilities)
+            numbers["smallest_class_share"] = float(
                 generative_metrics.class_shares(probabilities).min()
             )
         if least >= self.needs["precision"]:
-            found["precision"], found["recall"] = generative_metrics.precision_recall(
+            numbers["precision"], numbers["recall"] = generative_metrics.precision_recall(
                 features, reference_features
             )
-        return found
+        return numbers
 
     def real_images(self, splits: Splits, number: int) -> Iterator[np.ndarray]:
         """Blocks of validation images, at most `number`, which the network was not trained on.
@@ -157,15 +157,15 @@ class FeatureNetwork:
         }
 
 
-def columns(found: Mapping[str, float]) -> dict[str, float]:
+def columns(numbers: Mapping[str, float]) -> dict[str, float]:
     """Those of `compare`'s numbers that stand beside a picture's rows, by their short names."""
-    return {shown: found[name] for name, shown in _COLUMNS.items() if name in found}
+    return {shown: numbers[name] for name, shown in _COLUMNS.items() if name in numbers}
 
 
-def say_left_out(network: FeatureNetwork, compared: Iterable[Mapping[str, float]]) -> None:
-    """Prints a line on the numbers that one of these comparisons had too few images for."""
-    known = set(network.needs).intersection(*compared)
-    missing = [f"{name} {least}" for name, least in network.needs.items() if name not in known]
+def log_left_out(network: FeatureNetwork, compared: Iterable[Mapping[str, float]]) -> None:
+    """Logs a line on the numbers that one of these comparisons had too few images for."""
+    measured = set(network.needs).intersection(*compared)
+    missing = [f"{name} {least}" for name, least in network.needs.items() if name not in measured]
     if missing:
         logger.info(
             "too few real images for some numbers, they are left out; needed are of each set: "
@@ -268,20 +268,20 @@ def classes_of(splits: Splits) -> np.ndarray:
 def train_classifier(splits: Splits) -> keras.Model:
     """A new classifier of the training part, which has labels; its weights follow from a seed."""
     classes = classes_of(splits)
-    chosen, epochs, steps = _training(splits)
+    positions, epochs, steps = _training(splits)
     model = networks.classifier(splits.image_shape, len(classes))
     model.compile(
         optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.002, steps)),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    targets = np.searchsorted(classes, splits.labels.train[chosen])  # type: ignore[union-attr]
-    model.fit(splits.train.array(chosen), targets, batch_size=_BATCH, epochs=epochs, verbose=0)
+    targets = np.searchsorted(classes, splits.labels.train[positions])  # type: ignore[union-attr]
+    model.fit(splits.train.array(positions), targets, batch_size=_BATCH, epochs=epochs, verbose=0)
     return model
 
 
 def _train_encoder(splits: Splits) -> keras.Model:
-    chosen, epochs, steps = _training(splits)
+    positions, epochs, steps = _training(splits)
     encoder = networks.encoder(splits.image_shape, **_ENCODER)
     model = networks.autoencoder(encoder, networks.decoder(splits.image_shape, **_ENCODER))
     model.compile(
@@ -289,7 +289,7 @@ def _train_encoder(splits: Splits) -> keras.Model:
         loss="mean_squared_error",
         jit_compile=False,
     )
-    pixels = splits.train.array(chosen)
+    pixels = splits.train.array(positions)
     model.fit(pixels, pixels, batch_size=_BATCH, epochs=epochs, verbose=0)
     return encoder
 
@@ -298,10 +298,10 @@ def _training(splits: Splits) -> tuple[np.ndarray, int, int]:
     """(positions of training images, epochs, steps in all); all that is random follows from now."""
     keras.utils.set_random_seed(_SEED)
     most = _MOST_BYTES // (4 * int(np.prod(splits.image_shape)))
-    chosen = np.random.default_rng(0).permutation(len(splits.train))[:most]
-    steps_per_epoch = math.ceil(len(chosen) / _BATCH)
+    positions = np.random.default_rng(0).permutation(len(splits.train))[:most]
+    steps_per_epoch = math.ceil(len(positions) / _BATCH)
     epochs = max(_EPOCHS, math.ceil(_LEAST_STEPS / steps_per_epoch))
-    return chosen, epochs, epochs * steps_per_epoch
+    return positions, epochs, epochs * steps_per_epoch
 
 
 def write(path: Path, model: keras.Model, splits: Splits, dtype: str = "float32") -> float:
@@ -336,8 +336,8 @@ def _accuracy(model: keras.Model, splits: Splits) -> float:
     labels, classes = splits.labels, classes_of(splits)
     if labels is None or len(splits.test) < _LEAST_IMAGES:
         return math.nan
-    found = [model.predict(part, batch_size=500, verbose=0) for part in splits.test.blocks()]
-    return classifier_metrics.accuracy(labels.test, classes[np.concatenate(found).argmax(axis=1)])
+    logits = [model.predict(part, batch_size=500, verbose=0) for part in splits.test.blocks()]
+    return classifier_metrics.accuracy(labels.test, classes[np.concatenate(logits).argmax(axis=1)])
 
 
 def _packaged(splits: Splits) -> FeatureNetwork | None:
@@ -357,8 +357,8 @@ def _classifier(
     arrays = _restore(path, model)
     features = keras.Model(model.input, model.get_layer("features").output, name="features")
     accuracy = float(arrays["accuracy"])
-    known = None if math.isnan(accuracy) else accuracy
-    return FeatureNetwork(features, model, known, origin, arrays["held_out"])
+    test_accuracy = None if math.isnan(accuracy) else accuracy
+    return FeatureNetwork(features, model, test_accuracy, origin, arrays["held_out"])
 
 
 def _restore(path: Path, model: keras.Model) -> dict[str, np.ndarray]:

@@ -185,9 +185,9 @@ def test_a_comparison_holds_what_the_number_of_images_allows(trained):
 
 def test_what_is_left_out_is_said_with_the_number_that_it_needs(trained, capsys):
     _, _, network = trained
-    feature_network.say_left_out(network, [dict.fromkeys(network.needs, 0.0)])
+    feature_network.log_left_out(network, [dict.fromkeys(network.needs, 0.0)])
     assert capsys.readouterr().out == ""
-    feature_network.say_left_out(network, [{"fid": 1.0, "kid": 0.0}, {"kid": 1.0}])
+    feature_network.log_left_out(network, [{"fid": 1.0, "kid": 0.0}, {"kid": 1.0}])
     line = capsys.readouterr().out
     assert line.count("\n") == 1
     assert "fid 129, precision 20, recall 20, classifier_score 20" in line
