@@ -14,7 +14,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """A bar of tqdm on a terminal; without one, lines for the log.
+    """A bar of tqdm on a terminal; without one, lines for the log. Neither where the log is off.
 
     Args:
         total: the whole work, in any one unit.
@@ -38,7 +38,8 @@ class Progress:
         self._first = self._done = done
         self._began = self._told = time.perf_counter()
         self._bar: tqdm.tqdm | None = None
-        if (is_terminal() if has_bar is None else has_bar) and total > 0:
+        is_shown = logger.isEnabledFor(logging.INFO)  # as a library the package is silent
+        if is_shown and total > 0 and (is_terminal() if has_bar is None else has_bar):
             counts = "" if not unit else " {n_fmt}/{total_fmt} {rate_fmt}"
             self._bar = tqdm.tqdm(
                 total=total,

@@ -1,5 +1,7 @@
 """The progress of a long work: on a bar, and in lines where there is no terminal."""
 
+import logging
+
 import pytest
 
 from kerasunsup import progress
@@ -70,4 +72,9 @@ def test_a_bar_is_drawn_where_output_is_a_terminal(capsys, monkeypatch):
         shown.advance()
     assert "0/2" in capsys.readouterr().err
     with Progress(0, "image") as shown:
+        assert not shown.has_bar
+    logging.getLogger("kerasunsup").setLevel(
+        logging.WARNING
+    )  # as in a library; the fixture ends it
+    with Progress(2, "image") as shown:
         assert not shown.has_bar
