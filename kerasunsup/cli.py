@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import errno
 import json
+import logging
 import os
 import re
 import sys
@@ -283,6 +284,41 @@ _MACHINE_ERRORS = (
 )  # fmt: skip
 
 
+class _TerminalHandler(logging.Handler):
+    """Prints plain messages: what is told on standard output, warnings on standard error.
+
+    The streams are looked up at each message, as a program may put others in their place.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints the message at once: who watches a pipe sees it now, not at the end."""
+        stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+        print(record.getMessage(), file=stream, flush=True)
+
+
+@contextlib.contextmanager
+def log_on_terminal() -> Iterator[None]:
+    """Shows what the package logs while it is in use as a program.
+
+    As a library it is silent but for warnings, which Python shows on standard error where a program
+    sets up no logging of its own.
+    """
+    logger = logging.getLogger("kerasunsup")
+    if any(isinstance(handler, _TerminalHandler) for handler in logger.handlers):
+        yield  # a command inside a command
+        return
+    handler, level, propagates = _TerminalHandler(), logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # a handler of another library would say all a second time
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagates
+
+
 class ExitStatus:
     """The status that `exit_status` leaves: 0 done, 2 wrong use or bad input, 130 interrupted."""
 
@@ -302,7 +338,8 @@ def exit_status(
     tensorflow_startup.standard_streams()
     status = ExitStatus()
     try:
-        yield status
+        with log_on_terminal():
+            yield status
     except InputError as error:
         status.code = 2
         _complain(experiment, str(error))

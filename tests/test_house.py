@@ -10,7 +10,8 @@ import kerasunsup
 
 PACKAGE = Path(kerasunsup.__file__).parent
 
-SLAB = ("cli", "settings", "errors", "tensorflow_startup")  # plain Python, knows no command
+# Plain Python, knows no command.
+SLAB = ("cli", "settings", "errors", "progress", "tensorflow_startup")
 _TRAINING = ("training", "models", "data", "evaluation", "figures", *SLAB)
 
 # Folder -> what it may import of ours; a name with a dot is that module only.
@@ -30,6 +31,7 @@ MAY_IMPORT = {
     "cli": ("settings", "errors", "tensorflow_startup"),
     "settings": ("errors",),
     "errors": (),
+    "progress": (),
     "tensorflow_startup": ("errors",),
 }
 

@@ -467,6 +467,29 @@ def test_help_names_every_setting_with_its_default(capsys):
             assert f"({value})" in text
 
 
+# ---------------------------------------------------------------------------------------------- log
+
+
+def test_as_a_library_it_is_silent_but_for_warnings():
+    script = """
+from kerasunsup import cli
+from kerasunsup.data import images
+from kerasunsup.progress import Progress
+
+def work():
+    Progress(1, has_bar=False).say("half done")
+    images.tell("an image is broken")
+
+work()
+with cli.log_on_terminal(), cli.log_on_terminal():
+    work()
+work()
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.stdout == "half done\n"
+    assert result.stderr == 3 * "kerasunsup: an image is broken\n"
+
+
 # -------------------------------------------------------------------------------------- exit status
 
 

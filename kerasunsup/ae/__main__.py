@@ -1,7 +1,12 @@
 """The study's autoencoder, trained without labels: `python -m kerasunsup.ae`.
 
-On MNIST with the study's settings (code 32, Adam 0.003, weight decay 1e-5): see the README's
-table for the time and the numbers to expect, and `--quick` for a smoke run.
+    python -m kerasunsup.ae --name reference
+
+trains on the packaged MNIST with the study's settings (code 32, Adam 0.003, weight decay 1e-5) for
+up to 50 epochs: 6 to 15 s an epoch on two cores, so 5 to 12 minutes, and some more for the figures.
+Expect a mean squared error of 0.0040 on the test images (PCA of the same size: 0.0168), a PSNR of
+24.9 dB and an SSIM of 0.958. `--quick` goes the whole way with few images; its numbers say
+nothing.
 """
 
 from __future__ import annotations

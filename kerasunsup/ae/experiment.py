@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from kerasunsup.ae import results
 from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.ae.trained import example_indices
 from kerasunsup.data import batches, corruption
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
@@ -21,6 +23,8 @@ from kerasunsup.settings import Command, to_json
 from kerasunsup.training import callbacks, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
+
+logger = logging.getLogger(__name__)
 
 _KERNEL_SIZE = 5  # pixels; see `networks.encoder`
 
@@ -72,33 +76,33 @@ def space(hp: Any, settings: AutoencoderSettings, *, wide: bool) -> AutoencoderS
 
     Args:
         hp: KerasTuner's `HyperParameters`, which draws and remembers the values.
-        settings: everything that is not chosen.
+        settings: everything that is not drawn.
         wide: choose the hidden units and the filters too.
     """
-    chosen: dict[str, Any] = {
+    drawn: dict[str, Any] = {
         "latent_dim": hp.Choice("latent_dim", _code_sizes(settings)),
         "learning_rate": hp.Float("learning_rate", 3e-4, 1e-2, sampling="log"),
         # Decoupled, a decay below 1e-3 does next to nothing in the epochs of a search.
         "weight_decay": hp.Choice("weight_decay", [0.0, 1e-5, 1e-4, 1e-3, 1e-2]),
     }
     if wide:
-        chosen["hidden_units"] = hp.Choice("hidden_units", [128, 256, 512])
+        drawn["hidden_units"] = hp.Choice("hidden_units", [128, 256, 512])
         filters = hp.Choice("filters", ["32", "64", "32 64"])
-        chosen["filters"] = tuple(int(number) for number in filters.split())
-    return dataclasses.replace(settings, **chosen)
+        drawn["filters"] = tuple(int(number) for number in filters.split())
+    return dataclasses.replace(settings, **drawn)
 
 
 def grid_space(hp: Any, settings: AutoencoderSettings, *, wide: bool) -> AutoencoderSettings:
     """The grid: 3 code sizes x 3 learning rates x 2 decays; `wide` doubles it by hidden units."""
     sizes = _code_sizes(settings, (16, 32, 64))
-    chosen: dict[str, Any] = {
+    drawn: dict[str, Any] = {
         "latent_dim": hp.Choice("latent_dim", sizes),
         "learning_rate": hp.Choice("learning_rate", [0.001, 0.003, 0.01]),
         "weight_decay": hp.Choice("weight_decay", [1e-5, 1e-3]),
     }
     if wide:
-        chosen["hidden_units"] = hp.Choice("hidden_units", [128, 512])
-    return dataclasses.replace(settings, **chosen)
+        drawn["hidden_units"] = hp.Choice("hidden_units", [128, 512])
+    return dataclasses.replace(settings, **drawn)
 
 
 def _code_sizes(
@@ -146,8 +150,8 @@ def run(command: Command, *, brief: bool = False) -> dict[str, float]:
     with run_folder.opened(command, splits.fingerprint) as run:
         with loop.machine(settings):
             model = build(settings, splits.image_shape)
-            print(introduction(splits, model, run), flush=True)
-            examples = splits.test.array(results.example_indices(splits))
+            logger.info(introduction(splits, model, run))
+            examples = splits.test.array(example_indices(splits))
             snapshots = callbacks.Snapshots(
                 lambda: model(examples, training=False),
                 lambda epoch: epoch == 1 or epoch % settings.snapshot_every == 0,
@@ -218,8 +222,8 @@ def finish(
         },
         {"reconstruct": images, "encode": images, "decode": np.asarray(encoder(images))},
     )
-    with training_tensorboard.Board(run.folder) as tensorboard:
-        numbers = results.report(
+    with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
+        numbers = results.write_results(
             model, splits, settings, run, tensorboard, fitted, snapshots, brief=brief
         )
         run.write_metrics(numbers)
@@ -228,8 +232,8 @@ def finish(
         table = training_tensorboard.markdown_table
         tensorboard.text("settings", table(to_json(settings), ("setting", "value")))
         tensorboard.text("numbers", table(numbers, ("number", "value")))
-    print(results.summary(numbers), flush=True)
-    print(f"\nfigures, model.keras and export/ are in {run.folder}", flush=True)
+    logger.info(results.summary(numbers))
+    logger.info(f"\nfigures, model.keras and export/ are in {run.folder}")
     return numbers
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
+import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.ae.trained import SHOWN, TrainedAutoencoder, class_labels, example_indices
 from kerasunsup.data import corruption, images
-from kerasunsup.data import image_set as data_image_set
-from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Splits
 from kerasunsup.evaluation import clustering, image_metrics, latent_space
 from kerasunsup.figures import curves, image_grids
@@ -21,61 +20,22 @@ from kerasunsup.training import callbacks, feature_network, files, loop
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
+logger = logging.getLogger(__name__)
+
 _SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _HOLES = (4, 6, 8, 10, 12, 14)  # pixels
-_SHOWN = 12  # images a row where they are drawn at random
 _SHEET = 100
 _SWEPT = 10_000  # test images that are corrupted in every strength, at most
 _GROUPED = 10_000  # test images that are sorted into groups, at most
 _FITTED_CODES = 50_000  # training codes that samplers are fitted to, at most
-_HELD_BYTES = 200_000_000  # float32 images held at once, where a method needs them so; MNIST's fit
 
 
-@dataclasses.dataclass(frozen=True)
-class Bench:
-    """A trained model with its data, and where its pictures go."""
-
-    model: keras.Model
-    splits: Splits
-    settings: AutoencoderSettings
-    run: Run
-    tensorboard: training_tensorboard.Board
-
-    @property
-    def examples(self) -> np.ndarray:
-        """The test images that pictures show, float32 (k, height, width, channels) in [0, 1]."""
-        return self.splits.test.array(example_indices(self.splits))
-
-    @property
-    def most_held(self) -> int:
-        """So many images may be in memory at once."""
-        return _HELD_BYTES // (4 * int(np.prod(self.splits.image_shape)))
-
-    def apply(self, inputs: np.ndarray) -> np.ndarray:
-        """The model's output for a batch of any size, float32."""
-        return self.model.predict(inputs, batch_size=500, verbose=0)
-
-    def part(self, name: str, inputs: np.ndarray) -> np.ndarray:
-        """The output of the `encoder` or the `decoder`, float32."""
-        return self.model.get_layer(name).predict(inputs, batch_size=500, verbose=0)
-
-    def codes(self, image_set: ImageSet, number: int) -> np.ndarray:
-        """Of the first images of a set, read in blocks; float32 (number, latent_dim)."""
-        return np.concatenate([self.part("encoder", part) for part in image_set.blocks(number)])
-
-    def decoded(self, codes: np.ndarray) -> Iterator[np.ndarray]:
-        """The images of many codes, a block at a time."""
-        size = data_image_set.block_size(self.splits.image_shape)
-        for start in range(0, len(codes), size):
-            yield self.part("decoder", codes[start : start + size])
-
-
-def report(
+def write_results(
     model: keras.Model,
     splits: Splits,
     settings: AutoencoderSettings,
     run: Run,
-    tensorboard: training_tensorboard.Board,
+    tensorboard: training_tensorboard.TensorBoardWriter,
     fitted: loop.Fitted,
     snapshots: callbacks.Snapshots,
     *,
@@ -89,65 +49,49 @@ def report(
     Returns:
         Flat, names are paths, as `metrics.json` holds them.
     """
-    bench = Bench(model, splits, settings, run, tensorboard)
+    trained = TrainedAutoencoder(model, splits, settings, run, tensorboard)
     numbers: dict[str, float] = {
         "epochs": len(fitted.history["epoch"]),
         "best_epoch": fitted.best_epoch,
         "training_seconds": fitted.seconds,
         "validation/mse": fitted.history["val_loss"][fitted.best_epoch - 1],
     }
-    print("measuring the test error", flush=True)
-    numbers |= reconstruction(bench, fitted)
-    draw_snapshots(bench, snapshots)
+    logger.info("measuring the test error")
+    numbers |= reconstruction(trained, fitted)
+    write_reconstructions(trained, snapshots)
     if brief:
         return image_metrics.finite(numbers)
-    print("restoring images with noise and holes", flush=True)
-    numbers |= restoration(bench)
-    print("drawing the encoded space", flush=True)
-    numbers |= encoded_space(bench) | groups(bench)
-    print("drawing new samples", flush=True)
-    numbers |= sampling(bench)
+    logger.info("restoring images with noise and holes")
+    numbers |= restoration(trained)
+    logger.info("drawing the encoded space")
+    numbers |= encoded_space(trained) | groups(trained)
+    logger.info("drawing new samples")
+    numbers |= sampling(trained)
     return image_metrics.finite(numbers)
 
 
-def example_indices(splits: Splits) -> np.ndarray:
-    """Test images for the pictures: the first of each class, or the first ten; at most twelve."""
-    if splits.labels is None:
-        return np.arange(min(10, len(splits.test)))
-    _, first = np.unique(splits.labels.test, return_index=True)
-    return first[:_SHOWN]
-
-
-def class_labels(splits: Splits, indices: np.ndarray) -> list[str] | None:
-    """The names of the classes of some test images; None without labels."""
-    if splits.labels is None:
-        return None
-    classes = splits.labels.test[indices]
-    if splits.class_names is None:
-        return [str(label) for label in classes]
-    return [splits.class_names[label] for label in classes]
-
-
-def reconstruction(bench: Bench, fitted: loop.Fitted) -> dict[str, float]:
+def reconstruction(trained: TrainedAutoencoder, fitted: loop.Fitted) -> dict[str, float]:
     """Test error beside PCA's of the same size, and the learning curve (the study's figure 1).
 
     PCA is fitted on all of MNIST's training images, on fewer where they are large.
     """
-    size = bench.settings.latent_dim
-    fitted_on = bench.splits.train.array(np.arange(min(len(bench.splits.train), bench.most_held)))
+    size = trained.settings.latent_dim
+    fitted_on = trained.splits.train.array(
+        np.arange(min(len(trained.splits.train), trained.most_held))
+    )
     flat = fitted_on.reshape(len(fitted_on), -1)
-    components = latent_space.principal_components(flat, size, bench.settings.seed)
+    components = latent_space.principal_components(flat, size, trained.settings.seed)
     del fitted_on, flat  # not needed in what follows
     parts = []
-    for pictures in bench.splits.test.blocks():
-        outputs = bench.apply(pictures)
-        found = {
+    for pictures in trained.splits.test.blocks():
+        outputs = trained.apply(pictures)
+        errors = {
             "test/mse": image_metrics.mse(outputs, pictures),
             "test/psnr_db": image_metrics.psnr_db(outputs, pictures),
             "test/ssim": image_metrics.ssim(outputs, pictures),
             "pca/mse": latent_space.projection_mse(components, pictures),
         }
-        parts.append((len(pictures), found))
+        parts.append((len(pictures), errors))
     numbers = image_metrics.mean_of_blocks(parts)
     history = fitted.history
     figure = curves.learning_curve(
@@ -158,52 +102,52 @@ def reconstruction(bench: Bench, fitted: loop.Fitted) -> dict[str, float]:
         pca_mse=numbers["pca/mse"],
         pca_dim=size,
     )
-    bench.tensorboard.show(
+    trained.tensorboard.show(
         "learning_curve", figure, "Mean squared error an epoch; PCA of the same size."
     )
     return numbers
 
 
-def draw_snapshots(bench: Bench, snapshots: callbacks.Snapshots) -> None:
+def write_reconstructions(trained: TrainedAutoencoder, snapshots: callbacks.Snapshots) -> None:
     """The reconstruction of one image of each class while training (the study's figure 2)."""
-    indices = example_indices(bench.splits)
+    indices = example_indices(trained.splits)
     figure = image_grids.reconstructions_over_epochs(
-        bench.examples,
+        trained.examples,
         np.stack(snapshots.outputs),
         snapshots.epochs,
-        column_labels=class_labels(bench.splits, indices),
+        column_labels=class_labels(trained.splits, indices),
     )
-    bench.tensorboard.show(
+    trained.tensorboard.show(
         "reconstructions", figure, "Test images and what the model made of them."
     )
 
 
-def restoration(bench: Bench) -> dict[str, float]:
+def restoration(trained: TrainedAutoencoder) -> dict[str, float]:
     """Noise and holes over their strengths, and examples (the study's figure 3)."""
-    side = min(bench.splits.image_shape[:2])
+    side = min(trained.splits.image_shape[:2])
     numbers: dict[str, float] = {}
     holes = [hole for hole in _HOLES if hole < side]
     swept: dict[str, list[dict[str, float]]] = {"noise": [], "crop": []}
     for kind, strengths in (("noise", _SIGMAS), ("crop", holes)):
         for strength in strengths:
-            found = _restored(bench, kind, strength)
-            swept[kind].append(found)
-            numbers |= {f"{kind}_{strength:g}/{name}": value for name, value in found.items()}
+            measured = _restored(trained, kind, strength)
+            swept[kind].append(measured)
+            numbers |= {f"{kind}_{strength:g}/{name}": value for name, value in measured.items()}
     columns = {
-        kind: {name: [found.get(name, math.nan) for found in rows] for name in _RESTORED}
+        kind: {name: [measured.get(name, math.nan) for measured in rows] for name in _RESTORED}
         for kind, rows in swept.items()
     }
     if not all(swept["crop"]):
-        print("a black hole changes no test image: its numbers are left out", flush=True)
-    bench.tensorboard.show(
+        logger.info("a black hole changes no test image: its numbers are left out")
+    trained.tensorboard.show(
         "corruption_sweep",
         curves.corruption_sweep(_SIGMAS, columns["noise"], holes, columns["crop"]),
         "PSNR and SSIM of the corrupted input and of the output, mean over test images.",
     )
-    sigma = bench.settings.noise or 0.4
-    hole = bench.settings.crop or min(8, side - 1)
-    shown = [_block(bench, "noise", sigma), _block(bench, "crop", hole)]
-    bench.tensorboard.show(
+    sigma = trained.settings.noise or 0.4
+    hole = trained.settings.crop or min(8, side - 1)
+    shown = [_block(trained, "noise", sigma), _block(trained, "crop", hole)]
+    trained.tensorboard.show(
         "restorations",
         image_grids.restorations(shown),
         "Corrupted test images, the model's answer, the original; gain of PSNR in dB.",
@@ -214,20 +158,20 @@ def restoration(bench: Bench) -> dict[str, float]:
 _RESTORED = ("mse", "input_psnr_db", "psnr_db", "gain_db", "input_ssim", "ssim")
 
 
-def _restored(bench: Bench, kind: str, strength: float) -> dict[str, float]:
+def _restored(trained: TrainedAutoencoder, kind: str, strength: float) -> dict[str, float]:
     """PSNR and SSIM before and after, mean over the test images that the corruption changes.
 
     A hole over an empty background changes nothing: its input is perfect, and a few such images
     would rule the mean. Empty where no image is changed.
     """
     parts = []
-    for block, originals in enumerate(bench.splits.test.blocks(_SWEPT)):
-        corrupted = corruption.of_kind(kind, originals, strength, bench.settings.seed, block)
+    for block, originals in enumerate(trained.splits.test.blocks(_SWEPT)):
+        corrupted = corruption.of_kind(kind, originals, strength, trained.settings.seed, block)
         changed = np.any(corrupted != originals, axis=(1, 2, 3))
         if not changed.any():
             continue
         originals, corrupted = originals[changed], corrupted[changed]
-        outputs = bench.apply(corrupted)
+        outputs = trained.apply(corrupted)
         input_psnr, psnr = (image_metrics.psnr_db(made, originals) for made in (corrupted, outputs))
         ssim = (image_metrics.ssim(made, originals) for made in (corrupted, outputs))
         values = (image_metrics.mse(outputs, originals), input_psnr, psnr, psnr - input_psnr, *ssim)
@@ -235,134 +179,140 @@ def _restored(bench: Bench, kind: str, strength: float) -> dict[str, float]:
     return image_metrics.mean_of_blocks(parts)
 
 
-def _block(bench: Bench, kind: str, strength: float) -> image_grids.Restoration:
-    originals = bench.examples
-    corrupted = corruption.of_kind(kind, originals, strength, bench.settings.seed)
-    restored = bench.apply(corrupted)
+def _block(trained: TrainedAutoencoder, kind: str, strength: float) -> image_grids.Restoration:
+    originals = trained.examples
+    corrupted = corruption.of_kind(kind, originals, strength, trained.settings.seed)
+    restored = trained.apply(corrupted)
     gains = image_metrics.psnr_db_per_image(restored, originals) - image_metrics.psnr_db_per_image(
         corrupted, originals
     )
     if kind == "noise":
         title = f"Gaussian noise, standard deviation {strength:g}"
         return image_grids.Restoration(title, corrupted, restored, originals, gains)
-    seed = corruption.seed_of(strength, bench.settings.seed)
+    seed = corruption.seed_of(strength, trained.settings.seed)
     mask = corruption.hole_mask(originals, int(strength), seed).numpy()
     title = f"hole of {strength:g} x {strength:g} pixels (outlined)"
     return image_grids.Restoration(title, corrupted, restored, originals, gains, mask)
 
 
-def encoded_space(bench: Bench) -> dict[str, float]:
+def encoded_space(trained: TrainedAutoencoder) -> dict[str, float]:
     """Codes in two dimensions (the study's figure 8), and TensorBoard's projector."""
-    number = min(bench.settings.num_codes, len(bench.splits.test))
-    codes = bench.codes(bench.splits.test, number)
+    number = min(trained.settings.num_codes, len(trained.splits.test))
+    codes = trained.codes(trained.splits.test, number)
     thumbnails = np.concatenate(
-        [images.to_uint8(part) for part in bench.splits.test.blocks(number)]
+        [images.to_uint8(part) for part in trained.splits.test.blocks(number)]
     )
-    names = class_labels(bench.splits, np.arange(number))
-    bench.tensorboard.projector(codes, thumbnails, names)
+    names = class_labels(trained.splits, np.arange(number))
+    trained.tensorboard.projector(codes, thumbnails, names)
     few = f"{number} test images are too few" if number < latent_space.LEAST_MAPPED else ""
     if few or latent_space.is_alike(codes):
-        print(f"no map of the encoded space: {few or 'all codes are alike'}", flush=True)
+        logger.info(f"no map of the encoded space: {few or 'all codes are alike'}")
         return {}
-    labels = None if bench.splits.labels is None else bench.splits.labels.test[:number]
+    labels = None if trained.splits.labels is None else trained.splits.labels.test[:number]
     components = latent_space.principal_components(
-        codes, min(2, codes.shape[1]), bench.settings.seed
+        codes, min(2, codes.shape[1]), trained.settings.seed
     )
     plane, shares = components.transform(codes), components.explained_variance_ratio_
-    neighbours = latent_space.tsne(codes, bench.settings.seed)
-    figure = curves.encoded_space(plane, shares, neighbours, labels, bench.splits.class_names)
-    bench.tensorboard.show("encoded_space", figure, f"{len(codes)} codes of test images, by class.")
+    neighbours = latent_space.tsne(codes, trained.settings.seed)
+    figure = curves.encoded_space(plane, shares, neighbours, labels, trained.splits.class_names)
+    trained.tensorboard.show(
+        "encoded_space", figure, f"{len(codes)} codes of test images, by class."
+    )
     return {"codes/explained_by_two_components": float(shares.sum())}
 
 
-def groups(bench: Bench) -> dict[str, float]:
+def groups(trained: TrainedAutoencoder) -> dict[str, float]:
     """How well groups of test images, made without labels, agree with their classes.
 
     As many groups as classes: by k-means on pixels and on codes, and by the graph of codes that
     `apply cluster` uses. Of the first 10,000 test images, fewer where they are large. Empty where
     there are no labels, or too few images for so many groups.
     """
-    if bench.splits.labels is None:
+    if trained.splits.labels is None:
         return {}
-    labels = bench.splits.labels.test[: min(_GROUPED, bench.most_held)]
-    number, seed = len(np.unique(labels)), bench.settings.seed
+    labels = trained.splits.labels.test[: min(_GROUPED, trained.most_held)]
+    number, seed = len(np.unique(labels)), trained.settings.seed
     least = max(clustering.LEAST_CODES, 10 * number)
     if number < 2 or len(labels) < least:
-        print(f"no groups: {len(labels)} test images are too few, {least} are needed", flush=True)
+        logger.info(f"no groups: {len(labels)} test images are too few, {least} are needed")
         return {}
-    pictures = bench.splits.test.array(np.arange(len(labels)))
-    codes = bench.part("encoder", pictures)
+    pictures = trained.splits.test.array(np.arange(len(labels)))
+    codes = trained.part("encoder", pictures)
     if latent_space.is_alike(codes):
-        print("no groups: all codes are alike", flush=True)
+        logger.info("no groups: all codes are alike")
         return {}
-    found = {
+    groupings = {
         "pixels/kmeans": clustering.k_means(pictures.reshape(len(pictures), -1), number, seed),
         "latent/kmeans": clustering.k_means(codes, number, seed),
         "latent/graph": clustering.groups(codes, number, seed),
     }
     return {
         f"{name}_{key}": value
-        for name, members in found.items()
+        for name, members in groupings.items()
         for key, value in clustering.agreement(members, labels).items()
     }
 
 
-def sampling(bench: Bench) -> dict[str, float]:
+def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
     """New images from drawn codes (the study's figure 9): its attempt, and what cures it.
 
     Each way is compared with real test images in the feature network of the data; `real/` is the
     same comparison of validation images, which neither the model nor that network was trained on.
     """
-    number, splits = bench.settings.num_samples, bench.splits
-    codes = bench.codes(splits.train, _FITTED_CODES)
-    network = _judge(bench)
+    number, splits = trained.settings.num_samples, trained.splits
+    codes = trained.codes(splits.train, _FITTED_CODES)
+    network = _feature_network(trained)
     reference_features = network.describe(splits.test.blocks(number))[0]
-    examples = splits.test.array(np.arange(min(_SHOWN, len(splits.test))))
+    examples = splits.test.array(np.arange(min(SHOWN, len(splits.test))))
     # Name in metrics.json, name in the picture, what is compared, what is shown.
     sets: list[tuple[str, str, Iterable[np.ndarray], np.ndarray]] = [
         ("real", "real images", network.real_images(splits, number), examples),
     ]
-    made = map(bench.apply, splits.test.blocks(number))
-    sets.append(("reconstructed", "reconstructions", made, bench.apply(examples)))
+    made = map(trained.apply, splits.test.blocks(number))
+    sets.append(("reconstructed", "reconstructions", made, trained.apply(examples)))
     drawn: dict[str, np.ndarray] = {}
     for name, (shown_name, sampler) in latent_space.SAMPLERS.items():
-        drawn[shown_name] = sampler(codes, number, bench.settings.seed)
-        shown = bench.part("decoder", drawn[shown_name][:_SHEET])
-        sets.append((name, shown_name, bench.decoded(drawn[shown_name]), shown))
+        drawn[shown_name] = sampler(codes, number, trained.settings.seed)
+        shown = trained.part("decoder", drawn[shown_name][:_SHEET])
+        sets.append((name, shown_name, trained.decoded(drawn[shown_name]), shown))
 
     numbers: dict[str, float] = {}
     rows = []
     compared = {name: network.compare(each, reference_features) for name, _, each, _ in sets}
-    feature_network.say_left_out(network, compared.values())
+    feature_network.log_left_out(network, compared.values())
     for name, shown_name, _, shown in sets:
-        found = compared[name]
-        numbers |= {f"{name}/{key}": value for key, value in found.items()}
+        measured = compared[name]
+        numbers |= {f"{name}/{key}": value for key, value in measured.items()}
         rows.append(
-            image_grids.SampleRow(shown_name, shown[:_SHOWN], feature_network.columns(found))
+            image_grids.SampleRow(shown_name, shown[:SHOWN], feature_network.columns(measured))
         )
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
-    files.write_json(bench.run.folder / feature_network.IDENTITY, network.identity())
-    bench.tensorboard.show(
+    files.write_json(trained.run.folder / feature_network.IDENTITY, network.identity())
+    trained.tensorboard.show(
         "samples",
         image_grids.sampled_images(rows),
         "Images decoded from drawn codes; distance to real images, score, precision, recall.",
     )
-    bench.tensorboard.show(
+    trained.tensorboard.show(
         "drawn_codes",
         curves.code_marginals(codes, drawn),
         "Where drawn codes lie, beside the codes of training images.",
     )
     sheet = images.grid(sets[-1][3], columns=10)
-    bench.run.write_figure("samples_mixture_100", images.encode_png(sheet))
-    bench.tensorboard.figure("samples_mixture_100", sheet, text="From a mixture of 100 Gaussians.")
+    trained.run.write_figure("samples_mixture_100", images.encode_png(sheet))
+    trained.tensorboard.figure(
+        "samples_mixture_100", sheet, text="From a mixture of 100 Gaussians."
+    )
     return numbers
 
 
-def _judge(bench: Bench) -> feature_network.Judge:
-    if feature_network.has_classes(bench.splits):
-        return feature_network.classifier_of(bench.splits, bench.run.folder.parent.parent / "judge")
-    return feature_network.of_encoder(bench.model.get_layer("encoder"))
+def _feature_network(trained: TrainedAutoencoder) -> feature_network.FeatureNetwork:
+    if feature_network.has_classes(trained.splits):
+        return feature_network.classifier_of(
+            trained.splits, trained.run.folder.parent.parent / "judge"
+        )
+    return feature_network.of_encoder(trained.model.get_layer("encoder"))
 
 
 def summary(numbers: Mapping[str, Any]) -> str:

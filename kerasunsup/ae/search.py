@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from kerasunsup.search.settings import SearchSettings
 from kerasunsup.settings import Command, to_json
 from kerasunsup.training import files, loop
 from kerasunsup.training import tensorboard as training_tensorboard
+
+logger = logging.getLogger(__name__)
 
 _PCA_IMAGES = 20_000  # that its components are fitted to
 _IRRELEVANT = ("snapshot_every", "num_codes", "num_samples")
@@ -52,15 +55,15 @@ def run(command: Command) -> dict[str, Any] | None:
     with loop.machine(settings):
         is_alone = options.distributed is None
         run = runner.run_search if is_alone else distributed.run_shared_search
-        found = run(command, problem(command, splits))
-    if found is None:
+        record = run(command, problem(command, splits))
+    if record is None:
         return None
-    best = write_best(command, found)
-    for path in draw(command, found):
-        print(f"figure: {path}")
+    best = write_best(command, record)
+    for path in write_figures(command, record):
+        logger.info(f"figure: {path}")
     if not options.search_only:
         experiment.run(dataclasses.replace(command, config=best, search=SearchSettings()))
-    return found
+    return record
 
 
 def problem(command: Command, splits: Splits) -> Problem:
@@ -71,7 +74,7 @@ def problem(command: Command, splits: Splits) -> Problem:
     return Problem(
         settings=settings,
         splits=splits,
-        build=lambda chosen: experiment.build(chosen, splits.image_shape),
+        build=lambda drawn: experiment.build(drawn, splits.image_shape),
         space=functools.partial(space, wide=options.wide),
         rate=loop.learning_rate,
         prepare=experiment.corruption_of(settings),
@@ -90,7 +93,7 @@ def _pca_error(splits: Splits, size: int, settings: AutoencoderSettings) -> floa
     fitted = splits.train.array(np.arange(min(len(splits.train), _PCA_IMAGES)))
     clean, inputs = splits.validation.array(), None
     prepare = experiment.corruption_of(settings)
-    if prepare is not None:  # the very batches that a trial is judged by
+    if prepare is not None:  # the very batches that a trial is measured on
         batches = data_batches.evaluation_batches(
             splits.validation, settings.batch_size, prepare=prepare
         )
@@ -99,7 +102,7 @@ def _pca_error(splits: Splits, size: int, settings: AutoencoderSettings) -> floa
     return max(1e-6, latent_space.pca_mse(fitted, clean, size, settings.seed, inputs=inputs))
 
 
-def write_best(command: Command, found: dict[str, Any]) -> AutoencoderSettings:
+def write_best(command: Command, record: dict[str, Any]) -> AutoencoderSettings:
     """Writes the configurations and the record; returns the one to train.
 
     `best_<size>.json` is the best at each code size, `best.json` the one at the size that was
@@ -107,35 +110,36 @@ def write_best(command: Command, found: dict[str, Any]) -> AutoencoderSettings:
     They lie in the search's own folder; Hyperband's lie one level up too, as the search's answer.
     """
     settings: AutoencoderSettings = command.config
-    results = {result["trial"]: result for result in found["trials"]}
+    results = {result["trial"]: result for result in record["trials"]}
     folder = Path(command.search.tuning) / command.experiment
-    places = [folder / found["kind"], *([folder] if found["kind"] == "hyperband" else [])]
+    places = [folder / record["kind"], *([folder] if record["kind"] == "hyperband" else [])]
     configs: dict[int, AutoencoderSettings] = {}
-    for found_size, trial in found["front"].items():
-        chosen: dict[str, Any] = results[trial]["settings"]
-        configs[int(found_size)] = dataclasses.replace(settings, **chosen)
+    for code_size, trial in record["front"].items():
+        trial_settings: dict[str, Any] = results[trial]["settings"]
+        configs[int(code_size)] = dataclasses.replace(settings, **trial_settings)
     size = settings.latent_dim
     if size not in configs:  # no trial of this size ended: what was best overall, at this size
-        overall = configs[results[found["best"]]["settings"]["latent_dim"]]
+        overall = configs[results[record["best"]]["settings"]["latent_dim"]]
         configs[size] = dataclasses.replace(overall, latent_dim=size)
-        print(f"no trial of code size {size} ended: best.json has the other settings of the best")
+        logger.info(
+            f"no trial of code size {size} ended: best.json has the other settings of the best"
+        )
     for place in places:
         for code_size, best in configs.items():
             files.write_json(place / f"best_{code_size}.json", to_json(best))
         files.write_json(place / "best.json", to_json(configs[size]))
-        files.write_json(place / "record.json", found)
-    print(
+        files.write_json(place / "record.json", record)
+    logger.info(
         f"best at code size {size}: {places[-1] / 'best.json'}; train it with: "
-        f"python -m kerasunsup.ae --config {places[-1] / 'best.json'}",
-        flush=True,
+        f"python -m kerasunsup.ae --config {places[-1] / 'best.json'}"
     )
     return configs[size]
 
 
-def comparable(command: Command, found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def comparable(command: Command, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Kind -> record, of this search and of those beside it on the same data and settings."""
     folder = Path(command.search.tuning) / command.experiment
-    records = {found["kind"]: found}
+    records = {record["kind"]: record}
     for kind in figures.TITLES:
         path = folder / kind / "record.json"
         if kind == "hyperband" and not path.exists():
@@ -143,7 +147,7 @@ def comparable(command: Command, found: dict[str, Any]) -> dict[str, dict[str, A
         if kind not in records and path.exists():
             other = files.read_json(path)
             same = all(
-                other["fingerprint"][key] == found["fingerprint"][key]
+                other["fingerprint"][key] == record["fingerprint"][key]
                 for key in ("settings", "data")
             )
             if same:
@@ -151,7 +155,7 @@ def comparable(command: Command, found: dict[str, Any]) -> dict[str, dict[str, A
     return {kind: records[kind] for kind in figures.TITLES if kind in records}
 
 
-def draw(command: Command, found: dict[str, Any]) -> list[Path]:
+def write_figures(command: Command, record: dict[str, Any]) -> list[Path]:
     """Writes the figures of a search, and of all searches that are finished so far.
 
     Returns:
@@ -161,12 +165,12 @@ def draw(command: Command, found: dict[str, Any]) -> list[Path]:
     folder = Path(command.search.tuning) / command.experiment
     size = command.config.latent_dim
     pictures = {
-        folder / "search_progress.png": figures.progress(comparable(command, found), size),
-        folder / found["kind"] / "code_size.png": figures.code_size(found),
+        folder / "search_progress.png": figures.progress(comparable(command, record), size),
+        folder / record["kind"] / "code_size.png": figures.code_size(record),
     }
     drawn = {path: figure for path, figure in pictures.items() if figure is not None}
-    events = command.logs / f"{command.experiment}_search" / found["kind"]
-    with training_tensorboard.Board(events) as tensorboard:
+    events = command.logs / f"{command.experiment}_search" / record["kind"]
+    with training_tensorboard.TensorBoardWriter(events) as tensorboard:
         for path, figure in drawn.items():
             files.write_bytes(path, style.to_png(figure))
             tensorboard.figure(path.stem, style.to_pixels(figure))

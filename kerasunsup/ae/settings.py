@@ -1,4 +1,8 @@
-"""The autoencoder's settings: each one line with the reason for its value. Start here."""
+"""The autoencoder's settings: each with its unit and the reason for its value. Start here.
+
+Those that it shares with every training (data, epochs, learning rate, seed) stand in
+`kerasunsup.settings.TrainingSettings`.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +15,49 @@ from kerasunsup.settings import TrainingSettings, setting
 class AutoencoderSettings(TrainingSettings):
     """The autoencoder's settings; the defaults are the study's Table 1."""
 
-    latent_dim: int = setting(32, "code size", least=1, most=4096)
+    # Values. The study's; PCA with as many leaves four times the error on MNIST.
+    latent_dim: int = setting(32, "give the code of an image N values", least=1, most=4096)
+    # Filters a stage, each of which halves the side. One stage is the study's network; for images
+    # of 64 pixels three (32 64 128) leave 8 x 8 feature maps to the dense layer.
     filters: tuple[int, ...] = setting(
-        (32,), "filters of each strided convolution; one stage is the study's network", least=1
+        (32,), "give each strided convolution so many filters, one number a stage", least=1
     )
-    hidden_units: int = setting(128, "units of the dense layer beside the code", least=1)
+    # Units. The study does not say; 256 ends lower (see the search's defaults in `__main__`).
+    hidden_units: int = setting(
+        128, "give the dense layers between convolutions and code N units", least=1
+    )
+    # A share of a weight for each unit of learning rate, a step. The study's; decoupled (AdamW), so
+    # small a decay does next to nothing (see `models.optimizers.adam`).
     weight_decay: float = setting(
-        1e-5,
-        "decoupled weight decay: each step shrinks a weight by learning rate x decay of itself",
-        least=0.0,
+        1e-5, "shrink every weight by learning rate x X of itself in each step", least=0.0
     )
+    # Standard deviation, in pixel values of [0, 1]. Off: restoring is a training of its own.
     noise: float = setting(
-        0.0, "train on images with Gaussian noise of this sigma, clean target", least=0.0, most=5.0
+        0.0,
+        "add Gaussian noise of this standard deviation to the training images and restore the"
+        " clean ones; pixels are in [0, 1]",
+        least=0.0,
+        most=5.0,
     )
+    # Pixels a side. Off, for the same reason.
     crop: int = setting(
-        0, "train on images with one hole of N x N pixels, clean target", least=0, most=127
+        0,
+        "cut a hole of N x N pixels out of every training image and restore the whole ones",
+        least=0,
+        most=127,
     )
+    # Epochs. Every second one, and the first; a picture of them all stays readable.
     snapshot_every: int = setting(
-        2, "epochs between the recorded reconstructions of one image of each class", least=1
+        2, "record reconstructions of one image of each class every N epochs", least=1
     )
+    # Codes. What t-SNE and a browser's projector handle well; MNIST has 10,000.
     num_codes: int = setting(
-        5000, "test codes in the pictures of the encoded space and in the projector", least=10
+        5000, "show the codes of N test images in the encoded space and the projector", least=10
     )
+    # Images. Frechet distances fall with the number of images: the literature's 10,000.
     num_samples: int = setting(
         10_000,
-        "new images that each way of sampling codes is judged by",
+        "compare N new images of each way of sampling codes with real ones",
         least=100,
         most=1_000_000,
     )

@@ -21,7 +21,7 @@ def write_codes(job: Job) -> dict[str, Any]:
     job.files.write_table("codes.csv", header, rows)
     if job.settings.projector:
         shown = min(_MOST_SPRITES, len(names))
-        with training_tensorboard.Board(job.output.folder) as tensorboard:
+        with training_tensorboard.TensorBoardWriter(job.output.folder) as tensorboard:
             pictures = job.thumbnails(encoded.positions[:shown])
             labels = [images.shown(name) for name in names[:shown]]
             tensorboard.projector(encoded.codes[:shown], pictures, labels)

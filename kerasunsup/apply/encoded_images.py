@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from kerasunsup.apply import image_stream
-from kerasunsup.apply.progress import ImageProgress
 from kerasunsup.apply.settings import ApplySettings
 from kerasunsup.errors import InputError
 from kerasunsup.models import loading
+from kerasunsup.progress import Progress
 from kerasunsup.training import files
 
 _BLOCK = 8192  # images
@@ -91,7 +91,7 @@ def encode_stream(
     shape = model.input_shape("encode")
     (latent_dim,) = model.function("encode")(np.zeros((1, *shape), np.float32)).shape[1:]
     blocks = []
-    with ImageProgress(len(stream)) as progress:
+    with Progress(len(stream), "image") as progress:
         for start in range(0, len(stream), _BLOCK):
             positions = range(start, min(start + _BLOCK, len(stream)))
             path = folder / f"{start:09d}.npz"
@@ -137,7 +137,7 @@ def _encoded_block(
     errors: bool,
     look: Callable[[np.ndarray], np.ndarray] | None,
     latent_dim: int,
-    progress: ImageProgress,
+    progress: Progress,
 ) -> dict[str, np.ndarray]:
     readable: list[int] = []
     codes = [np.empty((0, latent_dim), np.float32)]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from kerasunsup.apply.job import Job
-from kerasunsup.apply.progress import ImageProgress
 from kerasunsup.data import images
 from kerasunsup.errors import InputError
 from kerasunsup.evaluation import latent_space
 from kerasunsup.models import loading
+from kerasunsup.progress import Progress
 
 _COMPONENTS = 100  # of the mixture that new codes are drawn from
 _BLOCK = 256  # images that follow from one seed
@@ -28,7 +28,7 @@ def generate_images(job: Job) -> dict[str, Any]:
     draw, make = _drawing(job)
     names = [f"images/{number:05d}.png" for number in range(settings.count)]
     shown: list[np.ndarray] = []
-    with ImageProgress(settings.count) as progress:
+    with Progress(settings.count, "image") as progress:
         for start in range(0, settings.count, _BLOCK):
             block = names[start : start + _BLOCK]
             is_missing = [not job.files.path(name).exists() for name in block]

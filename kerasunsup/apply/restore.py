@@ -9,12 +9,12 @@ import numpy as np
 
 from kerasunsup.apply import tiles
 from kerasunsup.apply.job import Job
-from kerasunsup.apply.progress import ImageProgress
 from kerasunsup.apply.settings import ApplySettings
 from kerasunsup.data import images
 from kerasunsup.errors import InputError
 from kerasunsup.figures import image_grids
 from kerasunsup.models import loading
+from kerasunsup.progress import Progress
 
 _SHOWN = 10  # images on the contact sheet
 _MOST_VALUES = 16_000_000  # of the pictures that are restored together
@@ -40,7 +40,7 @@ def restore_images(job: Job) -> dict[str, Any]:
     unreadable: list[tuple[str, str]] = []
     num_restored = 0
     pictures = zip(missing, stream.read(missing), strict=True)
-    with ImageProgress(len(missing)) as progress:
+    with Progress(len(missing), "image") as progress:
         for group in _groups(pictures, settings.batch_size):
             names, prepared = [], []
             for position, picture in group:

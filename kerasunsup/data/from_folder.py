@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from kerasunsup.data import bit_depth, decoding, folder_walk, images, pixel_storage
 from kerasunsup.errors import InputError
+from kerasunsup.progress import Progress
 
 _NAMED = 10  # unreadable files in one line
 
@@ -234,9 +235,15 @@ def _with_progress(outcomes: Iterable[Any], total: int) -> Iterable[Any]:
     """The same outcomes, with a progress bar where there is a terminal and much to do."""
     if total < 2000 or not sys.stderr.isatty():
         return outcomes
-    import tqdm
+    return _advancing(outcomes, total)
 
-    return tqdm.tqdm(outcomes, total=total, unit="image", desc="reading", leave=False)
+
+def _advancing(outcomes: Iterable[Any], total: int) -> Iterator[Any]:
+    with Progress(total, "image", has_bar=True) as progress:
+        progress.name("reading")
+        for outcome in outcomes:
+            yield outcome
+            progress.advance()
 
 
 def _skip_unreadable(place: str, unreadable: Sequence[str], total: int) -> None:

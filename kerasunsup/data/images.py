@@ -13,7 +13,6 @@ import contextlib
 import io
 import logging
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,8 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, features
 
 from kerasunsup.data import bit_depth
+
+logger = logging.getLogger(__name__)
 
 PIXEL_LIMIT = 64_000_000  # a larger image file is refused before it is unpacked
 _FORMATS = {
@@ -70,8 +71,8 @@ def shown(text: str) -> str:
 
 
 def tell(text: str) -> None:
-    """Says in one line on stderr what a user should know of the images."""
-    print(f"kerasunsup: {shown(text)}", file=sys.stderr, flush=True)
+    """Warns in one line of what a user should know of the images; commands show it on stderr."""
+    logger.warning(f"kerasunsup: {shown(text)}")
 
 
 def to_unit(pixels: np.ndarray) -> np.ndarray:

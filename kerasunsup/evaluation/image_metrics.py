@@ -6,6 +6,7 @@ draws a picture.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerasunsup.evaluation import neighbors
+
+logger = logging.getLogger(__name__)
 
 # PSNR of identical images would be infinite, and one of them would hide all others in the mean.
 # 100 dB (a root mean squared error of 1e-5) is far beyond the 59 dB of rounding to 8 bits.
@@ -31,7 +34,7 @@ def finite(numbers: Mapping[str, float]) -> dict[str, float]:
     kept = {name: value for name, value in numbers.items() if math.isfinite(value)}
     if len(kept) < len(numbers):
         missing = ", ".join(name for name in numbers if name not in kept)
-        print(f"left out, as they are no finite numbers: {missing}", flush=True)
+        logger.info(f"left out, as they are no finite numbers: {missing}")
     return kept
 
 

@@ -116,7 +116,7 @@ def restorations(blocks: Sequence[Restoration]) -> Figure:
 
 @style.styled
 def sampled_images(rows: Sequence[SampleRow]) -> Figure:
-    """Images made in several ways, a row each, with the numbers that each way is judged by.
+    """Images made in several ways, a row each, with the numbers that each way is compared by.
 
     Args:
         rows: top to bottom. A row with fewer images than another leaves its right end empty.

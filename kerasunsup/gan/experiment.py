@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.gan import results
+from kerasunsup.gan.measurements import Measurements, fixed_noise, shown_epochs
 from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import export, folded_convolution, networks, optimizers
 from kerasunsup.models import gan as models_gan
@@ -20,6 +22,8 @@ from kerasunsup.settings import Command, to_json
 from kerasunsup.training import callbacks, feature_network, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
+
+logger = logging.getLogger(__name__)
 
 _SHOWN = {"generator_loss": "generator", "discriminator_loss": "discriminator", "fid": "distance"}
 
@@ -102,17 +106,20 @@ def run(command: Command) -> dict[str, float]:
     splits = data_splits.load(settings)
     check(settings, splits)
     with run_folder.opened(command, splits.fingerprint) as run:
-        comparison = feature_network.of_data(splits, command.logs / "judge")
-        with loop.machine(settings), training_tensorboard.Board(run.folder) as tensorboard:
+        network = feature_network.of_data(splits, command.logs / "judge")
+        with (
+            loop.machine(settings),
+            training_tensorboard.TensorBoardWriter(run.folder) as tensorboard,
+        ):
             gan = build(settings, splits.image_shape)
-            print(introduction(splits, gan, run), flush=True)
-            noise = results.noise(settings, results.SHOWN)
+            logger.info(introduction(splits, gan, run))
+            noise = fixed_noise(settings, results.SHOWN)
             samples = callbacks.Snapshots(
                 lambda: gan.refresh_averaged_generator()(noise, training=False),
-                lambda epoch: epoch in results.shown_epochs(settings.epochs),
+                lambda epoch: epoch in shown_epochs(settings.epochs),
                 run.folder / "checkpoints" / "snapshots",
             )
-            measurements = results.Measurements(gan, splits, settings, comparison, tensorboard)
+            measurements = Measurements(gan, splits, settings, network, tensorboard)
             fitted = loop.fit(
                 gan,
                 splits,
@@ -130,7 +137,7 @@ def run(command: Command) -> dict[str, float]:
         plain = build(settings, splits.image_shape, is_shipped=True)
         plain.set_weights(gan.get_weights())
         try:
-            return finish(plain, splits, settings, run, comparison, fitted, samples)
+            return finish(plain, splits, settings, run, network, fitted, samples)
         except KeyboardInterrupt:
             done = len(fitted.history["epoch"])
             raise Interrupted(loop.how_to_resume(run, done)) from None
@@ -161,13 +168,13 @@ def finish(
     splits: Splits,
     settings: GANSettings,
     run: Run,
-    comparison: feature_network.Judge,
+    network: feature_network.FeatureNetwork,
     fitted: loop.Fitted,
     samples: callbacks.Snapshots,
 ) -> dict[str, float]:
     """What a trained GAN leaves behind: model files first, then numbers and figures."""
     generator, discriminator = gan.averaged_generator, gan.discriminator
-    noise = results.noise(settings, 4)
+    noise = fixed_noise(settings, 4)
     export.write_keras(run.folder / "generator.keras", generator)
     export.write_keras(run.folder / "discriminator.keras", discriminator)
     export.write_saved_model(
@@ -178,9 +185,9 @@ def finish(
         },
         {"generate": noise, "discriminate": splits.test.array(np.arange(min(4, len(splits.test))))},
     )
-    with training_tensorboard.Board(run.folder) as tensorboard:
-        numbers = results.report(
-            gan, splits, settings, run, comparison, tensorboard, fitted, samples
+    with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
+        numbers = results.write_results(
+            gan, splits, settings, run, network, tensorboard, fitted, samples
         )
         run.write_metrics(numbers)
         tensorboard.hyperparameters(to_json(settings), headline(numbers))
@@ -188,8 +195,8 @@ def finish(
         table = training_tensorboard.markdown_table
         tensorboard.text("settings", table(to_json(settings), ("setting", "value")))
         tensorboard.text("numbers", table(numbers, ("number", "value")))
-    print(results.summary(numbers), flush=True)
-    print(f"\nfigures, generator.keras and export/ are in {run.folder}", flush=True)
+    logger.info(results.summary(numbers))
+    logger.info(f"\nfigures, generator.keras and export/ are in {run.folder}")
     return numbers
 
 

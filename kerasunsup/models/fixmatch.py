@@ -104,7 +104,7 @@ class PseudoLabelled(keras.Model):
             self.network(augmentation.deform(unlabelled, weak, seeds[0]), training=False)
         )
         counts = ops.cast(ops.max(answers, axis=1) >= self._settings["threshold"], "float32")
-        found = ops.argmax(answers, axis=1)
+        pseudo_labels = ops.argmax(answers, axis=1)
         hidden = corruption.cut_holes(
             augmentation.deform(unlabelled, strong, seeds[1]), self._settings["hole"], seeds[2]
         )
@@ -114,7 +114,9 @@ class PseudoLabelled(keras.Model):
         with tf.GradientTape() as tape:
             logits = self.network(images, training=True)
             loss = ops.mean(_cross_entropy(labels, logits[:num_labelled]))
-            unlabelled_loss = ops.mean(counts * _cross_entropy(found, logits[num_labelled:]))
+            unlabelled_loss = ops.mean(
+                counts * _cross_entropy(pseudo_labels, logits[num_labelled:])
+            )
             # Gradients are summed over replicas, and each mean is over one replica's share.
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             total = (loss + unlabelled_loss) / replicas

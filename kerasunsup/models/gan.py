@@ -17,6 +17,12 @@ from keras import ops
 # scalars, mean over the batch.
 AdversarialLoss = Callable[[Any, Any], tuple[Any, Any]]
 
+_METRICS = (
+    "generator_loss",
+    "discriminator_loss",
+    "real_accuracy",  # share of real images with a logit above 0
+    "generated_accuracy",  # share of generated images with a logit below 0
+)
 _PENALTY_EVERY = 8  # steps
 _STATISTICS_BATCHES = 20
 _STATISTICS_BATCH_SIZE = 500
@@ -99,17 +105,9 @@ class GAN(keras.Model):
         self.adversarial_loss = adversarial_loss
         self.label_smoothing = label_smoothing
         self.gradient_penalty = gradient_penalty
-        self._random = keras.random.SeedGenerator(seed)
+        self.random = keras.random.SeedGenerator(seed)
         self._seed = seed
-        self._trackers = [
-            keras.metrics.Mean(name)
-            for name in (
-                "generator_loss",
-                "discriminator_loss",
-                "real_accuracy",  # share of real images with a logit above 0
-                "generated_accuracy",  # share of generated images with a logit below 0
-            )
-        ]
+        self._trackers = [keras.metrics.Mean(name) for name in _METRICS]
         self.built = True
 
     @property
@@ -173,19 +171,13 @@ class GAN(keras.Model):
 
     def save_own_variables(self, store: Any) -> None:
         """Adds the state of everything random, which Keras leaves out of its files."""
-        for index, generator in enumerate(self._random_generators()):
-            store[f"random_state_{index}"] = np.asarray(generator.state)
+        for name, state in _random_states(self).items():
+            store[name] = np.asarray(state)
 
     def load_own_variables(self, store: Any) -> None:
         """Takes the state of everything random back."""
-        for index, generator in enumerate(self._random_generators()):
-            generator.state.assign(np.asarray(store[f"random_state_{index}"]))
-
-    def _random_generators(self) -> list[keras.random.SeedGenerator]:
-        """Of the noise, then of the networks' random layers, in order."""
-        layers = [*self.generator.layers, *self.discriminator.layers]
-        own = [layer.seed_generator for layer in layers if hasattr(layer, "seed_generator")]
-        return [self._random, *own]
+        for name, state in _random_states(self).items():
+            state.assign(np.asarray(store[name]))
 
     def call(self, noise: Any, training: bool = False) -> Any:
         """Images of the generator as it is now: not averaged."""
@@ -194,11 +186,11 @@ class GAN(keras.Model):
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update of both networks on one batch of real images, float32 in [0, 1]."""
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        noise = self._noise(tf.shape(images)[0])
+        noise = draw_noise(self.random, tf.shape(images)[0], self.noise_dim)
         with tf.GradientTape(persistent=True) as tape:
             generated = self.generator(noise, training=True)
             real_logits = self.discriminator(images, training=True)
-            penalty = self._penalty(images)
+            penalty = _due_penalty(self, images)
             generated_logits = self.discriminator(generated, training=True)
             generator_loss, discriminator_loss = self.adversarial_loss(
                 real_logits, generated_logits
@@ -209,8 +201,8 @@ class GAN(keras.Model):
             # Gradients are summed over replicas, and each mean is over one replica's share.
             scaled_generator_loss = generator_loss / replicas
             scaled_discriminator_loss = (discriminator_loss + smoothing + penalty) / replicas
-        self._update(self.optimizer, self.discriminator, tape, scaled_discriminator_loss)
-        self._update(self.generator_optimizer, self.generator, tape, scaled_generator_loss)
+        _update(self.optimizer, self.discriminator, tape, scaled_discriminator_loss)
+        _update(self.generator_optimizer, self.generator, tape, scaled_generator_loss)
         del tape
         values = (
             generator_loss,
@@ -222,54 +214,81 @@ class GAN(keras.Model):
             tracker.update_state(value)
         return {tracker.name: tracker.result() for tracker in self._trackers}
 
-    def _noise(self, num_images: Any) -> Any:
-        """Standard normal noise, float32 (num_images, noise_dim), another on each replica."""
-        seed = tf.cast(self._random.next(), tf.int32)
-        context = tf.distribute.get_replica_context()
-        if context is not None and context.num_replicas_in_sync > 1:
-            seed = tf.random.experimental.stateless_fold_in(seed, context.replica_id_in_sync_group)
-        return tf.random.stateless_normal((num_images, self.noise_dim), seed)
-
-    def _penalty(self, images: Any) -> Any:
-        """The weighted gradient penalty of the discriminator's steps that pay it, else 0."""
-        if not self.gradient_penalty:
-            return 0.0
-
-        def squared_gradients() -> Any:
-            with tf.GradientTape() as tape:
-                tape.watch(images)
-                total = ops.sum(self.discriminator(images, training=True))
-            squares = ops.sum(ops.square(tape.gradient(total, images)), axis=(1, 2, 3))
-            return 0.5 * self.gradient_penalty * _PENALTY_EVERY * ops.mean(squares)
-
-        is_due = tf.equal(tf.cast(self.optimizer.iterations, tf.int32) % _PENALTY_EVERY, 0)
-        return tf.cond(is_due, squared_gradients, lambda: 0.0)
-
-    def _update(
-        self, optimizer: keras.Optimizer, network: keras.Model, tape: tf.GradientTape, loss: Any
-    ) -> None:
-        variables = network.trainable_variables
-        values = [variable.value for variable in variables]
-        optimizer.apply(tape.gradient(loss, values), variables)
-
     def refresh_averaged_generator(self) -> keras.Model:
-        """Makes and returns the generator for sampling.
+        """Makes and returns the generator for sampling, by `copy_averages`."""
+        copy_averages(self.generator, self.generator_optimizer, self.averaged_generator)
+        return self.averaged_generator
 
-        Its weights are the averages that the generator's optimizer keeps, else the current ones.
-        The running statistics of batch normalization belong to neither: they are taken anew from
-        10,000 noise vectors, always the same, so that the images follow from the weights alone.
-        """
-        target = self.averaged_generator
-        optimizer = self.generator_optimizer
-        weights = (
-            optimizer._model_variables_moving_average
-            if optimizer.use_ema
-            else self.generator.trainable_variables
-        )
-        for variable, value in zip(target.trainable_variables, weights, strict=True):
-            variable.assign(value)
-        settle_statistics(target)
-        return target
+
+def draw_noise(random: keras.random.SeedGenerator, num_images: Any, noise_dim: int) -> Any:
+    """Standard normal noise, float32 (num_images, noise_dim), another on each replica."""
+    seed = tf.cast(random.next(), tf.int32)
+    context = tf.distribute.get_replica_context()
+    if context is not None and context.num_replicas_in_sync > 1:
+        seed = tf.random.experimental.stateless_fold_in(seed, context.replica_id_in_sync_group)
+    return tf.random.stateless_normal((num_images, noise_dim), seed)
+
+
+def _random_states(gan: GAN) -> dict[str, Any]:
+    """The state of the noise, then those of the networks' random layers, in order."""
+    layers = [*gan.generator.layers, *gan.discriminator.layers]
+    own = [layer.seed_generator for layer in layers if hasattr(layer, "seed_generator")]
+    return {f"random_state_{i}": one.state for i, one in enumerate([gan.random, *own])}
+
+
+def _due_penalty(gan: GAN, images: Any) -> Any:
+    """The gradient penalty, paid in every eighth step and then eightfold; 0 in the others."""
+    if not gan.gradient_penalty:
+        return 0.0
+    is_due = tf.equal(tf.cast(gan.optimizer.iterations, tf.int32) % _PENALTY_EVERY, 0)
+    weight = gan.gradient_penalty * _PENALTY_EVERY
+    return tf.cond(is_due, lambda: r1_penalty(gan.discriminator, images, weight), lambda: 0.0)
+
+
+def _update(
+    optimizer: keras.Optimizer, network: keras.Model, tape: tf.GradientTape, loss: Any
+) -> None:
+    variables = network.trainable_variables
+    values = [variable.value for variable in variables]
+    optimizer.apply(tape.gradient(loss, values), variables)
+
+
+def r1_penalty(discriminator: keras.Model, images: Any, weight: float) -> Any:
+    """R1: half the squared gradient of the logit by a real image, times a weight.
+
+    Args:
+        discriminator: images -> logits (batch, 1).
+        images: float32 (batch, height, width, channels) in [0, 1].
+        weight: that the penalty is multiplied by.
+
+    Returns:
+        A scalar: summed over pixels, mean over images.
+
+    Source:
+        Mescheder et al., 2018, arXiv:1801.04406, eq. 9.
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        total = ops.sum(discriminator(images, training=True))
+    squares = ops.sum(ops.square(tape.gradient(total, images)), axis=(1, 2, 3))
+    return 0.5 * weight * ops.mean(squares)
+
+
+def copy_averages(generator: keras.Model, optimizer: keras.Optimizer, target: keras.Model) -> None:
+    """Gives a copy of the generator the weights that samples are drawn with.
+
+    They are the averages that the generator's optimizer keeps, else the current weights. The
+    running statistics of batch normalization belong to neither: they are taken anew from 10,000
+    noise vectors, always the same, so that the images follow from the weights alone.
+    """
+    weights = (
+        optimizer._model_variables_moving_average
+        if optimizer.use_ema
+        else generator.trainable_variables
+    )
+    for variable, value in zip(target.trainable_variables, weights, strict=True):
+        variable.assign(value)
+    settle_statistics(target)
 
 
 def settle_statistics(generator: keras.Model) -> None:

@@ -204,8 +204,8 @@ def _parts(model: keras.Model) -> dict[str, keras.Model]:
     )
     if image_in and image_out and model.input_shape == model.output_shape:
         named = {"encode": layers.get("encoder"), "decode": layers.get("decoder")}
-        known = {name: part for name, part in named.items() if part is not None}
-        return {"reconstruct": model, **known}
+        present = {name: part for name, part in named.items() if part is not None}
+        return {"reconstruct": model, **present}
     if image_out and len(model.input_shape) == 2:
         return {"decode" if model.name == "decoder" else "generate": model}
     if image_in and len(model.output_shape) == 2:

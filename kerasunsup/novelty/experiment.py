@@ -63,7 +63,7 @@ def run(command: Command) -> dict[str, float]:
                 seconds += encoder_run.read_metrics().get("training_seconds", np.nan)
                 scores[label] = scores_of(encoder_run, settings, splits, label)
                 done += 1
-            with training_tensorboard.Board(run.folder) as tensorboard:
+            with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
                 return write_results(run, tensorboard, settings, splits, scores, seconds)
         except KeyboardInterrupt:
             raise Interrupted(loop.how_to_resume(run, done, "classes")) from None
@@ -201,7 +201,7 @@ def scores_of(
 
 def write_results(
     run: Run,
-    tensorboard: training_tensorboard.Board,
+    tensorboard: training_tensorboard.TensorBoardWriter,
     settings: NoveltySettings,
     splits: Splits,
     scores: results.ScoresByClass,

@@ -118,7 +118,9 @@ def metrics(names: list[str], areas: Mapping[str, list[float]]) -> dict[str, flo
 
 
 def draw_areas(
-    tensorboard: training_tensorboard.Board, names: list[str], areas: Mapping[str, list[float]]
+    tensorboard: training_tensorboard.TensorBoardWriter,
+    names: list[str],
+    areas: Mapping[str, list[float]],
 ) -> None:
     """Draws the area under the ROC curve by class and score."""
     tensorboard.show(
@@ -131,7 +133,7 @@ def draw_areas(
 
 
 def draw_overlooked(
-    tensorboard: training_tensorboard.Board,
+    tensorboard: training_tensorboard.TensorBoardWriter,
     splits: Splits,
     scores: ScoresByClass,
 ) -> None:

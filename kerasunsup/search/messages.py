@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from kerasunsup import progress
 from kerasunsup.search import oracles, record
 from kerasunsup.search.session import Search
-from kerasunsup.training import progress
 
 
 class Messages:

@@ -8,6 +8,7 @@ from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.models import export
+from kerasunsup.progress import Progress
 from kerasunsup.settings import Command, to_json
 from kerasunsup.supervised import cells as comparison_cells
 from kerasunsup.supervised import encoder as encoders
@@ -15,7 +16,7 @@ from kerasunsup.supervised import results
 from kerasunsup.supervised.cells import Cell, CellResult
 from kerasunsup.supervised.methods import MethodTrainer
 from kerasunsup.supervised.settings import METHOD_NAMES, SupervisedSettings
-from kerasunsup.training import feature_network, files, loop, progress, run_folder
+from kerasunsup.training import feature_network, files, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -45,7 +46,10 @@ def run(command: Command) -> dict[str, float]:
             encoders.record_encoder(run, path)
             advice = f"remove {path.parent}, and it is trained anew"
             encoder = encoders.load_encoder(path, str(path), advice)
-            with loop.machine(settings), training_tensorboard.Board(run.folder) as tensorboard:
+            with (
+                loop.machine(settings),
+                training_tensorboard.TensorBoardWriter(run.folder) as tensorboard,
+            ):
                 classes = feature_network.classes_of(splits)
                 trainer = MethodTrainer(splits, classes, encoder, settings)
                 comparison = results.Comparison(
@@ -113,22 +117,24 @@ def train_cells(
         f"{run.folder}",
         flush=True,
     )
-    costs = [comparison_cells.relative_cost(cell, settings, len(splits.train)) for cell in missing]
-    tally = progress.Tally(costs, run_folder.is_terminal())
-    try:
-        for cell in missing:
+    costs = {
+        cell: comparison_cells.relative_cost(cell, settings, len(splits.train)) for cell in missing
+    }
+    with Progress(sum(costs.values()), stays=True) as progress:
+        for number, cell in enumerate(missing, start=1):
             labels = f"{cell.num_labels:,}" if cell.num_labels else "all"
             name = f"{METHOD_NAMES[cell.method]}, {labels} labels"
-            tally.begin(name)
+            progress.name(name)
             keeps_weights = cell.repetition == 0 and cell.num_labels == exported
             result = trainer.train(cell, keeps_weights=keeps_weights)
             run.check_folder()
             files.write_arrays(comparison_cells.result_path(run, cell), result.to_arrays())
             cell_results[cell] = result
             _show_in_tensorboard(run, cell, result, settings)
-            tally.end(f"{name}: {result.accuracy:.2%}")
-    finally:
-        tally.close()
+            progress.advance(costs[cell])
+            progress.say(
+                f"{number}/{len(missing)} {name}: {result.accuracy:.2%}, about {progress.left} left"
+            )
     return {cell: cell_results[cell] for cell in cells}
 
 

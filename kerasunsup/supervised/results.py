@@ -50,7 +50,7 @@ class Comparison:
     settings: SupervisedSettings
     label_counts: Sequence[int]  # numbers of labelled images, 0 for all
     run: Run
-    tensorboard: training_tensorboard.Board
+    tensorboard: training_tensorboard.TensorBoardWriter
 
     @property
     def class_names(self) -> list[str]:

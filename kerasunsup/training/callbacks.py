@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasunsup.errors import InputError
+from kerasunsup.progress import Progress, clock
 from kerasunsup.training import files
 from kerasunsup.training.run_folder import Run
 
@@ -44,8 +45,8 @@ class ModelState:
     def __init__(
         self, model: keras.Model, optimizers: Sequence[keras.Optimizer] | None = None
     ) -> None:
-        chosen = [model.optimizer] if optimizers is None else optimizers
-        self._variables = [*model.variables, *(v for one in chosen for v in one.variables)]
+        all_optimizers = [model.optimizer] if optimizers is None else optimizers
+        self._variables = [*model.variables, *(v for one in all_optimizers for v in one.variables)]
 
     def state(self) -> dict[str, np.ndarray]:
         """One array a variable, by position."""
@@ -131,6 +132,67 @@ class Measure(keras.callbacks.Callback):
             logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
             logs["seconds"] = now - self._began
             logs["images_per_second"] = self._images / (self._trained - self._began)
+
+
+class EpochProgress(keras.callbacks.Callback):
+    """Shows epoch, losses and time left: on a bar, or one line an epoch without a terminal.
+
+    Args:
+        epochs: the most that will be trained.
+        steps: of one epoch.
+        first_epoch: number of epochs that are already done.
+        shown: the numbers of an epoch that are shown -> what they are called.
+    """
+
+    def __init__(self, epochs: int, steps: int, first_epoch: int, shown: Mapping[str, str]) -> None:
+        super().__init__()
+        self._epochs, self._steps, self._first_epoch = epochs, steps, first_epoch
+        self._shown = shown
+        self._epoch = first_epoch
+        self._last: dict[str, float] = {}
+        self._progress = Progress(epochs * steps, done=first_epoch * steps, stays=True)
+        self._began = time.perf_counter()
+        # Keras calls a batch hook only where one is defined: without a bar none is paid for.
+        if self._progress.has_bar:
+            self.on_train_batch_end = self._advance
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Starts the clock."""
+        self._began = time.perf_counter()
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Names the epoch."""
+        self._epoch = epoch
+        self._progress.name(f"epoch {epoch + 1}/{self._epochs}")
+
+    def _advance(self, batch: int, logs: dict | None = None) -> None:
+        """Moves the bar; `batch` counts from 0 within the epoch."""
+        # The last step is counted when validation is over.
+        self._progress.advance_to(self._epoch * self._steps + min(batch + 1, self._steps - 1))
+        self._progress.say(self._text({**self._last, **(logs or {})}))
+
+    def _text(self, logs: Mapping[str, float]) -> str:
+        named = {called: logs[name] for name, called in self._shown.items() if name in logs}
+        return ", ".join(f"{called} {value:.5f}" for called, value in named.items())
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Shows the epoch's numbers."""
+        self._last = dict(logs or {})
+        done, text = epoch + 1, self._text(self._last)
+        self._progress.advance_to(done * self._steps)
+        if not self._progress.has_bar:
+            elapsed = time.perf_counter() - self._began
+            left = elapsed / (done - self._first_epoch) * (self._epochs - done)
+            speed = self._last.get("images_per_second", np.nan)
+            text = (
+                f"epoch {done}/{self._epochs}: {text}, {speed:,.0f} images/s, "
+                f"at most {clock(left)} left"
+            )
+        self._progress.say(text)
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        self._progress.close()
 
 
 class StopOnNonFinite(keras.callbacks.Callback):

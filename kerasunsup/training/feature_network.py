@@ -8,11 +8,10 @@ distances can be compared between machines, users and versions.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
+import logging
 import math
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,8 @@ from kerasunsup.evaluation import classifier_metrics, generative_metrics
 from kerasunsup.models import networks
 from kerasunsup.training import files
 
+logger = logging.getLogger(__name__)
+
 PACKAGED = Path(__file__).parent.parent / "feature_network" / "mnist.npz"
 
 _EPOCHS = 4
@@ -34,7 +35,6 @@ _BATCH = 128
 _SEED = 0
 _ENCODER: dict[str, Any] = {"latent_dim": 64, "filters": (32, 64)}  # stands in for a classifier
 _MOST_BYTES = 1 << 28  # float32 training images held at once; MNIST's 55,000 are 172 MB
-_WAIT_SECONDS = 0.5
 _LEAST_IMAGES = 20  # below, distances and neighbours of images say next to nothing
 _LEAST_A_CLASS = 10  # nor does how often each class occurs
 
@@ -53,7 +53,7 @@ _COLUMNS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Judge:
+class FeatureNetwork:
     """A feature network.
 
     Attributes:
@@ -82,8 +82,8 @@ class Judge:
         """
         blocks = [images] if isinstance(images, np.ndarray) else images
         if self.classifier is None:
-            found = [self.features.predict(part, batch_size=500, verbose=0) for part in blocks]
-            return np.concatenate(found), None
+            codes = [self.features.predict(part, batch_size=500, verbose=0) for part in blocks]
+            return np.concatenate(codes), None
         both = keras.Model(self.classifier.input, [self.features.output, self.classifier.output])
         described = [both.predict(part, batch_size=500, verbose=0) for part in blocks]
         features, logits = (np.concatenate(parts) for parts in zip(*described, strict=True))
@@ -118,22 +118,22 @@ class Judge:
             left out.
         """
         features, probabilities = self.describe(images)
-        found: dict[str, float] = {}
+        numbers: dict[str, float] = {}
         least = min(len(features), len(reference_features))
         if least >= self.needs["fid"]:
-            found["fid"] = generative_metrics.frechet_distance(features, reference_features)
+            numbers["fid"] = generative_metrics.frechet_distance(features, reference_features)
         if least >= self.needs["kid"]:
-            found["kid"] = generative_metrics.kernel_distance(features, reference_features)
+            numbers["kid"] = generative_metrics.kernel_distance(features, reference_features)
         if probabilities is not None and len(features) >= self.needs["classifier_score"]:
-            found["classifier_score"] = generative_metrics.classifier_score(probabilities)
-            found["smallest_class_share"] = float(
+            numbers["classifier_score"] = generative_metrics.classifier_score(probabilities)
+            numbers["smallest_class_share"] = float(
                 generative_metrics.class_shares(probabilities).min()
             )
         if least >= self.needs["precision"]:
-            found["precision"], found["recall"] = generative_metrics.precision_recall(
+            numbers["precision"], numbers["recall"] = generative_metrics.precision_recall(
                 features, reference_features
             )
-        return found
+        return numbers
 
     def real_images(self, splits: Splits, number: int) -> Iterator[np.ndarray]:
         """Blocks of validation images, at most `number`, which the network was not trained on.
@@ -157,29 +157,28 @@ class Judge:
         }
 
 
-def columns(found: Mapping[str, float]) -> dict[str, float]:
-    """The numbers of `Judge.compare` that stand beside a picture's rows, by their short names."""
-    return {shown: found[name] for name, shown in _COLUMNS.items() if name in found}
+def columns(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Those of `compare`'s numbers that stand beside a picture's rows, by their short names."""
+    return {shown: numbers[name] for name, shown in _COLUMNS.items() if name in numbers}
 
 
-def say_left_out(network: Judge, compared: Iterable[Mapping[str, float]]) -> None:
-    """Prints a line on the numbers that one of these comparisons had too few images for."""
-    known = set(network.needs).intersection(*compared)
-    missing = [f"{name} {least}" for name, least in network.needs.items() if name not in known]
+def log_left_out(network: FeatureNetwork, compared: Iterable[Mapping[str, float]]) -> None:
+    """Logs a line on the numbers that one of these comparisons had too few images for."""
+    measured = set(network.needs).intersection(*compared)
+    missing = [f"{name} {least}" for name, least in network.needs.items() if name not in measured]
     if missing:
-        print(
+        logger.info(
             "too few real images for some numbers, they are left out; needed are of each set: "
-            + ", ".join(missing),
-            flush=True,
+            + ", ".join(missing)
         )
 
 
-def of_data(splits: Splits, folder: Path) -> Judge:
-    """The judge of a data set: its classifier, or without labels an encoder of its images.
+def of_data(splits: Splits, folder: Path) -> FeatureNetwork:
+    """A data set's feature network: its classifier, or without labels an encoder of its images.
 
     Args:
         splits: the data.
-        folder: where judges are kept, one a data set.
+        folder: where feature networks are kept, one a data set.
     """
     return classifier_of(splits, folder) if has_classes(splits) else encoder_of(splits, folder)
 
@@ -189,7 +188,7 @@ def has_classes(splits: Splits) -> bool:
     return splits.labels is not None and len(np.unique(splits.labels.train)) > 1
 
 
-def classifier_of(splits: Splits, folder: Path) -> Judge:
+def classifier_of(splits: Splits, folder: Path) -> FeatureNetwork:
     """The classifier of a labelled data set.
 
     The packaged MNIST's comes with the package. Any other data set's is trained on its training
@@ -200,7 +199,7 @@ def classifier_of(splits: Splits, folder: Path) -> Judge:
         folder: where networks are kept, one a data set.
 
     Returns:
-        The judge; later runs on the same data get the same one, so they can be compared.
+        The network; later runs on the same data get the same one, so they can be compared.
 
     Raises:
         ValueError: if there are no labels.
@@ -214,18 +213,18 @@ def classifier_of(splits: Splits, folder: Path) -> Judge:
     if packaged is not None:
         return packaged
     # The test images tell data sets apart; what a seed draws from the rest for validation does not,
-    # so that runs of several seeds are judged alike.
+    # so that runs of several seeds are compared alike.
     # The labels do too: the same images may be sorted into other classes.
     digest = hashlib.sha256(classes.tobytes() + labels.test.tobytes()).hexdigest()
     path = folder / f"{splits.test.fingerprint}-{digest[:8]}-{len(splits.train)}.npz"
-    with _turn(path):
+    with files.one_at_a_time(path, f"the feature network {path}"):
         if not path.exists():
             _announce(f"a classifier of {splits.name}, in whose features", path)
             write(path, train_classifier(splits), splits)
     return _classifier(path, len(classes), splits.image_shape, f"trained on {splits.name}")
 
 
-def encoder_of(splits: Splits, folder: Path) -> Judge:
+def encoder_of(splits: Splits, folder: Path) -> FeatureNetwork:
     """The encoder of a small autoencoder of the data, trained at the first call.
 
     Args:
@@ -233,13 +232,13 @@ def encoder_of(splits: Splits, folder: Path) -> Judge:
         folder: where networks are kept.
 
     Returns:
-        A judge without a classifier.
+        A feature network without a classifier.
 
     Raises:
         InputError: if a stored network is damaged.
     """
     path = folder / f"encoder-{splits.test.fingerprint}-{len(splits.train)}.npz"
-    with _turn(path):
+    with files.one_at_a_time(path, f"the feature network {path}"):
         if not path.exists():
             _announce(f"an encoder of {splits.name}, in whose codes", path)
             write(path, _train_encoder(splits), splits)
@@ -250,9 +249,9 @@ def encoder_of(splits: Splits, folder: Path) -> Judge:
 
 def of_encoder(
     encoder: keras.Model, origin: str = "its own encoder", held_out: np.ndarray | None = None
-) -> Judge:
+) -> FeatureNetwork:
     """The encoder as feature network, for data without labels: distances in its own code space."""
-    return Judge(encoder, None, None, origin, held_out)
+    return FeatureNetwork(encoder, None, None, origin, held_out)
 
 
 def classes_of(splits: Splits) -> np.ndarray:
@@ -269,20 +268,20 @@ def classes_of(splits: Splits) -> np.ndarray:
 def train_classifier(splits: Splits) -> keras.Model:
     """A new classifier of the training part, which has labels; its weights follow from a seed."""
     classes = classes_of(splits)
-    chosen, epochs, steps = _training(splits)
+    positions, epochs, steps = _training(splits)
     model = networks.classifier(splits.image_shape, len(classes))
     model.compile(
         optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.002, steps)),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    targets = np.searchsorted(classes, splits.labels.train[chosen])  # type: ignore[union-attr]
-    model.fit(splits.train.array(chosen), targets, batch_size=_BATCH, epochs=epochs, verbose=0)
+    targets = np.searchsorted(classes, splits.labels.train[positions])  # type: ignore[union-attr]
+    model.fit(splits.train.array(positions), targets, batch_size=_BATCH, epochs=epochs, verbose=0)
     return model
 
 
 def _train_encoder(splits: Splits) -> keras.Model:
-    chosen, epochs, steps = _training(splits)
+    positions, epochs, steps = _training(splits)
     encoder = networks.encoder(splits.image_shape, **_ENCODER)
     model = networks.autoencoder(encoder, networks.decoder(splits.image_shape, **_ENCODER))
     model.compile(
@@ -290,7 +289,7 @@ def _train_encoder(splits: Splits) -> keras.Model:
         loss="mean_squared_error",
         jit_compile=False,
     )
-    pixels = splits.train.array(chosen)
+    pixels = splits.train.array(positions)
     model.fit(pixels, pixels, batch_size=_BATCH, epochs=epochs, verbose=0)
     return encoder
 
@@ -299,10 +298,10 @@ def _training(splits: Splits) -> tuple[np.ndarray, int, int]:
     """(positions of training images, epochs, steps in all); all that is random follows from now."""
     keras.utils.set_random_seed(_SEED)
     most = _MOST_BYTES // (4 * int(np.prod(splits.image_shape)))
-    chosen = np.random.default_rng(0).permutation(len(splits.train))[:most]
-    steps_per_epoch = math.ceil(len(chosen) / _BATCH)
+    positions = np.random.default_rng(0).permutation(len(splits.train))[:most]
+    steps_per_epoch = math.ceil(len(positions) / _BATCH)
     epochs = max(_EPOCHS, math.ceil(_LEAST_STEPS / steps_per_epoch))
-    return chosen, epochs, epochs * steps_per_epoch
+    return positions, epochs, epochs * steps_per_epoch
 
 
 def write(path: Path, model: keras.Model, splits: Splits, dtype: str = "float32") -> float:
@@ -337,11 +336,11 @@ def _accuracy(model: keras.Model, splits: Splits) -> float:
     labels, classes = splits.labels, classes_of(splits)
     if labels is None or len(splits.test) < _LEAST_IMAGES:
         return math.nan
-    found = [model.predict(part, batch_size=500, verbose=0) for part in splits.test.blocks()]
-    return classifier_metrics.accuracy(labels.test, classes[np.concatenate(found).argmax(axis=1)])
+    logits = [model.predict(part, batch_size=500, verbose=0) for part in splits.test.blocks()]
+    return classifier_metrics.accuracy(labels.test, classes[np.concatenate(logits).argmax(axis=1)])
 
 
-def _packaged(splits: Splits) -> Judge | None:
+def _packaged(splits: Splits) -> FeatureNetwork | None:
     """The network that comes with the package, where these are the images that it was made for."""
     # Images of the same pixels may be sorted into other classes.
     if splits.image_shape != (28, 28, 1) or splits.class_names != tuple("0123456789"):
@@ -353,13 +352,13 @@ def _packaged(splits: Splits) -> Judge | None:
 
 def _classifier(
     path: Path, num_classes: int, image_shape: tuple[int, int, int], origin: str
-) -> Judge:
+) -> FeatureNetwork:
     model = networks.classifier(image_shape, num_classes)
     arrays = _restore(path, model)
     features = keras.Model(model.input, model.get_layer("features").output, name="features")
     accuracy = float(arrays["accuracy"])
-    known = None if math.isnan(accuracy) else accuracy
-    return Judge(features, model, known, origin, arrays["held_out"])
+    test_accuracy = None if math.isnan(accuracy) else accuracy
+    return FeatureNetwork(features, model, test_accuracy, origin, arrays["held_out"])
 
 
 def _restore(path: Path, model: keras.Model) -> dict[str, np.ndarray]:
@@ -375,29 +374,5 @@ def _restore(path: Path, model: keras.Model) -> dict[str, np.ndarray]:
         ) from error
 
 
-@contextlib.contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Where the file is not there yet, one process at a time; the others wait until it is."""
-    if path.exists():
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = f"another command trains the feature network {path}: waiting for it"
-    while True:
-        try:
-            lock = files.locked(path.with_name(f".{path.stem}.lock"), text)
-            break
-        except InputError:
-            if text:
-                print(text, flush=True)
-            text = ""
-            time.sleep(_WAIT_SECONDS)
-    try:
-        yield
-    finally:
-        if lock is not None:
-            lock.close()
-
-
 def _announce(what: str, path: Path) -> None:
-    print(f"training {what} sets of images are compared (once, kept in {path})", flush=True)
+    logger.info(f"training {what} sets of images are compared (once, kept in {path})")

@@ -6,16 +6,22 @@ import contextlib
 import fcntl
 import io
 import json
+import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kerasunsup.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_WAIT_SECONDS = 0.5
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
@@ -128,3 +134,32 @@ def locked(path: Path, complaint: str) -> io.TextIOWrapper | None:
         file.close()
         return None
     return file
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: Path, what: str) -> Iterator[None]:
+    """Lets one process at a time make a file that is not there yet; the others wait until it is.
+
+    Args:
+        path: of the file.
+        what: it is, as those who wait are told.
+    """
+    if path.exists():
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_told = False
+    while True:
+        try:
+            lock = locked(path.with_name(f".{path.stem}.lock"), f"{what} is being made")
+            break
+        except InputError:
+            if not is_told:
+                logger.info(f"another command trains {what}: waiting for it")
+            is_told = True
+            time.sleep(_WAIT_SECONDS)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.close()

@@ -18,8 +18,7 @@ from kerasunsup.data import batches
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.settings import TrainingSettings
-from kerasunsup.training import callbacks, run_folder
-from kerasunsup.training import progress as training_progress
+from kerasunsup.training import callbacks
 from kerasunsup.training.run_folder import Run
 
 
@@ -140,8 +139,7 @@ def fit(
         rate: epoch, from 0 -> learning rate; None leaves the optimizers' own.
         optimizers: all that train the model, built; None stands for the model's one.
         validates: whether there is a validation loss, and so patience.
-        recorders: name -> callback; the state of those that have one is kept with the run's, and
-            one whose `is_over` holds ends the training.
+        recorders: name -> callback; a state is kept with the run's, `is_over` ends the training.
         shown: the numbers of an epoch that are shown -> what they are called.
 
     Returns:
@@ -151,70 +149,115 @@ def fit(
         InputError: if the stored state is damaged or the loss is no number any more.
         Interrupted: on Ctrl-C; the text says how to go on.
     """
+    parts = _stateful_parts(model, settings, optimizers, recorders, validates)
+    history, first_epoch = _restored(run, parts)
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+    training, validation = _batches(splits, settings, epoch, prepare, validates)
     steps = batches.steps_per_epoch(splits.train, settings.batch_size)
-    training_batches = batches.training_batches(
-        splits.train, settings.batch_size, seed=settings.seed, epoch=epoch, prepare=prepare
-    )
-    validation_batches = (
-        batches.evaluation_batches(splits.validation, settings.batch_size, prepare=prepare)
-        if validates
-        else None
-    )
-    if optimizers is None:
-        model.optimizer.build(model.trainable_variables)
-    shapes = [weight.shape for weight in model.get_weights()]
-    patience = callbacks.Patience(settings.patience, shapes) if validates else None
-    parts: dict[str, callbacks.Stateful] = {
-        "model": callbacks.ModelState(model, optimizers),
-        **({} if patience is None else {"patience": patience}),
-        **{name: part for name, part in recorders.items() if hasattr(part, "restore")},
-    }
-    history = _restored(run, parts)
-    is_over = any(getattr(part, "is_over", False) for part in parts.values())
-    first_epoch = len(history.get("epoch", []))
-    progress = training_progress.Progress(
-        settings.epochs, steps, first_epoch, run_folder.is_terminal(), shown
-    )
-    try:
+    progress = callbacks.EpochProgress(settings.epochs, steps, first_epoch, shown)
+    patience: Any = parts.get("patience")
+    images = steps * min(settings.batch_size, len(splits.train))
+    with contextlib.closing(progress), _resumable(run, history):
         model.fit(
-            training_batches,
-            validation_data=validation_batches,
-            epochs=first_epoch if is_over else max(first_epoch, settings.epochs),
+            training,
+            validation_data=validation,
+            epochs=_last_epoch(parts, first_epoch, settings.epochs),
             initial_epoch=first_epoch,
             shuffle=False,
             verbose=0,
             callbacks=[
-                callbacks.EpochOrder(epoch),
-                *([] if rate is None else [callbacks.Schedule(rate, optimizers)]),
-                callbacks.Measure(steps * min(settings.batch_size, len(splits.train))),
-                callbacks.StopOnNonFinite(),
-                *([] if patience is None else [patience]),
+                *_epoch_callbacks(epoch, rate, optimizers, images, patience),
                 keras.callbacks.TensorBoard(run.folder, write_graph=False),
                 *recorders.values(),
                 callbacks.Checkpoint(run, parts, history),
                 progress,
             ],
         )
-    except KeyboardInterrupt:
-        raise Interrupted(how_to_resume(run, len(history.get("epoch", [])))) from None
-    finally:
-        progress.close()
-    run.check_folder()
-    done = len(history["epoch"])
-    best_epoch = done if patience is None else patience.best_epoch + 1
+    best_epoch = len(history["epoch"]) if patience is None else patience.best_epoch + 1
     return Fitted(history, best_epoch, sum(history["seconds"]))
 
 
-def _restored(run: Run, parts: Mapping[str, callbacks.Stateful]) -> dict[str, list[float]]:
-    """Puts each part back to where the run stood and returns the run's history, else empty.
+def _stateful_parts(
+    model: keras.Model,
+    settings: TrainingSettings,
+    optimizers: Sequence[keras.Optimizer] | None,
+    recorders: Mapping[str, Any],
+    validates: bool,
+) -> dict[str, callbacks.Stateful]:
+    """Everything that decides how the training goes on, by the name it is stored under."""
+    if optimizers is None:
+        model.optimizer.build(model.trainable_variables)
+    parts: dict[str, callbacks.Stateful] = {"model": callbacks.ModelState(model, optimizers)}
+    if validates:
+        shapes = [weight.shape for weight in model.get_weights()]
+        parts["patience"] = callbacks.Patience(settings.patience, shapes)
+    return parts | {name: part for name, part in recorders.items() if hasattr(part, "restore")}
+
+
+def _epoch_callbacks(
+    epoch: tf.Variable,
+    rate: Callable[[int], float] | None,
+    optimizers: Sequence[keras.Optimizer] | None,
+    images_per_epoch: int,
+    patience: callbacks.Patience | None,
+) -> list[keras.callbacks.Callback]:
+    """Those that set an epoch up, add to its numbers and decide whether another one comes."""
+    return [
+        callbacks.EpochOrder(epoch),
+        *([] if rate is None else [callbacks.Schedule(rate, optimizers)]),
+        callbacks.Measure(images_per_epoch),
+        callbacks.StopOnNonFinite(),
+        *([] if patience is None else [patience]),
+    ]
+
+
+def _last_epoch(parts: Mapping[str, callbacks.Stateful], first_epoch: int, epochs: int) -> int:
+    """Where training ends: where it stands already, if patience was over by then."""
+    is_over = any(getattr(part, "is_over", False) for part in parts.values())
+    return first_epoch if is_over else max(first_epoch, epochs)
+
+
+@contextlib.contextmanager
+def _resumable(run: Run, history: Mapping[str, Sequence[float]]) -> Iterator[None]:
+    """Makes Ctrl-C an `Interrupted` that says how to go on; refuses a folder that was removed."""
+    try:
+        yield
+        run.check_folder()
+    except KeyboardInterrupt:
+        raise Interrupted(how_to_resume(run, len(history.get("epoch", [])))) from None
+
+
+def _batches(
+    splits: Splits,
+    settings: TrainingSettings,
+    epoch: tf.Variable,
+    prepare: batches.Prepare | None,
+    validates: bool,
+) -> tuple[tf.data.Dataset, tf.data.Dataset | None]:
+    """Those of training, whose order follows from (seed, epoch), and of validation, if any."""
+    size = settings.batch_size
+    training = batches.training_batches(
+        splits.train, size, seed=settings.seed, epoch=epoch, prepare=prepare
+    )
+    if not validates:
+        return training, None
+    return training, batches.evaluation_batches(splits.validation, size, prepare=prepare)
+
+
+def _restored(
+    run: Run, parts: Mapping[str, callbacks.Stateful]
+) -> tuple[dict[str, list[float]], int]:
+    """Puts each part back to where the run stood.
+
+    Returns:
+        The run's history, empty where it begins, and the number of epochs that are done.
 
     Raises:
         InputError: if the stored state is damaged or of another model.
     """
     stored = callbacks.read_state(run)
     if stored is None:
-        return {}
+        return {}, 0
     try:
         for name, part in parts.items():
             part.restore(stored[name])
@@ -224,7 +267,8 @@ def _restored(run: Run, parts: Mapping[str, callbacks.Stateful]) -> dict[str, li
         raise InputError(
             f"{run.checkpoint} does not fit this version's model ({error}): start a new run"
         ) from error
-    return {name: column.tolist() for name, column in stored["history"].items()}
+    history = {name: column.tolist() for name, column in stored["history"].items()}
+    return history, len(history["epoch"])
 
 
 def how_to_resume(run: Run, done: int, unit: str = "epochs") -> str:

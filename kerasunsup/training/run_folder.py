@@ -9,11 +9,11 @@ import errno
 import importlib.metadata
 import io
 import itertools
+import logging
 import os
 import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from kerasunsup.data import decoding
 from kerasunsup.errors import InputError
 from kerasunsup.settings import PLACES, Command, TrainingSettings, to_json
 from kerasunsup.training import files
+
+logger = logging.getLogger(__name__)
 
 _RECORDED_PACKAGES = (
     "kerasunsup", "tensorflow", "keras", "keras-tuner", "tensorflow-datasets", "tensorboard",
@@ -99,7 +101,7 @@ class Run:
         run = cls(command.logs / command.experiment / str(command.name))
         run._take_lock()
         try:
-            run._compare(data, command.config)
+            _check_same_images(run.folder, data, command.config)
             for leftover in list(run.folder.rglob(".*.part*")):  # of a write that was killed
                 if leftover.is_dir():  # of an export
                     shutil.rmtree(leftover, ignore_errors=True)
@@ -113,29 +115,6 @@ class Run:
             run.close()
             raise
         return run
-
-    def _compare(self, data: str | None, settings: TrainingSettings) -> None:
-        """Refuses other images than the run's own, and says where its machine was another."""
-        path = self.folder / "environment.json"
-        recorded = files.read_json(path) if path.exists() else {}
-        if not isinstance(recorded, dict):
-            raise InputError(f"{path} is damaged (no JSON object): remove it")
-        known = recorded.get("data")  # older versions wrote none
-        if known is not None and data is not None and known != data:
-            raise InputError(
-                f"--resume: {settings.data} has other images than those that {self.folder} was "
-                f"trained on (fingerprint {data}, recorded {known}): bring these back, or start a "
-                "new run"
-            )
-        before = (recorded.get("usable_processors"), recorded.get("processor"))
-        now = (decoding.num_processors(), _processor())
-        if before[0] is not None and before != now:
-            print(
-                f"processors: {before[0]} x {before[1]} when this run began, {now[0]} x {now[1]}"
-                " now; sums are rounded otherwise, so it is not bit-identical to one that was never"
-                " stopped",
-                flush=True,
-            )
 
     def check_folder(self) -> None:
         """Refuses to go on in a folder that was removed or replaced while it is in use.
@@ -199,19 +178,42 @@ class Run:
         return metrics
 
 
+def _check_same_images(folder: Path, data: str | None, settings: TrainingSettings) -> None:
+    """Refuses other images than a run's own, and says where its machine was another."""
+    path = folder / "environment.json"
+    recorded = files.read_json(path) if path.exists() else {}
+    if not isinstance(recorded, dict):
+        raise InputError(f"{path} is damaged (no JSON object): remove it")
+    fingerprint = recorded.get("data")  # older versions wrote none
+    if fingerprint is not None and data is not None and fingerprint != data:
+        raise InputError(
+            f"--resume: {settings.data} has other images than those that {folder} was "
+            f"trained on (fingerprint {data}, recorded {fingerprint}): bring these back, or start "
+            "a new run"
+        )
+    before = (recorded.get("usable_processors"), recorded.get("processor"))
+    now = (decoding.num_processors(), _processor())
+    if before[0] is not None and before != now:
+        logger.info(
+            f"processors: {before[0]} x {before[1]} when this run began, {now[0]} x {now[1]}"
+            " now; sums are rounded otherwise, so it is not bit-identical to one that was never"
+            " stopped"
+        )
+
+
 def _places(settings: TrainingSettings) -> dict[str, str | None]:
     """`data_path` and so on: where what the settings name lies, whatever folder one starts in.
 
     None for what is a name and no place, such as `mnist`.
     """
-    found: dict[str, str | None] = {}
+    paths: dict[str, str | None] = {}
     for key in PLACES:
         if hasattr(settings, key):
             given = getattr(settings, key)
             path = os.path.abspath(os.path.expanduser(given or "mnist"))
             is_place = given not in (None, "mnist") and os.path.exists(path)
-            found[f"{key}_path"] = path if is_place else None
-    return found
+            paths[f"{key}_path"] = path if is_place else None
+    return paths
 
 
 def _named(temporary: Path, folder: Path, *, is_chosen: bool) -> Path:
@@ -302,8 +304,3 @@ def _git(*arguments: str, folder: Path) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip() or None
-
-
-def is_terminal() -> bool:
-    """Whether standard output is a terminal that a progress bar can be drawn on."""
-    return sys.stdout.isatty()

@@ -21,7 +21,7 @@ from kerasunsup.training import files
 MOST_SPRITE_SIDE = 8192  # pixels; browsers refuse larger textures
 
 
-class Board:
+class TensorBoardWriter:
     """Writes into one run's folder, where `tensorboard --logdir logs` finds it.
 
     Args:
@@ -65,7 +65,7 @@ class Board:
                     tf.summary.scalar(name, value, step=step)
 
     def hyperparameters(self, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Enters the run into the HParams tab, with the numbers that it is judged by."""
+        """Enters the run into the HParams tab, with the numbers that it is compared by."""
         plain = {
             key: value
             if isinstance(value, bool | int | float)
@@ -84,7 +84,7 @@ class Board:
     def trials(
         self, domains: Mapping[str, Sequence[Any] | tuple[float, float]], metrics: Sequence[str]
     ) -> None:
-        """Tells the HParams tab what trials in sub-folders choose from and are judged by.
+        """Tells the HParams tab what trials in sub-folders choose from and are compared by.
 
         Args:
             domains: as in `write_domains`.
@@ -138,8 +138,8 @@ class Board:
                 tf.summary.text("projector", f"{shown} codes, each with its image", step=0)
             writer.close()
 
-    def __enter__(self) -> Board:
-        """The board itself."""
+    def __enter__(self) -> TensorBoardWriter:
+        """The writer itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -159,7 +159,7 @@ def markdown_table(rows: Mapping[str, Any], header: tuple[str, str]) -> str:
 def write_domains(
     folder: Path, domains: Mapping[str, Sequence[Any] | tuple[float, float]], metrics: Sequence[str]
 ) -> None:
-    """Tells the HParams tab of a search what its trials choose from and are judged by.
+    """Tells the HParams tab of a search what its trials choose from and are compared by.
 
     Args:
         folder: that holds a folder a trial.
@@ -201,7 +201,7 @@ def write_trial(
     Args:
         folder: of the trial; what an earlier attempt left there is removed.
         settings: what was chosen; int, float, bool or str.
-        metrics: what it is judged by.
+        metrics: what it is compared by.
         history: `loss` and `val_loss`, a value an epoch.
     """
     shutil.rmtree(folder, ignore_errors=True)

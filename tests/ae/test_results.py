@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from kerasunsup.ae import results
+from kerasunsup.ae import trained as trained_module
 from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.ae.trained import TrainedAutoencoder, example_indices
 from kerasunsup.data import image_set as data_image_set
 from kerasunsup.data import pixel_storage
 from kerasunsup.data.image_set import ImageSet
@@ -53,11 +55,11 @@ def measured(folder, parts: Splits) -> dict[str, float]:
     encoder = networks.encoder(parts.image_shape, **shape)
     model = networks.autoencoder(encoder, networks.decoder(parts.image_shape, **shape))
     fitted = loop.Fitted({"epoch": [1], "loss": [0.1], "val_loss": [0.1]}, 1, 1.0)
-    shown = parts.test.array(results.example_indices(parts))
+    shown = parts.test.array(example_indices(parts))
     snapshots = types.SimpleNamespace(outputs=[shown], epochs=[1])
     run = Run(folder / "ae" / "run")
-    with training_tensorboard.Board(run.folder) as tensorboard:
-        return results.report(model, parts, SETTINGS, run, tensorboard, fitted, snapshots)
+    with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
+        return results.write_results(model, parts, SETTINGS, run, tensorboard, fitted, snapshots)
 
 
 CASES = {
@@ -72,7 +74,7 @@ CASES = {
 def test_few_and_equal_images_end_with_finite_numbers(tmp_path, name, capsys, monkeypatch):
     pixels, num_test, is_labelled = CASES[name]
     if name != "black":  # of which every figure is drawn to its end
-        monkeypatch.setattr(training_tensorboard.Board, "show", lambda *_: None)
+        monkeypatch.setattr(training_tensorboard.TensorBoardWriter, "show", lambda *_: None)
     labels = np.arange(len(pixels)) % 2 if is_labelled else None
     numbers = measured(tmp_path, splits(pixels, num_test, labels))
     assert all(map(math.isfinite, numbers.values()))
@@ -92,7 +94,7 @@ def test_few_and_equal_images_end_with_finite_numbers(tmp_path, name, capsys, mo
 def test_numbers_of_blocks_are_those_of_all_images_at_once(tmp_path, monkeypatch):
     labels = np.arange(160) % 2
     parts = splits(noise(160), 60, labels)
-    monkeypatch.setattr(training_tensorboard.Board, "show", lambda *_: None)
+    monkeypatch.setattr(training_tensorboard.TensorBoardWriter, "show", lambda *_: None)
     whole = measured(tmp_path / "whole", parts)
     monkeypatch.setattr(data_image_set, "_BLOCK_BYTES", 40 * 8 * 8 * 4)
     (tmp_path / "blocks").mkdir()
@@ -115,8 +117,8 @@ def test_numbers_of_blocks_are_those_of_all_images_at_once(tmp_path, monkeypatch
 
 
 def test_large_images_are_held_in_smaller_numbers(monkeypatch):
-    monkeypatch.setattr(results, "_HELD_BYTES", 50 * 8 * 8 * 4)
-    bench = results.Bench(None, splits(noise(300), 100), SETTINGS, None, None)
-    assert bench.most_held == 50
-    bench = results.Bench(None, splits(noise(300, 3, 16), 100), SETTINGS, None, None)
-    assert bench.most_held == 4
+    monkeypatch.setattr(trained_module, "_HELD_BYTES", 50 * 8 * 8 * 4)
+    trained = TrainedAutoencoder(None, splits(noise(300), 100), SETTINGS, None, None)
+    assert trained.most_held == 50
+    trained = TrainedAutoencoder(None, splits(noise(300, 3, 16), 100), SETTINGS, None, None)
+    assert trained.most_held == 4

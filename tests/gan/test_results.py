@@ -11,6 +11,7 @@ import pytest
 from kerasunsup.data import pixel_storage
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Splits
+from kerasunsup.gan import measurements as measuring
 from kerasunsup.gan import results
 from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import gan as models_gan
@@ -34,16 +35,16 @@ def splits() -> Splits:
 
 @pytest.fixture
 def measured(tmp_path, monkeypatch):
-    """(measurements, what the judge will say, what the generator will draw)."""
+    """(measurements, what the feature network will say, what the generator will draw)."""
     network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
     says: dict[str, float] = {"fid": 5.0, "kid": 1.0, "smallest_class_share": 0.1}
     drawn = {"images": splits().train.array(range(100))}
     gan = types.SimpleNamespace(refresh_averaged_generator=lambda: None, stop_training=False)
-    monkeypatch.setattr(feature_network.Judge, "compare", lambda self, *_: dict(says))
-    monkeypatch.setattr(results, "generate", lambda *_: drawn["images"])
-    with training_tensorboard.Board(tmp_path) as tensorboard:
+    monkeypatch.setattr(feature_network.FeatureNetwork, "compare", lambda self, *_: dict(says))
+    monkeypatch.setattr(measuring, "generate", lambda *_: drawn["images"])
+    with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
         yield (
-            results.Measurements(
+            measuring.Measurements(
                 gan, splits(), SETTINGS, feature_network.of_encoder(network), tensorboard
             ),
             says, drawn, gan,
@@ -51,10 +52,10 @@ def measured(tmp_path, monkeypatch):
 
 
 def test_noise_is_the_same_at_every_call_and_longer_ones_begin_alike():
-    first = results.noise(SETTINGS, 4)
+    first = measuring.fixed_noise(SETTINGS, 4)
     assert (first.dtype, first.shape) == (np.float32, (4, 3))
-    np.testing.assert_array_equal(results.noise(SETTINGS, 9)[:4], first)
-    many = results.noise(SETTINGS, 20_000)
+    np.testing.assert_array_equal(measuring.fixed_noise(SETTINGS, 9)[:4], first)
+    many = measuring.fixed_noise(SETTINGS, 20_000)
     assert np.abs(many.mean(axis=0)).max() < 0.03
     np.testing.assert_allclose(many.std(axis=0), 1.0, atol=0.03)
 
@@ -69,7 +70,7 @@ def test_noise_is_the_same_at_every_call_and_longer_ones_begin_alike():
     ],
 )
 def test_samples_are_shown_at_the_studys_epochs(epochs, expected):
-    assert results.shown_epochs(epochs) == expected
+    assert measuring.shown_epochs(epochs) == expected
 
 
 def test_spread_is_the_mean_distance_between_two_images():
@@ -78,8 +79,8 @@ def test_spread_is_the_mean_distance_between_two_images():
     pairs = [
         np.linalg.norm(a - b) for i, a in enumerate(flat) for j, b in enumerate(flat) if i != j
     ]
-    assert results.spread(pictures) == pytest.approx(np.mean(pairs))
-    assert results.spread(np.repeat(pictures[:1], 5, axis=0)) == pytest.approx(0.0, abs=1e-6)
+    assert measuring.spread(pictures) == pytest.approx(np.mean(pairs))
+    assert measuring.spread(np.repeat(pictures[:1], 5, axis=0)) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_measured_every_few_epochs_and_after_the_last(measured):
@@ -157,15 +158,15 @@ def test_patience_counts_measurements_without_a_lower_distance(measured, monkeyp
 
 def test_copies_are_found(tmp_path):
     parts = splits()
-    with training_tensorboard.Board(tmp_path) as tensorboard:
-        bench = results.Bench(None, parts, SETTINGS, None, None, tensorboard)
-        copied = results.copies(bench, parts.train.array(range(50)))
-        fresh = results.copies(bench, parts.validation.array())
+    with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
+        trained = results.TrainedGAN(None, parts, SETTINGS, None, None, tensorboard)
+        copied = results.copies(trained, parts.train.array(range(50)))
+        fresh = results.copies(trained, parts.validation.array())
         few = dataclasses.replace(parts, test=parts.test.subset(range(19)))
         known = dataclasses.replace(parts, test=parts.train.subset(range(40)))
         for others in (few, known):
-            bench = results.Bench(None, others, SETTINGS, None, None, tensorboard)
-            assert results.copies(bench, parts.train.array(range(50))) == {}
+            trained = results.TrainedGAN(None, others, SETTINGS, None, None, tensorboard)
+            assert results.copies(trained, parts.train.array(range(50))) == {}
     assert copied == {"nearest/distance_ratio": 0.0, "nearest/closer_share": 1.0}
     assert (tmp_path / "figures" / "nearest_training_images.png").is_file()
     assert fresh["nearest/distance_ratio"] == pytest.approx(1.0, abs=0.1)
@@ -182,8 +183,8 @@ def test_of_equal_images_no_spread_is_measured_and_none_is_called_a_collapse(tmp
     generator = networks.generator((16, 16, 1), noise_dim=3, base_filters=2)
     gan = types.SimpleNamespace(refresh_averaged_generator=lambda: generator, stop_training=False)
     settings = dataclasses.replace(SETTINGS, patience=1)
-    with training_tensorboard.Board(tmp_path) as tensorboard:
-        measurements = results.Measurements(
+    with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
+        measurements = measuring.Measurements(
             gan, parts, settings, feature_network.of_encoder(network), tensorboard
         )
         for epoch in (1, 3, 5):
@@ -204,11 +205,11 @@ def test_with_one_test_image_samples_are_shown_and_no_number_is_made_up(tmp_path
     parts = dataclasses.replace(splits(), test=splits().test.subset([0]))
     network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
     run = Run(tmp_path)
-    with training_tensorboard.Board(tmp_path) as tensorboard:
-        bench = results.Bench(
+    with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
+        trained = results.TrainedGAN(
             gan, parts, SETTINGS, run, feature_network.of_encoder(network), tensorboard
         )
-        assert results.comparisons(bench) == {}
+        assert results.comparisons(trained) == {}
     assert "fid 20, kid 20, precision 20, recall 20" in capsys.readouterr().out
     assert (tmp_path / "figures" / "comparison.png").is_file()
     assert len(files.read_json(tmp_path / feature_network.IDENTITY)["sha256"]) == 16
@@ -224,11 +225,11 @@ def test_the_measurement_reads_the_averaged_generator(tmp_path):
     gan.fit(splits().train.array(), batch_size=16, verbose=0)
     network = networks.encoder((16, 16, 1), latent_dim=3, filters=(2,), hidden_units=4)
     comparison = feature_network.of_encoder(network)
-    with training_tensorboard.Board(tmp_path) as tensorboard:
-        measurements = results.Measurements(gan, splits(), SETTINGS, comparison, tensorboard)
+    with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
+        measurements = measuring.Measurements(gan, splits(), SETTINGS, comparison, tensorboard)
         logs = dict(GOOD)
         measurements.on_epoch_end(1, logs)
-    pictures = results.generate(gan.averaged_generator, results.noise(SETTINGS, 100))
+    pictures = measuring.generate(gan.averaged_generator, measuring.fixed_noise(SETTINGS, 100))
     reference = comparison.describe(splits().train.array(range(100)))[0]
     expected = comparison.compare(pictures, reference)
     assert {name: logs[name] for name in expected} == pytest.approx(expected)

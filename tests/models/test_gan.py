@@ -105,7 +105,7 @@ def test_a_step_equals_the_plain_one(loss, smoothing, penalty):
     )  # fmt: skip
     plain = build(**options)
     images = real(8)
-    noise = plain._noise(8)  # the first that the seed gives
+    noise = models_gan.draw_noise(plain.random, 8, plain.noise_dim)  # the first that the seed gives
     before = [weights(plain.generator), weights(plain.discriminator)]
     generated = plain.generator(noise, training=True)
 
@@ -309,14 +309,14 @@ import keras
 import tensorflow as tf
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
-from kerasunsup.models import gan, networks, optimizers
+from kerasunsup.models import gan as models_gan, networks
 
 def train(strategy):
     with strategy.scope():
         keras.utils.set_random_seed(0)
         replicas = strategy.num_replicas_in_sync
         options = {"base_filters": 4, "synchronized": replicas > 1}
-        gan = gan.GAN(
+        gan = models_gan.GAN(
             networks.generator((16, 16, 1), noise_dim=6, **options),
             networks.discriminator((16, 16, 1), **options),
         )
@@ -344,11 +344,11 @@ assert np.isfinite(two[3]).all()
 drawn = []
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
-    gan = gan.GAN(
+    gan = models_gan.GAN(
         networks.generator((16, 16, 1), noise_dim=6, base_filters=4),
         networks.discriminator((16, 16, 1), base_filters=4),
     )
-noise = strategy.run(lambda: gan._noise(4))
+noise = strategy.run(lambda: models_gan.draw_noise(gan.random, 4, gan.noise_dim))
 first, second = (part.numpy() for part in strategy.experimental_local_results(noise))
 assert np.abs(first - second).min() > 0
 """

@@ -801,7 +801,7 @@ def test_a_grid_is_cross_validated(tmp_path, capsys):
     search.write_best(given, found)
     assert (tmp_path / "tuning" / "ae" / "grid" / "best.json").exists()
     assert not (tmp_path / "tuning" / "ae" / "best.json").exists()  # Hyperband's place
-    assert len(search.draw(given, found)) == 2
+    assert len(search.write_figures(given, found)) == 2
 
 
 def test_best_so_far_counts_all_cost_and_the_errors_that_fit():

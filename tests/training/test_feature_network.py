@@ -30,7 +30,7 @@ def splits(folder, name="shapes", **labels) -> Splits:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """(splits, folder, judge); few steps are enough where two classes are so far apart."""
+    """(splits, folder, feature network); two classes far apart need few steps."""
     folder = tmp_path_factory.mktemp("judge")
     loaded = splits(folder, labels=lambda side: side)
     keras.utils.set_random_seed(0)
@@ -108,7 +108,7 @@ def test_a_second_command_waits_for_the_network_and_trains_none(
         (tmp_path / path.name).write_bytes(path.read_bytes())
         lock.close()
 
-    monkeypatch.setattr(feature_network.time, "sleep", other_command_ends)
+    monkeypatch.setattr(files.time, "sleep", other_command_ends)
     assert feature_network.classifier_of(loaded, tmp_path).identity() == first.identity()
     assert capsys.readouterr().out.count("waiting for it") == 1
 
@@ -185,9 +185,9 @@ def test_a_comparison_holds_what_the_number_of_images_allows(trained):
 
 def test_what_is_left_out_is_said_with_the_number_that_it_needs(trained, capsys):
     _, _, network = trained
-    feature_network.say_left_out(network, [dict.fromkeys(network.needs, 0.0)])
+    feature_network.log_left_out(network, [dict.fromkeys(network.needs, 0.0)])
     assert capsys.readouterr().out == ""
-    feature_network.say_left_out(network, [{"fid": 1.0, "kid": 0.0}, {"kid": 1.0}])
+    feature_network.log_left_out(network, [{"fid": 1.0, "kid": 0.0}, {"kid": 1.0}])
     line = capsys.readouterr().out
     assert line.count("\n") == 1
     assert "fid 129, precision 20, recall 20, classifier_score 20" in line

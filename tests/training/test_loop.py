@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasunsup import progress
 from kerasunsup.ae import experiment
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import batches as data_batches
@@ -19,7 +20,7 @@ from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.settings import Command
-from kerasunsup.training import callbacks, files, loop, progress, run_folder
+from kerasunsup.training import callbacks, files, loop, run_folder
 
 SETTINGS = AutoencoderSettings(
     epochs=4, batch_size=16, latent_dim=4, filters=(4,), hidden_units=8, noise=0.2
@@ -333,13 +334,6 @@ def test_validation_is_corrupted_alike_in_every_epoch():
     assert 0.01 < float(tf.reduce_mean(tf.abs(noisy - clean))) < 0.3
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.2, "0:00"), (75.2, "1:15"), (3600, "1:00:00"), (3725, "1:02:05")]
-)
-def test_clock_shows_minutes_and_seconds(seconds, text):
-    assert progress.clock(seconds) == text
-
-
 def test_progress_prints_one_line_an_epoch_without_a_terminal(tmp_path, capsys):
     start(tmp_path, SETTINGS)
     lines = capsys.readouterr().out.splitlines()
@@ -349,32 +343,10 @@ def test_progress_prints_one_line_an_epoch_without_a_terminal(tmp_path, capsys):
 
 
 def test_progress_draws_a_bar_on_a_terminal(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(run_folder, "is_terminal", lambda: True)
+    monkeypatch.setattr(progress, "is_terminal", lambda: True)
     start(tmp_path, SETTINGS)
     drawn = capsys.readouterr()
     assert "epoch 4/4" in drawn.err
     assert "validation 0." in drawn.err
     assert "100%" in drawn.err
     assert drawn.out == ""
-
-
-@pytest.mark.parametrize("is_terminal", [False, True])
-def test_a_tally_says_what_was_done_and_estimates_the_rest_by_its_work(
-    capsys, monkeypatch, is_terminal
-):
-    now = iter([0.0, 10.0, 40.0])
-    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(now))
-    tally = progress.Tally([1.0, 2.0], is_terminal)
-    for name in ("first", "second"):
-        tally.begin(name)
-        tally.end(f"{name}: 90 %")
-    tally.close()
-    output = capsys.readouterr()
-    if is_terminal:
-        assert "2/2" in output.err
-        assert "second: 90 %, about 0:00 left" in output.err
-    else:
-        assert output.out.splitlines() == [
-            "1/2 first: 90 %, about 0:20 left",
-            "2/2 second: 90 %, about 0:00 left",
-        ]

@@ -36,7 +36,7 @@ def thumbnails(num_images, height=8, width=8, channels=1):
 
 
 def projected(folder, codes, pictures, labels):
-    with training_tensorboard.Board(folder) as opened:
+    with training_tensorboard.TensorBoardWriter(folder) as opened:
         opened.projector(codes, pictures, labels)
     settings = projector.ProjectorConfig()
     text_format.Parse((folder / "projector/projector_config.pbtxt").read_text(), settings)
@@ -57,7 +57,7 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("logs") / "ae" / "first"
     picture = np.zeros((4, 6, 3), np.uint8)
     picture[1, 2] = (10, 20, 30)
-    with training_tensorboard.Board(folder) as opened:
+    with training_tensorboard.TensorBoardWriter(folder) as opened:
         opened.figure("errors", picture, step=3, text="what it shows")
         opened.figure("errors", picture, step=4)
         opened.text("settings", "| a | b |")
@@ -93,7 +93,7 @@ def test_numbers_come_back_and_what_is_no_number_is_left_out(report):
     assert {"test/none", "test/far"}.isdisjoint(report.Tags()["tensors"])
 
 
-def test_settings_are_entered_with_the_numbers_that_judge_them(report):
+def test_settings_are_entered_with_the_numbers_that_they_are_compared_by(report):
     start = hparams_of(report, "_hparams_/session_start_info").session_start_info
     found = {
         name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()
@@ -181,7 +181,7 @@ def test_codes_that_do_not_fit_into_the_sprite_are_cut(tmp_path):
 def test_names_that_are_no_utf_8_are_shown_with_backslashes(tmp_path):
     projected(tmp_path, np.zeros((7, 3), np.float32), thumbnails(7), ["caf\udce9"] * 7)
     assert rows(tmp_path, "labels.tsv") == ["caf\\udce9"] * 7
-    with training_tensorboard.Board(tmp_path) as tensorboard:
+    with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
         tensorboard.text("settings", "data caf\udce9")
         tensorboard.hyperparameters({"data": "caf\udce9", "filters": (4,)}, {"mse": 0.5})
     events = b"".join(path.read_bytes() for path in (tmp_path / "report").glob("events.*"))

@@ -1,0 +1,76 @@
+"""A trained autoencoder with its data: what its results are computed from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.data import image_set as data_image_set
+from kerasunsup.data.image_set import ImageSet
+from kerasunsup.data.splits import Splits
+from kerasunsup.training import tensorboard as training_tensorboard
+from kerasunsup.training.run_folder import Run
+
+SHOWN = 12  # images in a row of a picture, at most
+_HELD_BYTES = 200_000_000  # float32 images held at once, where a method needs them so; MNIST's fit
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedAutoencoder:
+    """A trained model with its data, and where its pictures go."""
+
+    model: keras.Model
+    splits: Splits
+    settings: AutoencoderSettings
+    run: Run
+    tensorboard: training_tensorboard.TensorBoardWriter
+
+    @property
+    def examples(self) -> np.ndarray:
+        """The test images that pictures show, float32 (k, height, width, channels) in [0, 1]."""
+        return self.splits.test.array(example_indices(self.splits))
+
+    @property
+    def most_held(self) -> int:
+        """So many images may be in memory at once."""
+        return _HELD_BYTES // (4 * int(np.prod(self.splits.image_shape)))
+
+    def apply(self, inputs: np.ndarray) -> np.ndarray:
+        """The model's output for a batch of any size, float32."""
+        return self.model.predict(inputs, batch_size=500, verbose=0)
+
+    def part(self, name: str, inputs: np.ndarray) -> np.ndarray:
+        """The output of the `encoder` or the `decoder`, float32."""
+        return self.model.get_layer(name).predict(inputs, batch_size=500, verbose=0)
+
+    def codes(self, image_set: ImageSet, number: int) -> np.ndarray:
+        """The codes of the first images of a set, read in blocks; float32 (number, latent_dim)."""
+        return np.concatenate([self.part("encoder", part) for part in image_set.blocks(number)])
+
+    def decoded(self, codes: np.ndarray) -> Iterator[np.ndarray]:
+        """The images of many codes, a block at a time."""
+        size = data_image_set.block_size(self.splits.image_shape)
+        for start in range(0, len(codes), size):
+            yield self.part("decoder", codes[start : start + size])
+
+
+def example_indices(splits: Splits) -> np.ndarray:
+    """Test images for the pictures: the first of each class, or the first ten; at most twelve."""
+    if splits.labels is None:
+        return np.arange(min(10, len(splits.test)))
+    _, first = np.unique(splits.labels.test, return_index=True)
+    return first[:SHOWN]
+
+
+def class_labels(splits: Splits, indices: np.ndarray) -> list[str] | None:
+    """The names of the classes of some test images; None without labels."""
+    if splits.labels is None:
+        return None
+    classes = splits.labels.test[indices]
+    if splits.class_names is None:
+        return [str(label) for label in classes]
+    return [splits.class_names[label] for label in classes]
