@@ -8,11 +8,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
-from sklearn import decomposition, exceptions, manifold, mixture, neighbors
+from sklearn import decomposition, exceptions, manifold, mixture
+
+from kerasunsup.evaluation import neighbors
 
 _EXACT_DIM = 2000  # up to here the covariance's eigenvectors are the fastest way
 _MOST_ROWS = 10_000  # beyond it, as many rows,
@@ -126,8 +128,8 @@ def projection_mse(
     flat = images.reshape(len(images), -1)
     total = 0.0
     given = flat if inputs is None else inputs.reshape(flat.shape)
-    for block, source in zip(_blocks(flat), _blocks(given), strict=True):
-        difference = components.inverse_transform(components.transform(source)) - block
+    for rows in neighbors.blocks(len(flat)):
+        difference = components.inverse_transform(components.transform(given[rows])) - flat[rows]
         total += float(np.sum(np.square(difference), dtype=np.float64))
     return total / flat.size
 
@@ -331,23 +333,6 @@ SAMPLERS: dict[str, tuple[str, Callable[[np.ndarray, int, int], np.ndarray]]] = 
 }
 
 
-def nearest(
-    codes: np.ndarray, queries: np.ndarray | None, number: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The codes nearest to each query, nearest first.
-
-    Args:
-        codes: (num_codes, latent_dim).
-        queries: (num_queries, latent_dim); None asks for each code's nearest others.
-        number: how many, at most num_codes (one less without queries).
-
-    Returns:
-        Euclidean distances and int64 positions of codes, (num_queries, number) both.
-    """
-    index = neighbors.NearestNeighbors(n_neighbors=number, algorithm="brute").fit(codes)
-    return index.kneighbors(queries)
-
-
 def _check(vectors: np.ndarray, name: str, *, least: int = 2, num_samples: int = 1) -> np.ndarray:
     vectors = np.asarray(vectors)
     if vectors.ndim != 2 or len(vectors) < least or not vectors.shape[1]:
@@ -368,8 +353,3 @@ def _subset(vectors: np.ndarray, most: int, seed: int) -> np.ndarray:
         return vectors
     chosen = np.random.default_rng(seed).choice(len(vectors), most, replace=False)
     return vectors[np.sort(chosen)]
-
-
-def _blocks(vectors: np.ndarray, num_rows: int = 1000) -> Iterator[np.ndarray]:
-    for start in range(0, len(vectors), num_rows):
-        yield vectors[start : start + num_rows]

@@ -1,22 +1,61 @@
-"""Nearest rows among others, block by block."""
+"""Which rows lie nearest to others: through scikit-learn, or block by block where they are many."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from sklearn.neighbors import NearestNeighbors
 
 _BLOCK = 1000  # rows at a time: 1,000 x 10,000 float32 distances are 40 MB
 
 
+def index(codes: np.ndarray, number: int) -> NearestNeighbors:
+    """An index that finds the `number` codes nearest to each query by comparing it with all.
+
+    Args:
+        codes: (num_codes, dim), any float.
+        number: how many codes a query finds, 1 to num_codes.
+
+    Returns:
+        The fitted scikit-learn object; `kneighbors(queries)` asks it, in any blocks of queries.
+
+    Raises:
+        ValueError: if there are no codes, or a value is not finite.
+    """
+    return NearestNeighbors(n_neighbors=number, algorithm="brute").fit(codes)
+
+
 def nearest(
-    rows: np.ndarray, others: np.ndarray | Iterable[np.ndarray]
+    codes: np.ndarray, queries: np.ndarray | None, number: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each row the nearest of the others.
+    """The codes nearest to each query, nearest first.
+
+    Args:
+        codes: (num_codes, dim), any float.
+        queries: (num_queries, dim); None asks for each code's nearest others.
+        number: how many, at most num_codes (one less without queries).
+
+    Returns:
+        Euclidean distances and int64 positions of codes, (num_queries, number) both.
+
+    Raises:
+        ValueError: if the sizes differ, a value is not finite or there are fewer codes.
+    """
+    return index(codes, number).kneighbors(queries)
+
+
+def nearest_in_blocks(
+    rows: np.ndarray, others: Iterable[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each row the one nearest of many others, of which a block at a time is in memory.
+
+    `nearest` needs all others at once and computes in float64, which takes twice as long on vectors
+    as long as images; and its distance between equal rows is only about 0.
 
     Args:
         rows: (num_rows, dim), any float.
-        others: (num_others, dim), any float, at least one; or blocks of them, in order.
+        others: blocks (num_others_in_block, dim), any float, in order; at least one row in all.
 
     Returns:
         Positions in the others, int64 (num_rows,), and Euclidean distances, float32 (num_rows,); 0
@@ -28,14 +67,14 @@ def nearest(
     positions = np.zeros(len(rows), np.int64)
     distances = np.full(len(rows), np.inf, np.float32)
     start = 0
-    for part in [others] if isinstance(others, np.ndarray) else others:
+    for part in others:
         rows, part = (values.astype(np.float32) for values in feature_pair(rows, part))
         for block in blocks(len(rows)):
-            found = squared_distances(rows[block], part).argmin(axis=1)
+            closest = squared_distances(rows[block], part).argmin(axis=1)
             # Sums of squares leave equal rows apart by their rounding, their difference does not.
-            away = np.linalg.norm(rows[block] - part[found], axis=1)
+            away = np.linalg.norm(rows[block] - part[closest], axis=1)
             closer = away < distances[block]
-            positions[block][closer] = start + found[closer]
+            positions[block][closer] = start + closest[closer]
             distances[block][closer] = away[closer]
         start += len(part)
     return positions, distances
