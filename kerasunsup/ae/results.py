@@ -16,7 +16,7 @@ from kerasunsup.data import image_set as data_image_set
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Splits
 from kerasunsup.evaluation import clustering, image_metrics, latent_space
-from kerasunsup.figures import curves, image_grids
+from kerasunsup.figures import curves, image_grids, scatter_plots
 from kerasunsup.training import callbacks, feature_network, files, loop
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
@@ -270,7 +270,9 @@ def encoded_space(bench: Bench) -> dict[str, float]:
     )
     plane, shares = components.transform(codes), components.explained_variance_ratio_
     neighbours = latent_space.tsne(codes, bench.settings.seed)
-    figure = curves.encoded_space(plane, shares, neighbours, labels, bench.splits.class_names)
+    figure = scatter_plots.encoded_space(
+        plane, shares, neighbours, labels, bench.splits.class_names
+    )
     bench.tensorboard.show("encoded_space", figure, f"{len(codes)} codes of test images, by class.")
     return {"codes/explained_by_two_components": float(shares.sum())}
 
@@ -350,7 +352,7 @@ def sampling(bench: Bench) -> dict[str, float]:
     )
     bench.tensorboard.show(
         "drawn_codes",
-        curves.code_marginals(codes, drawn),
+        scatter_plots.code_marginals(codes, drawn),
         "Where drawn codes lie, beside the codes of training images.",
     )
     sheet = images.grid(sets[-1][3], columns=10)

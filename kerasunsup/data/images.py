@@ -12,12 +12,14 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, features
+from PIL import Image, ImageFile, features
+
+from kerasunsup.data import pillow_pixels
 
 PIXEL_LIMIT = 64_000_000  # of one image file; a larger one is refused before it is unpacked
 _FORMATS = {
@@ -31,18 +33,11 @@ SUFFIXES = frozenset(_FORMATS)
 _READ = tuple(dict.fromkeys(_FORMATS.values()))
 KINDS = " or ".join(", ".join(_READ).rsplit(", ", 1)).replace("WEBP", "WebP")
 
-# Both know no grey: that a picture in one of them has three channels says nothing about colour.
-_ALWAYS_COLOUR = ("WEBP", "AVIF")
-
 WHITE = 65535.0  # in pictures of more than 8 bits, unless their set uses fewer bits
 # The largest values of sets that use so many bits; 1 for floats and for masks.
 _WHITES = {1.0: 1, 255.0: 8, 1023.0: 10, 4095.0: 12, 16383.0: 14, WHITE: 16}
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # of formats with more than 8 bits
 
-# Bytes that a pixel takes while it is unpacked, at most: the decoder's own, Pillow's picture and
-# the array. WebP, AVIF and TIFF are unpacked whole before Pillow copies them.
-_BYTES, _BYTES_OF_ONE_CHANNEL, _MOST_BYTES = 10, 4, 16
-_UNPACKED_BY_ROWS = ("PNG", "JPEG", "BMP", "GIF")
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95},
     "AVIF": {"quality": 95},
@@ -54,10 +49,6 @@ _LOW_BYTES = {
     "RGB;16L": "RGB;16B",
     "RGB;16N": "RGB;16B" if sys.byteorder == "little" else "RGB;16L",
 }
-_STRIP = 1 << 20  # pixels that become an array at a time
-
-# Gets the bytes that unpacking takes, before it begins; may wait.
-Claim = Callable[[int], object]
 
 # Large pictures are refused here; what else Pillow warns of changes no pixel.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -118,7 +109,7 @@ def decode(
     *,
     side: int | None = None,
     white: float = WHITE,
-    claim: Claim | None = None,
+    claim: pillow_pixels.Claim | None = None,
 ) -> np.ndarray:
     """The picture in an image file (its first frame or page).
 
@@ -139,20 +130,20 @@ def decode(
             is a short reason.
     """
     with _opened(content) as picture:
-        _claim(picture, claim)
+        pillow_pixels.claim_bytes(picture, claim)
         low_mode = _LOW_BYTES.get(_raw_mode(picture))
         if white == WHITE or picture.has_transparency_data:
             low_mode = None
         picture.load()
-        _turn_upright(picture)
-        pixels = _pixels(picture, white)
+        pillow_pixels.turn_upright(picture)
+        pixels = pillow_pixels.pixels_of(picture, white)
     del picture  # before another copy is made
     if low_mode is not None:
         pixels = _with_low_bytes(content, pixels, low_mode, white)
     return pixels if side is None else resize(pixels, side, side)
 
 
-def largest_value(path: str | Path, claim: Claim | None = None) -> float:
+def largest_value(path: str | Path, claim: pillow_pixels.Claim | None = None) -> float:
     """The largest value of a picture of more than 8 bits; 0 for every other, and for damaged ones.
 
     Pictures of 8 bits cost a look at their header.
@@ -164,11 +155,11 @@ def largest_value(path: str | Path, claim: Claim | None = None) -> float:
             return 0.0
         with _opened(path) as picture:
             if _raw_mode(picture) in _LOW_BYTES:
-                _claim(picture, claim)
+                pillow_pixels.claim_bytes(picture, claim)
                 return 256.0 * float(np.max(picture.getextrema())) + 255.0
             if not picture.mode.startswith(("I", "F")):
                 return 0.0
-            _claim(picture, claim)
+            pillow_pixels.claim_bytes(picture, claim)
             return float(np.nan_to_num(np.asarray(picture)).max())
     except (OSError, ValueError):  # told where it is decoded
         return 0.0
@@ -215,8 +206,8 @@ def _with_low_bytes(
         args = low_mode if isinstance(args, str) else (low_mode, *(args or ())[1:])
         picture.tile = [tile._replace(args=args) for tile in picture.tile]
         picture.load()
-        _turn_upright(picture)
-        low = _pixels(picture, white)
+        pillow_pixels.turn_upright(picture)
+        low = pillow_pixels.pixels_of(picture, white)
     rows = (
         np.rint(np.clip(high_row * 256.0 + low_row, 0, white) / (white / 255.0)).astype(np.uint8)
         for high_row, low_row in zip(high, low, strict=True)
@@ -228,65 +219,6 @@ def _raw_mode(picture: ImageFile.ImageFile) -> str:
     """How the values stand in a file that is not loaded yet, in Pillow's words."""
     args = picture.tile[0].args if picture.tile else ""
     return str(args if isinstance(args, str) else args[0]) if args else ""
-
-
-def _claim(picture: Image.Image, claim: Claim | None) -> None:
-    if claim is not None:
-        bytes_a_pixel = _BYTES_OF_ONE_CHANNEL if picture.mode in ("1", "L", "P") else _BYTES
-        if picture.format not in _UNPACKED_BY_ROWS:
-            bytes_a_pixel = _MOST_BYTES
-        claim(picture.width * picture.height * bytes_a_pixel)
-
-
-def _turn_upright(picture: Image.Image) -> None:
-    """Turns the picture as its EXIF orientation says; damaged EXIF turns nothing."""
-    with contextlib.suppress(Exception):
-        ImageOps.exif_transpose(picture, in_place=True)
-
-
-def _pixels(picture: Image.Image, white: float) -> np.ndarray:
-    """uint8 (height, width, 1|3) of a loaded picture, strip by strip: no second large copy."""
-    width, height = picture.size
-    num_rows = max(1, _STRIP // width)
-    pixels = _strip(picture.crop((0, 0, width, min(height, num_rows))), white)
-    if num_rows < height:
-        pixels = np.empty((height, *pixels.shape[1:]), np.uint8)
-        for top in range(0, height, num_rows):
-            box = (0, top, width, min(height, top + num_rows))
-            pixels[top : top + num_rows] = _strip(picture.crop(box), white)
-    # A palette says nothing about colour either: grey pictures are often stored with one.
-    if pixels.shape[-1] == 3 and (picture.mode in ("P", "PA") or picture.format in _ALWAYS_COLOUR):
-        strips = (pixels[top : top + num_rows] for top in range(0, height, num_rows))
-        if all(not (strip != strip[..., :1]).any() for strip in strips):
-            return pixels[..., :1].copy()
-    return pixels
-
-
-def _strip(picture: Image.Image, white: float) -> np.ndarray:
-    """uint8 (height, width, 1|3) of a picture in any of Pillow's modes."""
-    mode, is_transparent = picture.mode, picture.has_transparency_data
-    if mode.startswith(("I", "F")):  # grey, integers of 16 or 32 bits or floats
-        values = np.nan_to_num(np.asarray(picture).astype(np.float64))
-        pixels = np.rint(np.clip(values, 0, white) / (white / 255.0)).astype(np.uint8)
-        key = picture.info.get("transparency")
-        if isinstance(key, int):
-            pixels[values == key] = 255
-        return pixels[..., np.newaxis]
-    if mode in ("1", "L", "LA", "La"):
-        if is_transparent:
-            pixels = np.asarray(picture.convert("LA"))
-            return _over_white(pixels[..., :1], pixels[..., 1:])
-        return np.asarray(picture.convert("L"))[..., np.newaxis]
-    if is_transparent:
-        pixels = np.asarray(picture.convert("RGBA"))
-        return _over_white(pixels[..., :3], pixels[..., 3:])
-    return np.asarray(picture.convert("RGB"))
-
-
-def _over_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Uint8 (height, width, 1|3) laid over white by its opacity, uint8 (height, width, 1)."""
-    opacity = alpha.astype(np.float32) / 255.0
-    return np.rint(pixels * opacity + 255.0 * (1.0 - opacity)).astype(np.uint8)
 
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -325,7 +257,7 @@ def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
             f"images have 1 or 3 channels, received {pixels.shape[-1]} to be made {channels}"
         )
     if pixels.shape[-1] == 4:
-        pixels = _over_white(pixels[..., :3], pixels[..., 3:])
+        pixels = pillow_pixels.over_white(pixels[..., :3], pixels[..., 3:])
     if pixels.shape[-1] == channels:
         return pixels
     if channels == 3:

@@ -21,7 +21,14 @@ from PIL import Image
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.apply import image_stream
 from kerasunsup.data import batches as data_batches
-from kerasunsup.data import decoding, from_arrays, from_folder, from_tfds, pixel_storage
+from kerasunsup.data import (
+    decoding,
+    from_arrays,
+    from_folder,
+    from_tfds,
+    pillow_pixels,
+    pixel_storage,
+)
 from kerasunsup.data import image_set as data_image_set
 from kerasunsup.data import images as data_images
 from kerasunsup.data import splits as data_splits
@@ -667,7 +674,7 @@ def test_pictures_in_memory_are_bounded_by_their_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "num_processors", lambda: 8)
     at_work, most = [0], [0]
     lock = threading.Lock()
-    original = data_images._pixels
+    original = pillow_pixels.pixels_of
 
     def watched(picture, white):
         with lock:
@@ -679,7 +686,7 @@ def test_pictures_in_memory_are_bounded_by_their_pixels(tmp_path, monkeypatch):
             at_work[0] -= 1
         return pixels
 
-    monkeypatch.setattr(data_images, "_pixels", watched)
+    monkeypatch.setattr(pillow_pixels, "pixels_of", watched)
     names = sorted(str(path) for path in tmp_path.iterdir())
     assert [picture.shape for picture in from_folder.decoded(names, side=8)] == [(8, 8, 1)] * 40
     assert most[0] == 3
