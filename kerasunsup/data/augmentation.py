@@ -34,6 +34,10 @@ def deform(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
     Raises:
         ValueError: if the images have no four dimensions, no known height and width, or the
             strength is negative.
+
+    Example:
+        >>> deform(tf.ones((2, 8, 8, 1)), strength=1.0, seed=[0, 1]).shape
+        TensorShape([2, 8, 8, 1])
     """
     images = tf.convert_to_tensor(images, tf.float32)
     if images.shape.rank != 4 or None in images.shape[1:3]:

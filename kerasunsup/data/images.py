@@ -60,6 +60,10 @@ def shown(text: str) -> str:
     r"""A text with file names in it as one line that every terminal can show.
 
     Bytes that are no UTF-8 become `\xe9`, line breaks `\n`; all else stays.
+
+    Example:
+        >>> print(shown("photo\udce9.png"))
+        photo\xe9.png
     """
     # Python holds such a byte as one of 128 code points from U+DC80 on.
     readable = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text)
@@ -67,7 +71,11 @@ def shown(text: str) -> str:
 
 
 def tell(text: str) -> None:
-    """Says in one line on stderr what a user should know of the images."""
+    """Says in one line on stderr what a user should know of the images.
+
+    Example:
+        >>> tell('3 files are no images')
+    """
     print(f"kerasunsup: {shown(text)}", file=sys.stderr, flush=True)
 
 
@@ -79,6 +87,10 @@ def to_unit(pixels: np.ndarray) -> np.ndarray:
 
     Returns:
         float32 of the same shape: the pixels divided by 255.
+
+    Example:
+        >>> to_unit(np.array([0, 255], np.uint8))
+        array([0., 1.], dtype=float32)
     """
     return pixels.astype(np.float32) / np.float32(255.0)
 
@@ -91,6 +103,10 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
 
     Returns:
         uint8 of the same shape; the inverse of `to_unit` for what came from it.
+
+    Example:
+        >>> to_uint8(np.array([0.0, 0.5, 1.2]))
+        array([  0, 128, 255], dtype=uint8)
     """
     return np.rint(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
 
@@ -100,6 +116,10 @@ def deviation(images: np.ndarray) -> float:
 
     Args:
         images: float (num_images, height, width, channels) in [0, 1].
+
+    Example:
+        >>> deviation(np.stack([np.zeros((2, 2, 1)), np.ones((2, 2, 1))]))
+        0.5
     """
     return float(np.sqrt(images.var(axis=0, dtype=np.float64).mean()))
 
@@ -128,6 +148,10 @@ def decode(
     Raises:
         ValueError: if it cannot be read, is truncated or has more than 64 megapixels; the text
             is a short reason.
+
+    Example:
+        >>> decode(encode_png(np.zeros((4, 6, 3), np.uint8))).shape
+        (4, 6, 3)
     """
     with _opened(content) as picture:
         pillow_pixels.claim_bytes(picture, claim)
@@ -147,6 +171,10 @@ def largest_value(path: str | Path, claim: pillow_pixels.Claim | None = None) ->
     """The largest value of a picture of more than 8 bits; 0 for every other, and for damaged ones.
 
     Pictures of 8 bits cost a look at their header.
+
+    Example:
+        >>> largest_value("no such file.png")
+        0.0
     """
     try:
         with open(path, "rb") as file:
@@ -173,6 +201,10 @@ def white_of(largest: float) -> tuple[float, int]:
 
     Returns:
         The largest value of as many bits as the set uses: 1, 8, 10, 12, 14 or 16.
+
+    Example:
+        >>> white_of(4000.0)
+        (4095.0, 12)
     """
     return next((item for item in _WHITES.items() if item[0] >= largest), (WHITE, 16))
 
@@ -231,6 +263,10 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
     Returns:
         uint8 (height, width, 1|3), the same channels.
+
+    Example:
+        >>> resize(np.zeros((4, 6, 3), np.uint8), height=2, width=3).shape
+        (2, 3, 3)
     """
     if pixels.shape[:2] == (height, width):
         return pixels
@@ -251,6 +287,10 @@ def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
 
     Raises:
         ValueError: if either number of channels is another.
+
+    Example:
+        >>> with_channels(np.full((1, 1, 3), 255, np.uint8), 1)
+        array([[[255]]], dtype=uint8)
     """
     if channels not in (1, 3) or pixels.shape[-1] not in (1, 3, 4):
         raise ValueError(
@@ -280,6 +320,10 @@ def grid(images: np.ndarray, *, columns: int, padding: int = 2) -> np.ndarray:
 
     Raises:
         ValueError: if there is no image, no column, or another number of channels.
+
+    Example:
+        >>> grid(np.zeros((5, 8, 8, 1), np.uint8), columns=3).shape
+        (22, 32, 3)
     """
     if images.ndim != 4 or not len(images) or images.shape[-1] not in (1, 3):
         raise ValueError(f"a grid needs images (n, h, w, 1 or 3), received {images.shape}")
@@ -302,6 +346,10 @@ def encode_png(picture: np.ndarray) -> bytes:
 
     Raises:
         ValueError: if it is of another shape or dtype.
+
+    Example:
+        >>> encode_png(np.zeros((4, 6, 1), np.uint8))[1:4]
+        b'PNG'
     """
     return _encode(picture, "PNG")
 
@@ -318,6 +366,10 @@ def encode(picture: np.ndarray, suffix: str) -> bytes:
 
     Raises:
         ValueError: if the picture is of another shape or dtype, or the suffix is another.
+
+    Example:
+        >>> encode(np.zeros((4, 6, 3), np.uint8), ".bmp")[:2]
+        b'BM'
     """
     kind = _FORMATS.get(suffix.lower())
     if kind is None:

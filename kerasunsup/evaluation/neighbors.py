@@ -22,6 +22,10 @@ def index(codes: np.ndarray, number: int) -> NearestNeighbors:
 
     Raises:
         ValueError: if there are no codes, or a value is not finite.
+
+    Example:
+        >>> index(np.array([[0.0], [1.0], [5.0]]), 2).kneighbors([[4.0]], return_distance=False)
+        array([[2, 1]])
     """
     return NearestNeighbors(n_neighbors=number, algorithm="brute").fit(codes)
 
@@ -41,6 +45,11 @@ def nearest(
 
     Raises:
         ValueError: if the sizes differ, a value is not finite or there are fewer codes.
+
+    Example:
+        >>> distances, positions = nearest(np.array([[0.0], [1.0], [5.0]]), np.array([[4.0]]), 2)
+        >>> distances, positions
+        (array([[1., 3.]]), array([[2, 1]]))
     """
     return index(codes, number).kneighbors(queries)
 
@@ -63,6 +72,12 @@ def nearest_in_blocks(
 
     Raises:
         ValueError: if the sizes differ or a value is not finite.
+
+    Example:
+        >>> blocks_of_others = iter([np.array([[0.0], [1.0]]), np.array([[5.0]])])
+        >>> positions, distances = nearest_in_blocks(np.array([[4.0]]), blocks_of_others)
+        >>> positions.tolist(), distances.tolist()
+        ([2], [1.0])
     """
     positions = np.zeros(len(rows), np.int64)
     distances = np.full(len(rows), np.inf, np.float32)
@@ -81,13 +96,23 @@ def nearest_in_blocks(
 
 
 def blocks(num_rows: int) -> Iterator[slice]:
-    """The rows of an array, so many at a time that their distances to 10,000 others take 40 MB."""
+    """The rows of an array, so many at a time that their distances to 10,000 others take 40 MB.
+
+    Example:
+        >>> list(blocks(1500))
+        [slice(0, 1000, None), slice(1000, 2000, None)]
+    """
     for start in range(0, num_rows, _BLOCK):
         yield slice(start, start + _BLOCK)
 
 
 def squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances, float32 (num_rows, num_others), >= 0."""
+    """Squared Euclidean distances, float32 (num_rows, num_others), >= 0.
+
+    Example:
+        >>> squared_distances(np.array([[0.0, 0.0]]), np.array([[3.0, 4.0], [0.0, 1.0]]))
+        array([[25.,  1.]])
+    """
     distances = rows @ others.T
     distances *= -2.0
     distances += np.einsum("ij,ij->i", rows, rows)[:, None]
@@ -100,6 +125,11 @@ def feature_pair(features: np.ndarray, reference: np.ndarray) -> tuple[np.ndarra
 
     Raises:
         ValueError: if their shapes do not go together, or a value is not finite.
+
+    Example:
+        >>> first, second = feature_pair(np.zeros((3, 2)), np.ones((5, 2)))
+        >>> first.shape, second.shape
+        ((3, 2), (5, 2))
     """
     features, reference = np.asarray(features), np.asarray(reference)
     if features.ndim != 2 or reference.ndim != 2 or features.shape[1] != reference.shape[1]:

@@ -36,6 +36,11 @@ def learning_curve(
 
     Raises:
         ValueError: if the lengths differ, there are no epochs, or the best is not among them.
+
+    Example:
+        >>> figure = learning_curve([1, 2], [0.05, 0.02], [0.06, 0.03], best_epoch=2)
+        >>> figure.axes[0].get_ylabel()
+        'mean squared error per pixel'
     """
     if not len(epochs) or not len(epochs) == len(loss) == len(validation_loss):
         raise ValueError(
@@ -82,6 +87,12 @@ def corruption_sweep(
 
     Raises:
         ValueError: if a key is missing or a length differs.
+
+    Example:
+        >>> names = ("input_psnr_db", "psnr_db", "input_ssim", "ssim")
+        >>> curves = dict.fromkeys(names, [0.9, 0.5])
+        >>> len(corruption_sweep([0.0, 0.5], curves, [0, 8], curves).axes)
+        4
     """
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
     grid = figure.subplots(2, 2, sharex="col", sharey="row")
@@ -125,6 +136,11 @@ def areas_under_curves(classes: Sequence[str], areas: Mapping[str, Sequence[floa
 
     Raises:
         ValueError: if there are no classes or scores, or the lengths differ.
+
+    Example:
+        >>> figure = areas_under_curves(["0", "1"], {"error": [0.99, 0.95]})
+        >>> figure.legends[0].get_texts()[0].get_text()
+        'error: 97.0 %'
     """
     if not classes or not areas or any(len(values) != len(classes) for values in areas.values()):
         raise ValueError(
@@ -158,6 +174,12 @@ def adversarial_curves(history: Mapping[str, Sequence[float]]) -> Figure:
 
     Raises:
         ValueError: if there is no epoch.
+
+    Example:
+        >>> names = ("generator_loss", "discriminator_loss", "real_accuracy", "generated_accuracy")
+        >>> figure = adversarial_curves({"epoch": [1, 2], **dict.fromkeys(names, [0.5, 0.6])})
+        >>> len(figure.axes)
+        2
     """
     epochs = np.asarray(history["epoch"], float)
     if not len(epochs):

@@ -38,6 +38,12 @@ def encoded_space(
 
     Raises:
         ValueError: if the lengths differ or a label has no name.
+
+    Example:
+        >>> points = np.eye(3, 2)
+        >>> figure = encoded_space(points, [0.7, 0.2], points, labels=np.array([0, 1, 1]))
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['0', '1']
     """
     principal, tsne = np.asarray(principal, float), np.asarray(tsne, float)
     explained = [float(share) for share in explained]
@@ -106,6 +112,11 @@ def code_marginals(codes: np.ndarray, samples: Mapping[str, np.ndarray]) -> Figu
 
     Raises:
         ValueError: if there are no samples or the shapes do not fit together.
+
+    Example:
+        >>> figure = code_marginals(np.eye(3), {"gaussian": np.ones((2, 3))})
+        >>> figure.axes[0].get_title()
+        'gaussian'
     """
     codes, *sets = (
         np.asarray(values, float)[:: 1 + (len(values) - 1) // _MOST_CODES]
@@ -122,11 +133,7 @@ def code_marginals(codes: np.ndarray, samples: Mapping[str, np.ndarray]) -> Figu
                 f"{name!r} and the training codes must have as many dimensions, received "
                 f"{values.shape} and {codes.shape}"
             )
-    mean = codes.mean(axis=0)
-    _, _, components = np.linalg.svd(codes - mean, full_matrices=False)
-    plane = np.zeros((codes.shape[1], 2))
-    plane[:, : min(2, len(components))] = components[:2].T
-
+    mean, plane = codes.mean(axis=0), _principal_plane(codes)
     columns = len(drawn) if len(drawn) <= 4 else 3
     num_rows = -(-len(drawn) // columns)
     figure = Figure(
@@ -150,6 +157,14 @@ def code_marginals(codes: np.ndarray, samples: Mapping[str, np.ndarray]) -> Figu
     upper.suptitle("training codes (grey) and drawn codes (colour)", fontsize=size + 1)
     _draw_distances(lower, codes, drawn)
     return figure
+
+
+def _principal_plane(codes: np.ndarray) -> np.ndarray:
+    """The first two principal directions of codes, (dim, 2); zeros where there is no second."""
+    _, _, components = np.linalg.svd(codes - codes.mean(axis=0), full_matrices=False)
+    plane = np.zeros((codes.shape[1], 2))
+    plane[:, : min(2, len(components))] = components[:2].T
+    return plane
 
 
 def _draw_distances(figure: Any, codes: np.ndarray, drawn: Mapping[str, np.ndarray]) -> None:
