@@ -1,4 +1,4 @@
-"""Views of an image that show the same thing: small affine deformations, pure functions.
+"""Small affine deformations of images, which still show the same thing; pure functions.
 
 Like `corruption`, everything runs inside `tf.function` and `tf.data`; the images of one batch are
 deformed independently of each other, and the same seed deforms them alike.
@@ -29,7 +29,7 @@ def deform(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
         seed: (2,), integers.
 
     Returns:
-        float32 of the images' shape, in [0, 1]. What comes in from outside repeats the edge.
+        float32 of the images' shape, in [0, 1]; pixels from outside repeat the edge.
 
     Raises:
         ValueError: if the images have no four dimensions, no known height and width, or the

@@ -108,14 +108,21 @@ def cut_holes(images: tf.Tensor, pixels: int, seed: tf.Tensor) -> tf.Tensor:
 def of_kind(
     kind: str, images: np.ndarray, strength: float, seed: int, block: int = 0
 ) -> np.ndarray:
-    """Images of a data set, noisy (`noise`, of this sigma) or with holes (`crop`, of this side).
+    """Images of a data set with noise (`noise`) or with holes (`crop`).
 
     Args:
         kind: `noise` or `crop`.
         images: float32 (num_images, height, width, channels) in [0, 1].
-        strength: of the corruption.
-        seed: of the data set.
+        strength: standard deviation of the noise, on the images' scale, or side of the hole, in
+            pixels.
+        seed: seed of the data set, an int32.
         block: which part of it these images are, from 0; each has a corruption of its own.
+
+    Returns:
+        float32 of the images' shape, in [0, 1].
+
+    Raises:
+        ValueError: if the strength is negative or the hole does not fit.
 
     Example:
         >>> images = of_kind("crop", np.ones((2, 4, 4, 1), np.float32), strength=2, seed=0)
@@ -129,7 +136,12 @@ def of_kind(
 
 
 def seed_of(strength: float, seed: int, block: int = 0) -> np.ndarray:
-    """The seed that `of_kind` corrupts a block by, int32 (2,).
+    """The seed by which `of_kind` corrupts a block of images, int32 (2,).
+
+    Args:
+        strength: of the corruption; each strength has noise and holes of its own.
+        seed: seed of the data set, an int32.
+        block: which part of it these images are, from 0; block 2,000 has the seed of block 0.
 
     Example:
         >>> seed_of(0.4, seed=7)

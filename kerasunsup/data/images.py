@@ -1,7 +1,8 @@
-"""Ranges, shapes, grids, image files: the one place where uint8 becomes float in [0, 1] and back.
+"""The one place where uint8 becomes float in [0, 1] and back; sizes, channels and image files.
 
 Images are float32 (batch, height, width, channels) in [0, 1] at every public border; uint8 exists
-only where files are read and written. Nothing here needs TensorFlow; Pillow is used only here.
+only where files are read and written. Nothing here needs TensorFlow; Pillow is used only here and
+in `pillow_pixels`.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def shown(text: str) -> str:
 
 
 def tell(text: str) -> None:
-    """Says in one line on stderr what a user should know of the images.
+    """Says in one line on stderr what a user should know about the images.
 
     Example:
         >>> tell('3 files are no images')
@@ -112,10 +113,13 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
 
 
 def deviation(images: np.ndarray) -> float:
-    """Root mean square deviation of images from their mean image; 0 where all are alike.
+    """Root mean square deviation of images from their mean image, on the [0, 1] scale.
 
     Args:
         images: float (num_images, height, width, channels) in [0, 1].
+
+    Returns:
+        The root of the mean over pixels, channels and images; 0 where all images are alike.
 
     Example:
         >>> deviation(np.stack([np.zeros((2, 2, 1)), np.ones((2, 2, 1))]))
@@ -133,8 +137,8 @@ def decode(
 ) -> np.ndarray:
     """The picture in an image file (its first frame or page).
 
-    Turned upright by its EXIF orientation; transparent parts are white; more than 8 bits are
-    scaled to 8.
+    The picture is turned upright by its EXIF orientation, transparent parts become white, and more
+    than 8 bits are scaled to 8.
 
     Args:
         content: the file's bytes, or its path.
@@ -170,7 +174,11 @@ def decode(
 def largest_value(path: str | Path, claim: pillow_pixels.Claim | None = None) -> float:
     """The largest value of a picture of more than 8 bits; 0 for every other, and for damaged ones.
 
-    Pictures of 8 bits cost a look at their header.
+    In pictures of 8 bits only the header is read.
+
+    Args:
+        path: of the image file.
+        claim: called with the bytes that unpacking takes, before it begins.
 
     Example:
         >>> largest_value("no such file.png")
@@ -194,13 +202,13 @@ def largest_value(path: str | Path, claim: pillow_pixels.Claim | None = None) ->
 
 
 def white_of(largest: float) -> tuple[float, int]:
-    """(white, bits) of a set of images of more than 8 bits.
+    """The white and the number of bits of a set of images of more than 8 bits.
 
     Args:
-        largest: of all values of the set, > 0.
+        largest: the largest of all values of the set, > 0.
 
     Returns:
-        The largest value of as many bits as the set uses: 1, 8, 10, 12, 14 or 16.
+        (white, bits): bits is 1, 8, 10, 12, 14 or 16, white the largest value of so many bits.
 
     Example:
         >>> white_of(4000.0)
@@ -342,10 +350,13 @@ def grid(images: np.ndarray, *, columns: int, padding: int = 2) -> np.ndarray:
 
 
 def encode_png(picture: np.ndarray) -> bytes:
-    """A PNG file of a picture, uint8 (height, width, 1|3); grey stays grey.
+    """The bytes of a PNG file of a picture; grey stays grey.
+
+    Args:
+        picture: uint8 (height, width, 1|3).
 
     Raises:
-        ValueError: if it is of another shape or dtype.
+        ValueError: if the picture is of another shape or dtype.
 
     Example:
         >>> encode_png(np.zeros((4, 6, 1), np.uint8))[1:4]
@@ -355,7 +366,7 @@ def encode_png(picture: np.ndarray) -> bytes:
 
 
 def encode(picture: np.ndarray, suffix: str) -> bytes:
-    """An image file of a picture in the format of a file name's suffix.
+    """The bytes of an image file of a picture, in the format of a file name's suffix.
 
     JPEG and AVIF (quality 95) and GIF (256 colours) keep less than the picture has; all others
     keep all.

@@ -20,7 +20,13 @@ PSNR_CAP_DB = 100.0
 
 
 def mean_of_blocks(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
-    """Means over all images from (number of images, name -> mean over them) of each block.
+    """Means over all images, from the means of blocks of images.
+
+    Args:
+        parts: (number of images, name -> mean over them) of each block; all have the same names.
+
+    Returns:
+        name -> mean over all images; nothing where there is no block.
 
     Example:
         >>> mean_of_blocks([(3, {"mse": 0.1}), (1, {"mse": 0.5})])
@@ -33,6 +39,9 @@ def mean_of_blocks(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str
 
 def finite(numbers: Mapping[str, float]) -> dict[str, float]:
     """The finite numbers among them; a printed line names those that are left out.
+
+    Args:
+        numbers: name -> value, which may be NaN or infinite.
 
     Example:
         >>> finite({"mse": 0.004, "fid": math.nan})

@@ -69,7 +69,7 @@ class MixtureOfCodes:
         return self._responsibilities(queries) @ filled
 
     def _responsibilities(self, codes: np.ndarray) -> np.ndarray:
-        # Many products of thin matrices, as in `latent`.
+        # Many products of thin matrices, as in `latent_space.fit_mixture`.
         with threadpoolctl.threadpool_limits(1, user_api="blas"):
             return self._fitted.responsibilities(codes)
 

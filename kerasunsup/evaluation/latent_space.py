@@ -1,4 +1,4 @@
-"""The encoded space: principal components, t-SNE, and ways of drawing new codes.
+"""The encoded space: its principal components, its t-SNE map and ways of drawing new codes.
 
 Vectors and codes are arrays (num_vectors, dim), one a row. Everything random follows from a seed.
 """

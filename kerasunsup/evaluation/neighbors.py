@@ -96,7 +96,7 @@ def nearest_in_blocks(
 
 
 def blocks(num_rows: int) -> Iterator[slice]:
-    """The rows of an array, so many at a time that their distances to 10,000 others take 40 MB.
+    """Slices of an array's rows, so many at a time that distances to 10,000 others take 40 MB.
 
     Example:
         >>> list(blocks(1500))
@@ -107,7 +107,14 @@ def blocks(num_rows: int) -> Iterator[slice]:
 
 
 def squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances, float32 (num_rows, num_others), >= 0.
+    """Squared Euclidean distances of all pairs, with rounding of the sums of squares.
+
+    Args:
+        rows: (num_rows, dim), float32 or float64.
+        others: (num_others, dim), of the same dtype.
+
+    Returns:
+        (num_rows, num_others), of the same dtype, >= 0.
 
     Example:
         >>> squared_distances(np.array([[0.0, 0.0]]), np.array([[3.0, 4.0], [0.0, 1.0]]))
@@ -121,7 +128,11 @@ def squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def feature_pair(features: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two feature sets as arrays.
+    """Two feature sets as arrays, after a look at their shapes and values.
+
+    Args:
+        features: (num_images, feature_dim), any float.
+        reference: (num_reference, feature_dim), any float.
 
     Raises:
         ValueError: if their shapes do not go together, or a value is not finite.

@@ -165,7 +165,7 @@ def areas_under_curves(classes: Sequence[str], areas: Mapping[str, Sequence[floa
 
 @style.styled
 def adversarial_curves(history: Mapping[str, Sequence[float]]) -> Figure:
-    """How the two networks of a GAN fared over the epochs.
+    """Losses and accuracies of the two networks of a GAN over the epochs, and the distance.
 
     Args:
         history: columns of one length: `epoch`, `generator_loss`, `discriminator_loss` (nats, mean

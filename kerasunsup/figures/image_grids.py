@@ -28,7 +28,7 @@ _SMALL = style.FONT_SIZE - 1  # of the texts above and below images
 
 @dataclasses.dataclass(frozen=True)
 class Restoration:
-    """One block of `restorations`: the same images corrupted, restored and as they were.
+    """One block of `restorations`: the same images corrupted, restored and original.
 
     Example:
         >>> image = np.zeros((1, 8, 8, 1), np.float32)
@@ -47,7 +47,7 @@ class Restoration:
 
 @dataclasses.dataclass(frozen=True)
 class SampleRow:
-    """One row of `sampled_images`: images made in one way, and the numbers of that way.
+    """One row of `sampled_images`: images of one method, and the numbers of that method.
 
     Example:
         >>> row = SampleRow("gaussian", np.zeros((2, 8, 8, 1), np.float32), {"FID": 12.5})
@@ -141,10 +141,10 @@ def restorations(blocks: Sequence[Restoration]) -> Figure:
 
 @style.styled
 def sampled_images(rows: Sequence[SampleRow]) -> Figure:
-    """Images made in several ways, a row each, with the numbers that each way is judged by.
+    """Images of several methods, a row each, beside the numbers that were measured on each.
 
     Args:
-        rows: top to bottom. A row with fewer images than another leaves its right end empty.
+        rows: from top to bottom. A row with fewer images than another leaves its right end empty.
 
     Raises:
         ValueError: if there is no row, or the image sizes differ.

@@ -56,7 +56,7 @@ NUMBERS = ticker.StrMethodFormatter("{x:,.9g}")  # of ticks: 0.005, 1,000
 
 @contextlib.contextmanager
 def _style() -> Iterator[None]:
-    """Our settings and nobody else's, for the while."""
+    """Within this context, matplotlib has our settings and nobody else's."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
@@ -116,7 +116,7 @@ def to_pixels(figure: Figure, dpi: float = 100) -> np.ndarray:
 
 
 def text_inches(text: str, size: float = FONT_SIZE, weight: str = "normal") -> float:
-    """Width of a line of text.
+    """Width in inches of a line of text whose size is in points.
 
     Example:
         >>> round(text_inches("width", size=36.0) / text_inches("width", size=9.0))
@@ -130,7 +130,7 @@ def text_inches(text: str, size: float = FONT_SIZE, weight: str = "normal") -> f
 
 
 def panel(width: float = 5.2, height: float = 3.5) -> tuple[Figure, Any]:
-    """A figure of one plot with a grid, in inches, and its axes.
+    """A figure of one plot with a grid, and its axes; width and height are in inches.
 
     Example:
         >>> figure, axes = panel(2.0, 1.0)
@@ -160,8 +160,8 @@ def look(index: int) -> dict[str, Any]:
 def log_axis(axes: Any, name: str) -> None:
     """Makes the axis "x" or "y" logarithmic, with ticks such as 0.005 that are not too many.
 
-    What hardly differs shows as level: the axis spans a factor of 2.25 at least. An axis with
-    nothing above 0 stays as it is.
+    The axis spans a factor of 2.25 at least, so that values that hardly differ show as level. An
+    axis with nothing above 0 stays as it is.
 
     Example:
         >>> _, axes = panel()
@@ -214,7 +214,7 @@ def log_axis_from_zero(axes: Any, values: np.ndarray) -> None:
 
 
 def shortened(name: str, most: int = 40) -> str:
-    """The name in at most so many characters.
+    """The name in at most so many characters, its end cut off where it is longer.
 
     Example:
         >>> shortened("a long name of a class", 8)
