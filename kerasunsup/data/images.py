@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile, features
 
-from kerasunsup.data import pillow_pixels
+from kerasunsup.data import decoding, pillow_pixels
 
 PIXEL_LIMIT = 64_000_000  # of one image file; a larger one is refused before it is unpacked
 _FORMATS = {
@@ -133,7 +133,7 @@ def decode(
     *,
     side: int | None = None,
     white: float = WHITE,
-    claim: pillow_pixels.Claim | None = None,
+    claim: decoding.Claim | None = None,
 ) -> np.ndarray:
     """The picture in an image file (its first frame or page).
 
@@ -171,7 +171,7 @@ def decode(
     return pixels if side is None else resize(pixels, side, side)
 
 
-def largest_value(path: str | Path, claim: pillow_pixels.Claim | None = None) -> float:
+def largest_value(path: str | Path, claim: decoding.Claim | None = None) -> float:
     """The largest value of a picture of more than 8 bits; 0 for every other, and for damaged ones.
 
     In pictures of 8 bits only the header is read.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from kerasunsup.data import decoding
 
 # Both know no grey: that a picture in one of them has three channels says nothing about colour.
 _ALWAYS_COLOUR = ("WEBP", "AVIF")
@@ -18,11 +19,8 @@ _UNPACKED_BY_ROWS = ("PNG", "JPEG", "BMP", "GIF")
 
 _STRIP = 1 << 20  # pixels that become an array at a time
 
-# Gets the bytes that unpacking takes, before it begins; may wait.
-Claim = Callable[[int], object]
 
-
-def claim_bytes(picture: Image.Image, claim: Claim | None) -> None:
+def claim_bytes(picture: Image.Image, claim: decoding.Claim | None) -> None:
     """Calls `claim`, if there is one, with the bytes that unpacking the picture takes at most."""
     if claim is not None:
         bytes_a_pixel = _BYTES_OF_ONE_CHANNEL if picture.mode in ("1", "L", "P") else _BYTES

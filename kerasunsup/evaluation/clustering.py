@@ -128,20 +128,20 @@ def _cut(
     """Each part of the graph with the groups of its codes, numbered through all parts."""
     most = _with_more(_MOST_GROUPS + 1 if number is None else number - len(parts) + 1)
     spectra = [_eigenvectors(links[part][:, part], most, seed) for part in parts]
-    values = [found for found, _ in spectra]
+    values = [eigenvalues for eigenvalues, _ in spectra]
     if number is None:
         whole = _MOST_OF_ALL * links.shape[0]
         numbers = [
-            _own_number(found, len(part), len(part) >= whole)
-            for found, part in zip(values, parts, strict=True)
+            _own_number(eigenvalues, len(part), len(part) >= whole)
+            for eigenvalues, part in zip(values, parts, strict=True)
         ]
     else:
         numbers = _shared_out(values, number)
     pieces, first = [], 0
-    for part, (found, vectors), own in zip(parts, spectra, numbers, strict=True):
+    for part, (eigenvalues, vectors), own in zip(parts, spectra, numbers, strict=True):
         members = np.zeros(len(part), np.int64)
         if own > 1:
-            members = _by_vectors(found, vectors, own, seed)
+            members = _by_vectors(eigenvalues, vectors, own, seed)
         pieces.append((part, first + members))
         first += own
     return pieces
@@ -176,8 +176,8 @@ def _own_number(values: np.ndarray, size: int, is_most: bool) -> int:
 
 def _shared_out(values: Sequence[np.ndarray], number: int) -> list[int]:
     """Groups a part: one each, and the others where the next eigenvalue is the largest."""
-    of_part = np.repeat(np.arange(len(values)), [len(found) - 1 for found in values])
-    further = np.concatenate([found[1:] for found in values])
+    of_part = np.repeat(np.arange(len(values)), [len(own) - 1 for own in values])
+    further = np.concatenate([own[1:] for own in values])
     largest = np.argsort(-further, kind="stable")[: number - len(values)]
     return (1 + np.bincount(of_part[largest], minlength=len(values))).tolist()
 

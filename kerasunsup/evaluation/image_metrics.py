@@ -34,7 +34,7 @@ def mean_of_blocks(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str
     """
     total = sum(number for number, _ in parts)
     names = parts[0][1] if parts else ()
-    return {name: sum(number * found[name] for number, found in parts) / total for name in names}
+    return {name: sum(number * means[name] for number, means in parts) / total for name in names}
 
 
 def finite(numbers: Mapping[str, float]) -> dict[str, float]:

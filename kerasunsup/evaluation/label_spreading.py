@@ -118,10 +118,10 @@ class GraphOfCodes:
             float64 (num_queries, num_classes), rows sum to 1.
         """
         classes = self.classes(labelled, labels, num_classes)
-        found = np.empty((len(queries), num_classes))
+        probabilities = np.empty((len(queries), num_classes))
         for block, means in self.of_nearest(classes, queries):
-            found[block] = means
-        return found
+            probabilities[block] = means
+        return probabilities
 
     def of_nearest(
         self, classes: np.ndarray, queries: np.ndarray
@@ -147,8 +147,8 @@ class GraphOfCodes:
         """The class probabilities of the graph's own codes, float64 (num_codes, num_classes)."""
         given = np.zeros((len(self._codes), num_classes))
         given[labelled, labels] = 1.0
-        found = _spread(self.links, given, _BETWEEN_CODES)
-        return _filled(found, self._codes, self._codes[labelled], labels)
+        spread = _spread(self.links, given, _BETWEEN_CODES)
+        return _filled(spread, self._codes, self._codes[labelled], labels)
 
 
 def _links(distances: np.ndarray, positions: np.ndarray) -> sparse.csr_array:
@@ -182,28 +182,28 @@ def _spread(
     Source:
         Zhou et al., 2004: F = (I - alpha S)^-1 Y, here by conjugate gradients. Then class mass
         normalization (Zhu, Ghahramani & Lafferty, 2003, ICML, section 4): each class in all has
-        the share that it has of what was given. That share is the choice of labels, not of the
-        data: one step of Saerens, Latinne & Decaestecker, 2002, Neural Computation 14, puts the
-        mean of what was found in its place. More steps lose rare classes.
+        the share that it has of what was given. That share follows from the choice of labels, not
+        from the data, so that one step of Saerens, Latinne & Decaestecker, 2002, Neural Computation
+        14, replaces it by the mean over the nodes that are reached. More steps lose rare classes.
     """
     degrees = np.asarray(links.sum(axis=1)).ravel()
     roots = np.divide(1.0, np.sqrt(degrees), out=np.zeros_like(degrees), where=degrees > 0.0)
     normalized = sparse.diags_array(roots) @ links @ sparse.diags_array(roots)
     system = (sparse.eye_array(len(given)) - alpha * normalized).tocsr()
-    found = np.zeros_like(given)
+    spread = np.zeros_like(given)
     # Single vectors: threads wait for each other longer than they work.
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
         for column in np.flatnonzero(given.any(axis=0)):
             solution, _ = sparse.linalg.cg(system, given[:, column], rtol=_TOLERANCE)
-            found[:, column] = np.maximum(solution, 0.0)  # the exact one has no negative value
-    mass = found.sum(axis=0)
+            spread[:, column] = np.maximum(solution, 0.0)  # the exact one has no negative value
+    mass = spread.sum(axis=0)
     shares = given.sum(axis=0) / given.sum()
-    found = _rows_to_one(found * _ratio(shares, mass))
-    reached = found.any(axis=1)
+    spread = _rows_to_one(spread * _ratio(shares, mass))
+    reached = spread.any(axis=1)
     estimated = np.average(
-        found[reached], axis=0, weights=None if weights is None else weights[reached]
+        spread[reached], axis=0, weights=None if weights is None else weights[reached]
     )
-    return _rows_to_one(found * _ratio(estimated, shares))
+    return _rows_to_one(spread * _ratio(estimated, shares))
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

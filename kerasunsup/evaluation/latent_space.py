@@ -395,5 +395,5 @@ def _subset(vectors: np.ndarray, most: int, seed: int) -> np.ndarray:
     """All rows where they are few, otherwise `most` of them, drawn without replacement."""
     if len(vectors) <= most:
         return vectors
-    chosen = np.random.default_rng(seed).choice(len(vectors), most, replace=False)
-    return vectors[np.sort(chosen)]
+    drawn = np.random.default_rng(seed).choice(len(vectors), most, replace=False)
+    return vectors[np.sort(drawn)]

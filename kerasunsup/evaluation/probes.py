@@ -60,12 +60,12 @@ def linear_probe(
         preprocessing.StandardScaler(),
         linear_model.LogisticRegression(C=1.0 / _PENALTY, max_iter=1000),
     )
-    found = np.zeros((len(queries), num_classes))
+    probabilities = np.zeros((len(queries), num_classes))
     # On so few codes threads wait for each other longer than they work.
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
         model.fit(codes.astype(np.float64), labels)
-        found[:, classes] = model.predict_proba(queries.astype(np.float64))
-    return found
+        probabilities[:, classes] = model.predict_proba(queries.astype(np.float64))
+    return probabilities
 
 
 def nearest_neighbor(
@@ -207,8 +207,8 @@ def _together(codes: np.ndarray, unlabelled: np.ndarray | None, most: int, seed:
     _check_finite(unlabelled, "unlabelled")
     room = max(0, most - len(codes))
     if len(unlabelled) > room:
-        chosen = np.random.default_rng(seed).choice(len(unlabelled), room, replace=False)
-        unlabelled = unlabelled[np.sort(chosen)]
+        drawn = np.random.default_rng(seed).choice(len(unlabelled), room, replace=False)
+        unlabelled = unlabelled[np.sort(drawn)]
     return np.concatenate([codes, unlabelled])
 
 
