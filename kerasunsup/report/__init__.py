@@ -1,4 +1,4 @@
 """`python -m kerasunsup.report`: the whole study in one command and on one page.
 
-Open `steps` first: it says what is run and when it is up to date.
+Open `steps` first (what is run, and when it stands); `study` and `extras` write the page.
 """
