@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from kerasunsup.data import images
-from kerasunsup.evaluation import neighbors
+from kerasunsup.evaluation import latent_space
 
 # What copies may differ by: the root mean square over the 4 x 4 pixels where it is largest, of
 # values in [0, 1]. Luma is smoothed over 3 x 3 pixels before, colour differences over 5 x 5: JPEG
@@ -55,7 +55,7 @@ def look(picture: np.ndarray) -> np.ndarray:
 
 
 def pairs(
-    codes: np.ndarray, looks: np.ndarray, read: Read, num_neighbors: int
+    codes: np.ndarray, looks: np.ndarray, read: Read, neighbors: int
 ) -> list[tuple[int, int, float]]:
     """Pairs of copies, nearest first, each once.
 
@@ -63,7 +63,7 @@ def pairs(
         codes: float32 (num_images, latent_dim).
         looks: uint8 (num_images, 272), of `look`.
         read: positions -> the pictures, or why one cannot be read, as `image_stream.Stream.read`.
-        num_neighbors: an image is compared with so many; of exact copies as many are named.
+        neighbors: an image is compared with so many; of exact copies as many are named.
 
     Returns:
         (position, later position, Euclidean distance of their codes); 0 for exact copies. An exact
@@ -79,16 +79,16 @@ def pairs(
         (position, other): 0.0
         for group in members.values()
         for index, position in enumerate(group)
-        for other in group[index + 1 : index + 1 + num_neighbors]
+        for other in group[index + 1 : index + 1 + neighbors]
     }
     distinct = np.sort(first)
-    number = min(max(num_neighbors, _TENTH), len(distinct) - 1)
+    number = min(max(neighbors, _TENTH), len(distinct) - 1)
     if number:
-        distances, nearest = neighbors.nearest(codes[distinct], None, number)
+        distances, nearest = latent_space.nearest(codes[distinct], None, number)
         # In fewer than eleven images nothing tells which codes are near.
         tenth = distances[:, _TENTH - 1] if number >= _TENTH else np.zeros(len(distinct))
         wanted: dict[tuple[int, int], tuple[float, float]] = {}  # -> (limit of luma, distance)
-        for row, rank in _candidates(looks[distinct, _HASH_BYTES:], nearest[:, :num_neighbors]):
+        for row, rank in _candidates(looks[distinct, _HASH_BYTES:], nearest[:, :neighbors]):
             other, distance = nearest[row, rank], float(distances[row, rank])
             is_near = distance <= _NEAR * min(tenth[row], tenth[other])
             one, two = sorted((int(distinct[row]), int(distinct[other])))

@@ -13,7 +13,7 @@ from kerasunsup.apply import job as apply_job
 from kerasunsup.apply.settings import Application, ApplySettings
 from kerasunsup.data import images
 from kerasunsup.errors import InputError, Interrupted
-from kerasunsup.evaluation import clustering, latent_space, neighbors, outlier_detector
+from kerasunsup.evaluation import clustering, latent_space, outlier_detector
 from kerasunsup.figures import image_grids
 from kerasunsup.models import loading
 from kerasunsup.training import tensorboard as training_tensorboard
@@ -111,7 +111,7 @@ def _similar(job: apply_job.Job) -> dict[str, Any]:
     names = job.names(found)
     asked = job.describe(queries, name="queries")
     number = min(job.settings.neighbors, len(names))
-    distances, nearest = neighbors.nearest(found.codes, asked.codes, number)
+    distances, nearest = latent_space.nearest(found.codes, asked.codes, number)
     query_names = [queries.names[position] for position in asked.positions]
     job.output.table(
         "similar.csv",

@@ -23,6 +23,7 @@ _MIXTURE_ROWS = 20_000
 _ROWS_PER_COMPONENT = 20
 
 LEAST_MAPPED = 4  # codes on a map
+nearest = neighbors.nearest  # by its earlier place
 
 
 def varying(codes: np.ndarray) -> np.ndarray:
@@ -171,8 +172,8 @@ def tsne(codes: np.ndarray, seed: int) -> np.ndarray:
         seed: >= 0.
 
     Returns:
-        (num_codes, 2), float32. Only nearness means something: neither axes nor distances between
-        groups have a unit. Perplexity 30 (less below 91 codes), from the principal components.
+        (num_codes, 2), float32. Only nearness means something: axes and distances between groups
+        have no unit. Perplexity 30 (less below 91 codes), from the principal components.
 
     Raises:
         ValueError: if there are fewer than four codes.
@@ -357,8 +358,7 @@ def sample_mixture(
         (num_samples, latent_dim), float32, in random order.
 
     Raises:
-        ValueError: if there are fewer than two codes, one is not finite, or num_samples or
-            num_components is below 1.
+        ValueError: as `fit_mixture`, or if num_samples is below 1.
 
     Example:
         >>> sample_mixture(np.eye(3), 5, seed=0, num_components=10).shape

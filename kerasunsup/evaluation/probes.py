@@ -13,7 +13,8 @@ import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
 from sklearn import linear_model, pipeline, preprocessing
 
-from kerasunsup.evaluation import label_spreading, neighbors
+from kerasunsup.evaluation import neighbors
+from kerasunsup.evaluation.label_spreading import GraphOfCodes, MixtureOfCodes, one_hot
 
 Probe = Callable[..., np.ndarray]
 
@@ -55,7 +56,7 @@ def linear_probe(
     codes, labels, queries = _checked(codes, labels, queries, num_classes)
     classes = np.unique(labels)
     if len(classes) == 1:  # nothing to separate
-        return label_spreading.one_hot(np.full(len(queries), classes[0]), num_classes)
+        return one_hot(np.full(len(queries), classes[0]), num_classes)
     model = pipeline.make_pipeline(
         preprocessing.StandardScaler(),
         linear_model.LogisticRegression(C=1.0 / _PENALTY, max_iter=1000),
@@ -91,7 +92,7 @@ def nearest_neighbor(
     """
     codes, labels, queries = _checked(codes, labels, queries, num_classes)
     _, positions = neighbors.nearest(codes, queries, 1)
-    return label_spreading.one_hot(labels[positions[:, 0]], num_classes)
+    return one_hot(labels[positions[:, 0]], num_classes)
 
 
 def mixture(
@@ -134,7 +135,7 @@ def mixture(
     everything = _together(codes, unlabelled, _MIXTURE_ROWS, seed)
     if len(everything) == 1:
         return nearest_neighbor(codes, labels, queries, num_classes)
-    return label_spreading.MixtureOfCodes(everything, seed).spread(
+    return MixtureOfCodes(everything, seed).spread(
         np.arange(len(codes)), labels, queries, num_classes
     )
 
@@ -175,7 +176,7 @@ def graph_spread(
     everything = _together(codes, unlabelled, _GRAPH_ROWS, seed)
     if len(everything) == 1:
         return nearest_neighbor(codes, labels, queries, num_classes)
-    return label_spreading.GraphOfCodes(everything, seed).spread(
+    return GraphOfCodes(everything, seed).spread(
         np.arange(len(codes)), labels, queries, num_classes
     )
 
@@ -187,9 +188,9 @@ PROBES: Mapping[str, Probe] = {
     "graph": graph_spread,
 }
 # What `mixture` and `graph_spread` fit to codes without labels; it can be kept for other labels.
-STRUCTURES: Mapping[str, type[label_spreading.MixtureOfCodes | label_spreading.GraphOfCodes]] = {
-    "mixture": label_spreading.MixtureOfCodes,
-    "graph": label_spreading.GraphOfCodes,
+STRUCTURES: Mapping[str, type[MixtureOfCodes | GraphOfCodes]] = {
+    "mixture": MixtureOfCodes,
+    "graph": GraphOfCodes,
 }
 MOST_CODES = _GRAPH_ROWS  # in a structure; of more, `mixture` and `graph_spread` draw some
 

@@ -17,7 +17,7 @@ from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import LEAST_TRAINING, Labels, Splits
 from kerasunsup.errors import InputError, Interrupted
-from kerasunsup.evaluation import classifier_metrics, latent_space, neighbors, outlier_detector
+from kerasunsup.evaluation import classifier_metrics, latent_space, outlier_detector
 from kerasunsup.figures import curves, image_grids
 from kerasunsup.novelty.settings import OUTLIER_SCORES, NoveltySettings
 from kerasunsup.settings import Command, to_json
@@ -234,13 +234,13 @@ def scores_of(
     flat, test_flat = clean.reshape(len(clean), -1), tests.reshape(len(tests), -1)
     components = latent_space.principal_components(flat, settings.latent_dim, seed)
     projected = components.inverse_transform(components.transform(test_flat))
-    num_neighbors = min(_NEIGHBORS, len(known.codes) - 1)
+    neighbors = min(_NEIGHBORS, len(known.codes) - 1)
     detector = outlier_detector.fit(known.errors, known.codes, seed)
     return {
         "outliers": detector.scores(found.errors, found.codes),
         "error": found.errors.astype(np.float64),
         "density": -detector.mixture.log_likelihoods(found.codes),
-        "neighbors": neighbors.nearest(known.codes, found.codes, num_neighbors)[0].mean(axis=1),
+        "neighbors": latent_space.nearest(known.codes, found.codes, neighbors)[0].mean(axis=1),
         "code_error": _mahalanobis(known.changes, found.changes),
         "pca": np.square(projected - test_flat).mean(axis=1),
     }

@@ -23,7 +23,7 @@ from kerasunsup.data import batches as data_batches
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
-from kerasunsup.evaluation import classifier_metrics, label_spreading, probes
+from kerasunsup.evaluation import classifier_metrics, probes
 from kerasunsup.models import fixmatch, networks, optimizers
 from kerasunsup.supervised.settings import ARM_NAMES, SupervisedSettings
 from kerasunsup.training import loop
@@ -187,9 +187,7 @@ class Workshop:
         self._trainers: dict[str, Trainer] = {}
         self._warm: set[tuple[str, int]] = set()  # (arm, images a step) that is compiled
         self._codes: dict[str, np.ndarray] = {}
-        self._structures: dict[
-            str, label_spreading.MixtureOfCodes | label_spreading.GraphOfCodes
-        ] = {}
+        self._structures: dict[str, probes.MixtureOfCodes | probes.GraphOfCodes] = {}
 
     def run(self, cell: Cell, *, keeps_weights: bool = False) -> Outcome:
         """Trains one cell.
@@ -367,7 +365,7 @@ class Workshop:
         if arm not in self._structures:  # the codes are the same in every cell
             self._structures[arm] = probes.STRUCTURES[arm](codes, self._settings.seed)
         structure = self._structures[arm]
-        if queries is None and isinstance(structure, label_spreading.GraphOfCodes):
+        if queries is None and isinstance(structure, probes.GraphOfCodes):
             return structure.classes(chosen, labels, num_classes)
         return structure.spread(chosen, labels, codes if queries is None else queries, num_classes)
 
