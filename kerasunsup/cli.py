@@ -58,12 +58,10 @@ def parse(
         settings_type: the experiment's dataclass; each field is a flag.
         description: what `--help` says first.
         quick: the settings that `--quick` shrinks; a smaller value that was set already stays.
-        search: the dataclass of a search for settings, with `kind` (None: nothing is searched) and
-            `shrunk()`, which `--quick` calls; None where nothing can be searched.
+        search: dataclass of a search, with `kind` (None: not wanted) and `shrunk()` for `--quick`.
         search_defaults: the settings whose defaults differ in a search.
         presets: name -> settings that `--preset NAME` puts in the place of the defaults.
-        may_go_longer: whether `--resume` may change the length: where one training goes on, not
-            where finished ones of many would keep theirs.
+        may_go_longer: whether `--resume` may change the length of the one training that goes on.
         argv: the arguments; None takes the process's own.
 
     Returns:
@@ -76,35 +74,27 @@ def parse(
     arguments = tuple(sys.argv[1:] if argv is None else argv)
     parser = new_parser(experiment, description)
     _add_run_flags(parser, presets)
-    add_settings(parser, settings_type)
-    if search is not None:
-        add_settings(parser, search)
+    for kind in [settings_type] if search is None else [settings_type, search]:
+        add_settings(parser, kind)
     given = vars(parser.parse_args(arguments))
     searched: Any = None if search is None else _taken(search, given)
     is_search = searched is not None and searched.kind is not None
     logs = path_of("--logs", given.pop("logs"))
     name, resume = given.pop("name"), given.pop("resume")
     file, is_quick, preset = given.pop("config"), given.pop("quick"), given.pop("preset", None)
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9_+=][A-Za-z0-9._+=-]{0,99}", name):
-        raise InputError(
-            f"--name {name!r} cannot be a folder's name: use letters, digits, '.', '_' and '-'"
-        )
+    _check_name(name)
     if resume:
-        is_with_settings = file is not None or is_quick or preset is not None
-        _check_resume(name, is_search=is_search, is_with_settings=is_with_settings)
+        _check_resume(name, is_search, file is not None or is_quick or preset is not None)
         folder = logs / experiment / name
         settings = _settings_to_resume(settings_type, experiment, folder, given, may_go_longer)
         return Command(experiment, settings, logs, name, True, arguments, searched)
     defaults = dict(search_defaults) if is_search else {}
     defaults |= {} if preset is None else dict(presets[preset])
-    stored = {}
     if file is not None:
-        stored = read_config(settings_type, path_of("--config", file, is_written=False))
-    settings = settings_type(**(defaults | stored))
+        defaults |= read_config(settings_type, path_of("--config", file, is_written=False))
+    settings = settings_type(**defaults)
     if is_quick:
-        current = {key: getattr(settings, key) for key in quick}
-        shrunk = {key: value for key, value in quick.items() if _is_less(value, current[key])}
-        settings = dataclasses.replace(settings, **shrunk)
+        settings = _shrunk(settings, quick)
         searched = searched.shrunk() if is_search else searched
     settings = dataclasses.replace(settings, **given)
     return Command(experiment, settings, logs, name, False, arguments, searched)
@@ -179,7 +169,7 @@ def _taken(settings_type: type[Settings], given: dict[str, Any]) -> Settings:
     return settings_type(**{name: given.pop(name) for name in names if name in given})
 
 
-def _check_resume(name: str | None, *, is_search: bool, is_with_settings: bool) -> None:
+def _check_resume(name: str | None, is_search: bool, is_with_settings: bool) -> None:
     if is_search:
         raise InputError(
             "--resume goes on with a run; a search goes on by itself: leave --resume out"
@@ -193,8 +183,20 @@ def _check_resume(name: str | None, *, is_search: bool, is_with_settings: bool) 
         )
 
 
-def _is_less(value: Any, current: Any) -> bool:
-    return current is None or value < current
+def _check_name(name: str | None) -> None:
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9_+=][A-Za-z0-9._+=-]{0,99}", name):
+        raise InputError(
+            f"--name {name!r} cannot be a folder's name: use letters, digits, '.', '_' and '-'"
+        )
+
+
+def _shrunk(settings: TrainingSettings, quick: Mapping[str, Any]) -> TrainingSettings:
+    """The settings with the sizes of `--quick`; a smaller one that was set already stays."""
+    current = {key: getattr(settings, key) for key in quick}
+    smaller = {
+        key: value for key, value in quick.items() if current[key] is None or value < current[key]
+    }
+    return dataclasses.replace(settings, **smaller)
 
 
 def _settings_to_resume(

@@ -41,7 +41,7 @@ OWNERS = {
     "matplotlib": ("figures",),
     "tensorflow_datasets": ("data.from_tfds",),
     "sklearn": ("evaluation",),
-    "PIL": ("data.images",),
+    "PIL": ("data.images", "data.pillow_pixels"),
     "tensorboard": ("training.tensorboard",),
     "keras_tuner": ("search",),
     "jinja2": ("report",),
@@ -50,7 +50,8 @@ OWNERS = {
 # These answer before TensorFlow is loaded, beside every `__main__` and `settings`.
 LIGHT = (
     *SLAB, "report", "figures", "training.files", "training.run_folder", "search.record",
-    "search.figures", "data.images", "data.bit_depth", "data.pixel_storage", "data.decoding",
+    "search.figures", "data.images", "data.bit_depth", "data.pillow_pixels", "data.pixel_storage",
+    "data.decoding",
 )  # fmt: skip
 HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "tensorflow_datasets", "tensorboard"}
 

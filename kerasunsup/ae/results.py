@@ -15,7 +15,7 @@ from kerasunsup.ae.trained import SHOWN, TrainedAutoencoder, class_labels, examp
 from kerasunsup.data import corruption, images
 from kerasunsup.data.splits import Splits
 from kerasunsup.evaluation import clustering, image_metrics, latent_space
-from kerasunsup.figures import curves, image_grids
+from kerasunsup.figures import curves, image_grids, scatter_plots
 from kerasunsup.training import callbacks, feature_network, files, loop
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
@@ -214,7 +214,9 @@ def encoded_space(trained: TrainedAutoencoder) -> dict[str, float]:
     )
     plane, shares = components.transform(codes), components.explained_variance_ratio_
     neighbours = latent_space.tsne(codes, trained.settings.seed)
-    figure = curves.encoded_space(plane, shares, neighbours, labels, trained.splits.class_names)
+    figure = scatter_plots.encoded_space(
+        plane, shares, neighbours, labels, trained.splits.class_names
+    )
     trained.tensorboard.show(
         "encoded_space", figure, f"{len(codes)} codes of test images, by class."
     )
@@ -296,7 +298,7 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
     )
     trained.tensorboard.show(
         "drawn_codes",
-        curves.code_marginals(codes, drawn),
+        scatter_plots.code_marginals(codes, drawn),
         "Where drawn codes lie, beside the codes of training images.",
     )
     sheet = images.grid(sets[-1][3], columns=10)

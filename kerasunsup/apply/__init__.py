@@ -1,4 +1,4 @@
-"""`python -m kerasunsup.apply`: use what was trained on images of one's own.
+"""`python -m kerasunsup.apply`: use a trained model on images of one's own.
 
 Open `experiment` first. It starts a verb; each verb has a file of its own (`restore`, `encode`,
 `similar`, `outliers`, `cluster`, `generate`), reads an `image_stream` and writes into an

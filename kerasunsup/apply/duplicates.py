@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from kerasunsup.data import images
-from kerasunsup.evaluation import latent_space
+from kerasunsup.evaluation import neighbors as code_neighbors
 
 # The largest difference between copies: the root mean square, of values in [0, 1], over the 4 x 4
 # pixels where it is largest. Luma is smoothed over 3 x 3 pixels before. Colour differences are
@@ -88,7 +88,7 @@ def pairs(
     distinct = np.sort(first)
     number = min(max(neighbors, _TENTH), len(distinct) - 1)
     if number:
-        distances, nearest = latent_space.nearest(codes[distinct], None, number)
+        distances, nearest = code_neighbors.nearest(codes[distinct], None, number)
         # In fewer than eleven images nothing tells which codes are near.
         tenth = distances[:, _TENTH - 1] if number >= _TENTH else np.zeros(len(distinct))
         candidates: dict[tuple[int, int], tuple[float, float]] = {}  # -> (limit of luma, distance)

@@ -11,7 +11,7 @@ from kerasunsup.apply import duplicates
 from kerasunsup.apply import job as apply_job
 from kerasunsup.apply.job import Job
 from kerasunsup.errors import InputError
-from kerasunsup.evaluation import latent_space
+from kerasunsup.evaluation import neighbors
 from kerasunsup.figures import image_grids
 
 _SHOWN_PAIRS = 20  # near-duplicates on the contact sheet
@@ -27,7 +27,7 @@ def find_similar(job: Job) -> dict[str, Any]:
     names = job.names(encoded)
     queries = job.encode(job.query, name="queries")
     number = min(job.settings.neighbors, len(names))
-    distances, nearest = latent_space.nearest(encoded.codes, queries.codes, number)
+    distances, nearest = neighbors.nearest(encoded.codes, queries.codes, number)
     query_names = [job.query.names[position] for position in queries.positions]
     job.files.write_table(
         "similar.csv",

@@ -1,4 +1,4 @@
-"""Views of an image that show the same thing: small affine deformations, pure functions.
+"""Small affine deformations of images, which still show the same thing; pure functions.
 
 Like `corruption`, everything runs inside `tf.function` and `tf.data`; the images of one batch are
 deformed independently of each other, and the same seed deforms them alike.
@@ -29,11 +29,15 @@ def deform(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
         seed: (2,), integers.
 
     Returns:
-        float32 of the images' shape, in [0, 1]. What comes in from outside repeats the edge.
+        float32 of the images' shape, in [0, 1]; pixels from outside repeat the edge.
 
     Raises:
         ValueError: if the images have no four dimensions, no known height and width, or the
             strength is negative.
+
+    Example:
+        >>> deform(tf.ones((2, 8, 8, 1)), strength=1.0, seed=[0, 1]).shape
+        TensorShape([2, 8, 8, 1])
     """
     images = tf.convert_to_tensor(images, tf.float32)
     if images.shape.rank != 4 or None in images.shape[1:3]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-Claim = Callable[[int], None]
+Claim = Callable[[int], None]  # gets the bytes that unpacking takes, before it begins; may wait
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 

@@ -198,7 +198,7 @@ def decoded(
     return decoding.in_order(functools.partial(_decoded, side, white), paths)
 
 
-def _decoded(side: int | None, white: float, path: str, claim: images.Claim) -> np.ndarray | str:
+def _decoded(side: int | None, white: float, path: str, claim: decoding.Claim) -> np.ndarray | str:
     try:
         return images.decode(path, side=side, white=white, claim=claim)
     except ValueError as error:

@@ -4,7 +4,7 @@
 2. A network that wants another range, such as [-1, 1], converts inside itself.
 3. uint8 exists only where files are read and written; here it becomes float in [0, 1], and back.
 
-Nothing here needs TensorFlow. Pillow is used in this module only.
+Nothing here needs TensorFlow. Pillow is used here and in `pillow_pixels` only.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, features
+from PIL import Image, ImageFile, features
 
-from kerasunsup.data import bit_depth
+from kerasunsup.data import bit_depth, pillow_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -37,22 +37,11 @@ SUFFIXES = frozenset(_FORMATS)
 _READ = tuple(dict.fromkeys(_FORMATS.values()))
 KINDS = " or ".join(", ".join(_READ).rsplit(", ", 1)).replace("WEBP", "WebP")
 
-# Neither format has grey: three channels in one of them say nothing about colour.
-_ALWAYS_COLOUR = ("WEBP", "AVIF")
-
-# The most bytes that a pixel takes while it is unpacked: the decoder's own, Pillow's picture and
-# the array. WebP, AVIF and TIFF are unpacked whole before Pillow copies them.
-_BYTES, _BYTES_OF_ONE_CHANNEL, _MOST_BYTES = 10, 4, 16
-_UNPACKED_BY_ROWS = ("PNG", "JPEG", "BMP", "GIF")
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95},
     "AVIF": {"quality": 95},
     "WEBP": {"lossless": True},
 }
-_STRIP = 1 << 20  # pixels that become an array at a time
-
-# Is called with the number of bytes that unpacking takes, before it begins; it may wait for memory.
-Claim = Callable[[int], object]
 
 # Large pictures are refused here; what else Pillow warns of changes no pixel.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -64,6 +53,10 @@ def shown(text: str) -> str:
     r"""A text with file names in it as one line that every terminal can show.
 
     Bytes that are no UTF-8 become `\xe9`, line breaks `\n`; all else stays.
+
+    Example:
+        >>> print(shown("photo\udce9.png"))
+        photo\xe9.png
     """
     # Python holds such a byte as one of 128 code points from U+DC80 on.
     readable = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text)
@@ -71,7 +64,11 @@ def shown(text: str) -> str:
 
 
 def tell(text: str) -> None:
-    """Warns in one line of what a user should know of the images; commands show it on stderr."""
+    """Warns in one line of what a user should know of the images; commands show it on stderr.
+
+    Example:
+        >>> tell('3 files are no images')
+    """
     logger.warning(f"kerasunsup: {shown(text)}")
 
 
@@ -83,6 +80,10 @@ def to_unit(pixels: np.ndarray) -> np.ndarray:
 
     Returns:
         float32 of the same shape: the pixels divided by 255.
+
+    Example:
+        >>> to_unit(np.array([0, 255], np.uint8))
+        array([0., 1.], dtype=float32)
     """
     return pixels.astype(np.float32) / np.float32(255.0)
 
@@ -95,6 +96,10 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
 
     Returns:
         uint8 of the same shape; the inverse of `to_unit` for what came from it.
+
+    Example:
+        >>> to_uint8(np.array([0.0, 0.5, 1.2]))
+        array([  0, 128, 255], dtype=uint8)
     """
     return np.rint(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
 
@@ -104,6 +109,10 @@ def deviation(images: np.ndarray) -> float:
 
     Args:
         images: float (num_images, height, width, channels) in [0, 1].
+
+    Example:
+        >>> deviation(np.stack([np.zeros((2, 2, 1)), np.ones((2, 2, 1))]))
+        0.5
     """
     return float(np.sqrt(images.var(axis=0, dtype=np.float64).mean()))
 
@@ -113,7 +122,7 @@ def decode(
     *,
     side: int | None = None,
     white: float = bit_depth.WHITE,
-    claim: Claim | None = None,
+    claim: pillow_pixels.Claim | None = None,
 ) -> np.ndarray:
     """The picture in an image file: its first frame or page.
 
@@ -132,25 +141,33 @@ def decode(
     Raises:
         ValueError: if it cannot be read, is truncated or has more than 64 megapixels; the text
             is a short reason.
+
+    Example:
+        >>> decode(encode_png(np.zeros((4, 6, 3), np.uint8))).shape
+        (4, 6, 3)
     """
     with _opened(content) as picture:
-        _claim(picture, claim)
+        pillow_pixels.claim_bytes(picture, claim)
         low_mode = bit_depth.LOW_BYTE_MODES.get(_raw_mode(picture))
         if white == bit_depth.WHITE or picture.has_transparency_data:
             low_mode = None
         picture.load()
-        _turn_upright(picture)
-        pixels = _pixels(picture, white)
+        pillow_pixels.turn_upright(picture)
+        pixels = pillow_pixels.pixels_of(picture, white)
     del picture  # before another copy is made
     if low_mode is not None:
         pixels = _with_low_bytes(content, pixels, low_mode, white)
     return pixels if side is None else resize(pixels, side, side)
 
 
-def largest_value(path: str | Path, claim: Claim | None = None) -> float:
+def largest_value(path: str | Path, claim: pillow_pixels.Claim | None = None) -> float:
     """The largest value of a picture of more than 8 bits; 0 for all others and for damaged files.
 
     For pictures of 8 bits only the header is read.
+
+    Example:
+        >>> largest_value("no such file.png")
+        0.0
     """
     try:
         with open(path, "rb") as file:
@@ -159,11 +176,11 @@ def largest_value(path: str | Path, claim: Claim | None = None) -> float:
             return 0.0
         with _opened(path) as picture:
             if _raw_mode(picture) in bit_depth.LOW_BYTE_MODES:
-                _claim(picture, claim)
+                pillow_pixels.claim_bytes(picture, claim)
                 return 256.0 * float(np.max(picture.getextrema())) + 255.0
             if not picture.mode.startswith(("I", "F")):
                 return 0.0
-            _claim(picture, claim)
+            pillow_pixels.claim_bytes(picture, claim)
             return float(np.nan_to_num(np.asarray(picture)).max())
     except (OSError, ValueError):  # the reason is told where the file is decoded
         return 0.0
@@ -198,8 +215,8 @@ def _with_low_bytes(
         args = low_mode if isinstance(args, str) else (low_mode, *(args or ())[1:])
         picture.tile = [tile._replace(args=args) for tile in picture.tile]
         picture.load()
-        _turn_upright(picture)
-        low = _pixels(picture, white)
+        pillow_pixels.turn_upright(picture)
+        low = pillow_pixels.pixels_of(picture, white)
     rows = (
         bit_depth.to_8_bits(high_row * 256.0 + low_row, white)
         for high_row, low_row in zip(high, low, strict=True)
@@ -213,65 +230,6 @@ def _raw_mode(picture: ImageFile.ImageFile) -> str:
     return str(args if isinstance(args, str) else args[0]) if args else ""
 
 
-def _claim(picture: Image.Image, claim: Claim | None) -> None:
-    if claim is not None:
-        bytes_a_pixel = _BYTES_OF_ONE_CHANNEL if picture.mode in ("1", "L", "P") else _BYTES
-        if picture.format not in _UNPACKED_BY_ROWS:
-            bytes_a_pixel = _MOST_BYTES
-        claim(picture.width * picture.height * bytes_a_pixel)
-
-
-def _turn_upright(picture: Image.Image) -> None:
-    """Turns the picture as its EXIF orientation says; damaged EXIF turns nothing."""
-    with contextlib.suppress(Exception):
-        ImageOps.exif_transpose(picture, in_place=True)
-
-
-def _pixels(picture: Image.Image, white: float) -> np.ndarray:
-    """A loaded picture as uint8 (height, width, 1|3), made in strips to avoid a second copy."""
-    width, height = picture.size
-    num_rows = max(1, _STRIP // width)
-    pixels = _strip(picture.crop((0, 0, width, min(height, num_rows))), white)
-    if num_rows < height:
-        pixels = np.empty((height, *pixels.shape[1:]), np.uint8)
-        for top in range(0, height, num_rows):
-            box = (0, top, width, min(height, top + num_rows))
-            pixels[top : top + num_rows] = _strip(picture.crop(box), white)
-    # A palette says nothing about colour either: grey pictures are often stored with one.
-    if pixels.shape[-1] == 3 and (picture.mode in ("P", "PA") or picture.format in _ALWAYS_COLOUR):
-        strips = (pixels[top : top + num_rows] for top in range(0, height, num_rows))
-        if all(not (strip != strip[..., :1]).any() for strip in strips):
-            return pixels[..., :1].copy()
-    return pixels
-
-
-def _strip(picture: Image.Image, white: float) -> np.ndarray:
-    """A picture in any of Pillow's modes as uint8 (height, width, 1|3)."""
-    mode, is_transparent = picture.mode, picture.has_transparency_data
-    if mode.startswith(("I", "F")):  # grey, integers of 16 or 32 bits or floats
-        values = np.nan_to_num(np.asarray(picture).astype(np.float64))
-        pixels = bit_depth.to_8_bits(values, white)
-        key = picture.info.get("transparency")
-        if isinstance(key, int):
-            pixels[values == key] = 255
-        return pixels[..., np.newaxis]
-    if mode in ("1", "L", "LA", "La"):
-        if is_transparent:
-            pixels = np.asarray(picture.convert("LA"))
-            return _over_white(pixels[..., :1], pixels[..., 1:])
-        return np.asarray(picture.convert("L"))[..., np.newaxis]
-    if is_transparent:
-        pixels = np.asarray(picture.convert("RGBA"))
-        return _over_white(pixels[..., :3], pixels[..., 3:])
-    return np.asarray(picture.convert("RGB"))
-
-
-def _over_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Uint8 (height, width, 1|3) laid over white by its opacity, uint8 (height, width, 1)."""
-    opacity = alpha.astype(np.float32) / 255.0
-    return np.rint(pixels * opacity + 255.0 * (1.0 - opacity)).astype(np.uint8)
-
-
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """One picture in another size, bicubic; shrinking averages over all pixels (no aliasing).
 
@@ -282,6 +240,10 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
     Returns:
         uint8 (height, width, 1|3), the same channels.
+
+    Example:
+        >>> resize(np.zeros((4, 6, 3), np.uint8), height=2, width=3).shape
+        (2, 3, 3)
     """
     if pixels.shape[:2] == (height, width):
         return pixels
@@ -302,13 +264,17 @@ def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
 
     Raises:
         ValueError: if the pictures have, or are to have, another number of channels.
+
+    Example:
+        >>> with_channels(np.full((1, 1, 3), 255, np.uint8), 1)
+        array([[[255]]], dtype=uint8)
     """
     if channels not in (1, 3) or pixels.shape[-1] not in (1, 3, 4):
         raise ValueError(
             f"images have 1 or 3 channels, received {pixels.shape[-1]} to be made {channels}"
         )
     if pixels.shape[-1] == 4:
-        pixels = _over_white(pixels[..., :3], pixels[..., 3:])
+        pixels = pillow_pixels.over_white(pixels[..., :3], pixels[..., 3:])
     if pixels.shape[-1] == channels:
         return pixels
     if channels == 3:
@@ -331,6 +297,10 @@ def grid(images: np.ndarray, *, columns: int, padding: int = 2) -> np.ndarray:
 
     Raises:
         ValueError: if there is no image, no column, or another number of channels.
+
+    Example:
+        >>> grid(np.zeros((5, 8, 8, 1), np.uint8), columns=3).shape
+        (22, 32, 3)
     """
     if images.ndim != 4 or not len(images) or images.shape[-1] not in (1, 3):
         raise ValueError(f"a grid needs images (n, h, w, 1 or 3), received {images.shape}")
@@ -353,6 +323,10 @@ def encode_png(picture: np.ndarray) -> bytes:
 
     Raises:
         ValueError: if the picture is of another shape or dtype.
+
+    Example:
+        >>> encode_png(np.zeros((4, 6, 1), np.uint8))[1:4]
+        b'PNG'
     """
     return _encode(picture, "PNG")
 
@@ -368,6 +342,10 @@ def encode(picture: np.ndarray, suffix: str) -> bytes:
 
     Raises:
         ValueError: if the picture is of another shape or dtype, or the suffix is another.
+
+    Example:
+        >>> encode(np.zeros((4, 6, 3), np.uint8), ".bmp")[:2]
+        b'BM'
     """
     kind = _FORMATS.get(suffix.lower())
     if kind is None:

@@ -26,6 +26,10 @@ def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
 
     Raises:
         ValueError: if the shapes differ, are not one-dimensional, or there are no images.
+
+    Example:
+        >>> accuracy(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]))
+        0.75
     """
     labels, predictions = _pair(labels, predictions)
     return float(np.mean(labels == predictions))
@@ -46,6 +50,10 @@ def auroc(is_positive: np.ndarray, scores: np.ndarray) -> float:
 
     Source:
         Fawcett, 2006, "An introduction to ROC analysis", section 7.
+
+    Example:
+        >>> auroc(np.array([False, False, True, True]), np.array([0.1, 0.4, 0.3, 0.8]))
+        0.75
     """
     if len(np.unique(is_positive)) != 2:
         raise ValueError("is_positive must hold both kinds")
@@ -53,15 +61,23 @@ def auroc(is_positive: np.ndarray, scores: np.ndarray) -> float:
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts of each pair: int64 (num_classes, num_classes), rows are labels, columns predictions.
+    """The confusion matrix: how often each class was predicted for each label.
 
     Args:
         labels: (num_images,), integers in [0, num_classes).
         predictions: (num_images,), integers in [0, num_classes).
         num_classes: how many there are, those that do not occur too.
 
+    Returns:
+        int64 (num_classes, num_classes), counts of images; rows are labels, columns predictions.
+
     Raises:
         ValueError: if the shapes differ or a class is out of range.
+
+    Example:
+        >>> confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), num_classes=2)
+        array([[1, 1],
+               [0, 1]])
     """
     labels, predictions = _pair(labels, predictions)
     smallest = min(labels.min(), predictions.min())
@@ -75,13 +91,18 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> 
 
 @dataclasses.dataclass(frozen=True)
 class Reliability:
-    """How often a classifier is right when it says how sure it is; a value a bin.
+    """How often a classifier is right when it is so sure: one value for each bin of confidence.
 
     Attributes:
-        confidence: mean of the highest probability, NaN in an empty bin.
-        accuracy: share of right predictions, NaN in an empty bin.
-        count: images.
+        confidence: (num_bins,), mean of the highest probability, NaN in an empty bin.
+        accuracy: (num_bins,), share of right predictions, NaN in an empty bin.
+        count: (num_bins,), number of images.
         expected_calibration_error: mean of |accuracy - confidence| over bins, weighted by count.
+
+    Example:
+        >>> part = reliability(np.array([0.9, 0.9, 0.6]), np.array([1, 1, 0]), num_bins=2)
+        >>> part.count, part.accuracy.round(2)
+        (array([0, 3]), array([ nan, 0.67]))
     """
 
     confidence: np.ndarray
@@ -96,13 +117,21 @@ def reliability(confidence: np.ndarray, is_right: np.ndarray, num_bins: int = 15
     Args:
         confidence: (num_images,), the highest probability of each, in [0, 1].
         is_right: (num_images,), whether the prediction was right.
-        num_bins: of [0, 1], the lower edge excluded.
+        num_bins: number of bins that [0, 1] is cut into; a bin excludes its lower edge.
+
+    Returns:
+        One value a bin, and their weighted mean gap.
 
     Raises:
         ValueError: if the shapes differ, there are no images, or a confidence is out of [0, 1].
 
     Source:
         Guo et al., 2017, arXiv:1706.04599, eq. 3, 15 bins as there.
+
+    Example:
+        >>> curve = reliability(np.array([0.8, 0.8, 0.8, 0.8]), np.array([1, 1, 1, 0]))
+        >>> round(curve.expected_calibration_error, 3)
+        0.05
     """
     confidence, is_right = _pair(confidence, is_right)
     if not (confidence.min() >= 0.0 and confidence.max() <= 1.0 + 1e-6):
@@ -125,10 +154,15 @@ class Difference:
     """The mean difference of pairs and how sure it is.
 
     Attributes:
-        mean: of first minus second.
+        mean: mean of first minus second.
         low: lower end of the 95 % confidence interval of the mean.
-        high: its upper end.
-        p_value: of a difference at least as large if there were none (two-sided paired t-test).
+        high: upper end of that interval.
+        p_value: probability of a difference at least as large if there were none (two-sided paired
+            t-test).
+
+    Example:
+        >>> Difference(mean=0.02, low=0.01, high=0.03, p_value=0.01).is_significant
+        True
     """
 
     mean: float
@@ -143,7 +177,7 @@ class Difference:
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray) -> Difference:
-    """Compares two methods on the same seeds.
+    """The mean difference of two methods on the same seeds, and how sure it is.
 
     Args:
         first: (num_seeds,), two seeds at least.
@@ -154,6 +188,11 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Difference:
 
     Raises:
         ValueError: if the shapes differ or there are fewer than two pairs.
+
+    Example:
+        >>> gain = paired_difference(np.array([0.9, 0.8, 0.9]), np.array([0.8, 0.7, 0.7]))
+        >>> round(gain.mean, 3), gain.is_significant
+        (0.133, False)
     """
     first, second = _pair(np.asarray(first, np.float64), np.asarray(second, np.float64))
     if len(first) < 2:
@@ -172,17 +211,21 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Difference:
 def holm(p_values: Sequence[float]) -> list[float]:
     """P-values corrected for their number: one below 0.05 is more than luck among all of them.
 
-    Of thirty comparisons between equals, one or two fall below 0.05 by themselves.
+    Among thirty comparisons between equals, one or two fall below 0.05 by themselves.
 
     Args:
-        p_values: of the comparisons that were made together, each in [0, 1].
+        p_values: one for each of the comparisons that were made together, in [0, 1].
 
     Returns:
-        In the same order, each at least as large and at most 1.
+        The corrected values in the same order, each at least as large and at most 1.
 
     Source:
         Holm, 1979, "A simple sequentially rejective multiple test procedure", Scandinavian
         Journal of Statistics 6.
+
+    Example:
+        >>> [round(value, 2) for value in holm([0.01, 0.04, 0.03])]
+        [0.03, 0.06, 0.06]
     """
     corrected, largest = [0.0] * len(p_values), 0.0
     for rank, place in enumerate(sorted(range(len(p_values)), key=lambda one: p_values[one])):

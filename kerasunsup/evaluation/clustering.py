@@ -1,4 +1,27 @@
-"""Images sorted into groups without labels: spectral clustering of the graph of their codes."""
+"""Images sorted into groups without labels: spectral clustering of the graph of their codes.
+
+The graph of nearest neighbours that `probes.graph_spread` uses falls into parts that no link joins.
+Each part is a group, or is cut where it is thin: k-means on the first eigenvectors of its
+normalized links, scaled to length 1 a code. A few more eigenvectors are taken than groups are
+wanted, because a thin place may lie within a group. The parts are found by following the links: the
+iterative search for eigenvectors does not see how often an eigenvalue occurs.
+
+- Where the number of groups is given, the parts are cut where their eigenvalues are the largest. If
+  there are more parts than groups, those whose means are near are joined: k-means, each mean
+  weighted by its codes.
+- Where it is not given, every part is a group. A part is cut where its eigenvalues show it beyond
+  doubt (few links between clouds: from one to the next the distance to 1 grows fifteenfold). Where
+  all or 95 % of the codes hang together, that part is cut, beyond doubt or not, at the largest gap
+  between the eigenvalues to the power of the steps, into 2 to 20.
+
+A part of fewer than ten codes, or than a thousandth of them, follows its nearest neighbours.
+
+With three draws of 10,000 training images of MNIST, ten groups and the codes of the reference
+encoder, the share in the right group by their labels is 0.49 to 0.52 for k-means on codes, 0.93
+here, and 0.69 to 0.70 with no more eigenvectors than groups. On the 5,000 validation images both
+have 0.79: half as many codes show less. The ways were first compared on test images
+(`benchmarks/clustering.py`).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +33,7 @@ import threadpoolctl  # type: ignore[import-untyped]
 from scipy import optimize, sparse
 from sklearn import cluster, metrics
 
-from kerasunsup.evaluation import latent_space, probes
+from kerasunsup.evaluation import label_spreading, latent_space, neighbors
 
 LEAST_CODES = 30
 _LEAST_MEMBERS = 10  # of a group of its own; in a large graph a thousandth of the codes
@@ -25,31 +48,11 @@ _DENSE = 300  # codes, up to which all eigenvectors are faster than the first fe
 
 
 def groups(codes: np.ndarray, number: int | None, seed: int) -> np.ndarray:
-    """A group for each code.
-
-    The graph of nearest neighbours that `probes.graph_spread` uses falls into parts that no link
-    joins. Each part is a group, or is cut where it is thin: k-means on the first eigenvectors of
-    its normalized links, scaled to length 1 a code. A few more eigenvectors are taken than groups
-    are wanted: what is thin may lie within a group. The parts are found by following the links:
-    the iterative search for eigenvectors does not see how often an eigenvalue occurs.
-
-    - Number given: the parts are cut where their eigenvalues are the largest. Of more parts than
-      groups those are joined whose means are near: k-means, each mean weighted by its codes.
-    - Not given: every part is a group. A part is cut where its eigenvalues show it beyond doubt
-      (few links between clouds: from one to the next the distance to 1 grows fifteenfold). Where
-      all or 95 % of the codes hang together, it is cut, beyond doubt or not, at the largest gap
-      between the eigenvalues to the power of the steps, into 2 to 20.
-
-    A part of fewer than ten codes, or than a thousandth of them, follows its nearest neighbours.
-
-    Three draws of 10,000 training images of MNIST, ten groups, codes of the reference encoder,
-    share in the right group by their labels: k-means on codes 0.49 to 0.52, this 0.93, with no more
-    eigenvectors than groups 0.69 to 0.70. On the 5,000 validation images both have 0.79: half as
-    many codes show less. The ways were first compared on test images (`benchmarks/clustering.py`).
+    """The group of each code, by spectral clustering as the module describes it.
 
     Args:
         codes: (num_codes, latent_dim), `LEAST_CODES` or more.
-        number: of groups; None chooses.
+        number: how many groups; None lets the graph decide.
         seed: >= 0.
 
     Returns:
@@ -61,6 +64,12 @@ def groups(codes: np.ndarray, number: int | None, seed: int) -> np.ndarray:
 
     Source:
         Ng, Jordan & Weiss, 2001, "On spectral clustering", NIPS 14, part by part.
+
+    Example:
+        >>> codes = np.repeat([[0.0], [9.0]], [20, 10], axis=0)
+        >>> codes += np.linspace(0.0, 1.0, 30)[:, None]
+        >>> np.bincount(groups(codes, 2, seed=0))
+        array([20, 10])
     """
     if len(codes) < LEAST_CODES or (number or 2) > len(codes) // 10:
         raise ValueError(
@@ -69,25 +78,25 @@ def groups(codes: np.ndarray, number: int | None, seed: int) -> np.ndarray:
         )
     if not latent_space.varying(codes).any():
         return np.zeros(len(codes), np.int64)
-    chosen = np.arange(len(codes))
+    in_graph = np.arange(len(codes))
     if len(codes) > _GRAPH_CODES:
         drawn = np.random.default_rng(seed).choice(len(codes), _GRAPH_CODES, replace=False)
-        chosen = np.sort(drawn)
-    graph = probes.GraphOfCodes(codes[chosen], seed)
-    found = _of_graph(graph, codes[chosen], number, seed)
-    if len(chosen) < len(codes):
-        classes = graph.classes(np.arange(len(chosen)), found, int(found.max()) + 1)
-        everything = np.empty(len(codes), np.int64)
+        in_graph = np.sort(drawn)
+    graph = label_spreading.GraphOfCodes(codes[in_graph], seed)
+    group_of = _of_graph(graph, codes[in_graph], number, seed)
+    if len(in_graph) < len(codes):
+        classes = graph.classes(np.arange(len(in_graph)), group_of, int(group_of.max()) + 1)
+        group_of_all = np.empty(len(codes), np.int64)
         for block, shares in graph.of_nearest(classes, codes):
-            everything[block] = shares.argmax(axis=1)
-        everything[chosen] = found
-        found = everything
-    order = np.argsort(-np.bincount(found), kind="stable")
-    return np.argsort(order)[found]
+            group_of_all[block] = shares.argmax(axis=1)
+        group_of_all[in_graph] = group_of
+        group_of = group_of_all
+    order = np.argsort(-np.bincount(group_of), kind="stable")
+    return np.argsort(order)[group_of]
 
 
 def _of_graph(
-    graph: probes.GraphOfCodes, codes: np.ndarray, number: int | None, seed: int
+    graph: label_spreading.GraphOfCodes, codes: np.ndarray, number: int | None, seed: int
 ) -> np.ndarray:
     """Int64 (num_codes,), a group for each code of a graph."""
     links = graph.links.multiply(graph.links >= _NO_LINK).tocsr()
@@ -102,15 +111,15 @@ def _of_graph(
         pieces = [(part, np.full(len(part), one)) for part, one in zip(parts, joined, strict=True)]
     else:
         pieces = _cut(links, parts, number, seed)
-    found = np.full(len(codes), -1)
+    group_of = np.full(len(codes), -1)
     for part, members in pieces:
-        found[part] = members
-    lost = found < 0
+        group_of[part] = members
+    lost = group_of < 0
     if lost.any():
-        known = graph.standardized(codes[~lost]), found[~lost]
-        nearest = probes.nearest(*known, graph.standardized(codes[lost]), int(found.max()) + 1)
-        found[lost] = nearest.argmax(axis=1)
-    return found
+        standardized = graph.standardized(codes)
+        _, positions = neighbors.nearest(standardized[~lost], standardized[lost], 1)
+        group_of[lost] = group_of[~lost][positions[:, 0]]
+    return group_of
 
 
 def _cut(
@@ -119,20 +128,20 @@ def _cut(
     """Each part of the graph with the groups of its codes, numbered through all parts."""
     most = _with_more(_MOST_GROUPS + 1 if number is None else number - len(parts) + 1)
     spectra = [_eigenvectors(links[part][:, part], most, seed) for part in parts]
-    values = [found for found, _ in spectra]
+    values = [eigenvalues for eigenvalues, _ in spectra]
     if number is None:
         whole = _MOST_OF_ALL * links.shape[0]
         numbers = [
-            _own_number(found, len(part), len(part) >= whole)
-            for found, part in zip(values, parts, strict=True)
+            _own_number(eigenvalues, len(part), len(part) >= whole)
+            for eigenvalues, part in zip(values, parts, strict=True)
         ]
     else:
         numbers = _shared_out(values, number)
     pieces, first = [], 0
-    for part, (found, vectors), own in zip(parts, spectra, numbers, strict=True):
+    for part, (eigenvalues, vectors), own in zip(parts, spectra, numbers, strict=True):
         members = np.zeros(len(part), np.int64)
         if own > 1:
-            members = _by_vectors(found, vectors, own, seed)
+            members = _by_vectors(eigenvalues, vectors, own, seed)
         pieces.append((part, first + members))
         first += own
     return pieces
@@ -167,22 +176,27 @@ def _own_number(values: np.ndarray, size: int, is_most: bool) -> int:
 
 def _shared_out(values: Sequence[np.ndarray], number: int) -> list[int]:
     """Groups a part: one each, and the others where the next eigenvalue is the largest."""
-    of_part = np.repeat(np.arange(len(values)), [len(found) - 1 for found in values])
-    further = np.concatenate([found[1:] for found in values])
+    of_part = np.repeat(np.arange(len(values)), [len(own) - 1 for own in values])
+    further = np.concatenate([own[1:] for own in values])
     largest = np.argsort(-further, kind="stable")[: number - len(values)]
     return (1 + np.bincount(of_part[largest], minlength=len(values))).tolist()
 
 
 def k_means(vectors: np.ndarray, number: int, seed: int) -> np.ndarray:
-    """The plain way, to compare with: the best of ten runs of k-means.
+    """The groups of the best of ten runs of k-means, the plain way to compare with.
 
     Args:
         vectors: (num_vectors, dim), as many as groups or more.
-        number: of groups.
+        number: how many groups.
         seed: >= 0.
 
     Returns:
-        int64 (num_vectors,), from 0.
+        int64 (num_vectors,), from 0, in no particular order.
+
+    Example:
+        >>> vectors = np.array([[0.0], [0.1], [9.0], [9.1]])
+        >>> np.bincount(k_means(vectors, 2, seed=0))
+        array([2, 2])
     """
     method = cluster.KMeans(number, n_init=10, random_state=seed)
     return method.fit_predict(vectors).astype(np.int64)
@@ -209,25 +223,29 @@ def _eigenvectors(links: sparse.csr_array, number: int, seed: int) -> tuple[np.n
     return values[::-1][:number], vectors[:, ::-1][:, :number]
 
 
-def agreement(found: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """How well groups agree with labels that they were made without.
+def agreement(groups: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """How well groups agree with labels that had no part in making them.
 
     Args:
-        found: int64 (num_images,), the groups from 0.
+        groups: int64 (num_images,), the groups from 0.
         labels: int64 (num_images,).
 
     Returns:
         `accuracy`: the share in the right group under the best one-to-one matching of groups and
-        classes (Kuhn 1955); `nmi`, normalized mutual information (arithmetic mean); `ari`, the
-        adjusted Rand index.
+        classes (Kuhn 1955), in [0, 1]; `nmi`, normalized mutual information (arithmetic mean), in
+        [0, 1]; `ari`, the adjusted Rand index, 0 by chance and at most 1.
+
+    Example:
+        >>> agreement(np.array([1, 1, 0, 0]), np.array([7, 7, 3, 7]))["accuracy"]
+        0.75
     """
     classes, positions = np.unique(labels, return_inverse=True)
-    counts = np.zeros((found.max() + 1, len(classes)), np.int64)
-    np.add.at(counts, (found, positions), 1)
+    counts = np.zeros((groups.max() + 1, len(classes)), np.int64)
+    np.add.at(counts, (groups, positions), 1)
     rows, columns = optimize.linear_sum_assignment(-counts)
     numbers: dict[str, Any] = {
         "accuracy": counts[rows, columns].sum() / len(labels),
-        "nmi": metrics.normalized_mutual_info_score(labels, found),
-        "ari": metrics.adjusted_rand_score(labels, found),
+        "nmi": metrics.normalized_mutual_info_score(labels, groups),
+        "ari": metrics.adjusted_rand_score(labels, groups),
     }
     return {name: float(value) for name, value in numbers.items()}

@@ -27,6 +27,11 @@ def frechet_distance(features: np.ndarray, reference: np.ndarray) -> float:
         Heusel et al., 2017, arXiv:1706.08500, eq. 6. The trace of the product's square root is
         computed as the sum of the singular values of one factor times the other, which stays
         real and exact for singular covariances.
+
+    Example:
+        >>> features = np.random.default_rng(0).normal(size=(100, 4))
+        >>> round(frechet_distance(features + 0.5, features), 6)
+        1.0
     """
     features, reference = neighbors.feature_pair(features, reference)
     for name, rows in (("features", features), ("reference", reference)):
@@ -57,8 +62,8 @@ def kernel_distance(
     Args:
         features: (num_images, feature_dim), float32 or float64.
         reference: (num_reference, feature_dim), float32 or float64.
-        seed: of the subsets.
-        num_subsets: pairs of subsets, each drawn without replacement.
+        seed: seed by which the subsets are drawn.
+        num_subsets: number of pairs of subsets, each drawn without replacement.
         subset_size: rows of a subset; all of the smaller set where that has fewer.
 
     Returns:
@@ -70,6 +75,11 @@ def kernel_distance(
 
     Source:
         Binkowski et al., 2018, arXiv:1801.01401, section 4; subsets as torch-fidelity's defaults.
+
+    Example:
+        >>> features = np.random.default_rng(0).normal(size=(100, 4))
+        >>> kernel_distance(features + 2.0, features) > 1.0
+        True
     """
     features, reference = neighbors.feature_pair(features, reference)
     size = min(subset_size, len(features), len(reference))
@@ -110,8 +120,8 @@ def precision_recall(
     member.
 
     Args:
-        features: (num_images, feature_dim), of the generated images.
-        reference: (num_reference, feature_dim), of the real images.
+        features: (num_images, feature_dim), features of the generated images.
+        reference: (num_reference, feature_dim), features of the real images.
         k: which neighbour sets a ball's radius, >= 1.
 
     Returns:
@@ -124,6 +134,11 @@ def precision_recall(
 
     Source:
         Kynkaanniemi et al., 2019, arXiv:1904.06991, eqs. 1 and 2.
+
+    Example:
+        >>> features = np.random.default_rng(0).normal(size=(50, 4))
+        >>> precision_recall(features, features)
+        (1.0, 1.0)
     """
     features, reference = neighbors.feature_pair(features, reference)
     if not 1 <= k < min(len(features), len(reference)):
@@ -155,6 +170,10 @@ def classifier_score(probabilities: np.ndarray) -> float:
 
     Source:
         Salimans et al., 2016, arXiv:1606.03498, section 4; there a mean over ten parts of the set.
+
+    Example:
+        >>> round(classifier_score(np.eye(3)), 6)
+        3.0
     """
     rows = _check_probabilities(probabilities)
     marginal = np.broadcast_to(rows.mean(axis=0), rows.shape)
@@ -174,6 +193,10 @@ def class_shares(probabilities: np.ndarray) -> np.ndarray:
 
     Raises:
         ValueError: if these are no probabilities.
+
+    Example:
+        >>> class_shares(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]]))
+        array([0.75, 0.25])
     """
     rows = _check_probabilities(probabilities)
     counts = np.bincount(rows.argmax(axis=1), minlength=rows.shape[1])

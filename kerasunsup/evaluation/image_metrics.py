@@ -1,4 +1,4 @@
-"""Numbers from arrays: how close images are to each other, and how alike two sets of them.
+"""Numbers from arrays that say how close images are to each other.
 
 Images are float32 (num_images, height, width, channels) in [0, 1]. Nothing here reads a file or
 draws a picture.
@@ -23,14 +23,34 @@ PSNR_CAP_DB = 100.0
 
 
 def mean_of_blocks(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
-    """Means over all images from (number of images, name -> mean over them) of each block."""
+    """Means over all images, from the means of blocks of images.
+
+    Args:
+        parts: (number of images, name -> mean over them) of each block; all have the same names.
+
+    Returns:
+        name -> mean over all images; nothing where there is no block.
+
+    Example:
+        >>> mean_of_blocks([(3, {"mse": 0.1}), (1, {"mse": 0.5})])
+        {'mse': 0.2}
+    """
     total = sum(number for number, _ in parts)
     names = parts[0][1] if parts else ()
-    return {name: sum(number * found[name] for number, found in parts) / total for name in names}
+    return {name: sum(number * means[name] for number, means in parts) / total for name in names}
 
 
 def finite(numbers: Mapping[str, float]) -> dict[str, float]:
-    """The numbers that are numbers; a line says which are left out."""
+    """The finite numbers among them; a printed line names those that are left out.
+
+    Args:
+        numbers: name -> value, which may be NaN or infinite.
+
+    Example:
+        >>> finite({"mse": 0.004, "fid": math.nan})
+        left out, as they are no finite numbers: fid
+        {'mse': 0.004}
+    """
     kept = {name: value for name, value in numbers.items() if math.isfinite(value)}
     if len(kept) < len(numbers):
         missing = ", ".join(name for name in numbers if name not in kept)
@@ -50,6 +70,10 @@ def mse(images: np.ndarray, reference: np.ndarray) -> float:
 
     Raises:
         ValueError: if the shapes differ or there are no images.
+
+    Example:
+        >>> mse(np.full((1, 4, 4, 1), 0.5), np.zeros((1, 4, 4, 1)))
+        0.25
     """
     _check_pairs(images, reference)
     # Every image has as many values as every other, so the mean of means is the mean.
@@ -69,6 +93,11 @@ def psnr_db_per_image(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
     Raises:
         ValueError: if the shapes differ or there are no images.
+
+    Example:
+        >>> images = np.stack([np.zeros((4, 4, 1)), np.full((4, 4, 1), 0.1)])
+        >>> psnr_db_per_image(images, np.zeros((2, 4, 4, 1)))
+        array([100.,  20.])
     """
     _check_pairs(images, reference)
     errors = _squared_errors(images, reference, clip=True)
@@ -76,7 +105,14 @@ def psnr_db_per_image(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def psnr_db(images: np.ndarray, reference: np.ndarray) -> float:
-    """Mean over the images of `psnr_db_per_image`, in dB, at most `PSNR_CAP_DB`."""
+    """Mean over the images of `psnr_db_per_image`, in dB, at most `PSNR_CAP_DB`.
+
+    Arguments and errors are those of `psnr_db_per_image`.
+
+    Example:
+        >>> psnr_db(np.full((1, 4, 4, 1), 0.1), np.zeros((1, 4, 4, 1)))
+        20.0
+    """
     return float(psnr_db_per_image(images, reference).mean())
 
 
@@ -97,6 +133,11 @@ def ssim(images: np.ndarray, reference: np.ndarray) -> float:
 
     Source:
         Wang et al., 2004, IEEE Transactions on Image Processing 13(4), eq. 13.
+
+    Example:
+        >>> images = np.random.default_rng(0).random((1, 16, 16, 1), np.float32)
+        >>> round(ssim(images, images), 4)
+        1.0
     """
     _check_pairs(images, reference)
     filter_size = min(11, *images.shape[1:3])

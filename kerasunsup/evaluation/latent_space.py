@@ -1,4 +1,4 @@
-"""The encoded space: principal components, t-SNE, and ways of drawing new codes.
+"""The encoded space: its principal components, its t-SNE map and ways of drawing new codes.
 
 Vectors and codes are arrays (num_vectors, dim), one a row. Everything random follows from a seed.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
-from sklearn import decomposition, exceptions, manifold, mixture, neighbors
+from sklearn import decomposition, exceptions, manifold, mixture
+
+from kerasunsup.evaluation import neighbors
 
 _EXACT_DIM = 2000  # up to here the covariance's eigenvectors are the fastest way
 _MOST_ROWS = 10_000  # beyond it, as many rows,
@@ -31,6 +33,10 @@ def varying(codes: np.ndarray) -> np.ndarray:
 
     Args:
         codes: (num_codes, latent_dim), finite, one or more.
+
+    Example:
+        >>> varying(np.array([[0.0, 1.0], [0.0, 2.0]]))
+        array([False,  True])
     """
     largest = np.abs(codes).max(axis=0)
     spread = codes.max(axis=0) - codes.min(axis=0)
@@ -53,6 +59,11 @@ def principal_components(vectors: np.ndarray, num_components: int, seed: int) ->
 
     Raises:
         ValueError: if there are fewer than two vectors or less than one component is wanted.
+
+    Example:
+        >>> components = principal_components(np.eye(4), 2, seed=0)
+        >>> components.components_.shape
+        (2, 4)
     """
     vectors = _check(vectors, "vectors")
     if num_components < 1:
@@ -93,8 +104,12 @@ def pca_mse(
         and the projection of the inputs, which is not clipped.
 
     Raises:
-        ValueError: if there are fewer than two training images, no test images, or the sizes
-            differ.
+        ValueError: if there are too few training images (two) or test images, or sizes differ.
+
+    Example:
+        >>> images = np.eye(4).reshape(4, 2, 2, 1)
+        >>> round(pca_mse(images, images, 3, seed=0), 6)
+        0.0
     """
     inputs = test_images if inputs is None else inputs
     if train_images.shape[1:] != test_images.shape[1:] or not len(test_images):
@@ -122,20 +137,28 @@ def projection_mse(
 
     Returns:
         Mean over pixels, channels and images; the projection is not clipped.
+
+    Example:
+        >>> images = np.eye(4).reshape(4, 2, 2, 1)
+        >>> components = principal_components(images.reshape(4, 4), 2, seed=0)
+        >>> round(projection_mse(components, images), 4)
+        0.0625
     """
     flat = images.reshape(len(images), -1)
     total = 0.0
     given = flat if inputs is None else inputs.reshape(flat.shape)
-    for block, source in zip(_blocks(flat), _blocks(given), strict=True):
-        difference = components.inverse_transform(components.transform(source)) - block
+    for rows in neighbors.blocks(len(flat)):
+        difference = components.inverse_transform(components.transform(given[rows])) - flat[rows]
         total += float(np.sum(np.square(difference), dtype=np.float64))
     return total / flat.size
 
 
 def is_alike(vectors: np.ndarray) -> bool:
-    """Whether vectors, (num_vectors, dim), differ by no more than rounding does.
+    """Whether vectors, (num_vectors, dim), differ by no more than rounding does, as in `varying`.
 
-    An encoder gives equal images codes that differ by a few millionths of their size.
+    Example:
+        >>> is_alike(np.ones((3, 2))), is_alike(np.eye(2))
+        (True, False)
     """
     return not varying(vectors).any()
 
@@ -148,14 +171,18 @@ def tsne(codes: np.ndarray, seed: int) -> np.ndarray:
         seed: >= 0.
 
     Returns:
-        (num_codes, 2), float32. Only nearness means something: neither axes nor distances between
-        groups have a unit. Perplexity 30 (less below 91 codes), from the principal components.
+        (num_codes, 2), float32. Only nearness means something: axes and distances between groups
+        have no unit. Perplexity 30 (less below 91 codes), from the principal components.
 
     Raises:
         ValueError: if there are fewer than four codes.
 
     Source:
         van der Maaten & Hinton, 2008, JMLR 9; Barnes-Hut approximation, angle 0.5.
+
+    Example:
+        >>> tsne(np.random.default_rng(0).normal(size=(10, 3)), seed=0).shape
+        (10, 2)
     """
     codes = _check(codes, "codes", least=LEAST_MAPPED)
     # A single coordinate, or codes all alike, give no two principal components to start from:
@@ -181,12 +208,15 @@ def sample_integers(codes: np.ndarray, num_samples: int, seed: int) -> np.ndarra
         seed: >= 0.
 
     Returns:
-        (num_samples, latent_dim), float32: every coordinate an integer drawn uniformly, and
-        independently of the others, from the range of that coordinate over the codes, rounded
-        outward, both ends included.
+        (num_samples, latent_dim), float32. Every coordinate is an integer drawn uniformly, alone,
+        from the range of that coordinate over the codes, rounded outward, both ends included.
 
     Raises:
         ValueError: if there are fewer than two codes, one is not finite, or num_samples < 1.
+
+    Example:
+        >>> sample_integers(np.array([[0.2, 5.0], [0.9, 5.0]]), 3, seed=0).shape
+        (3, 2)
     """
     codes = _check(codes, "codes", num_samples=num_samples)
     low = np.floor(codes.min(axis=0)).astype(np.int64)
@@ -210,6 +240,10 @@ def sample_gaussian(codes: np.ndarray, num_samples: int, seed: int) -> np.ndarra
 
     Raises:
         ValueError: if there are fewer than two codes, one is not finite, or num_samples < 1.
+
+    Example:
+        >>> sample_gaussian(np.eye(3), 4, seed=0).shape
+        (4, 3)
     """
     codes = _check(codes, "codes", num_samples=num_samples).astype(np.float64)
     mean = codes.mean(axis=0)
@@ -226,9 +260,13 @@ class Mixture:
     """Gaussians with full covariances, fitted to codes.
 
     Attributes:
-        gaussians: in units of the codes' spread.
-        mean: of the codes, float64 (latent_dim,).
-        scale: their spread, one number.
+        gaussians: the fitted scikit-learn object, in units of the codes' spread.
+        mean: mean of the codes, float64 (latent_dim,).
+        scale: spread of the codes, one number: the root of their mean variance.
+
+    Example:
+        >>> fit_mixture(np.random.default_rng(0).normal(size=(60, 2)), 3, seed=0).means.shape
+        (3, 2)
     """
 
     gaussians: mixture.GaussianMixture
@@ -237,7 +275,7 @@ class Mixture:
 
     @property
     def means(self) -> np.ndarray:
-        """Of the Gaussians, float64 (num_components, latent_dim)."""
+        """Means of the Gaussians, float64 (num_components, latent_dim)."""
         return self.mean + self.scale * self.gaussians.means_
 
     def responsibilities(self, codes: np.ndarray) -> np.ndarray:
@@ -272,6 +310,11 @@ def fit_mixture(codes: np.ndarray, num_components: int, seed: int) -> Mixture:
     Raises:
         ValueError: if there are fewer than two codes, one is not finite, or num_components is
             below 1.
+
+    Example:
+        >>> mixture_of_codes = fit_mixture(np.eye(3), 10, seed=0)
+        >>> mixture_of_codes.sample(5, seed=0).shape
+        (5, 3)
     """
     codes = _check(codes, "codes")
     if num_components < 1:
@@ -279,9 +322,8 @@ def fit_mixture(codes: np.ndarray, num_components: int, seed: int) -> Mixture:
     codes = _subset(codes, _MIXTURE_ROWS, seed).astype(np.float64)
     # In units of the codes' own spread, no setting below depends on how an encoder scales them.
     # A spread by rounding alone is no unit.
-    mean, scale = codes.mean(axis=0), 1.0
-    if varying(codes).any():
-        scale = float(np.sqrt(codes.var(axis=0).mean()))
+    mean = codes.mean(axis=0)
+    scale = float(np.sqrt(codes.var(axis=0).mean())) if varying(codes).any() else 1.0
     gaussians = mixture.GaussianMixture(
         max(1, min(num_components, len(codes) // _ROWS_PER_COMPONENT)),
         covariance_type="full",
@@ -315,8 +357,11 @@ def sample_mixture(
         (num_samples, latent_dim), float32, in random order.
 
     Raises:
-        ValueError: if there are fewer than two codes, one is not finite, or num_samples or
-            num_components is below 1.
+        ValueError: as `fit_mixture`, or if num_samples is below 1.
+
+    Example:
+        >>> sample_mixture(np.eye(3), 5, seed=0, num_components=10).shape
+        (5, 3)
     """
     _check(codes, "codes", num_samples=num_samples)
     return fit_mixture(codes, num_components, seed).sample(num_samples, seed)
@@ -329,23 +374,6 @@ SAMPLERS: dict[str, tuple[str, Callable[[np.ndarray, int, int], np.ndarray]]] = 
     "mixture_10": ("mixture of 10", functools.partial(sample_mixture, num_components=10)),
     "mixture_100": ("mixture of 100", functools.partial(sample_mixture, num_components=100)),
 }
-
-
-def nearest(
-    codes: np.ndarray, queries: np.ndarray | None, number: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The codes nearest to each query, nearest first.
-
-    Args:
-        codes: (num_codes, latent_dim).
-        queries: (num_queries, latent_dim); None asks for each code's nearest others.
-        number: how many, at most num_codes (one less without queries).
-
-    Returns:
-        Euclidean distances and int64 positions of codes, (num_queries, number) both.
-    """
-    index = neighbors.NearestNeighbors(n_neighbors=number, algorithm="brute").fit(codes)
-    return index.kneighbors(queries)
 
 
 def _check(vectors: np.ndarray, name: str, *, least: int = 2, num_samples: int = 1) -> np.ndarray:
@@ -366,10 +394,5 @@ def _subset(vectors: np.ndarray, most: int, seed: int) -> np.ndarray:
     """All rows where they are few, otherwise `most` of them, drawn without replacement."""
     if len(vectors) <= most:
         return vectors
-    chosen = np.random.default_rng(seed).choice(len(vectors), most, replace=False)
-    return vectors[np.sort(chosen)]
-
-
-def _blocks(vectors: np.ndarray, num_rows: int = 1000) -> Iterator[np.ndarray]:
-    for start in range(0, len(vectors), num_rows):
-        yield vectors[start : start + num_rows]
+    drawn = np.random.default_rng(seed).choice(len(vectors), most, replace=False)
+    return vectors[np.sort(drawn)]

@@ -1,22 +1,70 @@
-"""Nearest rows among others, block by block."""
+"""Which rows lie nearest to others: through scikit-learn, or block by block where they are many."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from sklearn.neighbors import NearestNeighbors
 
 _BLOCK = 1000  # rows at a time: 1,000 x 10,000 float32 distances are 40 MB
 
 
+def index(codes: np.ndarray, number: int) -> NearestNeighbors:
+    """An index that finds the `number` codes nearest to each query by comparing it with all.
+
+    Args:
+        codes: (num_codes, dim), any float.
+        number: how many codes a query finds, 1 to num_codes.
+
+    Returns:
+        The fitted scikit-learn object; `kneighbors(queries)` asks it, in any blocks of queries.
+
+    Raises:
+        ValueError: if there are no codes, or a value is not finite.
+
+    Example:
+        >>> index(np.array([[0.0], [1.0], [5.0]]), 2).kneighbors([[4.0]], return_distance=False)
+        array([[2, 1]])
+    """
+    return NearestNeighbors(n_neighbors=number, algorithm="brute").fit(codes)
+
+
 def nearest(
-    rows: np.ndarray, others: np.ndarray | Iterable[np.ndarray]
+    codes: np.ndarray, queries: np.ndarray | None, number: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each row the nearest of the others.
+    """The codes nearest to each query, nearest first.
+
+    Args:
+        codes: (num_codes, dim), any float.
+        queries: (num_queries, dim); None asks for each code's nearest others.
+        number: how many, at most num_codes (one less without queries).
+
+    Returns:
+        Euclidean distances and int64 positions of codes, (num_queries, number) both.
+
+    Raises:
+        ValueError: if the sizes differ, a value is not finite or there are fewer codes.
+
+    Example:
+        >>> distances, positions = nearest(np.array([[0.0], [1.0], [5.0]]), np.array([[4.0]]), 2)
+        >>> distances, positions
+        (array([[1., 3.]]), array([[2, 1]]))
+    """
+    return index(codes, number).kneighbors(queries)
+
+
+def nearest_in_blocks(
+    rows: np.ndarray, others: Iterable[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each row the one nearest of many others, of which a block at a time is in memory.
+
+    `nearest` needs all others at once and computes in float64, which takes twice as long on vectors
+    as long as images; and its distance between equal rows is only about 0.
 
     Args:
         rows: (num_rows, dim), any float.
-        others: (num_others, dim), any float, at least one; or blocks of them, in order.
+        others: blocks (num_others_in_block, dim), any float, in order; at least one row in all.
 
     Returns:
         Positions in the others, int64 (num_rows,), and Euclidean distances, float32 (num_rows,); 0
@@ -24,31 +72,54 @@ def nearest(
 
     Raises:
         ValueError: if the sizes differ or a value is not finite.
+
+    Example:
+        >>> blocks_of_others = iter([np.array([[0.0], [1.0]]), np.array([[5.0]])])
+        >>> positions, distances = nearest_in_blocks(np.array([[4.0]]), blocks_of_others)
+        >>> positions.tolist(), distances.tolist()
+        ([2], [1.0])
     """
     positions = np.zeros(len(rows), np.int64)
     distances = np.full(len(rows), np.inf, np.float32)
     start = 0
-    for part in [others] if isinstance(others, np.ndarray) else others:
+    for part in others:
         rows, part = (values.astype(np.float32) for values in feature_pair(rows, part))
         for block in blocks(len(rows)):
-            found = squared_distances(rows[block], part).argmin(axis=1)
+            closest = squared_distances(rows[block], part).argmin(axis=1)
             # Sums of squares leave equal rows apart by their rounding, their difference does not.
-            away = np.linalg.norm(rows[block] - part[found], axis=1)
+            away = np.linalg.norm(rows[block] - part[closest], axis=1)
             closer = away < distances[block]
-            positions[block][closer] = start + found[closer]
+            positions[block][closer] = start + closest[closer]
             distances[block][closer] = away[closer]
         start += len(part)
     return positions, distances
 
 
 def blocks(num_rows: int) -> Iterator[slice]:
-    """The rows of an array, so many at a time that their distances to 10,000 others take 40 MB."""
+    """Slices of an array's rows, so many at a time that distances to 10,000 others take 40 MB.
+
+    Example:
+        >>> list(blocks(1500))
+        [slice(0, 1000, None), slice(1000, 2000, None)]
+    """
     for start in range(0, num_rows, _BLOCK):
         yield slice(start, start + _BLOCK)
 
 
 def squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances, float32 (num_rows, num_others), >= 0."""
+    """Squared Euclidean distances of all pairs, with rounding of the sums of squares.
+
+    Args:
+        rows: (num_rows, dim), float32 or float64.
+        others: (num_others, dim), of the same dtype.
+
+    Returns:
+        (num_rows, num_others), of the same dtype, >= 0.
+
+    Example:
+        >>> squared_distances(np.array([[0.0, 0.0]]), np.array([[3.0, 4.0], [0.0, 1.0]]))
+        array([[25.,  1.]])
+    """
     distances = rows @ others.T
     distances *= -2.0
     distances += np.einsum("ij,ij->i", rows, rows)[:, None]
@@ -57,10 +128,19 @@ def squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def feature_pair(features: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two feature sets as arrays.
+    """Two feature sets as arrays, after a look at their shapes and values.
+
+    Args:
+        features: (num_images, feature_dim), any float.
+        reference: (num_reference, feature_dim), any float.
 
     Raises:
         ValueError: if their shapes do not go together, or a value is not finite.
+
+    Example:
+        >>> first, second = feature_pair(np.zeros((3, 2)), np.ones((5, 2)))
+        >>> first.shape, second.shape
+        ((3, 2), (5, 2))
     """
     features, reference = np.asarray(features), np.asarray(reference)
     if features.ndim != 2 or reference.ndim != 2 or features.shape[1] != reference.shape[1]:

@@ -1,4 +1,4 @@
-"""How odd an image is: its reconstruction error and how rare its code is, taken together."""
+"""A score for outliers, from the error of an image's reconstruction and the rarity of its code."""
 
 from __future__ import annotations
 
@@ -20,10 +20,17 @@ class Detector:
 
     Attributes:
         mixture: Gaussians fitted to the clean images' codes.
-        error_mean: of the logarithm of the clean images' errors.
-        error_spread: its standard deviation.
-        rarity_mean: of the codes' negative log-likelihood.
-        rarity_spread: its standard deviation.
+        error_mean: mean of the logarithm of the clean images' errors.
+        error_spread: standard deviation of that logarithm.
+        rarity_mean: mean negative log-likelihood of the clean images' codes.
+        rarity_spread: standard deviation of that log-likelihood.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> errors, codes = random.uniform(0.01, 0.02, 100), random.normal(size=(100, 2))
+        >>> odd = np.array([0.9]), np.array([[9.0, 9.0]])
+        >>> fit(errors, codes, seed=0).scores(*odd) > 10.0
+        array([ True])
     """
 
     mixture: latent_space.Mixture
@@ -33,17 +40,20 @@ class Detector:
     rarity_spread: float
 
     def scores(self, errors: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        """How odd images are, float64 (num_images,); about 0 for clean ones, more is odder.
+        """The outlier score of each image: about 0 for clean images, higher for odder ones.
 
         The error's logarithm and the code's negative log-likelihood are standardized by the clean
-        images. How seldom a normal number is so high says how odd each is, and Fisher's method
-        joins the two: -log p of both, added up, less the 2 that chance gives. What is lower than
-        usual adds nothing, and takes nothing away: the plain sum of the two called an image with a
-        rare code common where it was easy to draw, as an empty frame among digits is.
+        images. Each gets the probability p that a normal number is at least as high, and Fisher's
+        method joins the two: the sum of -log p, less the 2 that it is by chance. A value that is
+        lower than usual hardly counts. The plain sum of the two values called an image with a rare
+        code common where it was easy to draw, as an empty frame among digits is.
 
         Args:
             errors: (num_images,), mean squared error of each reconstruction.
             codes: (num_images, latent_dim).
+
+        Returns:
+            float64 (num_images,), -2 or more.
 
         Source:
             Fisher, 1932, "Statistical Methods for Research Workers", 4th ed., section 21.1.
@@ -56,8 +66,8 @@ class Detector:
 def fit(errors: np.ndarray, codes: np.ndarray, seed: int) -> Detector:
     """A detector that takes these images for clean.
 
-    `python -m kerasunsup.novelty` measures what each part is worth, one class against the rest, on
-    test images, by which the two parts were first chosen among six.
+    `python -m kerasunsup.novelty` measures what each of the two parts is worth, one class against
+    the rest, on test images. The same test images first decided for these two parts among six.
 
     Args:
         errors: (num_images,), mean squared error of each reconstruction, >= 0.
@@ -66,6 +76,12 @@ def fit(errors: np.ndarray, codes: np.ndarray, seed: int) -> Detector:
 
     Raises:
         ValueError: if the sizes differ, there are fewer than two, or a value is not finite.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> errors, codes = random.uniform(0.01, 0.02, 100), random.normal(size=(100, 2))
+        >>> fit(errors, codes, seed=0).scores(errors, codes).shape
+        (100,)
     """
     errors = np.asarray(errors, np.float64)
     if errors.shape != codes.shape[:1] or not np.isfinite(errors).all():
@@ -83,23 +99,42 @@ def limit(scores: np.ndarray, share: float) -> float:
     Args:
         scores: (num_images,), one or more.
         share: in (0, 1).
+
+    Returns:
+        The limit, at least 0.1 above the lowest score: among equal images there is no outlier.
+
+    Example:
+        >>> limit(np.array([0.0, 1.0, 2.0, 3.0]), share=0.25)
+        3.0
     """
     reached = np.quantile(scores, 1.0 - share, method="higher")
     return float(max(reached, scores.min() + _LEAST_LEAD))
 
 
 def threshold(errors: np.ndarray, codes: np.ndarray, share: float, seed: int) -> float:
-    """The score that so large a share of clean images passes.
+    """The score that so large a share of clean images exceeds.
 
     Each half is scored by a detector of the other: an image scores too low where its own code was
     fitted. With a share of 0.1 and codes of four normals, new clean images pass in 7 % of the cases
     where 1,000 images are known, in 11 % with 200 and in 16 % (give or take 6) with 60.
 
     Args:
-        errors: (num_images,), of clean images that the model was not trained on.
+        errors: (num_images,), errors of clean images that the model was not trained on.
         codes: (num_images, latent_dim), four or more.
         share: in (0, 1).
         seed: >= 0.
+
+    Returns:
+        The score, at least 0.1 above the lowest of the clean images.
+
+    Raises:
+        ValueError: if the sizes differ, there are too few, or a value is not finite.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> errors, codes = random.uniform(0.01, 0.02, 100), random.normal(size=(100, 2))
+        >>> 0.0 < threshold(errors, codes, share=0.05, seed=0) < 10.0
+        True
     """
     order = np.random.default_rng(seed).permutation(len(codes))
     halves = order[::2], order[1::2]

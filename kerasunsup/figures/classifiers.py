@@ -1,7 +1,7 @@
 """Pictures of classifiers, from arrays, as `matplotlib.figure.Figure`.
 
-An arm is one way of making a classifier, such as a pretrained encoder or one from scratch; the
-colours of arms are the same in every picture that is given them in the same order.
+A method is one way of making a classifier, such as a pretrained encoder or one from scratch. The
+colours of methods are the same in every picture that is given them in the same order.
 """
 
 from __future__ import annotations
@@ -17,51 +17,51 @@ from matplotlib.figure import Figure
 from kerasunsup.figures import style
 
 _COLORS = (*style.COLORS, "#332288", "#882255", "#999933")
-_GREYS = ("0.0", "0.4", "0.55", "0.25", "0.5")  # arms from scratch
+_GREYS = ("0.0", "0.4", "0.55", "0.25", "0.5")  # methods from scratch
 _DASHES = ((0, (4, 2)), (0, (1, 1.4)), (0, (5, 1.5, 1, 1.5)), (0, (2.5, 1)), (0, (8, 2)))
 _ERROR_LABEL = "test error / %\nmean and standard deviation over seeds"
-_MOST_BARS = 3  # arms whose intervals can be told apart in one panel
+_MOST_BARS = 3  # methods whose intervals can be told apart in one panel
 
 
 @style.styled
 def label_efficiency(
     labels: Sequence[int],
-    arms: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    methods: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     *,
     scratch: Collection[str] = (),
     last_is_all: bool = True,
 ) -> Figure:
-    """Test error over the number of labels, a line an arm, both axes logarithmic.
+    """Test error over the number of labels, a line a method, both axes logarithmic.
 
-    Arms stand a little beside each other at each number, so that their bars can be told apart.
+    Methods stand a little beside each other at each number, so that their bars can be told apart.
     The legend lists them as the lines end, from the highest last error to the lowest.
 
     Args:
         labels: (n,), increasing.
-        arms: name -> (mean, standard deviation) over seeds of the share of wrong predictions, in
+        methods: name -> (mean, standard deviation) over seeds of the share of wrong predictions, in
             [0, 1], each (n,). NaN in the mean: not run at that number; NaN in the deviation: no
-            bar. An arm that was never run is left out; an error of 0 stands at the lower edge.
-        scratch: names of arms that began with random weights, those not drawn too: grey, dashed
+            bar. A method that was never run is left out; an error of 0 stands at the lower edge.
+        scratch: names of methods that began with random weights, those not drawn too: grey, dashed
             and hollow. All others are coloured, solid and filled.
         last_is_all: whether the last number is written as "all".
 
     Raises:
         ValueError: if the numbers do not increase, a length differs, an error is not a share, or
             nothing is left to draw.
+
+    Example:
+        >>> figure = label_efficiency([10, 100], {"frozen": ([0.5, 0.2], [0.1, 0.02])})
+        >>> figure.axes[0].get_xscale()
+        'log'
     """
     sizes = np.asarray(labels, float)
-    if not len(sizes) or sizes[0] <= 0 or (np.diff(sizes) <= 0).any():
-        raise ValueError(f"labels must be increasing numbers above 0, received {list(labels)}")
-    errors = {name: _errors(name, parts, len(sizes)) for name, parts in arms.items()}
-    curves = {name: parts for name, parts in errors.items() if np.isfinite(parts[0]).any()}
-    if not curves:
-        raise ValueError("label_efficiency needs an arm with an error, received none")
+    curves = _errors_by_labels(sizes, methods)
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.add_subplot(xlabel="labels", ylabel=_ERROR_LABEL)
     lowest = _lower_edge(np.stack([mean for mean, _ in curves.values()]))
     gaps = np.diff(np.log10(sizes))
     step = min(0.08 * gaps.sum(), 0.6 * gaps.min()) / len(curves) if len(gaps) else 0.04
-    looks, ends = _looks(arms, scratch), {}
+    looks, ends = _looks(methods, scratch), {}
     for index, (name, (mean, deviation)) in enumerate(curves.items()):
         run = np.isfinite(mean)
         places = sizes[run] * 10.0 ** (step * (index - (len(curves) - 1) / 2))
@@ -87,7 +87,7 @@ def label_efficiency(
 
 @style.styled
 def learning_speed(
-    arms: Mapping[str, Mapping[str, np.ndarray]], *, scratch: Collection[str] = ()
+    methods: Mapping[str, Mapping[str, np.ndarray]], *, scratch: Collection[str] = ()
 ) -> Figure:
     """Validation error and loss, against the images seen and against the time.
 
@@ -96,18 +96,24 @@ def learning_speed(
     the power of ten below the first other point. An error of 0 stands at the lower edge.
 
     Args:
-        arms: name -> "images" (points,), seen until then, and (seeds, points) each of "seconds"
+        methods: name -> "images" (points,), seen until then, and (seeds, points) each of "seconds"
             until then (drawn at their mean over seeds), "accuracy" in [0, 1] and "loss" (nats,
             mean over images). A NaN is left out of mean and band.
-        scratch: names of the arms that began with random weights, as in `label_efficiency`.
+        scratch: names of the methods that began with random weights, as in `label_efficiency`.
 
     Raises:
-        ValueError: if there is no arm, a key is missing, or shapes or ranges do not fit.
+        ValueError: if there is no method, a key is missing, or shapes or ranges do not fit.
+
+    Example:
+        >>> seeds = np.array([[0.1, 0.9]])
+        >>> curves = {"images": seeds[0], "seconds": seeds, "accuracy": seeds, "loss": seeds}
+        >>> len(learning_speed({"frozen": curves}).axes)
+        4
     """
-    curves = {name: _speed(name, arm) for name, arm in arms.items()}
+    curves = {name: _speed(name, method) for name, method in methods.items()}
     if not curves:
-        raise ValueError("learning_speed needs at least one arm, received none")
-    looks = _looks(arms, scratch)
+        raise ValueError("learning_speed needs at least one method, received none")
+    looks = _looks(methods, scratch)
     lowest = _lower_edge(np.concatenate([curve["error"].ravel() for curve in curves.values()]))
     losses = np.concatenate([curve["loss"].ravel() for curve in curves.values()])
     figure = Figure(figsize=(7.2, 5.2), layout="constrained")
@@ -126,7 +132,9 @@ def learning_speed(
             )  # fmt: skip
         axes.grid(True)
         if row == 0:
-            _axis_from_zero(axes, np.concatenate([curve[over] for curve in curves.values()]))
+            style.log_axis_from_zero(
+                axes, np.concatenate([curve[over] for curve in curves.values()])
+            )
         if column == 0 and (key == "error" or np.nanmin(losses, initial=1.0) > 0.0):
             style.log_axis(axes, "y")
         axes.label_outer()
@@ -141,71 +149,96 @@ def learning_speed(
 
 @style.styled
 def reliability_curve(
-    arms: Mapping[str, Any], *, fewest: int = 10, scratch: Collection[str] = ()
+    methods: Mapping[str, Any], *, fewest: int = 10, scratch: Collection[str] = ()
 ) -> Figure:
     """How often classifiers are right over how sure they say they are; below, the images.
 
-    Bins of few images are faint and stand outside the lines. The bars of up to three arms are 95 %
-    intervals of the accuracy (Wilson); more could not be told apart.
+    Bins of few images are faint and stand outside the lines. Up to three methods have bars, which
+    are 95 % intervals of the accuracy (Wilson); more bars could not be told apart.
 
     Args:
-        arms: name -> what has the attributes `confidence` (mean of the highest probability) and
+        methods: name -> what has the attributes `confidence` (mean of the highest probability) and
             `accuracy`, both in [0, 1] and NaN in an empty bin, `count` (images), each (bins,) over
             bins of equal width in [0, 1], and `expected_calibration_error`, a share in [0, 1].
         fewest: images that a bin needs to be drawn in full.
-        scratch: names of the arms that began with random weights, as in `label_efficiency`.
+        scratch: names of the methods that began with random weights, as in `label_efficiency`.
 
     Raises:
-        ValueError: if there is no arm or the lengths within one differ.
+        ValueError: if there is no method or the lengths within one differ.
+
+    Example:
+        >>> import types
+        >>> bins = {name: np.array([0.4, 0.9]) for name in ("confidence", "accuracy")}
+        >>> curve = types.SimpleNamespace(
+        ...     **bins, count=np.array([20, 80]), expected_calibration_error=0.02
+        ... )
+        >>> figure = reliability_curve({"frozen": curve})
+        >>> figure.legends[0].get_texts()[0].get_text()
+        'frozen: ECE 2.00 %'
     """
-    if not arms:
-        raise ValueError("reliability_curve needs at least one arm, received none")
-    figure = Figure(figsize=(4.8, 4.2 + 0.19 * len(arms)), layout="constrained")
+    if not methods:
+        raise ValueError("reliability_curve needs at least one method, received none")
+    figure = Figure(figsize=(4.8, 4.2 + 0.19 * len(methods)), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.1])
     handles = []
-    for index, (name, look) in enumerate(_looks(arms, scratch).items()):
-        arm = arms[name]
-        if not len(arm.confidence) == len(arm.accuracy) == len(arm.count):
-            raise ValueError(
-                f"{name!r} must have one confidence, accuracy and count a bin, received "
-                f"{len(arm.confidence)}, {len(arm.accuracy)} and {len(arm.count)}"
-            )
+    for index, (name, look) in enumerate(_looks(methods, scratch).items()):
         if look["linestyle"] == "-":
             look["linestyle"] = style.LINES[index % len(style.LINES)]
-        full, faint = arm.count >= fewest, (arm.count > 0) & (arm.count < fewest)
-        accuracy, count = arm.accuracy[full], arm.count[full]
-        error = 100.0 * arm.expected_calibration_error
-        line = upper.errorbar(
-            arm.confidence[full], accuracy, elinewidth=0.7, **look,
-            yerr=_interval(accuracy, count) if len(arms) <= _MOST_BARS else None,
-            label=f"{style.shortened(name)}: ECE {error:.2f} %",
-        )  # fmt: skip
-        handles.append(line)
-        upper.plot(
-            arm.confidence[faint], arm.accuracy[faint], look["marker"], color=look["color"],
-            markerfacecolor="none", alpha=0.45,
-        )  # fmt: skip
-        lower.stairs(
-            arm.count, np.linspace(0.0, 1.0, len(arm.count) + 1), baseline=None,
-            color=look["color"], linestyle=look["linestyle"], linewidth=1.2,
-        )  # fmt: skip
+        handles.append(
+            _draw_reliability(
+                upper, lower, name, methods[name], look, fewest, len(methods) <= _MOST_BARS
+            )
+        )
     thin = {"color": "0.6", "linewidth": 0.9, "zorder": 1}
     handles += upper.plot([0, 1], [0, 1], label="calibrated: as right as sure", **thin)
-    if any(((arm.count > 0) & (arm.count < fewest)).any() for arm in arms.values()):
+    if any(((method.count > 0) & (method.count < fewest)).any() for method in methods.values()):
         handles += upper.plot(
             [], [], "o", color="0.3", markerfacecolor="none", alpha=0.6,
             label=f"faint: bins of fewer than {fewest} images",
         )  # fmt: skip
-    _finish_reliability(upper, lower, list(arms.values()))
+    _finish_reliability(upper, lower, list(methods.values()))
     figure.legend(handles=handles, loc="outside upper left")
     return figure
 
 
-def _finish_reliability(upper: Any, lower: Any, arms: Sequence[Any]) -> None:
+def _draw_reliability(
+    upper: Any,
+    lower: Any,
+    name: str,
+    method: Any,
+    look: dict[str, Any],
+    fewest: int,
+    with_bars: bool,
+) -> Any:
+    """One classifier's bins in both panels; returns its line."""
+    if not len(method.confidence) == len(method.accuracy) == len(method.count):
+        raise ValueError(
+            f"{name!r} must have one confidence, accuracy and count a bin, received "
+            f"{len(method.confidence)}, {len(method.accuracy)} and {len(method.count)}"
+        )
+    full, faint = method.count >= fewest, (method.count > 0) & (method.count < fewest)
+    accuracy, count = method.accuracy[full], method.count[full]
+    line = upper.errorbar(
+        method.confidence[full], accuracy, elinewidth=0.7, **look,
+        yerr=_interval(accuracy, count) if with_bars else None,
+        label=f"{style.shortened(name)}: ECE {100.0 * method.expected_calibration_error:.2f} %",
+    )  # fmt: skip
+    upper.plot(
+        method.confidence[faint], method.accuracy[faint], look["marker"], color=look["color"],
+        markerfacecolor="none", alpha=0.45,
+    )  # fmt: skip
+    lower.stairs(
+        method.count, np.linspace(0.0, 1.0, len(method.count) + 1), baseline=None,
+        color=look["color"], linestyle=look["linestyle"], linewidth=1.2,
+    )  # fmt: skip
+    return line
+
+
+def _finish_reliability(upper: Any, lower: Any, methods: Sequence[Any]) -> None:
     """Limits, labels and ticks of the two panels."""
-    first = min(float(np.argmax(arm.count > 0)) / len(arm.count) for arm in arms)
+    first = min(float(np.argmax(method.count > 0)) / len(method.count) for method in methods)
     upper.set(xlim=(min(first, 0.5) - 0.015, 1.015), ylim=(-0.03, 1.03), ylabel="accuracy")
-    most = max(2.0, *(float(np.max(arm.count)) for arm in arms))
+    most = max(2.0, *(float(np.max(method.count)) for method in methods))
     lower.set(yscale="log", ylim=(0.7, most * 1.8), ylabel="images")
     lower.set_xlabel("confidence: mean highest probability in the bin")
     lower.yaxis.set_major_locator(ticker.LogLocator(numticks=4))
@@ -217,7 +250,7 @@ def _finish_reliability(upper: Any, lower: Any, arms: Sequence[Any]) -> None:
 
 
 def _looks(names: Collection[str], scratch: Collection[str]) -> dict[str, dict[str, Any]]:
-    """How the line of each arm looks, as keyword arguments of a matplotlib line."""
+    """How the line of each method looks, as keyword arguments of a matplotlib line."""
     filled = zip(*map(itertools.cycle, (_COLORS, ("-",), style.MARKERS)), strict=True)
     hollow = zip(*map(itertools.cycle, (_GREYS, _DASHES, style.MARKERS)), strict=True)
     looks: dict[str, dict[str, Any]] = {}
@@ -236,8 +269,21 @@ def _lower_edge(errors: np.ndarray) -> float:
     return float(positive.min()) / 1.35 if len(positive) else 0.01
 
 
+def _errors_by_labels(
+    sizes: np.ndarray, methods: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+) -> dict[str, np.ndarray]:
+    """The errors of the methods that were run, as `_errors` gives them."""
+    if not len(sizes) or sizes[0] <= 0 or (np.diff(sizes) <= 0).any():
+        raise ValueError(f"labels must be increasing numbers above 0, received {sizes.tolist()}")
+    errors = {name: _errors(name, parts, len(sizes)) for name, parts in methods.items()}
+    curves = {name: parts for name, parts in errors.items() if np.isfinite(parts[0]).any()}
+    if not curves:
+        raise ValueError("label_efficiency needs a method with an error, received none")
+    return curves
+
+
 def _errors(name: str, parts: Sequence[Sequence[float]], number: int) -> np.ndarray:
-    """Mean and standard deviation of an arm's errors in %, (2, number)."""
+    """Mean and standard deviation of a method's errors in %, (2, number)."""
     mean, deviation = (100.0 * np.asarray(part, float) for part in parts)
     if not mean.shape == deviation.shape == (number,):
         raise ValueError(
@@ -249,13 +295,13 @@ def _errors(name: str, parts: Sequence[Sequence[float]], number: int) -> np.ndar
     return np.stack([mean, deviation])
 
 
-def _speed(name: str, arm: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The curves of one arm: x as (points,), y as (3, points): lowest, mean, highest seed."""
-    missing = {"images", "seconds", "accuracy", "loss"} - set(arm)
+def _speed(name: str, method: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The curves of one method: x as (points,), y as (3, points): lowest, mean, highest seed."""
+    missing = {"images", "seconds", "accuracy", "loss"} - set(method)
     if missing:
         raise ValueError(f"{name!r} lacks {sorted(missing)}")
     images, seconds, accuracy, loss = (
-        np.asarray(arm[key], float) for key in ("images", "seconds", "accuracy", "loss")
+        np.asarray(method[key], float) for key in ("images", "seconds", "accuracy", "loss")
     )
     shape, shapes = accuracy.shape, [part.shape for part in (images, seconds, accuracy, loss)]
     if len(shape) != 2 or not all(shape) or shapes != [shape[1:], shape, shape, shape]:
@@ -275,22 +321,6 @@ def _over_seeds(values: np.ndarray) -> np.ndarray:
     masked = np.ma.masked_invalid(values)
     parts = [masked.min(axis=0), masked.mean(axis=0), masked.max(axis=0)]
     return np.ma.stack(parts).filled(np.nan)
-
-
-def _axis_from_zero(axes: Any, values: np.ndarray) -> None:
-    """Makes the x axis logarithmic; if 0 is among the values, linear around it."""
-    if (values > 0.0).all():
-        style.log_axis(axes, "x")
-        return
-    most = values.max() or 1.0
-    least = np.min(values[values > 0.0], initial=most)
-    steps = (1.0,) if most > 50.0 * least else (1.0, 2.0, 5.0)
-    least = 10.0 ** np.floor(np.log10(least))
-    axes.set_xscale("symlog", linthresh=least, linscale=0.8, subs=range(2, 10))
-    axes.set_xlim(right=1.1 * most)
-    locator = ticker.SymmetricalLogLocator(base=10.0, linthresh=least, subs=steps)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(style.NUMBERS)
 
 
 def _interval(accuracy: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -18,12 +18,12 @@ _TICKS = (0.0, 0.001, 0.01, 0.1, 0.3, 1.0)  # of the colour scale
 
 @style.styled
 def confusion_heatmap(counts: np.ndarray, class_names: Sequence[str] | None = None) -> Figure:
-    """The confusion matrix: colour and small numbers say the share of the label's images.
+    """The confusion matrix: colours and small numbers show the share of the label's images.
 
-    The colour scale is a power law: a confusion of 0.2 % can be seen beside 100 %. At the right
-    are the share of each label's images that is told right and their number, above the same of
-    all. Where there are many classes first the shares, then the counts, at last some names are
-    left out.
+    The colour scale is a power law, so that a confusion of 0.2 % can be seen beside 100 %. The
+    right margin gives the share of each label's images that is predicted right and their number,
+    and the title gives the same for all images. Where there are many classes, first the shares are
+    left out, then the counts, and at last some names.
 
     Args:
         counts: (classes, classes), integers >= 0; rows are labels, columns predictions.
@@ -31,15 +31,13 @@ def confusion_heatmap(counts: np.ndarray, class_names: Sequence[str] | None = No
 
     Raises:
         ValueError: if the counts are no such matrix, count nothing, or a name is missing.
+
+    Example:
+        >>> figure = confusion_heatmap(np.array([[9, 1], [0, 10]]))
+        >>> figure.axes[0].get_title()
+        'right predictions: 95.00 % of 20 images'
     """
-    counts = np.asarray(counts)
-    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.dtype.kind not in "iu":
-        raise ValueError(
-            "counts must be integers (classes, classes), received "
-            f"{counts.dtype} of shape {counts.shape}"
-        )
-    if not counts.size or counts.min() < 0 or not counts.sum():
-        raise ValueError("counts must be 0 or more and count at least one image")
+    counts = _checked(np.asarray(counts))
     number = len(counts)
     names = [style.shortened(str(name), 26) for name in class_names or range(number)]
     if len(names) != number:
@@ -75,6 +73,18 @@ def confusion_heatmap(counts: np.ndarray, class_names: Sequence[str] | None = No
     bar = figure.colorbar(image, ax=axes, label="share of the label's images / %", ticks=_TICKS)
     bar.ax.set_yticklabels([f"{100.0 * tick:g}" for tick in _TICKS])
     return figure
+
+
+def _checked(counts: np.ndarray) -> np.ndarray:
+    """The counts, if they are those of a confusion matrix."""
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.dtype.kind not in "iu":
+        raise ValueError(
+            "counts must be integers (classes, classes), received "
+            f"{counts.dtype} of shape {counts.shape}"
+        )
+    if not counts.size or counts.min() < 0 or not counts.sum():
+        raise ValueError("counts must be 0 or more and count at least one image")
+    return counts
 
 
 def _write_cells(axes: Any, counts: np.ndarray, shares: np.ndarray, cell: float) -> None:

@@ -28,7 +28,14 @@ _SMALL = style.FONT_SIZE - 1  # of the texts above and below images
 
 @dataclasses.dataclass(frozen=True)
 class Restoration:
-    """One block of `restorations`: the same images corrupted, restored and as they were."""
+    """One block of `restorations`: the same images corrupted, restored and original.
+
+    Example:
+        >>> image = np.zeros((1, 8, 8, 1), np.float32)
+        >>> block = Restoration("noise", image, image, image, gains_db=np.array([3.0]))
+        >>> len(restorations([block]).axes)
+        1
+    """
 
     title: str
     corrupted: np.ndarray  # (k, height, width, channels), float32 in [0, 1]
@@ -40,7 +47,13 @@ class Restoration:
 
 @dataclasses.dataclass(frozen=True)
 class SampleRow:
-    """One row of `sampled_images`: images made in one way, and the numbers of that way."""
+    """One row of `sampled_images`: images of one method, and the numbers of that method.
+
+    Example:
+        >>> row = SampleRow("gaussian", np.zeros((2, 8, 8, 1), np.float32), {"FID": 12.5})
+        >>> len(sampled_images([row]).axes)
+        1
+    """
 
     name: str
     images: np.ndarray  # (k, height, width, channels), float32 in [0, 1]
@@ -66,6 +79,12 @@ def reconstructions_over_epochs(
 
     Raises:
         ValueError: if the shapes do not fit together.
+
+    Example:
+        >>> originals = np.zeros((2, 8, 8, 1), np.float32)
+        >>> figure = reconstructions_over_epochs(originals, originals[None], epochs=[1])
+        >>> [text.get_text() for axes in figure.axes for text in axes.texts if text.get_text()]
+        ['original', 'epoch 1']
     """
     originals, snapshots = np.asarray(originals), np.asarray(snapshots)
     if snapshots.ndim != 5 or snapshots.shape[1:] != originals.shape or not len(snapshots):
@@ -93,6 +112,12 @@ def restorations(blocks: Sequence[Restoration]) -> Figure:
 
     Raises:
         ValueError: if there is no block, or the shapes of one do not fit together.
+
+    Example:
+        >>> image = np.zeros((1, 8, 8, 1), np.float32)
+        >>> figure = restorations([Restoration("noise", image, image, image, np.array([3.0]))])
+        >>> "+3.0 dB" in [text.get_text() for text in figure.axes[0].texts]
+        True
     """
     if not blocks:
         raise ValueError("restorations needs at least one block, received none")
@@ -116,13 +141,19 @@ def restorations(blocks: Sequence[Restoration]) -> Figure:
 
 @style.styled
 def sampled_images(rows: Sequence[SampleRow]) -> Figure:
-    """Images made in several ways, a row each, with the numbers that each way is compared by.
+    """Images of several methods, a row each, beside the numbers that were measured on each.
 
     Args:
-        rows: top to bottom. A row with fewer images than another leaves its right end empty.
+        rows: from top to bottom. A row with fewer images than another leaves its right end empty.
 
     Raises:
         ValueError: if there is no row, or the image sizes differ.
+
+    Example:
+        >>> images = np.zeros((2, 8, 8, 1), np.float32)
+        >>> figure = sampled_images([SampleRow("gaussian", images, {"FID": 12.5})])
+        >>> "12.50" in [text.get_text() for text in figure.axes[0].texts]
+        True
     """
     if not rows:
         raise ValueError("sampled_images needs at least one row, received none")
@@ -151,6 +182,11 @@ def captioned_images(pictures: np.ndarray, above: Sequence[str], below: Sequence
 
     Raises:
         ValueError: if there is no image, or not one text above and below each.
+
+    Example:
+        >>> figure = captioned_images(np.zeros((1, 8, 8, 3)), ["4 as 9"], ["99.8 %"])
+        >>> [text.get_text() for text in figure.axes[0].texts if text.get_text()]
+        ['4 as 9', '99.8 %']
     """
     pictures = np.asarray(pictures)
     if not len(pictures) or not len(pictures) == len(above) == len(below):

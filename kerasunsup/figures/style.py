@@ -56,7 +56,7 @@ NUMBERS = ticker.StrMethodFormatter("{x:,.9g}")  # of ticks: 0.005, 1,000
 
 @contextlib.contextmanager
 def _style() -> Iterator[None]:
-    """Our settings and nobody else's, for the while."""
+    """Within this context, matplotlib has our settings and nobody else's."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
@@ -66,7 +66,13 @@ def _style() -> Iterator[None]:
 
 
 def styled(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """The function under the style of this module, whatever the caller's own settings are."""
+    """The function under the style of this module, whatever the caller's own settings are.
+
+    Example:
+        >>> font_size = styled(lambda: matplotlib.rcParams["font.size"])
+        >>> font_size()
+        9.0
+    """
 
     @functools.wraps(function)
     def under_style(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -78,7 +84,13 @@ def styled(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 @styled
 def to_png(figure: Figure, dpi: float = DPI) -> bytes:
-    """The figure as a PNG file of `dpi` pixels an inch; the same figure gives the same bytes."""
+    """The figure as a PNG file of `dpi` pixels an inch; the same figure gives the same bytes.
+
+    Example:
+        >>> figure, _ = panel(1.0, 1.0)
+        >>> to_png(figure, dpi=50)[1:4]
+        b'PNG'
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
@@ -86,7 +98,13 @@ def to_png(figure: Figure, dpi: float = DPI) -> bytes:
 
 @styled
 def to_pixels(figure: Figure, dpi: float = 100) -> np.ndarray:
-    """The figure as uint8 (height, width, 3), at `dpi` pixels an inch."""
+    """The figure as uint8 (height, width, 3), at `dpi` pixels an inch.
+
+    Example:
+        >>> figure, _ = panel(width=2.0, height=1.0)
+        >>> to_pixels(figure, dpi=50).shape
+        (50, 100, 3)
+    """
     original = figure.dpi
     figure.set_dpi(dpi)
     try:
@@ -98,7 +116,12 @@ def to_pixels(figure: Figure, dpi: float = 100) -> np.ndarray:
 
 
 def text_inches(text: str, size: float = FONT_SIZE, weight: str = "normal") -> float:
-    """Width of a line of text."""
+    """Width in inches of a line of text whose size is in points.
+
+    Example:
+        >>> round(text_inches("width", size=36.0) / text_inches("width", size=9.0))
+        4
+    """
     if not text.strip():
         return 0.0
     font = font_manager.FontProperties(weight=weight)
@@ -107,7 +130,13 @@ def text_inches(text: str, size: float = FONT_SIZE, weight: str = "normal") -> f
 
 
 def panel(width: float = 5.2, height: float = 3.5) -> tuple[Figure, Any]:
-    """A figure of one plot with a grid, in inches, and its axes."""
+    """A figure of one plot with a grid, and its axes; width and height are in inches.
+
+    Example:
+        >>> figure, axes = panel(2.0, 1.0)
+        >>> figure.get_size_inches()
+        array([2., 1.])
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.grid(True)
@@ -115,7 +144,12 @@ def panel(width: float = 5.2, height: float = 3.5) -> tuple[Figure, Any]:
 
 
 def look(index: int) -> dict[str, Any]:
-    """How the line of this index looks, as keyword arguments of a matplotlib line."""
+    """How the line of this index looks, as keyword arguments of a matplotlib line.
+
+    Example:
+        >>> look(0)["color"], look(1)["marker"]
+        ('#0072B2', 's')
+    """
     return {
         "color": COLORS[index % len(COLORS)],
         "linestyle": LINES[index % len(LINES)],
@@ -126,8 +160,15 @@ def look(index: int) -> dict[str, Any]:
 def log_axis(axes: Any, name: str) -> None:
     """Makes the axis "x" or "y" logarithmic, with ticks such as 0.005 that are not too many.
 
-    What hardly differs shows as level: the axis spans a factor of 2.25 at least. An axis with
-    nothing above 0 stays as it is.
+    The axis spans a factor of 2.25 at least, so that values that hardly differ show as level. An
+    axis with nothing above 0 stays as it is.
+
+    Example:
+        >>> _, axes = panel()
+        >>> _ = axes.plot([0.01, 0.1])
+        >>> log_axis(axes, "y")
+        >>> axes.get_yscale()
+        'log'
     """
     if math.isinf(axes.dataLim.minpos["xy".index(name)]):
         return
@@ -145,11 +186,48 @@ def log_axis(axes: Any, name: str) -> None:
     axis.set_minor_locator(ticker.NullLocator())
 
 
+def log_axis_from_zero(axes: Any, values: np.ndarray) -> None:
+    """Makes the x axis logarithmic; if 0 is among the values, linear around it.
+
+    Args:
+        axes: of matplotlib.
+        values: what is drawn along the axis, >= 0.
+
+    Example:
+        >>> _, axes = panel()
+        >>> log_axis_from_zero(axes, np.array([0.0, 64.0, 6400.0]))
+        >>> axes.get_xscale()
+        'symlog'
+    """
+    if (values > 0.0).all():
+        log_axis(axes, "x")
+        return
+    most = values.max() or 1.0
+    least = np.min(values[values > 0.0], initial=most)
+    steps = (1.0,) if most > 50.0 * least else (1.0, 2.0, 5.0)
+    least = 10.0 ** np.floor(np.log10(least))
+    axes.set_xscale("symlog", linthresh=least, linscale=0.8, subs=range(2, 10))
+    axes.set_xlim(right=1.1 * most)
+    locator = ticker.SymmetricalLogLocator(base=10.0, linthresh=least, subs=steps)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(NUMBERS)
+
+
 def shortened(name: str, most: int = 40) -> str:
-    """The name in at most so many characters."""
+    """The name in at most so many characters, its end cut off where it is longer.
+
+    Example:
+        >>> shortened("a long name of a class", 8)
+        'a long…'
+    """
     return name if len(name) <= most else name[: most - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def num_columns(names: Iterable[str], width: float) -> int:
-    """How many columns of a legend of these names, four at most, fit into a width in inches."""
+    """How many columns of a legend of these names, four at most, fit into a width in inches.
+
+    Example:
+        >>> num_columns(["a", "b", "c"], width=7.0)
+        4
+    """
     return max(1, min(4, int(width / (max(map(text_inches, names)) + 0.5))))

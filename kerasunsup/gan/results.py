@@ -157,7 +157,7 @@ def copies(trained: TrainedGAN, pictures: np.ndarray) -> dict[str, float]:
     samples = pictures[:_NEAREST]
     both = np.concatenate([samples, tests]).reshape(len(samples) + len(tests), -1)
     flat = (part.reshape(len(part), -1) for part in train.blocks(_SEARCHED))
-    positions, distances = neighbors.nearest(both, flat)
+    positions, distances = neighbors.nearest_in_blocks(both, flat)
     distances, usual = distances[: len(samples)], distances[len(samples) :]
     first, closest = np.arange(len(samples))[:SHOWN], np.argsort(distances)[:SHOWN]
     trained.tensorboard.show(

@@ -10,6 +10,7 @@ import numpy as np
 
 from kerasunsup.data.splits import Splits
 from kerasunsup.evaluation import classifier_metrics, latent_space, outlier_detector
+from kerasunsup.evaluation.neighbors import nearest
 from kerasunsup.figures import curves, image_grids
 from kerasunsup.novelty.settings import OUTLIER_SCORES
 from kerasunsup.training import tensorboard as training_tensorboard
@@ -70,9 +71,7 @@ def outlier_scores(
         "outliers": detector.scores(of_tests.errors, of_tests.codes),
         "error": of_tests.errors.astype(np.float64),
         "density": -detector.mixture.log_likelihoods(of_tests.codes),
-        "neighbors": latent_space.nearest(of_clean.codes, of_tests.codes, neighbors)[0].mean(
-            axis=1
-        ),
+        "neighbors": nearest(of_clean.codes, of_tests.codes, neighbors)[0].mean(axis=1),
         "code_error": _mahalanobis(of_clean.changes, of_tests.changes),
         "pca": np.square(projected - test_flat).mean(axis=1),
     }

@@ -111,11 +111,9 @@ class Search:
     def trial_runner(self) -> trials.TrialRunner:
         """Trains the trials of this process."""
         splits = self.problem.splits
-        parts = (
-            trials.folds(splits.train, self.num_folds)
-            if self.num_folds > 1
-            else [(splits.train, splits.validation)]
-        )
+        parts = [(splits.train, splits.validation)]
+        if self.num_folds > 1:
+            parts = trials.folds(splits.train, self.num_folds)
         return trials.TrialRunner(
             parts,
             self.problem.settings,

@@ -1,4 +1,4 @@
-"""One fit for every experiment: its loop, its run folder, its stop and go on, its TensorBoard.
+"""One training loop for every experiment, with its run folder, resuming and TensorBoard.
 
 Open `loop` first (`fit` is where training happens); `run_folder` is what a run leaves behind.
 """

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from image_sources import write_images
 
-from kerasunsup.data import decoding, from_folder
+from kerasunsup.data import decoding, from_folder, pillow_pixels
 from kerasunsup.data import images as data_images
 
 
@@ -19,7 +19,7 @@ def test_pictures_in_memory_are_bounded_by_their_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "num_processors", lambda: 8)
     at_work, most = [0], [0]
     lock = threading.Lock()
-    original = data_images._pixels
+    original = pillow_pixels.pixels_of
 
     def watched(picture, white):
         with lock:
@@ -31,7 +31,7 @@ def test_pictures_in_memory_are_bounded_by_their_pixels(tmp_path, monkeypatch):
             at_work[0] -= 1
         return pixels
 
-    monkeypatch.setattr(data_images, "_pixels", watched)
+    monkeypatch.setattr(pillow_pixels, "pixels_of", watched)
     names = sorted(str(path) for path in tmp_path.iterdir())
     assert [picture.shape for picture in from_folder.decoded(names, side=8)] == [(8, 8, 1)] * 40
     assert most[0] == 3

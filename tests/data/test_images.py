@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasunsup.data import bit_depth, images
+from kerasunsup.data import bit_depth, images, pillow_pixels
 
 
 def encoded(picture: Image.Image, file_format: str = "PNG", **options) -> bytes:
@@ -228,7 +228,7 @@ def test_strips_make_the_same_pixels_as_the_whole(mode, monkeypatch):
         picture = picture.convert(mode)
     content = encoded(picture, transparency=3) if mode == "P" else encoded(picture)
     whole = images.decode(content)
-    monkeypatch.setattr(images, "_STRIP", 7 * 20)
+    monkeypatch.setattr(pillow_pixels, "_STRIP", 7 * 20)
     assert np.array_equal(images.decode(content), whole)
 
 

@@ -11,15 +11,15 @@ NAMES = ["from scratch", "frozen", "fine-tuned"]
 
 
 def _efficiency(names=tuple(NAMES), sizes=SIZES, scratch=NAMES[:1], **options):
-    """The last arm is not run with the most labels and has one seed."""
+    """The last method is not run with the most labels and has one seed."""
     means = [
         0.02 * (index + 1) / np.sqrt(np.arange(1, len(sizes) + 1)) for index in range(len(names))
     ]
-    arms = {name: (mean, 0.1 * mean) for name, mean in zip(names, means, strict=True)}
+    methods = {name: (mean, 0.1 * mean) for name, mean in zip(names, means, strict=True)}
     if len(sizes) > 1:
         means[-1][-1] = np.nan
-    arms[names[-1]][1][:] = np.nan
-    return arms, classifiers.label_efficiency(sizes, arms, scratch=scratch, **options)
+    methods[names[-1]][1][:] = np.nan
+    return methods, classifiers.label_efficiency(sizes, methods, scratch=scratch, **options)
 
 
 def _learning(num_points=12, num_seeds=3, zero=True, worst=0.1, best=0.995):
@@ -99,11 +99,11 @@ def _ticks(axis):
 
 
 def test_errors_are_drawn_in_percent_where_they_were_measured_with_their_deviations():
-    arms, figure = _efficiency()
+    methods, figure = _efficiency()
     (axes,) = figure.axes
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     for bar in axes.containers:
-        mean, deviation = arms[bar.get_label()]
+        mean, deviation = methods[bar.get_label()]
         run = np.isfinite(mean)
         np.testing.assert_allclose(bar.lines[0].get_ydata(), 100 * mean[run])
         # Arms stand beside each other, each at its own number of labels or so.
@@ -114,7 +114,7 @@ def test_errors_are_drawn_in_percent_where_they_were_measured_with_their_deviati
         np.testing.assert_allclose(np.reshape(segments, (-1, 2)), ends)
 
 
-def test_the_legend_lists_arms_as_their_lines_end_and_marks_those_from_scratch():
+def test_the_legend_lists_methods_as_their_lines_end_and_marks_those_from_scratch():
     _, figure = _efficiency()
     assert _legend(figure) == ["fine-tuned", "frozen", "from scratch"]
     assert figure.legends[0].get_title().get_text() == "hollow, dashed: from scratch"
@@ -135,7 +135,7 @@ def test_numbers_of_labels_are_written_where_they_fit_and_the_last_is_all_unless
     assert _ticks(figure.axes[0].xaxis) == ["50", "", "all\n1,100"]
 
 
-def test_an_error_of_zero_stands_at_the_lower_edge_and_arms_that_never_ran_are_left_out():
+def test_an_error_of_zero_stands_at_the_lower_edge_and_methods_that_never_ran_are_left_out():
     nothing = [np.nan, np.nan]
     figure = classifiers.label_efficiency(
         [10, 20], {"a": ([0.1, 0.0], [0.2, 0.0]), "b": (nothing, nothing)}
@@ -148,14 +148,14 @@ def test_an_error_of_zero_stands_at_the_lower_edge_and_arms_that_never_ran_are_l
 
 
 def test_speed_is_drawn_as_mean_and_range_over_images_and_seconds():
-    arm = _learning()
-    figure = classifiers.learning_speed({"a": arm})
+    method = _learning()
+    figure = classifiers.learning_speed({"a": method})
     error, time, loss, _ = figure.axes
-    errors = 100.0 * (1.0 - arm["accuracy"])
+    errors = 100.0 * (1.0 - method["accuracy"])
     np.testing.assert_allclose(_lines(error)["a"].get_ydata(), errors.mean(axis=0))
-    np.testing.assert_allclose(_lines(error)["a"].get_xdata(), arm["images"])
-    np.testing.assert_allclose(_lines(loss)["a"].get_ydata(), arm["loss"].mean(axis=0))
-    np.testing.assert_allclose(_lines(time)["a"].get_xdata(), arm["seconds"].mean(axis=0))
+    np.testing.assert_allclose(_lines(error)["a"].get_xdata(), method["images"])
+    np.testing.assert_allclose(_lines(loss)["a"].get_ydata(), method["loss"].mean(axis=0))
+    np.testing.assert_allclose(_lines(time)["a"].get_xdata(), method["seconds"].mean(axis=0))
     band = error.collections[0].get_paths()[0].vertices[:, 1]
     assert (band.min(), band.max()) == pytest.approx((errors.min(), errors.max()))
     assert _legend(figure) == ["a"]
@@ -177,12 +177,12 @@ def test_no_error_at_all_stands_on_the_axis():
 
 
 def test_seeds_without_a_measurement_are_left_out_of_the_mean():
-    arm = _learning(num_seeds=2)
-    arm["accuracy"][0, 3] = arm["loss"][0, 3] = np.nan
-    arm["accuracy"][:, 5] = arm["loss"][:, 5] = np.nan
-    figure = classifiers.learning_speed({"a": arm})
+    method = _learning(num_seeds=2)
+    method["accuracy"][0, 3] = method["loss"][0, 3] = np.nan
+    method["accuracy"][:, 5] = method["loss"][:, 5] = np.nan
+    figure = classifiers.learning_speed({"a": method})
     drawn = _lines(figure.axes[0])["a"].get_ydata()
-    assert drawn[3] == 100.0 * (1.0 - arm["accuracy"][1, 3])
+    assert drawn[3] == 100.0 * (1.0 - method["accuracy"][1, 3])
     assert np.flatnonzero(np.isnan(drawn)).tolist() == [5]
 
 
@@ -228,27 +228,27 @@ def test_many_classes_lose_shares_then_counts_then_names(number, text, num_texts
 
 
 def test_bins_of_few_images_are_faint_and_the_calibration_error_is_named():
-    arm = _reliability()
-    figure = classifiers.reliability_curve({"net": arm})
+    method = _reliability()
+    figure = classifiers.reliability_curve({"net": method})
     assert _legend(figure) == [
         "net: ECE 0.42 %", "calibrated: as right as sure", "faint: bins of fewer than 10 images",
     ]  # fmt: skip
     upper, lower = figure.axes
     full = _lines(upper)["net: ECE 0.42 %"]
-    np.testing.assert_allclose(full.get_xdata(), arm.confidence[arm.count >= 10])
-    np.testing.assert_allclose(full.get_ydata(), arm.accuracy[arm.count >= 10])
+    np.testing.assert_allclose(full.get_xdata(), method.confidence[method.count >= 10])
+    np.testing.assert_allclose(full.get_ydata(), method.accuracy[method.count >= 10])
     (faint,) = [line for line in upper.lines if line.get_alpha() == 0.45]
-    few = (arm.count > 0) & (arm.count < 10)
-    np.testing.assert_allclose(faint.get_xdata(), arm.confidence[few])
-    np.testing.assert_array_equal(lower.patches[0].get_data().values, arm.count)
-    all_full = classifiers.reliability_curve({"net": arm}, fewest=1)
+    few = (method.count > 0) & (method.count < 10)
+    np.testing.assert_allclose(faint.get_xdata(), method.confidence[few])
+    np.testing.assert_array_equal(lower.patches[0].get_data().values, method.count)
+    all_full = classifiers.reliability_curve({"net": method}, fewest=1)
     assert len(_legend(all_full)) == 2
 
 
 def test_intervals_are_drawn_while_they_can_be_told_apart_and_hold_the_accuracy():
-    def bars(num_arms):
-        arms = {f"arm {index}": _reliability() for index in range(num_arms)}
-        return classifiers.reliability_curve(arms).axes[0].collections
+    def bars(num_methods):
+        methods = {f"method {index}": _reliability() for index in range(num_methods)}
+        return classifiers.reliability_curve(methods).axes[0].collections
 
     assert [len(bars(1)), len(bars(3)), len(bars(4))] == [1, 3, 0]
     # Newcombe, 1998, Statistics in Medicine 17, table I: 81 of 263, and 0 of 20.

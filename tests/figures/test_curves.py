@@ -31,20 +31,6 @@ def _sweep(size=5):
     )
 
 
-def _space(num_codes=200, num_classes=10, names=None, labelled=True, dim=2):
-    labels = np.arange(num_codes) % num_classes if labelled else None
-    points = RANDOM.standard_normal((num_codes, 2))
-    return figures_curves.encoded_space(
-        points[:, :dim], [0.4, 0.2][:dim], points * 9, labels, names
-    )
-
-
-def _marginals(dim=6, num_samples=3, num_codes=300):
-    codes = RANDOM.standard_normal((num_codes, dim))
-    samples = {f"way {index}": codes[:50] * (index + 1) for index in range(num_samples)}
-    return figures_curves.code_marginals(codes, samples)
-
-
 def _adversarial(num_epochs=20, distances=()):
     epochs = np.arange(1, num_epochs + 1)
     history = {
@@ -87,13 +73,6 @@ FIGURES = {
     "curve_of_one_epoch": lambda: _curve(1, pca_mse=0.1),
     "sweep": _sweep,
     "sweep_of_one": lambda: _sweep(1),
-    "space": lambda: _space(names=[str(label) for label in range(10)]),
-    "space_long_names": lambda: _space(num_classes=4, names=LONG_NAMES),
-    "space_one_class": lambda: _space(num_classes=1, dim=1),
-    "space_without_labels": lambda: _space(labelled=False),
-    "marginals": _marginals,
-    "marginals_one_dimension": lambda: _marginals(dim=1, num_samples=1),
-    "marginals_seven": lambda: _marginals(num_samples=7, num_codes=2500),
     "progress": lambda: figures.progress(
         {"hyperband": _record(), "grid": _record(), "random": _record([])}, 16
     ),
@@ -128,7 +107,8 @@ def test_a_users_own_settings_do_not_matter_and_stay_as_they_are():
 
 def test_pyplot_and_what_loads_slowly_stay_out():
     code = (
-        "import sys; from kerasunsup.figures import classifiers, confusion, curves, image_grids; "
+        "import sys; from kerasunsup.figures import "
+        "classifiers, confusion, curves, image_grids, scatter_plots; "
         "print({'matplotlib.pyplot', 'tensorflow', 'sklearn', 'scipy'} & {*sys.modules})"
     )
     printed = subprocess.run(
@@ -165,10 +145,6 @@ def _lines(axes):
     return {line.get_label(): line for line in axes.lines}
 
 
-def _texts(figure):
-    return [text.get_text() for axes in figure.axes for text in axes.texts]
-
-
 def test_a_learning_curve_names_the_best_epoch_and_the_pca_level():
     figure = _curve(pca_mse=0.0168, pca_dim=32)
     epochs = np.arange(1, 31)
@@ -185,27 +161,6 @@ def test_psnr_of_uncorrupted_input_is_left_out_of_the_sweep():
     ssim = _lines(figure.axes[3])["autoencoder's output"]
     np.testing.assert_allclose(ssim.get_xdata(), [0, 2, 4, 6, 8])
     np.testing.assert_allclose(ssim.get_ydata(), np.linspace(1.0, 0.2, 5))
-
-
-def test_short_class_names_stand_at_their_codes_and_long_ones_in_a_legend():
-    short = _space(names=[f"c{label}" for label in range(10)])
-    assert _texts(short) == 2 * [f"c{label}" for label in range(10)]
-    assert not short.legends
-    long = _space(num_classes=3, names=LONG_NAMES)
-    assert _texts(long) == 2 * ["0", "1", "2"]
-    assert _legend(long)[::2] == ["0: T-shirt/top", "2: $5 and $6"]
-    assert len(long.axes[0].collections[0].get_offsets()) == 200
-
-
-def test_class_names_at_one_place_are_moved_apart_and_others_stay():
-    places = figures_curves._apart(np.array([[0.5, 0.5]] * 4 + [[0.1, 0.9]]))
-    assert (np.abs(places[:4] - 0.5) < 0.15).all()
-    np.testing.assert_allclose(places[4], [0.1, 0.9], atol=0.01)
-    gaps = np.abs(places[:, None] - places)[np.triu_indices(5, 1)]
-    assert (gaps.max(axis=1) > 0.04).all()
-    flat = _space(dim=1).axes[0]
-    heights = [text.get_position()[1] for text in flat.texts]
-    assert abs(np.mean(heights)) < 0.2 * flat.get_ylim()[1]
 
 
 def test_adversarial_curves_show_distances_where_they_were_measured():
@@ -225,16 +180,6 @@ def test_areas_are_drawn_in_percent_with_their_mean():
     assert _legend(figure) == ["first: 75.0 %", "second: 50.0 %"]
     lines = [line.get_ydata().tolist() for line in figure.axes[0].lines[:4]]
     assert lines == [[50.0, 100.0], [75.0], [25.0, 75.0], [50.0]]
-
-
-def test_distances_to_the_nearest_training_code_are_shares_of_the_codes():
-    codes = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0], [0.0, 1.0]])
-    figure = figures_curves.code_marginals(codes, {"far": np.array([[0.0, 7.0], [0.0, 0.0]])})
-    training, far = figure.axes[-1].patches[:60], figure.axes[-1].patches[60]
-    assert [bar.get_height() for bar in training if bar.get_height()] == [50.0, 25.0, 25.0]
-    assert far.get_xy()[:, 1].max() == 50.0
-    assert figure.axes[-1].get_xlim() == pytest.approx((0.0, np.sqrt(18.0)))
-    assert figure.axes[0].collections[1].get_offsets().shape == (2, 2)
 
 
 def test_search_progress_has_a_curve_a_search_that_found_something():
@@ -265,24 +210,6 @@ def test_error_over_code_size_shows_the_best_of_each_size_beside_pca():
         (lambda: figures_curves.corruption_sweep([0.1], {}, [1], {}), "input_psnr_db"),
         (lambda: figures_curves.areas_under_curves(["a", "b"], {"c": [0.5]}), "each of 2 classes"),
         (lambda: figures_curves.adversarial_curves({"epoch": []}), "at least one epoch"),
-        (lambda: _space(names=["only one"]), "no name"),
-        (
-            lambda: figures_curves.encoded_space(np.ones((3, 2)), [1, 0], np.ones((4, 2))),
-            "and tsne",
-        ),
-        (
-            lambda: figures_curves.encoded_space(np.ones((3, 2)), [1, 0], np.ones((3, 2)), [0, 1]),
-            "labels",
-        ),
-        (lambda: figures_curves.code_marginals(np.zeros((5, 2)), {}), "at least one"),
-        (
-            lambda: figures_curves.code_marginals(np.zeros((5, 2)), {"a": np.zeros((5, 3))}),
-            "dimensions",
-        ),
-        (
-            lambda: figures_curves.code_marginals(np.zeros((1, 2)), {"a": np.zeros((5, 2))}),
-            "rows or more",
-        ),
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(make, message):

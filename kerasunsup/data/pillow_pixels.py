@@ -1,0 +1,84 @@
+"""From a picture of Pillow's, in any of its modes, to uint8 (height, width, 1 or 3)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from kerasunsup.data import bit_depth
+
+# Neither format has grey: three channels in one of them say nothing about colour.
+_ALWAYS_COLOUR = ("WEBP", "AVIF")
+
+# The most bytes that a pixel takes while it is unpacked: the decoder's own, Pillow's picture and
+# the array. WebP, AVIF and TIFF are unpacked whole before Pillow copies them.
+_BYTES, _BYTES_OF_ONE_CHANNEL, _MOST_BYTES = 10, 4, 16
+_UNPACKED_BY_ROWS = ("PNG", "JPEG", "BMP", "GIF")
+
+_STRIP = 1 << 20  # pixels that become an array at a time
+
+# Is called with the number of bytes that unpacking takes, before it begins; it may wait for memory.
+Claim = Callable[[int], object]
+
+
+def claim_bytes(picture: Image.Image, claim: Claim | None) -> None:
+    """Calls `claim`, if there is one, with the bytes that unpacking the picture takes at most."""
+    if claim is not None:
+        bytes_a_pixel = _BYTES_OF_ONE_CHANNEL if picture.mode in ("1", "L", "P") else _BYTES
+        if picture.format not in _UNPACKED_BY_ROWS:
+            bytes_a_pixel = _MOST_BYTES
+        claim(picture.width * picture.height * bytes_a_pixel)
+
+
+def turn_upright(picture: Image.Image) -> None:
+    """Turns the picture as its EXIF orientation says; damaged EXIF turns nothing."""
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(picture, in_place=True)
+
+
+def pixels_of(picture: Image.Image, white: float) -> np.ndarray:
+    """A loaded picture as uint8 (height, width, 1|3), made in strips to avoid a second copy."""
+    width, height = picture.size
+    num_rows = max(1, _STRIP // width)
+    pixels = _strip(picture.crop((0, 0, width, min(height, num_rows))), white)
+    if num_rows < height:
+        pixels = np.empty((height, *pixels.shape[1:]), np.uint8)
+        for top in range(0, height, num_rows):
+            box = (0, top, width, min(height, top + num_rows))
+            pixels[top : top + num_rows] = _strip(picture.crop(box), white)
+    # A palette says nothing about colour either: grey pictures are often stored with one.
+    if pixels.shape[-1] == 3 and (picture.mode in ("P", "PA") or picture.format in _ALWAYS_COLOUR):
+        strips = (pixels[top : top + num_rows] for top in range(0, height, num_rows))
+        if all(not (strip != strip[..., :1]).any() for strip in strips):
+            return pixels[..., :1].copy()
+    return pixels
+
+
+def _strip(picture: Image.Image, white: float) -> np.ndarray:
+    """A picture in any of Pillow's modes as uint8 (height, width, 1|3)."""
+    mode, is_transparent = picture.mode, picture.has_transparency_data
+    if mode.startswith(("I", "F")):  # grey, integers of 16 or 32 bits or floats
+        values = np.nan_to_num(np.asarray(picture).astype(np.float64))
+        pixels = bit_depth.to_8_bits(values, white)
+        key = picture.info.get("transparency")
+        if isinstance(key, int):
+            pixels[values == key] = 255
+        return pixels[..., np.newaxis]
+    if mode in ("1", "L", "LA", "La"):
+        if is_transparent:
+            pixels = np.asarray(picture.convert("LA"))
+            return over_white(pixels[..., :1], pixels[..., 1:])
+        return np.asarray(picture.convert("L"))[..., np.newaxis]
+    if is_transparent:
+        pixels = np.asarray(picture.convert("RGBA"))
+        return over_white(pixels[..., :3], pixels[..., 3:])
+    return np.asarray(picture.convert("RGB"))
+
+
+def over_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Uint8 (height, width, 1|3) laid over white by its opacity, uint8 (height, width, 1)."""
+    opacity = alpha.astype(np.float32) / 255.0
+    return np.rint(pixels * opacity + 255.0 * (1.0 - opacity)).astype(np.uint8)
