@@ -49,7 +49,7 @@ def parse(
     may_go_longer: bool = False,
     argv: Sequence[str] | None = None,
 ) -> Command:
-    """The command line of one experiment.
+    """The parsed command line of one experiment; with `--resume` its settings are the run's own.
 
     Defaults give way to `--preset`, that to `--config`, that to `--quick`, that to other flags.
 
@@ -63,9 +63,6 @@ def parse(
         presets: name -> settings that `--preset NAME` puts in the place of the defaults.
         may_go_longer: whether `--resume` may change the length of the one training that goes on.
         argv: the arguments; None takes the process's own.
-
-    Returns:
-        The parsed command. With `resume`, its settings are those of the run named by `--name`.
 
     Raises:
         InputError: if a value is wrong or a file given by `--config` cannot be used.
