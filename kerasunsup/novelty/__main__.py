@@ -1,7 +1,7 @@
 """Compares scores that find outliers, one class against the rest: `python -m kerasunsup.novelty`.
 
 On MNIST, all ten classes in turn, it takes about 6 minutes on two processor cores. The area under
-the ROC curve, mean over the classes, is about 98.3 % for error and density together, 96.7 % for
+the ROC curve, mean over the classes, is about 98.3 % for error and density together, 96.6 % for
 the reconstruction error and 95.5 % for the residual of PCA (docs/apply.md). `--quick` is a smoke
 run of the whole path.
 """
