@@ -277,7 +277,8 @@ def test_more_labels_than_there_are_images_are_all_of_them(capsys):
 
 
 def test_data_without_labels_is_refused_with_what_to_do(tmp_path, capsys):
-    np.savez(tmp_path / "x.npz", images=np.zeros((50, 16, 16), np.uint8))
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 16, 16), np.uint8)
+    np.savez(tmp_path / "x.npz", images=pixels)
     assert supervised.main(["--data", str(tmp_path / "x.npz"), "--logs", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
