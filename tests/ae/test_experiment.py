@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from kerasunsup import cli
 from kerasunsup.ae import __main__ as ae
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import images, splits
+from kerasunsup.models import loading
 from kerasunsup.report import __main__ as report_command
 from kerasunsup.settings import read_config, to_json
 from kerasunsup.training import files
@@ -186,6 +188,27 @@ def test_a_report_takes_the_run_for_its_step_and_shows_its_numbers(finished, tmp
         content = base64.b64encode(png).decode("ascii")
         assert (content in page) is (name not in elsewhere), name
     assert "the GAN has not been run" in page
+
+
+def test_a_run_of_the_earlier_layout_goes_on_and_its_model_opens(tmp_path):
+    """It was made by version 0.1.0 when the package was flat, of 100 images in two epochs."""
+    run = tmp_path / "ae" / "before"
+    shutil.copytree(Path(__file__).parent / "run_before_the_move", run)
+    model = loading.open_model(run)
+    codes = model.function("encode")(np.zeros((3, 28, 28, 1), np.float32))
+    assert codes.shape == (3, 2)
+    assert AutoencoderSettings(**read_config(AutoencoderSettings, run / "config.json")).limit == 100
+    before = (run / "history.csv").read_text().splitlines()
+    (run / "metrics.json").unlink()
+    arguments = ["--resume", "--name", "before", "--epochs", "3", "--logs", str(tmp_path)]
+    assert ae.main(arguments) == 0
+    after = (run / "history.csv").read_text().splitlines()
+    assert after[: len(before)] == before
+    column = after[0].split(",").index("loss")
+    losses = [float(line.split(",")[column]) for line in after[1:]]
+    assert losses == sorted(losses, reverse=True)
+    assert len(losses) == 3
+    assert "test/mse" in json.loads((run / "metrics.json").read_text())
 
 
 def test_a_name_that_exists_is_refused_and_left_alone(finished, capsys):
