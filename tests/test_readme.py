@@ -374,6 +374,21 @@ def test_speed_of_the_adversarial_step_is_the_measurement():
     assert short in " ".join(README.split())
 
 
+def test_speed_with_bfloat16_instructions_is_the_measurement():
+    rows = [
+        measurement(f"{name}_with_bfloat16")["rows"]
+        for name in ("training_speed", "adversarial_speed")
+    ]
+    text, everything = " ".join(README.split()), " ".join(TEXT.split())
+    for contender, words in (
+        ("kerasunsup", "{} and {} of it by our default"),
+        ("kerasunsup, bfloat16", "{} and {} with `--precision mixed_bfloat16`"),
+    ):
+        assert words.format(*(f"{part[contender]['ratio']:.2f}" for part in rows)) in text
+        for part in rows:
+            assert f"{part[contender]['images_per_second']:,.0f}" in everything
+
+
 def test_supervised_table_and_its_sentences_are_the_reference_run():
     numbers = SUPERVISED
     sizes = ("10", "100", "1000", "10000", "all")
