@@ -246,13 +246,12 @@ def _read_run(folder: Path, settings: Mapping[str, Any], problems: list[str]) ->
     environment = _read_object(folder / "environment.json")
     history: dict[str, list[str]] = {}
     path = folder / "history.csv"
-    try:
-        header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
-        history = dict(zip(header, map(list, zip(*rows, strict=True)), strict=bool(rows)))
-    except FileNotFoundError:
-        pass  # not every command trains one model over epochs
-    except (OSError, ValueError, csv.Error) as error:
-        problems.append(f"{path} is empty or damaged ({error}): what it shows is left out")
+    if path.exists():  # not every command trains one model over epochs
+        try:
+            header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+            history = dict(zip(header, map(list, zip(*rows, strict=True)), strict=bool(rows)))
+        except (OSError, ValueError, csv.Error) as error:
+            problems.append(f"{path} is empty or damaged ({error}): what it shows is left out")
     return FinishedRun(folder, metrics, settings, environment, history)
 
 
