@@ -21,7 +21,7 @@ class Progress:
         unit: what one of it is called. Where it has a name and there is no bar, a line comes every
             ten seconds; without a name the only lines are those of `say`.
         done: of the work, before it begins.
-        has_bar: whether a bar is drawn; None asks `is_terminal`.
+        has_bar: whether a bar is drawn; None asks `is_watched`.
         stays: whether the bar stays on the terminal when all is done.
     """
 
@@ -39,7 +39,7 @@ class Progress:
         self._began = self._told = time.perf_counter()
         self._bar: tqdm.tqdm | None = None
         is_shown = logger.isEnabledFor(logging.INFO)  # as a library the package is silent
-        if is_shown and total > 0 and (is_terminal() if has_bar is None else has_bar):
+        if is_shown and total > 0 and (is_watched() if has_bar is None else has_bar):
             counts = "" if not unit else " {n_fmt}/{total_fmt} {rate_fmt}"
             self._bar = tqdm.tqdm(
                 total=total,
@@ -47,7 +47,10 @@ class Progress:
                 unit=unit,
                 leave=stays,
                 smoothing=0,  # time left by the mean of all, as validation comes in gusts
-                dynamic_ncols=True,
+                dynamic_ncols=not is_notebook(),
+                ncols=100 if is_notebook() else None,
+                # A notebook paints what is written to standard error red.
+                file=sys.stdout if is_notebook() else sys.stderr,
                 bar_format="{desc} {bar} {percentage:3.0f}%"
                 + counts
                 + " {elapsed} (at most {remaining} left){postfix}",
@@ -118,3 +121,13 @@ def clock(seconds: float) -> str:
 def is_terminal() -> bool:
     """Whether standard output is a terminal, so that a bar is watched and not written to a file."""
     return sys.stdout.isatty()
+
+
+def is_notebook() -> bool:
+    """Whether standard output is a notebook's, which draws a bar as a terminal does."""
+    return type(sys.stdout).__module__.startswith("ipykernel")
+
+
+def is_watched() -> bool:
+    """Whether a bar can be drawn on standard output."""
+    return is_terminal() or is_notebook()

@@ -25,7 +25,11 @@ from kerasunsup.training.run_folder import Run
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = {"generator_loss": "generator", "discriminator_loss": "discriminator", "fid": "distance"}
+SHOWN_NUMBERS = {
+    "generator_loss": "generator",
+    "discriminator_loss": "discriminator",
+    "fid": "distance",
+}
 
 
 def build(
@@ -130,7 +134,7 @@ def run(command: Command) -> dict[str, float]:
                 optimizers=[gan.optimizer, gan.generator_optimizer],
                 validates=False,
                 recorders={"samples": samples, "measurements": measurements},
-                shown=_SHOWN,
+                shown=SHOWN_NUMBERS,
             )
             gan.refresh_averaged_generator()
         # What is measured and shipped is plain: float32, on one device.

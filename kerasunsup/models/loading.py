@@ -50,12 +50,14 @@ class Trained:
         path: as the user gave it.
         run: the folder of the run that it belongs to; None for a model that stands alone.
         fingerprint: hex digest of the model's files.
+        keras_model: as the `.keras` file holds it; None for a SavedModel.
     """
 
     path: Path
     run: Path | None
     fingerprint: str
     _functions: Mapping[str, tuple[Function, tuple[int, ...]]]
+    keras_model: keras.Model | None = None
 
     def offers(self, name: str) -> bool:
         """Whether the model has a function: `reconstruct`, `encode`, `decode`, `generate`..."""
@@ -185,17 +187,17 @@ def _open_keras(path: Path, file: Path) -> Trained:
         raise _damaged(path, error) from error
     functions = {
         name: (_from_model(part), tuple(part.input_shape[1:]))
-        for name, part in _parts(model).items()
+        for name, part in parts(model).items()
     }
     if not functions:
         shapes = f"{model.input_shape} -> {model.output_shape}"
         raise InputError(
             f"MODEL {path} maps {shapes}: neither an autoencoder nor a generator of images"
         )
-    return Trained(path, _run_of(file), digest, functions)
+    return Trained(path, _run_of(file), digest, functions, model)
 
 
-def _parts(model: keras.Model) -> dict[str, keras.Model]:
+def parts(model: keras.Model) -> dict[str, keras.Model]:
     """What a Keras model can do, told by its layers and its shapes."""
     layers = {layer.name: layer for layer in model.layers if isinstance(layer, keras.Model)}
     image_in, image_out = (

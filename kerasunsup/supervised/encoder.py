@@ -21,7 +21,7 @@ from kerasunsup.training.run_folder import Run
 
 # The usual encoder has the schedule and the width that a search's defaults have, in place of the
 # study's own. Both were compared by their errors on test images, once (see `ae.__main__`).
-_ENCODER: dict[str, Any] = {"schedule": "cosine", "hidden_units": 256, "patience": 0}
+ENCODER_SETTINGS: dict[str, Any] = {"schedule": "cosine", "hidden_units": 256, "patience": 0}
 
 _SHARED = (  # settings that the encoder takes over from the comparison
     "data", "image_size", "limit", "test_limit", "seed", "precision", "strategy", "deterministic",
@@ -114,7 +114,9 @@ def usual_encoder(command: Command, splits: Splits, run: Run) -> Path:
     """
     settings: SupervisedSettings = command.config
     shared: dict[str, Any] = {field: getattr(settings, field) for field in _SHARED}
-    encoder_settings = AutoencoderSettings(epochs=settings.encoder_epochs, **shared, **_ENCODER)
+    encoder_settings = AutoencoderSettings(
+        epochs=settings.encoder_epochs, **shared, **ENCODER_SETTINGS
+    )
     name = encoder_name(encoder_settings, splits.fingerprint)
     if command.resume:
         record = run.folder / "checkpoints" / _RECORD

@@ -176,7 +176,7 @@ def export_and_report(
     if exported is not None:
         best = results.best_cell(cell_results, exported)
         print(f"exporting: {METHOD_NAMES[best.method]}", flush=True)
-        model = trainer.classifier(best.method, cell_results[best])
+        model = trainer.classifier(best.method, cell_results[best].weights)
         export.write_keras(run.folder / "model.keras", model)
         export.write_saved_model(
             run.folder / "export",

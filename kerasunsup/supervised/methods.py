@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -103,7 +104,7 @@ class MethodTrainer:
         labelled = balanced_subset(self._train_labels, cell.num_labels, seed)
         weights: tuple[np.ndarray, ...] = ()
         if cell.method in TRAINED:
-            trainer, curve = self._fit(cell.method, labelled, seed)
+            trainer, curve, _ = self.fit(cell.method, labelled, seed)
             if keeps_weights:
                 weights = tuple(trainer.network.get_weights())
             test = trainer.probabilities(self._inputs(cell.method, "test"))
@@ -127,10 +128,10 @@ class MethodTrainer:
             weights=weights,
         )
 
-    def classifier(self, method: str, result: CellResult) -> keras.Model:
-        """Returns images -> probabilities (batch, num_classes), by the weights in a result."""
+    def classifier(self, method: str, weights: Sequence[np.ndarray]) -> keras.Model:
+        """Returns images -> probabilities (batch, num_classes), by the weights of a network."""
         network = self._network(method)
-        network.set_weights(list(result.weights))
+        network.set_weights(list(weights))
         inputs = keras.Input(self._splits.image_shape, name="images")
         x = inputs
         if method == "frozen":
@@ -138,14 +139,31 @@ class MethodTrainer:
         softmax = keras.layers.Softmax(dtype="float32", name="probabilities")
         return keras.Model(inputs, softmax(network(x)), name="classifier")
 
-    def _fit(
-        self, method: str, labelled: np.ndarray, seed: int, *, num_steps: int | None = None
-    ) -> tuple[NetworkTrainer, dict[str, np.ndarray]]:
-        """Returns the method's network after its training, and the learning curve."""
+    def fit(
+        self,
+        method: str,
+        labelled: np.ndarray,
+        seed: int,
+        *,
+        num_steps: int | None = None,
+        may_stop: bool = False,
+    ) -> tuple[NetworkTrainer, dict[str, np.ndarray], bool]:
+        """Trains the network of a method.
+
+        Args:
+            method: one of `TRAINED`.
+            labelled: the positions of the labelled training images.
+            seed: everything random follows from it.
+            num_steps: how many steps; None lets the settings decide.
+            may_stop: whether Ctrl-C is an end of the training.
+
+        Returns:
+            The network after its training, the learning curve, and whether it was stopped.
+        """
         batches = self._batches(method, labelled, seed, num_steps)
         if num_steps is None and (method, batches.batch_size) not in self._traced:
             # Tracing is no part of the seconds of a cell.
-            self._fit(method, labelled, seed, num_steps=2)
+            self.fit(method, labelled, seed, num_steps=2)
             self._traced.add((method, batches.batch_size))
         if method not in self._trainers:
             self._trainers[method] = NetworkTrainer(
@@ -165,8 +183,11 @@ class MethodTrainer:
             num_steps=batches.num_steps,
             patience=self._settings.patience,
         )
-        trainer.model.fit(batches.dataset, epochs=1, shuffle=False, verbose=0, callbacks=[curve])
-        return trainer, curve.arrays()
+        with loop.stoppable(trainer.model, None, may_stop) as stops:
+            trainer.model.fit(
+                batches.dataset, epochs=1, shuffle=False, verbose=0, callbacks=[curve]
+            )
+        return trainer, curve.arrays(), bool(stops)
 
     def _batches(
         self, method: str, labelled: np.ndarray, seed: int, num_steps: int | None

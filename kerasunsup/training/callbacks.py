@@ -335,13 +335,13 @@ class Checkpoint(keras.callbacks.Callback):
     """Writes the full state after each epoch; must come behind every callback that has one.
 
     Args:
-        run: whose folder it goes into.
+        run: whose folder it goes into; None only adds to the history.
         parts: everything with a state, by name.
         history: the columns so far; a row is added an epoch.
     """
 
     def __init__(
-        self, run: Run, parts: Mapping[str, Stateful], history: dict[str, list[float]]
+        self, run: Run | None, parts: Mapping[str, Stateful], history: dict[str, list[float]]
     ) -> None:
         super().__init__()
         self._run = run
@@ -353,12 +353,15 @@ class Checkpoint(keras.callbacks.Callback):
 
         What is not measured in every epoch is NaN in the others.
         """
-        self._run.check_folder()
+        if self._run is not None:
+            self._run.check_folder()
         row = {"epoch": epoch + 1, **(logs or {})}
         before = len(self.history.get("epoch", []))
         for name in [*self.history, *(name for name in row if name not in self.history)]:
             column = self.history.setdefault(name, [np.nan] * before)
             column.append(row.get(name, np.nan))
+        if self._run is None:
+            return
         arrays = {
             f"{part}/{name}": value
             for part, stateful in self._parts.items()

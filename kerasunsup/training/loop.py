@@ -30,11 +30,13 @@ class Fitted:
         history: a column a quantity, a row an epoch; `epoch` counts from 1.
         best_epoch: with the lowest validation loss, counted from 1; the last without validation.
         seconds: of all epochs, over every session of the run.
+        was_stopped: by Ctrl-C, before its end.
     """
 
     history: Mapping[str, list[float]]
     best_epoch: int
     seconds: float
+    was_stopped: bool = False
 
 
 @contextlib.contextmanager
@@ -119,12 +121,13 @@ def fit(
     model: keras.Model,
     splits: Splits,
     settings: TrainingSettings,
-    run: Run,
+    run: Run | None,
     *,
     prepare: batches.Prepare | None = None,
     rate: Callable[[int], float] | None = None,
     optimizers: Sequence[keras.Optimizer] | None = None,
     validates: bool = True,
+    may_stop: bool = False,
     recorders: Mapping[str, Any] = types.MappingProxyType({}),
     shown: Mapping[str, str] = types.MappingProxyType({"loss": "loss", "val_loss": "validation"}),
 ) -> Fitted:
@@ -134,11 +137,12 @@ def fit(
         model: compiled, its optimizers not necessarily built.
         splits: the data; patience looks at the validation part, nothing at the test part.
         settings: epochs, batch size, patience, seed.
-        run: whose folder receives the state of each epoch, `history.csv` and TensorBoard's events.
+        run: whose folder receives state, `history.csv` and events; None writes nothing.
         prepare: (images, seed) -> (input, target); None reconstructs the images themselves.
         rate: epoch, from 0 -> learning rate; None leaves the optimizers' own.
         optimizers: all that train the model, built; None stands for the model's one.
         validates: whether there is a validation loss, and so patience.
+        may_stop: whether Ctrl-C is an end of the training, with the best weights so far.
         recorders: name -> callback; a state is kept with the run's, `is_over` ends the training.
         shown: the numbers of an epoch that are shown -> what they are called.
 
@@ -147,7 +151,7 @@ def fit(
 
     Raises:
         InputError: if the stored state is damaged or the loss is no number any more.
-        Interrupted: on Ctrl-C; the text says how to go on.
+        Interrupted: on Ctrl-C, unless it may stop; the text says how to go on.
     """
     parts = _stateful_parts(model, settings, optimizers, recorders, validates)
     history, first_epoch = _restored(run, parts)
@@ -157,7 +161,7 @@ def fit(
     progress = callbacks.EpochProgress(settings.epochs, steps, first_epoch, shown)
     patience: Any = parts.get("patience")
     images = steps * min(settings.batch_size, len(splits.train))
-    with contextlib.closing(progress), _resumable(run, history):
+    with _resumable(run, history, progress), stoppable(model, patience, may_stop) as stops:
         model.fit(
             training,
             validation_data=validation,
@@ -166,15 +170,34 @@ def fit(
             shuffle=False,
             verbose=0,
             callbacks=[
-                *_epoch_callbacks(epoch, rate, optimizers, images, patience),
-                keras.callbacks.TensorBoard(run.folder, write_graph=False),
+                *_epoch_callbacks(epoch, rate, optimizers, images, patience, run),
                 *recorders.values(),
                 callbacks.Checkpoint(run, parts, history),
                 progress,
             ],
         )
-    best_epoch = len(history["epoch"]) if patience is None else patience.best_epoch + 1
-    return Fitted(history, best_epoch, sum(history["seconds"]))
+    best_epoch = len(history.get("epoch", [])) if patience is None else patience.best_epoch + 1
+    return Fitted(history, best_epoch, sum(history.get("seconds", [])), bool(stops))
+
+
+@contextlib.contextmanager
+def stoppable(
+    model: keras.Model, patience: callbacks.Patience | None, may_stop: bool
+) -> Iterator[list[KeyboardInterrupt]]:
+    """Makes Ctrl-C an end like any other, where it may be one: with the best weights so far.
+
+    Yields:
+        A list that holds the interrupt afterwards, if there was one.
+    """
+    stops: list[KeyboardInterrupt] = []
+    try:
+        yield stops
+    except KeyboardInterrupt as stop:
+        if not may_stop:
+            raise
+        stops.append(stop)
+        if patience is not None and patience.best_weights is not None:
+            model.set_weights(patience.best_weights)
 
 
 def _stateful_parts(
@@ -200,6 +223,7 @@ def _epoch_callbacks(
     optimizers: Sequence[keras.Optimizer] | None,
     images_per_epoch: int,
     patience: callbacks.Patience | None,
+    run: Run | None,
 ) -> list[keras.callbacks.Callback]:
     """Those that set an epoch up, add to its numbers and decide whether another one comes."""
     return [
@@ -208,6 +232,7 @@ def _epoch_callbacks(
         callbacks.Measure(images_per_epoch),
         callbacks.StopOnNonFinite(),
         *([] if patience is None else [patience]),
+        *([] if run is None else [keras.callbacks.TensorBoard(run.folder, write_graph=False)]),
     ]
 
 
@@ -218,12 +243,18 @@ def _last_epoch(parts: Mapping[str, callbacks.Stateful], first_epoch: int, epoch
 
 
 @contextlib.contextmanager
-def _resumable(run: Run, history: Mapping[str, Sequence[float]]) -> Iterator[None]:
+def _resumable(
+    run: Run | None, history: Mapping[str, Sequence[float]], progress: callbacks.EpochProgress
+) -> Iterator[None]:
     """Makes Ctrl-C an `Interrupted` that says how to go on; refuses a folder that was removed."""
     try:
-        yield
-        run.check_folder()
+        with contextlib.closing(progress):
+            yield
+        if run is not None:
+            run.check_folder()
     except KeyboardInterrupt:
+        if run is None:
+            raise
         raise Interrupted(how_to_resume(run, len(history.get("epoch", [])))) from None
 
 
@@ -245,7 +276,7 @@ def _batches(
 
 
 def _restored(
-    run: Run, parts: Mapping[str, callbacks.Stateful]
+    run: Run | None, parts: Mapping[str, callbacks.Stateful]
 ) -> tuple[dict[str, list[float]], int]:
     """Puts each part back to where the run stood.
 
@@ -255,8 +286,8 @@ def _restored(
     Raises:
         InputError: if the stored state is damaged or of another model.
     """
-    stored = callbacks.read_state(run)
-    if stored is None:
+    stored = None if run is None else callbacks.read_state(run)
+    if run is None or stored is None:
         return {}, 0
     try:
         for name, part in parts.items():

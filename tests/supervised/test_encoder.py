@@ -22,7 +22,7 @@ from kerasunsup.training.run_folder import Run
     ],
 )  # fmt: skip
 def test_usual_encoders_are_told_apart_by_everything_that_changes_them(change):
-    usual = AutoencoderSettings(epochs=20, **encoder._ENCODER)
+    usual = AutoencoderSettings(epochs=20, **encoder.ENCODER_SETTINGS)
     name = encoder.encoder_name(usual, "images")
     assert encoder.encoder_name(dataclasses.replace(usual, **change), "images") != name
     assert encoder.encoder_name(dataclasses.replace(usual, data="a/copy"), "images") == name

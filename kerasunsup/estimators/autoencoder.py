@@ -1,0 +1,271 @@
+"""The autoencoder as an estimator: codes, reconstructions, new images, outliers, groups."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
+
+from kerasunsup.ae import experiment
+from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.data import image_set as data_image_set
+from kerasunsup.data.image_set import ImageSet
+from kerasunsup.errors import InputError
+from kerasunsup.estimators.image_arrays import as_image_set, as_splits
+from kerasunsup.estimators.image_estimator import (
+    ImageEstimator,
+    check_number,
+    predicted,
+)
+from kerasunsup.estimators.keywords import EstimatorSettings
+from kerasunsup.estimators.messages import python_words
+from kerasunsup.estimators.usual_images import UsualImages
+from kerasunsup.evaluation import clustering
+from kerasunsup.models import export
+from kerasunsup.settings import setting
+from kerasunsup.training import files, loop, trained_on
+
+USUAL_FILE = "usual_images.npz"  # in a folder that `save` wrote
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoencoderKeywords(EstimatorSettings):
+    """What the estimator can be told beside the command's settings."""
+
+    contamination: float = setting(
+        0.05, "the share of usual images that `predict` calls outliers", above=0.0, most=0.5
+    )
+
+
+class TrainedAutoencoder(ImageEstimator):
+    """What a trained autoencoder is made of, and what its other methods stand on."""
+
+    _usual: UsualImages | None
+    _run_read: Path | None
+
+    def _take(self, model: keras.Model) -> None:
+        """Becomes an estimator of a trained model."""
+        self.model_ = model
+        self.encoder_, self.decoder_ = model.get_layer("encoder"), model.get_layer("decoder")
+        self.image_shape_ = tuple(model.input_shape[1:])
+        self._n_features_out = self.encoder_.output_shape[-1]
+        self._usual = self._run_read = None
+
+    def _network(self) -> keras.Model:
+        return self.model_
+
+    def _write(self, folder: Path, **more: Any) -> None:
+        export.write_keras(folder / "model.keras", self.model_)
+        if self._usual is not None:
+            files.write_arrays(folder / USUAL_FILE, self._usual.arrays())
+        super()._write(folder, **more)
+
+    def _images(self, images: Any) -> ImageSet:
+        self._require_fitted()
+        return as_image_set(images, self.image_shape_)
+
+    def _codes(self, image_set: ImageSet) -> np.ndarray:
+        return predicted(self.encoder_, image_set.blocks())
+
+    def _errors(self, image_set: ImageSet) -> np.ndarray:
+        return np.concatenate(
+            [
+                np.square(block - predicted(self.model_, [block])).mean(axis=(1, 2, 3))
+                for block in image_set.blocks()
+            ]
+        )
+
+    def _usual_images(self, method: str) -> UsualImages:
+        """What a method compares with; of a run that was read, by its images.
+
+        Raises:
+            InputError: if they are not known.
+        """
+        self._require_fitted()
+        if self._usual is None and self._run_read is not None:
+            try:
+                splits = trained_on.splits(self._run_read, AutoencoderSettings)
+            except InputError as error:
+                raise InputError(
+                    f"{method} needs the images that the run was trained on, which cannot be found "
+                    f"({error}): put them back"
+                ) from error
+            self._usual = UsualImages.of(splits, self._codes, self._errors)
+        if self._usual is None:
+            raise InputError(
+                f"{method} needs codes of training images, and this file holds the network alone: "
+                "fit(images), or load a folder that save wrote or a run whose images are in place"
+            )
+        return self._usual
+
+    @property
+    def best_epoch_(self) -> int:
+        """The epoch with the lowest validation loss, counted from 1: the model has its weights."""
+        self._require_fitted()
+        return 1 + int(np.argmin(self.history_["val_loss"]))
+
+    @python_words
+    def score_samples(self, images: Any) -> np.ndarray:
+        """How usual each image is, float64 (num_images,): higher is more usual, about 0 is usual.
+
+        Minus the outlier score of `apply outliers`, of the reconstruction's error and the code's
+        rarity beside those of the validation images. See `evaluation.outlier_detector`.
+        """
+        image_set = self._images(images)
+        usual = self._usual_images("score_samples")
+        return -usual.scores(self._errors(image_set), self._codes(image_set), self.seed)
+
+    @python_words
+    def decision_function(self, images: Any) -> np.ndarray:
+        """`score_samples` less its limit, float64 (num_images,): below 0 are outliers."""
+        scores, own = self.score_samples(images), self._checked()[1]
+        return scores + self._usual_images("predict").limit(own.contamination, self.seed)
+
+    def predict(self, images: Any) -> np.ndarray:
+        """+1 for usual images, -1 for outliers; int64 (num_images,).
+
+        The limit is the score that a share of `contamination` of usual images exceeds.
+        """
+        return np.where(self.decision_function(images) < 0.0, -1, 1)
+
+
+class Autoencoder(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, TrainedAutoencoder
+):
+    """The study's convolutional autoencoder, trained without labels.
+
+    Images are (num_images, height, width) or (num_images, height, width, 1 or 3), uint8 or float in
+    [0, 1], of 8 to 128 pixels a side; what comes back is float32 in [0, 1]. Keywords are the
+    settings of `python -m kerasunsup.ae`, checked when it is fitted.
+
+    Attributes:
+        history_: a list a quantity, a number an epoch; `loss` and `val_loss` are mean squared
+            errors, `epoch` counts from 1.
+        model_: images -> reconstructions, a `keras.Model`; `encoder_` and `decoder_` are its parts.
+        image_shape_: (height, width, channels).
+        run_folder_: where the run was written; None without `log_dir`.
+
+    Example:
+        >>> images = np.random.default_rng(0).random((60, 16, 16), np.float32)
+        >>> autoencoder = Autoencoder(latent_dim=4, epochs=1, filters=(4,), verbose=0).fit(images)
+        >>> autoencoder.transform(images).shape, autoencoder.reconstruct(images).shape
+        ((60, 4), (60, 16, 16))
+    """
+
+    settings_type = AutoencoderSettings
+    own_settings = AutoencoderKeywords
+    experiment = "ae"
+
+    @python_words
+    def fit(self, images: Any, y: Any = None, *, validation: Any = None) -> Self:
+        """Trains on images; Ctrl-C (a notebook's stop button) ends with the best weights so far.
+
+        Args:
+            images: to learn from; an array, or a part of `load_images`.
+            y: ignored.
+            validation: images by which the best epoch is chosen; a tenth of the others by default.
+
+        Raises:
+            ValueError: if a setting is wrong, or they are no images.
+        """
+        settings, _ = self._checked()
+        splits = as_splits(images, validation, settings.seed)
+        experiment.check(settings, splits)
+        with self._training(settings, splits) as run:
+            model = experiment.build(settings, splits.image_shape)
+            fitted = loop.fit(
+                model,
+                splits,
+                settings,
+                run,
+                prepare=experiment.corruption_of(settings),
+                rate=functools.partial(loop.learning_rate, settings, settings.epochs),
+                may_stop=True,
+            )
+        plain = experiment.build(settings, splits.image_shape, is_shipped=True)
+        plain.set_weights(model.get_weights())
+        self._take(plain)
+        self._remember(fitted, run)
+        self._usual = UsualImages.of(splits, self._codes, self._errors)
+        if run is not None:
+            self._write(run.folder)
+        return self
+
+    @python_words
+    def transform(self, images: Any) -> np.ndarray:
+        """The codes of images, float32 (num_images, latent_dim)."""
+        return self._codes(self._images(images))
+
+    @python_words
+    def inverse_transform(self, codes: Any) -> np.ndarray:
+        """The images of codes, float32 (num_codes, height, width, channels) in [0, 1].
+
+        Raises:
+            ValueError: if codes are not (num_codes, latent_dim), finite numbers.
+        """
+        self._require_fitted()
+        values = np.asarray(codes, np.float32)
+        if values.shape[1:] != (self._n_features_out,) or not len(values):
+            raise InputError(
+                f"codes must be (num_codes, {self._n_features_out}), received {values.shape}: give "
+                "what transform returns"
+            )
+        if not np.isfinite(values).all():
+            raise InputError("codes must be finite, received NaN or infinite numbers: replace them")
+        size = data_image_set.block_size(self.image_shape_)
+        blocks = (values[start : start + size] for start in range(0, len(values), size))
+        return predicted(self.decoder_, blocks)
+
+    @python_words
+    def reconstruct(self, images: Any) -> np.ndarray:
+        """Decoded codes of images: float32 in [0, 1], of the shape of the images."""
+        reconstructions = predicted(self.model_, self._images(images).blocks())
+        return reconstructions[..., 0] if np.ndim(images) == 3 else reconstructions
+
+    @python_words
+    def sample(self, n: int = 1, seed: int = 0) -> np.ndarray:
+        """New images, of codes drawn from a mixture of 100 Gaussians fitted to training codes.
+
+        Args:
+            n: how many.
+            seed: what is drawn follows from it.
+
+        Returns:
+            float32 (n, height, width, channels) in [0, 1].
+
+        Raises:
+            ValueError: if it was read from a file without the codes of training images.
+        """
+        check_number("n", n)
+        check_number("seed", seed, least=0)
+        usual = self._usual_images("sample")
+        return self.inverse_transform(usual.sample_codes(n, seed, fit_seed=self.seed))
+
+    @python_words
+    def score(self, images: Any, y: Any = None) -> float:
+        """Minus the mean squared error of the reconstructions, mean over pixels and images."""
+        return -float(self._errors(self._images(images)).mean())
+
+    @python_words
+    def cluster(self, images: Any, n: int | None = None) -> np.ndarray:
+        """The group of each image, by spectral clustering on the graph of codes.
+
+        Args:
+            images: twenty or more.
+            n: how many groups, at most a tenth of the images; None lets the graph decide.
+
+        Returns:
+            int64 (num_images,), from 0; the largest group first.
+        """
+        if n is not None:
+            check_number("n", n)
+        codes = self._codes(self._images(images))
+        try:
+            return clustering.groups(codes, n, self.seed)
+        except ValueError as error:
+            raise InputError(f"{error}: give more images or fewer groups") from error

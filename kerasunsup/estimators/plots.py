@@ -1,0 +1,155 @@
+"""Figures of fitted estimators, which a notebook shows inline."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec
+
+import numpy as np
+
+from kerasunsup.errors import InputError
+from kerasunsup.estimators.autoencoder import Autoencoder
+from kerasunsup.estimators.gan import GAN
+from kerasunsup.estimators.image_arrays import LabelledImages, as_image_set
+from kerasunsup.estimators.messages import python_words
+from kerasunsup.evaluation import image_metrics, latent_space
+from kerasunsup.figures import curves, image_grids, scatter_plots, style
+
+_P = ParamSpec("_P")
+_MOST_CODES = 5000  # what t-SNE handles in half a minute
+_INLINE_DPI = 100
+
+
+def _inline(plot: Callable[_P, style.Figure]) -> Callable[_P, style.Figure]:
+    """Makes a notebook show the figure, whether or not pyplot is loaded."""
+
+    @functools.wraps(plot)
+    def shown_inline(*args: _P.args, **kwargs: _P.kwargs) -> style.Figure:
+        figure = plot(*args, **kwargs)
+        figure._repr_png_ = lambda: style.to_png(figure, _INLINE_DPI)  # type: ignore[attr-defined]
+        return figure
+
+    return shown_inline
+
+
+@_inline
+@python_words
+def plot_reconstructions(
+    autoencoder: Autoencoder, images: Any, *, inputs: Any = None, most: int = 10
+) -> style.Figure:
+    """Images, and below each what the autoencoder makes of it.
+
+    Args:
+        autoencoder: a fitted `Autoencoder`.
+        images: the originals; the first are shown.
+        inputs: what it is given instead of them, such as noisy copies, of the same shape.
+        most: how many are shown.
+
+    Returns:
+        A matplotlib figure; the PSNR in dB stands beside a row, mean over its images.
+
+    Example:
+        >>> figure = plot_reconstructions(autoencoder, images)  # doctest: +SKIP
+        >>> figure.savefig("reconstructions.png")  # doctest: +SKIP
+    """
+    autoencoder._require_fitted()
+    image_set = as_image_set(images, autoencoder.image_shape_)
+    originals = image_set.array(range(min(most, len(image_set))))
+    rows = [image_grids.SampleRow("original", originals, {})]
+    given = originals
+    if inputs is not None:
+        given_set = as_image_set(inputs, autoencoder.image_shape_)
+        if len(given_set) < len(originals):
+            raise InputError(
+                f"inputs must be one an image ({len(originals)}), received {len(given_set)}: give "
+                "as many"
+            )
+        given = given_set.array(range(len(originals)))
+        rows.append(image_grids.SampleRow("input", given, _psnr(originals, given)))
+    outputs = autoencoder.reconstruct(given)
+    rows.append(image_grids.SampleRow("reconstruction", outputs, _psnr(originals, outputs)))
+    return image_grids.sampled_images(rows)
+
+
+def _psnr(originals: np.ndarray, others: np.ndarray) -> dict[str, float]:
+    return {"PSNR (dB)": image_metrics.psnr_db(others, originals)}
+
+
+@_inline
+@python_words
+def plot_codes(
+    autoencoder: Autoencoder,
+    images: Any,
+    labels: Any = None,
+    class_names: Sequence[str] | None = None,
+) -> style.Figure:
+    """The codes of the first 5,000 images in two dimensions: principal components and t-SNE.
+
+    Args:
+        autoencoder: a fitted `Autoencoder`.
+        images: ten or more.
+        labels: (num_images,), whole numbers from 0, for the colours; by default those of a part of
+            `load_images`.
+        class_names: of the classes 0, 1, ...
+
+    Example:
+        >>> plot_codes(autoencoder, images, labels)  # doctest: +SKIP
+    """
+    autoencoder._require_fitted()
+    if labels is None and isinstance(images, LabelledImages):
+        labels = images.labels
+    image_set = as_image_set(images, autoencoder.image_shape_)
+    if labels is not None and np.shape(labels) != (len(image_set),):
+        raise InputError(
+            f"labels must be one an image ({len(image_set)},), received {np.shape(labels)}"
+        )
+    first = range(min(_MOST_CODES, len(image_set)))
+    codes = autoencoder.transform(image_set.array(first))
+    pca = latent_space.principal_components(codes, min(2, codes.shape[1]), autoencoder.seed)
+    return scatter_plots.encoded_space(
+        pca.transform(codes),
+        list(pca.explained_variance_ratio_),
+        latent_space.tsne(codes, autoencoder.seed),
+        None if labels is None else np.asarray(labels)[: len(first)],
+        class_names,
+    )
+
+
+@_inline
+@python_words
+def plot_history(estimator: Autoencoder | GAN) -> style.Figure:
+    """How a training went: errors of an autoencoder, losses and accuracies of a GAN, by epoch.
+
+    Example:
+        >>> plot_history(autoencoder)  # doctest: +SKIP
+    """
+    estimator._require_fitted()
+    history = estimator.history_
+    if not history.get("epoch"):
+        raise InputError(
+            "there is no history of finished epochs: fit the estimator for one or more"
+        )
+    if isinstance(estimator, GAN):
+        return curves.adversarial_curves(history)
+    return curves.learning_curve(
+        history["epoch"], history["loss"], history["val_loss"], best_epoch=estimator.best_epoch_
+    )
+
+
+@_inline
+@python_words
+def plot_samples(estimator: Autoencoder | GAN, n: int = 30, seed: int = 0) -> style.Figure:
+    """New images, ten a row.
+
+    Args:
+        estimator: a fitted `Autoencoder` or `GAN`.
+        n: how many.
+        seed: what is drawn follows from it.
+
+    Example:
+        >>> plot_samples(gan, n=30, seed=1)  # doctest: +SKIP
+    """
+    samples = estimator.sample(n, seed)
+    rows = [samples[start : start + 10] for start in range(0, n, 10)]
+    return image_grids.sampled_images([image_grids.SampleRow("", row, {}) for row in rows])
