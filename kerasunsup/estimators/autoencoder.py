@@ -20,7 +20,9 @@ from kerasunsup.estimators.image_arrays import as_image_set, as_splits
 from kerasunsup.estimators.image_estimator import (
     ImageEstimator,
     check_number,
+    own_random_numbers,
     predicted,
+    with_outputs,
 )
 from kerasunsup.estimators.keywords import EstimatorSettings
 from kerasunsup.estimators.messages import python_words
@@ -50,7 +52,8 @@ class TrainedAutoencoder(ImageEstimator):
 
     def _take(self, model: keras.Model) -> None:
         """Becomes an estimator of a trained model."""
-        self.model_ = model
+        # Without the optimizer, which is of this package and no part of what was learned.
+        self.model_ = keras.Model(model.input, model.output, name=model.name)
         self.encoder_, self.decoder_ = model.get_layer("encoder"), model.get_layer("decoder")
         self.image_shape_ = tuple(model.input_shape[1:])
         self._n_features_out = self.encoder_.output_shape[-1]
@@ -73,11 +76,9 @@ class TrainedAutoencoder(ImageEstimator):
         return predicted(self.encoder_, image_set.blocks())
 
     def _errors(self, image_set: ImageSet) -> np.ndarray:
+        pairs = with_outputs(self.model_, image_set.blocks())
         return np.concatenate(
-            [
-                np.square(block - predicted(self.model_, [block])).mean(axis=(1, 2, 3))
-                for block in image_set.blocks()
-            ]
+            [np.square(given - made).mean(axis=(1, 2, 3)) for given, made in pairs]
         )
 
     def _usual_images(self, method: str) -> UsualImages:
@@ -162,6 +163,7 @@ class Autoencoder(
     experiment = "ae"
 
     @python_words
+    @own_random_numbers()
     def fit(self, images: Any, y: Any = None, *, validation: Any = None) -> Self:
         """Trains on images; Ctrl-C (a notebook's stop button) ends with the best weights so far.
 

@@ -17,7 +17,11 @@ from kerasunsup.data.splits import Labels, Splits
 from kerasunsup.errors import InputError
 from kerasunsup.estimators.autoencoder import Autoencoder
 from kerasunsup.estimators.image_arrays import as_image_set
-from kerasunsup.estimators.image_estimator import ImageEstimator, predicted
+from kerasunsup.estimators.image_estimator import (
+    ImageEstimator,
+    own_random_numbers,
+    predicted,
+)
 from kerasunsup.estimators.keywords import EstimatorSettings
 from kerasunsup.estimators.messages import python_words
 from kerasunsup.models import export, loading
@@ -76,6 +80,7 @@ class Classifier(ClassifierMixin, ImageEstimator):
     left_out = ("log_dir",)
 
     @python_words
+    @own_random_numbers()
     def fit(self, images: Any, y: Any) -> Self:
         """Trains on images of which some or all have labels.
 
@@ -156,7 +161,8 @@ class Classifier(ClassifierMixin, ImageEstimator):
 
     def predict(self, images: Any) -> np.ndarray:
         """The most probable label of each image, (num_images,)."""
-        return self.classes_[self.predict_proba(images).argmax(axis=1)]
+        probabilities = self.predict_proba(images)
+        return self.classes_[probabilities.argmax(axis=1)]
 
 
 def _labels(y: Any, number: int) -> np.ndarray:

@@ -10,7 +10,12 @@ import keras
 import numpy as np
 
 from kerasunsup.estimators.image_arrays import as_splits
-from kerasunsup.estimators.image_estimator import ImageEstimator, check_number, predicted
+from kerasunsup.estimators.image_estimator import (
+    ImageEstimator,
+    check_number,
+    own_random_numbers,
+    predicted,
+)
 from kerasunsup.estimators.messages import python_words
 from kerasunsup.gan import experiment
 from kerasunsup.gan.settings import GANSettings
@@ -44,6 +49,7 @@ class GAN(ImageEstimator):
     experiment = "gan"
 
     @python_words
+    @own_random_numbers()
     def fit(self, images: Any, y: Any = None) -> Self:
         """Trains on images; Ctrl-C (a notebook's stop button) ends with the weights so far.
 

@@ -126,8 +126,8 @@ def as_image_set(images: Any, shape: tuple[int, int, int] | None = None) -> Imag
     Raises:
         InputError: if they are no such images.
     """
-    if isinstance(images, LabelledImages):
-        image_set = images.image_set
+    if isinstance(images, LabelledImages | ImageSet):
+        image_set = images if isinstance(images, ImageSet) else images.image_set
     else:
         image_set = ImageSet(pixel_storage.MemoryStore(_pixels(images)))
     if shape is not None and image_set.shape != shape:

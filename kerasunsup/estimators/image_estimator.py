@@ -21,7 +21,7 @@ from kerasunsup import progress
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
 from kerasunsup.estimators.keywords import SettingsKeywords
-from kerasunsup.models import export
+from kerasunsup.models import export, loading
 from kerasunsup.settings import Command, TrainingSettings, to_json
 from kerasunsup.training import files, loop, run_folder
 from kerasunsup.training.run_folder import Run
@@ -60,26 +60,21 @@ class ImageEstimator(SettingsKeywords):
     def _training(self, settings: TrainingSettings, splits: Splits | None) -> Iterator[Run | None]:
         """Seeds, arithmetic, devices and the bar of one training; its run, if one is written."""
         own = self._checked()[1]
-        states = random.getstate(), np.random.get_state()  # noqa: NPY002 - the caller's
-        try:
-            with contextlib.ExitStack() as stack:
-                run = None
-                if own.log_dir is not None and splits is not None:
-                    command = Command(
-                        self.experiment,
-                        dataclasses.replace(settings, data="array"),
-                        Path(own.log_dir),
-                        name=None,
-                        resume=False,
-                        arguments=(),
-                    )
-                    run = stack.enter_context(run_folder.opened(command, splits.fingerprint))
-                stack.enter_context(_bar(own.verbose > 0))
-                stack.enter_context(loop.machine(settings))
-                yield run
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
+        with contextlib.ExitStack() as stack:
+            run = None
+            if own.log_dir is not None and splits is not None:
+                command = Command(
+                    self.experiment,
+                    dataclasses.replace(settings, data="array"),
+                    Path(own.log_dir),
+                    name=None,
+                    resume=False,
+                    arguments=(),
+                )
+                run = stack.enter_context(run_folder.opened(command, splits.fingerprint))
+            stack.enter_context(_bar(own.verbose > 0))
+            stack.enter_context(loop.machine(settings))
+            yield run
 
     def _remember(self, fitted: loop.Fitted, run: Run | None) -> None:
         """The attributes that every training leaves."""
@@ -145,6 +140,17 @@ class ImageEstimator(SettingsKeywords):
 
 
 @contextlib.contextmanager
+def own_random_numbers() -> Iterator[None]:
+    """Gives the caller's random numbers of Python and NumPy back as they were."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+
+
+@contextlib.contextmanager
 def _bar(is_shown: bool) -> Iterator[None]:
     """Draws a bar where one is watched; elsewhere a program's own logging decides on its lines."""
     logger_of_bars = logging.getLogger("kerasunsup.progress")
@@ -171,6 +177,15 @@ def check_number(name: str, number: Any, least: int = 1) -> None:
 
 def predicted(model: keras.Model, blocks: Iterable[np.ndarray]) -> np.ndarray:
     """A model's outputs for blocks of inputs, float32 (num_inputs, ...)."""
-    return np.concatenate(
-        [model.predict(block, batch_size=_BATCH_SIZE, verbose=0) for block in blocks]
-    )
+    return np.concatenate([output for _, output in with_outputs(model, blocks)])
+
+
+def with_outputs(
+    model: keras.Model, blocks: Iterable[np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Inputs and their outputs, a few hundred at a time."""
+    function = loading.from_model(model)  # `predict` is traced anew for each size of a last batch
+    for block in blocks:
+        for start in range(0, len(block), _BATCH_SIZE):
+            inputs = block[start : start + _BATCH_SIZE]
+            yield inputs, function(inputs)

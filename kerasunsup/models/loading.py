@@ -186,8 +186,7 @@ def _open_keras(path: Path, file: Path) -> Trained:
     except Exception as error:  # zipfile, json, h5py and Keras each raise their own
         raise _damaged(path, error) from error
     functions = {
-        name: (_from_model(part), tuple(part.input_shape[1:]))
-        for name, part in parts(model).items()
+        name: (from_model(part), tuple(part.input_shape[1:])) for name, part in parts(model).items()
     }
     if not functions:
         shapes = f"{model.input_shape} -> {model.output_shape}"
@@ -216,7 +215,8 @@ def parts(model: keras.Model) -> dict[str, keras.Model]:
     return {}
 
 
-def _from_model(model: keras.Model) -> Function:
+def from_model(model: keras.Model) -> Function:
+    """A Keras model as a function from an array to an array, float32, any number of rows."""
     specification = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     traced = tf.function(
         lambda values: tf.cast(model(values, training=False), tf.float32),
