@@ -14,7 +14,7 @@ from kerasunsup.evaluation import latent_space, outlier_detector
 
 _MOST_CODES = 20_000  # training images that a mixture is fitted to
 _COMPONENTS = 100  # of the mixture that new codes are drawn from, as in the commands
-_LEAST_HELD_OUT = 100  # validation images that a detector is fitted to by themselves
+_LEAST_HELD_OUT = 1000  # validation images that a detector is fitted to by themselves
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class UsualImages:
     Attributes:
         codes: float32 (num_images, latent_dim), of training images.
         held_out_codes: of images that the model was not trained on, and of training images where
-            those are fewer than 100.
+            those are fewer than 1,000.
         held_out_errors: (num_held_out,), their mean squared errors.
     """
 

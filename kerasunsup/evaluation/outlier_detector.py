@@ -10,6 +10,11 @@ from scipy import stats
 from kerasunsup.evaluation import latent_space
 
 _COMPONENTS = 10
+# Fewer components where there are fewer codes than this a component and dimension: a covariance of
+# too few codes calls every new code rare. With 300 clean validation images of MNIST and codes of 32
+# values, the area under the curve of flipped and blended digits is 0.78 by this rule, 0.66 with ten
+# components; with 3,000 images they are one.
+_CODES_A_DIMENSION = 5
 _LEAST_SPREAD = 0.01  # of errors' logarithms and of log-likelihoods: less is rounding
 _LEAST_LEAD = 0.1  # that an outlier's score has over the lowest: among equals there is none
 
@@ -88,7 +93,8 @@ def fit(errors: np.ndarray, codes: np.ndarray, seed: int) -> Detector:
         raise ValueError(
             f"errors must be one finite number a code ({len(codes)}), received {errors.shape}"
         )
-    mixture = latent_space.fit_mixture(codes, _COMPONENTS, seed)
+    enough = len(codes) // (_CODES_A_DIMENSION * codes.shape[1])
+    mixture = latent_space.fit_mixture(codes, max(1, min(_COMPONENTS, enough)), seed)
     logs, rarity = _log(errors), -mixture.log_likelihoods(codes)
     return Detector(mixture, *_moments(logs), *_moments(rarity))
 

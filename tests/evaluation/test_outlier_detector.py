@@ -83,3 +83,13 @@ def test_errors_and_codes_must_fit_together():
         outlier_detector.fit(np.zeros(3), np.zeros((4, 2)), 0)
     with pytest.raises(ValueError, match="one finite number a code"):
         outlier_detector.fit(np.array([0.0, np.nan]), np.zeros((2, 2)), 0)
+
+
+def test_few_clean_codes_of_many_dimensions_still_tell_outliers():
+    random = np.random.default_rng(0)
+    clean, fresh = random.normal(size=(200, 32)), random.normal(size=(500, 32))
+    odd = random.normal(size=(500, 32)) * np.where(np.arange(32) < 8, 2.0, 1.0)
+    detector = outlier_detector.fit(np.full(200, 0.01), clean, seed=0)
+    usual, unusual = (detector.scores(np.full(500, 0.01), codes) for codes in (fresh, odd))
+    # 0.74 where each of ten covariances follows from twenty codes.
+    assert (unusual[:, None] > usual).mean() > 0.85
