@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 import re
 import warnings
 import zipfile
@@ -53,13 +54,8 @@ class _Header:
 
     shape: tuple[int, ...]
     dtype: np.dtype
-    fortran_order: bool
+    order: Literal["C", "F"]
     offset: int  # bytes before the first value
-
-    @property
-    def order(self) -> Literal["C", "F"]:
-        """The order of the values, in NumPy's letters."""
-        return "F" if self.fortran_order else "C"
 
     @property
     def looks_like_images(self) -> bool:
@@ -68,28 +64,22 @@ class _Header:
 
 
 def _header(file: IO[bytes], size: int) -> _Header:
-    """Reads the header of a .npy and leaves the file at the first value.
-
-    Args:
-        file: the .npy, at its beginning.
-        size: bytes of header and values.
-    """
+    """Reads the header of a .npy whose header and values take `size` bytes."""
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"version {version} of the format is not known")
-    read = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
+    is_first = version == (1, 0)
+    npy = np.lib.format
+    shape, is_fortran, dtype = (
+        npy.read_array_header_1_0(file) if is_first else npy.read_array_header_2_0(file)
     )
-    shape, fortran_order, dtype = read(file)
     if min(shape, default=0) < 0:
         raise ValueError(f"it declares the shape {shape}")
     offset = file.tell()
     declared = math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and declared != size - offset:
         raise ValueError(f"it declares {declared} bytes and has {size - offset}")
-    return _Header(tuple(shape), dtype, bool(fortran_order), offset)
+    return _Header(tuple(shape), dtype, "F" if is_fortran else "C", offset)
 
 
 def read_npz(path: Path, image_size: int | None) -> pixel_storage.Source:
@@ -119,17 +109,16 @@ def read_npz(path: Path, image_size: int | None) -> pixel_storage.Source:
             with archive.open(info) as file:
                 headers[info.filename[:-4]] = _header(file, info.file_size)
         image_keys, label_keys = _keys_by_split(path, headers)
-
-        def read(key: str) -> np.ndarray:
-            return _npz_array(archive, key, headers[key], path)
-
-        raw = {split: read(key) for split, key in image_keys.items()}
-        labels = {
-            split: _labels(path, label_keys[split], read(label_keys[split]))
-            if split in label_keys
-            else None
-            for split in raw
+        arrays = {
+            key: _npz_array(archive, key, headers[key], path)
+            for key in [*image_keys.values(), *(label_keys.get(split) for split in image_keys)]
+            if key is not None
         }
+    raw = {split: arrays[key] for split, key in image_keys.items()}
+    labels = {
+        split: _labels(path, key, arrays[key]) if (key := label_keys.get(split)) else None
+        for split in raw
+    }
     keys = ", ".join(repr(key) for key in image_keys.values())
     form = array_ranges.form(
         path, keys, [pixel_storage.MemoryStore(values) for values in raw.values()]
@@ -225,27 +214,25 @@ def read_npy(path: Path, image_size: int | None, memory_limit: int) -> pixel_sto
             )
         number = math.prod(header.shape)
         size = number * header.dtype.itemsize
-        if header.fortran_order and size > LIMIT:
+        if header.order == "F" and size > LIMIT:
             raise InputError(
                 f"--data {path} is in Fortran order, in which one image is all over the file: save "
                 "numpy.ascontiguousarray of it"
             )
-        if header.fortran_order or size <= memory_limit:
+        if header.order == "F" or size <= memory_limit:
             values = np.fromfile(path, header.dtype, number, offset=header.offset)
             values = values.reshape(header.shape, order=header.order)
             form = array_ranges.form(path, "it", [pixel_storage.MemoryStore(values)])
             store: pixel_storage.Store = pixel_storage.MemoryStore(form.whole(values))
         else:
-            raw = pixel_storage.FileStore(
-                path, header.shape[0], header.shape[1:], header.dtype, header.offset
-            )
+            in_file = header.shape[0], header.shape[1:], header.dtype, header.offset
+            raw = pixel_storage.FileStore(os.open(path, os.O_RDONLY), *in_file)
             form = array_ranges.form(path, "it", [raw])
-            store = raw.converted(form.convert)
+            store = pixel_storage.FileStore(os.open(path, os.O_RDONLY), *in_file, form.convert)
     _tell(path, [form.note])
     if image_size is not None and store.shape[:2] != (image_size, image_size):
         writer = pixel_storage.Writer(len(store), memory_limit)
-        for start in range(0, len(store), array_ranges.CHUNK):
-            pixels = store.read(np.arange(start, min(start + array_ranges.CHUNK, len(store))))
+        for pixels in pixel_storage.chunks(store):
             writer.append(_resized_all(pixels, image_size))
         store = writer.finish()
     return pixel_storage.Source(name=images.shown(path.stem), store=store)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import itertools
 import os
 import sys
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from kerasunsup.errors import InputError
 from kerasunsup.progress import Progress
 
 _NAMED = 10  # unreadable files in one line
+_WATCHED = 2000  # so many files get a progress bar
 
 
 def read(folder: Path, image_size: int | None, memory_limit: int) -> pixel_storage.Source:
@@ -44,8 +44,14 @@ def read(folder: Path, image_size: int | None, memory_limit: int) -> pixel_stora
     first: tuple[str, tuple[int, int]] | None = None
     paths = [os.path.join(folder, name) for name in names]
     white = white_of(str(folder), paths)
-    with contextlib.closing(decoded(paths, side=image_size, white=white)) as pictures:
-        for index, outcome in enumerate(_with_progress(pictures, len(names))):
+    has_bar = len(names) >= _WATCHED and sys.stderr.isatty()
+    with (
+        contextlib.closing(decoded(paths, side=image_size, white=white)) as pictures,
+        Progress(len(names), "image" if has_bar else "", has_bar=has_bar) as progress,
+    ):
+        progress.name("reading")
+        for index, outcome in enumerate(pictures):
+            progress.advance()
             if isinstance(outcome, str):
                 unreadable.append(f"{names[index]} ({outcome})")
                 continue
@@ -60,7 +66,7 @@ def read(folder: Path, image_size: int | None, memory_limit: int) -> pixel_stora
                 )
             writer.append(outcome[np.newaxis])
             readable.append(index)
-    _skip_unreadable(f"--data {folder}", unreadable, len(names))
+    _skip_unreadable(folder, unreadable, len(names))
     labels, class_names = None, None
     if classes is not None:
         folders = sorted(set(classes))
@@ -96,19 +102,15 @@ def splits_and_classes(names: Sequence[str]) -> tuple[list[str | None], list[str
     def level(depth: int) -> list[str]:
         return [path[depth] if len(path) > depth else "" for path in folders]
 
-    depth = 0
-    while True:
+    for depth in itertools.count():
         at_depth = level(depth)
-        uppermost = set(at_depth)
-        meanings = {pixel_storage.SPLITS.get(folder.lower()) for folder in uppermost}
-        splits = meanings - {None}
-        if splits and (None not in meanings or ("train" in splits and len(splits) > 1)):
-            return [pixel_storage.SPLITS.get(folder.lower()) for folder in at_depth], level(
-                depth + 1
-            )
-        if len(uppermost) != 1 or "" in uppermost:
-            return [None] * len(names), level(0)
-        depth += 1
+        splits = [pixel_storage.SPLITS.get(folder.lower()) for folder in at_depth]
+        meanings = set(splits)
+        if meanings != {None} and (None not in meanings or {"train", None} < meanings):
+            return splits, level(depth + 1)
+        if len(set(at_depth)) != 1 or not at_depth[0]:
+            break
+    return [None] * len(names), level(0)
 
 
 def _arranged(
@@ -130,12 +132,11 @@ def _arranged(
             f"--data {folder} holds images for {' and '.join(sorted(present))} and none to train "
             "on: put training images into its folder train/, or give a folder below it"
         )
-    order = [
-        index
-        for name in ("train", "validation", "test")
-        for index, split in enumerate(splits)
-        if split == name
-    ]
+    indices = {
+        part: [index for index, split in enumerate(splits) if split == part]
+        for part in ("train", "validation", "test")
+    }
+    order = [*indices["train"], *indices["validation"], *indices["test"]]
     notes = []
     if len(order) < len(splits):
         beside = next(name for name, split in zip(walk.names, splits, strict=True) if not split)
@@ -148,19 +149,19 @@ def _arranged(
         if split not in present and not any(n.startswith(name + "/") for n in walk.names):
             notes.append(f"{name}/ holds no images: some are taken from the training images")
             break
-    in_split: dict[str, set[str]] = {}
+    classes_of: dict[str, set[str]] = {}
     for split in sorted(present):
-        members = [index for index in order if splits[index] == split]
-        in_split[split] = {classes[index] for index in members}
+        members = indices[split]
+        classes_of[split] = {classes[index] for index in members}
         _refuse_mixture(
             folder, [walk.names[index] for index in members], [classes[index] for index in members]
         )
-    everywhere = set().union(*in_split.values())
+    everywhere = set().union(*classes_of.values())
     if "" in everywhere and len(everywhere) > 1:
-        flat = sorted(split for split in present if "" in in_split[split])
+        flat = [split for split, inside in classes_of.items() if "" in inside]
         notes.append(f"no class folders for {' and '.join(flat)}: classes are left out")
         everywhere = set()
-    elif unknown := sorted(everywhere - in_split["train"]):
+    elif unknown := sorted(everywhere - classes_of["train"]):
         notes.append(f"classes without training images: {', '.join(unknown)}")
     if notes:
         images.tell(f"{folder}: {'; '.join(notes)}")
@@ -195,14 +196,14 @@ def decoded(
     Returns:
         uint8 (height, width, 1|3) each, or the reason why one cannot be read.
     """
-    return decoding.in_order(functools.partial(_decoded, side, white), paths)
 
+    def decode(path: str, claim: decoding.Claim) -> np.ndarray | str:
+        try:
+            return images.decode(path, side=side, white=white, claim=claim)
+        except ValueError as error:
+            return " ".join(str(error).split())[:80]
 
-def _decoded(side: int | None, white: float, path: str, claim: decoding.Claim) -> np.ndarray | str:
-    try:
-        return images.decode(path, side=side, white=white, claim=claim)
-    except ValueError as error:
-        return " ".join(str(error).split())[:80]
+    return decoding.in_order(decode, paths)
 
 
 def white_of(place: str, paths: Sequence[str]) -> float:
@@ -231,32 +232,8 @@ def white_of(place: str, paths: Sequence[str]) -> float:
     return white
 
 
-def _with_progress(outcomes: Iterable[Any], total: int) -> Iterable[Any]:
-    """The same outcomes, with a progress bar where there is a terminal and much to do."""
-    if total < 2000 or not sys.stderr.isatty():
-        return outcomes
-    return _advancing(outcomes, total)
-
-
-def _advancing(outcomes: Iterable[Any], total: int) -> Iterator[Any]:
-    with Progress(total, "image", has_bar=True) as progress:
-        progress.name("reading")
-        for outcome in outcomes:
-            yield outcome
-            progress.advance()
-
-
-def _skip_unreadable(place: str, unreadable: Sequence[str], total: int) -> None:
-    """Says which images are skipped; refuses the set where more than one in ten is unreadable.
-
-    Args:
-        place: what the images belong to.
-        unreadable: name and reason of each image that cannot be read.
-        total: the number of images, readable or not.
-
-    Raises:
-        InputError: if more than one in ten cannot be read.
-    """
+def _skip_unreadable(folder: Path, unreadable: Sequence[str], total: int) -> None:
+    """Says which images are skipped, or refuses a folder where more than one in ten is."""
     if not unreadable:
         return
     number = len(unreadable)
@@ -264,7 +241,7 @@ def _skip_unreadable(place: str, unreadable: Sequence[str], total: int) -> None:
     named = ", ".join(unreadable[:_NAMED]) + more
     if 10 * number > total:
         raise InputError(
-            f"{place}: {number} of {total} images cannot be read, more than one in ten: {named}; "
-            "repair or remove them"
+            f"--data {folder}: {number} of {total} images cannot be read, more than one in ten: "
+            f"{named}; repair or remove them"
         )
     images.tell(f"skipped {number} of {total} images that cannot be read: {named}")
