@@ -99,11 +99,6 @@ class ApplySettings(CheckedSettings):
         if self.passes is not None and self.mask is None:
             raise InputError("--passes repeats the filling of holes: add --mask, or leave it out")
 
-    @property
-    def passes_used(self) -> int:
-        """The number of passes; without holes it is one, as more would only blur an image."""
-        return 1 if self.mask is None or self.passes is None else self.passes
-
 
 def settings_of(verb: str) -> list[dataclasses.Field]:
     """The fields of `ApplySettings` that belong to a verb."""
