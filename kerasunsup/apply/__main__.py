@@ -50,7 +50,7 @@ def parse(argv: Sequence[str] | None = None) -> Application:
                 " a folder of IDX files, or a data name such as mnist",
             )
         verb_parser.add_argument(
-            "--output", metavar="DIR", required=True, help="the folder for all results"
+            "--output", metavar="DIR", required=True, help="write all results into this folder"
         )
         cli.add_settings(verb_parser, ApplySettings, settings_of(verb))
     values = vars(parser.parse_args(arguments))

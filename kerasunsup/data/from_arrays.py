@@ -82,16 +82,12 @@ def _header(file: IO[bytes], size: int) -> _Header:
     return _Header(tuple(shape), dtype, "F" if is_fortran else "C", offset)
 
 
-def read_npz(path: Path, image_size: int | None) -> pixel_storage.Source:
+def read_npz(path: Path) -> pixel_storage.Source:
     """The images, and labels, of a .npz.
 
     The arrays `images` and `labels` are taken; else those whose names say training, validation or
     test, as in Keras (`x_train`) and MedMNIST (`train_images`, `train_labels`); else the only array
     that can be images.
-
-    Args:
-        path: the .npz file.
-        image_size: resize to this height and width; None keeps the file's own.
 
     Raises:
         InputError: if the file cannot be used.
@@ -130,7 +126,7 @@ def read_npz(path: Path, image_size: int | None) -> pixel_storage.Source:
         ))  # fmt: skip
     _tell(path, notes)
     parts = {split: form.whole(values) for split, values in raw.items()}
-    return source_of(str(path), path.stem, parts, labels, image_size)
+    return source_of(str(path), path.stem, parts, labels)
 
 
 def _keys_by_split(
@@ -192,17 +188,15 @@ def _npz_array(archive: zipfile.ZipFile, key: str, header: _Header, path: Path) 
     return values.reshape(header.shape, order=header.order)
 
 
-def read_npy(path: Path, image_size: int | None, memory_limit: int) -> pixel_storage.Source:
+def read_npy(path: Path, memory_limit: int) -> pixel_storage.Source:
     """The images of a .npy; one that is larger than the limit stays on disk.
 
     Args:
         path: the .npy file.
-        image_size: resize to this height and width; None keeps the file's own.
         memory_limit: bytes of values above which they stay on disk.
 
     Raises:
         InputError: if the file cannot be used.
-        OSError: if the disk is full.
     """
     with refusing_damage(path, "write it anew with numpy.save"):
         with open(path, "rb") as file:
@@ -230,11 +224,6 @@ def read_npy(path: Path, image_size: int | None, memory_limit: int) -> pixel_sto
             form = array_ranges.form(path, "it", [raw])
             store = pixel_storage.FileStore(os.open(path, os.O_RDONLY), *in_file, form.convert)
     _tell(path, [form.note])
-    if image_size is not None and store.shape[:2] != (image_size, image_size):
-        writer = pixel_storage.Writer(len(store), memory_limit)
-        for pixels in pixel_storage.chunks(store):
-            writer.append(_resized_all(pixels, image_size))
-        store = writer.finish()
     return pixel_storage.Source(name=images.shown(path.stem), store=store)
 
 
@@ -264,7 +253,6 @@ def source_of(
     name: str,
     parts: Mapping[str, np.ndarray],
     labels: Mapping[str, np.ndarray | None],
-    image_size: int | None,
 ) -> pixel_storage.Source:
     """A source made of arrays of images and labels.
 
@@ -274,7 +262,6 @@ def source_of(
         parts: split -> images, uint8, or float32 in [0, 1]: `train`, then `validation` and `test`
             where there are such; or one part of any name.
         labels: split -> labels, or None.
-        image_size: resize to this height and width; None keeps the images' own.
 
     Raises:
         InputError: if they do not fit together.
@@ -292,8 +279,6 @@ def source_of(
         raise InputError(
             f"--data {place}: training and test images differ, {received}: save both in one shape"
         )
-    if image_size is not None and arrays[0].shape[1:3] != (image_size, image_size):
-        arrays = [_resized_all(part, image_size) for part in arrays]
     all_labels = [values for split in parts if (values := labels[split]) is not None]
     if all_labels and len(all_labels) < len(parts):
         images.tell(f"{place}: labels are left out, as only some of the images have them")
@@ -304,9 +289,3 @@ def source_of(
         num_test=len(parts.get("test", ())),
         num_validation=len(parts.get("validation", ())),
     )
-
-
-def _resized_all(pixels: np.ndarray, image_size: int) -> np.ndarray:
-    if pixels.dtype != np.uint8:
-        pixels = images.to_uint8(pixels)
-    return np.stack([images.resize(picture, image_size, image_size) for picture in pixels])

@@ -19,7 +19,7 @@ from kerasunsup.errors import InputError
 PACKAGED = Path(__file__).parent.parent / "mnist_data"
 
 
-def read_mnist(image_size: int | None) -> pixel_storage.Source:
+def read_mnist() -> pixel_storage.Source:
     """The packaged MNIST; it needs no network and prints nothing.
 
     Raises:
@@ -38,12 +38,9 @@ def read_mnist(image_size: int | None) -> pixel_storage.Source:
             f"the packaged MNIST in {PACKAGED} is missing or damaged "
             f"({_first_line(error)}): install kerasunsup anew"
         ) from error
-    pixels = np.concatenate(parts)
-    if image_size is not None:
-        pixels = np.stack([images.resize(picture, image_size, image_size) for picture in pixels])
     return pixel_storage.Source(
         name="mnist",
-        store=pixel_storage.MemoryStore(pixels),
+        store=pixel_storage.MemoryStore(np.concatenate(parts)),
         labels=np.concatenate(labels),
         class_names=tuple(builder.info.features["label"].names),
         num_test=len(parts[1]),
