@@ -115,4 +115,3 @@ class Application:
     images: str | None  # None for `generate`, which makes images
     output: Path
     config: ApplySettings
-    arguments: tuple[str, ...]
