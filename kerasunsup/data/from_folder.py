@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,12 @@ from kerasunsup.progress import Progress
 
 _NAMED = 10  # unreadable files in one line
 _WATCHED = 2000  # so many files get a progress bar
+
+
+class _File(NamedTuple):
+    name: str  # relative, with '/'
+    split: str | None
+    group: str  # the folder that may be its class, "" where there is none
 
 
 def read(folder: Path, image_size: int | None, memory_limit: int) -> pixel_storage.Source:
@@ -37,50 +44,47 @@ def read(folder: Path, image_size: int | None, memory_limit: int) -> pixel_stora
         pixel_storage.SideError: if the images are too small or too large.
         OSError: if the disk is full.
     """
-    names, splits, classes = _arranged(folder, folder_walk.listed(folder))
-    writer = pixel_storage.Writer(len(names), memory_limit)
-    readable: list[int] = []
+    files, has_classes = _arranged(folder, folder_walk.listed(folder))
+    writer = pixel_storage.Writer(len(files), memory_limit)
+    readable: list[_File] = []
     unreadable: list[str] = []
-    first: tuple[str, tuple[int, int]] | None = None
-    paths = [os.path.join(folder, name) for name in names]
+    paths = [os.path.join(folder, file.name) for file in files]
     white = white_of(str(folder), paths)
-    has_bar = len(names) >= _WATCHED and sys.stderr.isatty()
+    has_bar = len(files) >= _WATCHED and sys.stderr.isatty()
     with (
         contextlib.closing(decoded(paths, side=image_size, white=white)) as pictures,
-        Progress(len(names), "image" if has_bar else "", has_bar=has_bar) as progress,
+        Progress(len(files), "image" if has_bar else "", has_bar=has_bar) as progress,
     ):
         progress.name("reading")
-        for index, outcome in enumerate(pictures):
+        for file, outcome in zip(files, pictures, strict=True):
             progress.advance()
             if isinstance(outcome, str):
-                unreadable.append(f"{names[index]} ({outcome})")
+                unreadable.append(f"{file.name} ({outcome})")
                 continue
-            if first is None:
-                first = names[index], outcome.shape[:2]
-            elif outcome.shape[:2] != first[1]:
-                (height, width), (other_height, other_width) = first[1], outcome.shape[:2]
+            if writer.shape is not None and outcome.shape[:2] != writer.shape[:2]:
+                (height, width), (other_height, other_width) = writer.shape[:2], outcome.shape[:2]
                 raise InputError(
-                    f"--data {folder}: the images differ in size, {first[0]} is {height} x {width}"
-                    f" and {names[index]} is {other_height} x {other_width} (height x width): use "
-                    "--image-size N to resize all"
+                    f"--data {folder}: the images differ in size, {readable[0].name} is "
+                    f"{height} x {width} and {file.name} is {other_height} x {other_width} "
+                    "(height x width): use --image-size N to resize all"
                 )
             writer.append(outcome[np.newaxis])
-            readable.append(index)
-    _skip_unreadable(folder, unreadable, len(names))
+            readable.append(file)
+    _skip_unreadable(folder, unreadable, len(files))
     labels, class_names = None, None
-    if classes is not None:
-        folders = sorted(set(classes))
-        number_of = {name: number for number, name in enumerate(folders)}
-        labels = np.array([number_of[classes[index]] for index in readable], np.int64)
-        class_names = tuple(map(images.shown, folders))
+    if has_classes:
+        groups = sorted({file.group for file in files})
+        number_of = {group: number for number, group in enumerate(groups)}
+        labels = np.array([number_of[file.group] for file in readable], np.int64)
+        class_names = tuple(map(images.shown, groups))
     return pixel_storage.Source(
         name=images.shown(folder.resolve().name),
         store=writer.finish(),
         labels=labels,
         class_names=class_names,
-        files=[names[index] for index in readable],
-        num_test=sum(splits[index] == "test" for index in readable),
-        num_validation=sum(splits[index] == "validation" for index in readable),
+        files=[file.name for file in readable],
+        num_test=sum(file.split == "test" for file in readable),
+        num_validation=sum(file.split == "validation" for file in readable),
     )
 
 
@@ -113,70 +117,55 @@ def splits_and_classes(names: Sequence[str]) -> tuple[list[str | None], list[str
     return [None] * len(names), level(0)
 
 
-def _arranged(
-    folder: Path, walk: folder_walk.FolderWalk
-) -> tuple[list[str], list[str | None], list[str] | None]:
-    """The files of a folder, split by split.
-
-    Returns:
-        (names, the split of each, the class of each); None for the classes where there are none.
-    """
-    splits, classes = splits_and_classes(walk.names)
-    present = {split for split in splits if split is not None}
+def _arranged(folder: Path, walk: folder_walk.FolderWalk) -> tuple[list[_File], bool]:
+    """The files of a folder, split by split, and whether their groups are classes."""
+    files = list(map(_File, walk.names, *splits_and_classes(walk.names)))
+    beside = [file for file in files if file.split is None]
+    in_split = {
+        split: [file for file in files if file.split == split]
+        for split in ("train", "validation", "test")
+    }
+    present = sorted(split for split, members in in_split.items() if members)
     if not present:
-        _refuse_mixture(folder, walk.names, classes)
+        _refuse_mixture(folder, files)
         # A single sub-folder separates nothing.
-        return walk.names, splits, classes if len(set(classes)) > 1 else None
+        return files, len({file.group for file in files}) > 1
     if "train" not in present:
         raise InputError(
-            f"--data {folder} holds images for {' and '.join(sorted(present))} and none to train "
+            f"--data {folder} holds images for {' and '.join(present)} and none to train "
             "on: put training images into its folder train/, or give a folder below it"
         )
-    indices = {
-        part: [index for index, split in enumerate(splits) if split == part]
-        for part in ("train", "validation", "test")
-    }
-    order = [*indices["train"], *indices["validation"], *indices["test"]]
     notes = []
-    if len(order) < len(splits):
-        beside = next(name for name, split in zip(walk.names, splits, strict=True) if not split)
+    if beside:
         notes.append(
-            f"{len(splits) - len(order)} images beside the training and test images are left out, "
-            f"such as {beside}"
+            f"{len(beside)} images beside the training and test images are left out, "
+            f"such as {beside[0].name}"
         )
     for name in walk.folders:
         split = pixel_storage.SPLITS.get(os.path.basename(name).lower(), "train")
         if split not in present and not any(n.startswith(name + "/") for n in walk.names):
             notes.append(f"{name}/ holds no images: some are taken from the training images")
             break
-    classes_of: dict[str, set[str]] = {}
-    for split in sorted(present):
-        members = indices[split]
-        classes_of[split] = {classes[index] for index in members}
-        _refuse_mixture(
-            folder, [walk.names[index] for index in members], [classes[index] for index in members]
-        )
-    everywhere = set().union(*classes_of.values())
+    for split in present:
+        _refuse_mixture(folder, in_split[split])
+    groups = {split: {file.group for file in in_split[split]} for split in present}
+    everywhere = set().union(*groups.values())
     if "" in everywhere and len(everywhere) > 1:
-        flat = [split for split, inside in classes_of.items() if "" in inside]
+        flat = [split for split in present if "" in groups[split]]
         notes.append(f"no class folders for {' and '.join(flat)}: classes are left out")
         everywhere = set()
-    elif unknown := sorted(everywhere - classes_of["train"]):
+    elif unknown := sorted(everywhere - groups["train"]):
         notes.append(f"classes without training images: {', '.join(unknown)}")
     if notes:
         images.tell(f"{folder}: {'; '.join(notes)}")
-    return (
-        [walk.names[index] for index in order],
-        [splits[index] for index in order],
-        [classes[index] for index in order] if len(everywhere) > 1 else None,
-    )
+    return list(itertools.chain.from_iterable(in_split.values())), len(everywhere) > 1
 
 
-def _refuse_mixture(folder: Path, names: Sequence[str], classes: Sequence[str]) -> None:
+def _refuse_mixture(folder: Path, files: Sequence[_File]) -> None:
     """Refuses images that lie beside class folders: nobody knows their class."""
-    flat = [name for name, group in zip(names, classes, strict=True) if not group]
-    if flat and len(flat) < len(names):
-        inside = next(name for name, group in zip(names, classes, strict=True) if group)
+    flat = [file.name for file in files if not file.group]
+    if flat and len(flat) < len(files):
+        inside = next(file.name for file in files if file.group)
         raise InputError(
             f"--data {folder} holds images ({flat[0]}) beside sub-folders of images ({inside}): "
             "put all into one folder, or all into one sub-folder a class"
