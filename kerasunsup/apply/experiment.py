@@ -25,6 +25,12 @@ _VERBS: dict[str, Callable[[Job], dict[str, Any]]] = {
     "generate": generate.generate_images,
 }
 
+# What the model must be able to do.
+_NEEDS = {
+    "restore": ("reconstruct",), "encode": ("encode",), "similar": ("encode",),
+    "outliers": ("reconstruct", "encode"), "cluster": ("encode",), "generate": ("decode",),
+}  # fmt: skip
+
 
 def run(command: Application) -> None:
     """Does what a command line of `apply` says, and logs the numbers.
@@ -56,18 +62,13 @@ def run(command: Application) -> None:
 
 def _check(job: Job) -> None:
     """Refuses a model that cannot do what the verb needs, before anything is written."""
-    model, verb = job.model, job.verb
-    if verb == "generate":
-        is_generator = model.offers("generate")
-        model.function("generate" if is_generator else "decode")
-        if is_generator and job.reference is not None:
-            raise InputError(
-                f"--reference is for autoencoders, MODEL {model.path} is a generator: leave it out"
-            )
-        return
-    model.function("reconstruct" if verb in ("restore", "outliers") else "encode")
-    if verb == "outliers":
-        model.function("encode")
+    is_generator = job.verb == "generate" and job.model.offers("generate")
+    for function in ("generate",) if is_generator else _NEEDS[job.verb]:
+        job.model.function(function)
+    if is_generator and job.reference is not None:
+        raise InputError(
+            f"--reference is for autoencoders, MODEL {job.model.path} is a generator: leave it out"
+        )
     sheet = "restore_sheet.png"
-    if verb == "restore" and sheet in job.stream.names:
+    if job.verb == "restore" and sheet in job.stream.names:
         raise InputError(f"{sheet} is the name of the contact sheet: rename that image")
