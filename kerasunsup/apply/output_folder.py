@@ -90,22 +90,14 @@ class OutputFolder:
             raise InputError(f"{path} is damaged: choose another --output")
         if not (record.get("done") or self._is_held) or self._is_untouched():
             return False
-        self._refuse_other_command(record)
-        return bool(record.get("done"))
-
-    def _refuse_other_command(self, record: Mapping[str, Any]) -> None:
-        for name, value in self._identity.items():
-            if record.get(name, value) == value:
-                continue
-            if name == "verb" or name.startswith("--"):
-                difference = f"their {name} is {record.get(name)}, now it is {value}"
-            else:
-                other = "other" if name.startswith("images") else "another"
-                difference = f"they were made with {other} {name}"
+        differing = [name for name, now in self._identity.items() if record.get(name, now) != now]
+        if differing:
+            difference = _difference(differing[0], record, self._identity)
             raise InputError(
                 f"--output {self.folder} holds results of another command: {difference}: "
                 "choose another folder"
             )
+        return bool(record.get("done"))
 
     def _is_untouched(self) -> bool:
         """Whether the folder holds no result and no part of one."""
@@ -174,3 +166,9 @@ class OutputFolder:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Releases the folder."""
         self.close(is_refused=kind is not None and issubclass(kind, InputError))
+
+
+def _difference(name: str, record: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
+    if name == "verb" or name.startswith("--"):
+        return f"their {name} is {record[name]}, now it is {identity[name]}"
+    return f"they were made with {'other' if name.startswith('images') else 'another'} {name}"
