@@ -50,6 +50,21 @@ def check_sides(shape: Sequence[int]) -> None:
         )
 
 
+def chunks(store: Store) -> Iterator[np.ndarray]:
+    """All images of a store in order, as `read` gives them, a bounded number at a time."""
+    for start in range(0, len(store), _CHUNK):
+        yield store.read(np.arange(start, min(start + _CHUNK, len(store))))
+
+
+def _fingerprint(store: Store) -> str:
+    """A hex digest of shape, dtype and every pixel; the same in memory and on disk."""
+    shape = tuple(map(int, store.shape))
+    digest = hashlib.sha256(f"{shape} {store.dtype}".encode())
+    for chunk in chunks(store):
+        digest.update(np.ascontiguousarray(chunk).data)
+    return digest.hexdigest()[:16]
+
+
 class MemoryStore:
     """Images in one array.
 
@@ -69,10 +84,7 @@ class MemoryStore:
         """The images at these positions, (num_indices, height, width, channels), a copy."""
         return self.pixels[indices]
 
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """A hex digest of shape, dtype and every pixel."""
-        return _fingerprint(self)
+    fingerprint = functools.cached_property(_fingerprint)
 
 
 class FileStore:
@@ -131,10 +143,7 @@ class FileStore:
         pixels = content.view(self._dtype).reshape(-1, *self._shape)
         return pixels if self._convert is None else self._convert(pixels)
 
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """A hex digest of shape, dtype and every pixel; the same images in memory have the same."""
-        return _fingerprint(self)
+    fingerprint = functools.cached_property(_fingerprint)
 
 
 Store = MemoryStore | FileStore
@@ -263,17 +272,3 @@ class Writer:
         else:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by finish
             weakref.finalize(self, self._file.close)
-
-
-def chunks(store: Store) -> Iterator[np.ndarray]:
-    """All images of a store in order, as `read` gives them, a bounded number at a time."""
-    for start in range(0, len(store), _CHUNK):
-        yield store.read(np.arange(start, min(start + _CHUNK, len(store))))
-
-
-def _fingerprint(store: Store) -> str:
-    shape = tuple(map(int, store.shape))
-    digest = hashlib.sha256(f"{shape} {store.dtype}".encode())
-    for chunk in chunks(store):
-        digest.update(np.ascontiguousarray(chunk).data)
-    return digest.hexdigest()[:16]
