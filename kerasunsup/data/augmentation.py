@@ -10,7 +10,7 @@ import math
 
 import tensorflow as tf
 
-from kerasunsup.data import corruption
+_GENERATOR = "philox"  # as in `corruption`: one meaning of a seed on every device
 
 # The largest deformation of strength 1.
 _DEGREES = 20.0
@@ -39,16 +39,19 @@ def deform(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
         >>> deform(tf.ones((2, 8, 8, 1)), strength=1.0, seed=[0, 1]).shape
         TensorShape([2, 8, 8, 1])
     """
-    images = corruption.as_batch(images)
-    height, width = corruption.size_of(images)
+    images = tf.convert_to_tensor(images, tf.float32)
+    if images.shape.rank != 4 or None in images.shape[1:3]:
+        raise ValueError(
+            "images must be (batch, height, width, channels) with a known height and width, "
+            f"received the shape {images.shape}"
+        )
     if not strength >= 0.0:
         raise ValueError(f"strength must be at least 0, received {strength}")
     if strength == 0.0:
         return images
+    height, width = images.shape[1:3]
     number = tf.shape(images)[0]
-    drawn = tf.random.stateless_uniform(
-        (6, number), seed, -strength, strength, alg=corruption.GENERATOR
-    )
+    drawn = tf.random.stateless_uniform((6, number), seed, -strength, strength, alg=_GENERATOR)
     angle = drawn[0] * math.radians(_DEGREES)
     across, down = 1.0 + _SCALE * drawn[1], 1.0 + _SCALE * drawn[2]
     shear = _SHEAR * drawn[3]

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 # Named rather than left to TensorFlow's choice, so that a seed means the same on every device.
 # It is also the only one that a CPU runs: "threefry" fails there (TensorFlow 2.21).
-GENERATOR = "philox"
+_GENERATOR = "philox"
 
 
 def gaussian_noise(images: tf.Tensor, sigma: float | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -32,10 +32,10 @@ def gaussian_noise(images: tf.Tensor, sigma: float | tf.Tensor, seed: tf.Tensor)
         >>> gaussian_noise(np.zeros((1, 2, 2, 1)), sigma=0.0, seed=[0, 1]).numpy().max().item()
         0.0
     """
-    images = as_batch(images)
+    images = _batch(images)
     if not tf.is_tensor(sigma) and not sigma >= 0.0:
         raise ValueError(f"sigma must be at least 0, received {sigma}")
-    noise = tf.random.stateless_normal(tf.shape(images), seed, alg=GENERATOR)
+    noise = tf.random.stateless_normal(tf.shape(images), seed, alg=_GENERATOR)
     noise = tf.ensure_shape(noise, images.shape)
     return tf.clip_by_value(images + tf.cast(sigma, tf.float32) * noise, 0.0, 1.0)
 
@@ -59,15 +59,19 @@ def hole_mask(images: tf.Tensor, pixels: int, seed: tf.Tensor) -> tf.Tensor:
         >>> int(tf.reduce_sum(mask))
         12
     """
-    images = as_batch(images)
-    height, width = size_of(images)
+    images = _batch(images)
+    height, width = images.shape[1:3]
+    if height is None or width is None:
+        raise ValueError(
+            f"images must have a known height and width, received the shape {images.shape}"
+        )
     if not 0 <= pixels <= min(height, width):
         raise ValueError(
             f"a hole of {pixels} x {pixels} pixels does not fit into images of {height} x {width}: "
             f"use 0 to {min(height, width)}"
         )
     choices = tf.constant([height - pixels + 1, width - pixels + 1], tf.float32)
-    uniform = tf.random.stateless_uniform((tf.shape(images)[0], 2), seed, alg=GENERATOR)
+    uniform = tf.random.stateless_uniform((tf.shape(images)[0], 2), seed, alg=_GENERATOR)
     corner = tf.minimum(tf.floor(uniform * choices), choices - 1.0)  # rounding may reach choices
     top, left = corner[:, :1], corner[:, 1:]  # (batch, 1) each
     rows, columns = tf.range(height, dtype=tf.float32), tf.range(width, dtype=tf.float32)
@@ -97,7 +101,7 @@ def cut_holes(images: tf.Tensor, pixels: int, seed: tf.Tensor) -> tf.Tensor:
         >>> int(tf.reduce_sum(images))
         36
     """
-    images = as_batch(images)
+    images = _batch(images)
     return images * hole_mask(images, pixels, seed)
 
 
@@ -146,7 +150,7 @@ def seed_of(strength: float, seed: int, block: int = 0) -> np.ndarray:
     return np.array([seed, round(strength * 1000) + 1_000_000 * (block % 2000)], np.int32)
 
 
-def as_batch(images: tf.Tensor) -> tf.Tensor:
+def _batch(images: tf.Tensor) -> tf.Tensor:
     """The images as a float32 tensor of four dimensions."""
     images = tf.convert_to_tensor(images, tf.float32)
     if images.shape.rank != 4:
@@ -155,13 +159,3 @@ def as_batch(images: tf.Tensor) -> tf.Tensor:
             f"{images.shape}: add the missing dimension"
         )
     return images
-
-
-def size_of(images: tf.Tensor) -> tuple[int, int]:
-    """Height and width of a batch, refused where they are not known."""
-    height, width = images.shape[1:3]
-    if height is None or width is None:
-        raise ValueError(
-            f"images must have a known height and width, received the shape {images.shape}"
-        )
-    return height, width
