@@ -22,7 +22,7 @@ class ApplySettings(CheckedSettings):
     limit: int | None = setting(None, "use only the first N images", least=1, without=("generate",))
     part: str = setting(
         "all",
-        "use only this part of the images, if the data has a test set of its own",
+        "use this part of the images; train and test need data with a test set of its own",
         choices=("all", "train", "test"),
         without=("generate",),
     )
@@ -74,8 +74,8 @@ class ApplySettings(CheckedSettings):
     )
     share: float = setting(
         0.01,
-        "call this share of the images outliers; with --reference, allow that this share of clean"
-        " images is called outliers by mistake",
+        "call this share of the images outliers; with --reference, this share of clean images may"
+        " be called outliers by mistake",
         above=0.0,
         most=0.5,
         only=("outliers",),
