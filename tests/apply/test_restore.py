@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ from apply_command import STRANGE, complaint, files, run, surrogate_table, table
 from PIL import Image
 
 from kerasunsup.apply import restore, result_files, tiles
-from kerasunsup.models import export
+from kerasunsup.models import export, loading
 
 
 def test_restore_keeps_names_sizes_formats_and_what_is_there(model, tmp_path, capsys):
@@ -145,17 +146,17 @@ def test_tiles_of_many_pictures_share_batches_and_none_is_larger(batch_size):
     sizes = [(16, 16), (40, 33), (17, 90)]
     random = np.random.default_rng(0)
     seen = [random.random((*size, 1), np.float32) for size in sizes]
-    layouts = [tiles.tile_layout(*size, 16, 16) for size in sizes]
     batches = []
 
     def halve(batch):
         batches.append(len(batch))
         return batch / 2
 
-    made = restore._passed(seen, layouts, halve, batch_size)
+    model = loading.Trained(Path(), None, "", {"reconstruct": (halve, (16, 16, 1))})
+    made = restore._passed(seen, model, batch_size)
     for before, after in zip(seen, made, strict=True):
         np.testing.assert_allclose(after, before / 2, atol=1e-6)
-    assert sum(batches) == sum(len(layout.corners) for layout in layouts)
+    assert sum(batches) == sum(len(tiles.TiledPicture(part, 16, 16).corners) for part in seen)
     assert set(batches[:-1]) <= {batch_size}
 
 
