@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from kerasunsup.figures import style
-from kerasunsup.models import folded_convolution, optimizers
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -20,6 +19,8 @@ def coarse_figures() -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def plain_updates() -> Iterator[None]:
     """No XLA, which compiles anew for each network; its own tests compare the two."""
+    from kerasunsup.models import folded_convolution, optimizers  # loads TensorFlow
+
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(optimizers, "FusedAdam", optimizers.AveragingAdam)
         monkeypatch.setattr(folded_convolution, "is_faster", lambda: False)
