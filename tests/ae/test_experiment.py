@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing import event_accumulator
 
 from kerasunsup import cli
 from kerasunsup.ae import __main__ as ae
-from kerasunsup.ae import experiment
+from kerasunsup.ae import experiment, results
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import images, splits
 from kerasunsup.models import loading
@@ -49,9 +49,15 @@ FIGURES = {
 def finished(tmp_path_factory) -> Path:
     """The folder of a run on real MNIST images, started as a user would."""
     logs = tmp_path_factory.mktemp("logs")
-    small = ["--filters", "8", "--hidden-units", "32"]
-    assert ae.main(["--quick", *small, "--logs", str(logs), "--name", "first"]) == 0
+    assert ae.main(["--quick", "--logs", str(logs), "--name", "first"]) == 0
     return logs / "ae" / "first"
+
+
+@pytest.fixture
+def short_report(monkeypatch, small_figures):
+    """One strength of each corruption, and small figures, where the report is not the point."""
+    monkeypatch.setattr(results, "_SIGMAS", (0.4,))
+    monkeypatch.setattr(results, "_HOLES", (4,))
 
 
 def noise_images(number: int) -> np.ndarray:
@@ -190,7 +196,7 @@ def test_a_report_takes_the_run_for_its_step_and_shows_its_numbers(finished, tmp
     assert "the GAN has not been run" in page
 
 
-def test_a_run_of_the_earlier_layout_goes_on_and_its_model_opens(tmp_path, small_figures):
+def test_a_run_of_the_earlier_layout_goes_on_and_its_model_opens(tmp_path, short_report):
     """It was made by version 0.1.0 when the package was flat, of 100 images in two epochs."""
     run = tmp_path / "ae" / "before"
     shutil.copytree(Path(__file__).parent / "run_before_the_move", run)
@@ -223,7 +229,7 @@ def test_a_name_that_exists_is_refused_and_left_alone(finished, capsys):
 
 
 @pytest.mark.parametrize("colour", [False, True])
-def test_a_folder_of_odd_sized_images_without_labels(tmp_path, small_figures, colour, capsys):
+def test_a_folder_of_odd_sized_images_without_labels(tmp_path, short_report, colour, capsys):
     folder = write_images(tmp_path / "pictures", 240, colour=colour)
     arguments = [
         "--data", str(folder), "--epochs", "2", "--latent-dim", "3", "--batch-size", "8",
@@ -262,7 +268,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, words):
         assert word in error
 
 
-def test_small_codes_and_mixed_precision_reach_the_end(tmp_path, small_figures):
+def test_small_codes_and_mixed_precision_reach_the_end(tmp_path, short_report):
     arguments = ["--latent-dim", "1", "--precision", "mixed_bfloat16", "--epochs", "1"]
     # Few units: a processor without instructions for this precision is slow in it.
     arguments += ["--filters", "4", "--hidden-units", "16", "--name", "one"]

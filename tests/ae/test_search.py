@@ -203,7 +203,7 @@ def test_a_search_killed_in_the_middle_of_a_save_goes_on_to_the_same_result(
     replace = os.replace
 
     def killed(source, destination):
-        if Path(destination).suffix == ".npz" and len(list(folder.glob("trial_*/result.json"))) > 1:
+        if Path(destination).suffix == ".npz" and list(folder.glob("trial_*/result.json")):
             raise Killed
         replace(source, destination)
 
@@ -216,7 +216,7 @@ def test_a_search_killed_in_the_middle_of_a_save_goes_on_to_the_same_result(
     one, other = (
         files.read_json(place / "tuning" / "ae" / "record.json") for place in (searched, tmp_path)
     )
-    assert 1 < done < len(other["trials"])
+    assert 1 <= done < len(other["trials"])
     assert outcome(one) == outcome(other)
 
 
