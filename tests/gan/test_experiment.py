@@ -157,7 +157,8 @@ np.testing.assert_allclose(discriminator.predict(images, verbose=0), logits, ato
 
 
 @pytest.mark.parametrize(("colour", "precision"), [(False, "float32"), (True, "mixed_bfloat16")])
-def test_a_folder_of_images_without_labels(tmp_path, small_figures, colour, precision):
+def test_a_folder_of_images_without_labels(tmp_path, monkeypatch, small_figures, colour, precision):
+    monkeypatch.setattr(feature_network, "_LEAST_STEPS", 4)
     folder = tmp_path / "pictures"
     folder.mkdir()
     generator = np.random.default_rng(0)
@@ -166,7 +167,7 @@ def test_a_folder_of_images_without_labels(tmp_path, small_figures, colour, prec
         picture[:, : 2 + index % 7] = generator.integers(0, 256, picture.shape[2])
         (folder / f"{index}.png").write_bytes(images.encode_png(picture))
     arguments = [
-        "--data", str(folder), "--epochs", "2", "--batch-size", "8", "--base-filters", "2",
+        "--data", str(folder), "--epochs", "2", "--batch-size", "32", "--base-filters", "2",
         "--noise-dim", "3", "--num-samples", "100", "--logs", str(tmp_path / "logs"),
         "--name", "own", "--precision", precision,
     ]  # fmt: skip
