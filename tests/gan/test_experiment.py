@@ -62,6 +62,7 @@ def small_network(monkeypatch):
     """A feature network that needs no training, for data without labels."""
 
     def encoder(splits, _):
+        keras.utils.set_random_seed(0)  # the same one for each session of a run
         shape = {"latent_dim": 3, "filters": (2,), "hidden_units": 4}
         return feature_network.of_encoder(networks.encoder(splits.image_shape, **shape))
 
