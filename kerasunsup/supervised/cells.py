@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ from kerasunsup.supervised.settings import PSEUDO_LABELLED, SEMI_SUPERVISED, Sup
 from kerasunsup.training import feature_network, files
 from kerasunsup.training.run_folder import Run
 
+logger = logging.getLogger(__name__)
+
 # The cost of one step of a method, in steps of the same network trained plainly. They only serve to
 # tell the time that is left.
-_STEP_COST = {"frozen": 0.1, "convolutional": 2.0, "pseudo_labels": 4.0, "graph_labels": 1.5}
+_STEP_COST = {
+    "frozen": 0.1, "convolutional": 2.0, "graph_labels": 1.5, "pseudo_labels": 4.0,
+    "pseudo_labels_scratch": 4.0,
+}  # fmt: skip
 _PROBE_COST = {"linear_probe": 50.0, "neighbors": 50.0, "mixture": 200.0, "graph": 300.0}
 
 
@@ -115,10 +121,9 @@ def label_counts(settings: SupervisedSettings, splits: Splits) -> list[int]:
     left_out = [f"{size:,}" for size in asked if size not in fitting]
     if left_out:
         instead = "" if set(fitting) <= set(asked) else ", all of them are used"
-        print(
+        logger.info(
             f"{', '.join(left_out)} labels are left out: {splits.name} has {most:,} training "
-            f"images of {least} classes{instead}",
-            flush=True,
+            f"images of {least} classes{instead}"
         )
     return fitting
 
@@ -172,25 +177,26 @@ def balanced_subset(labels: np.ndarray, number: int, seed: int) -> np.ndarray:
     # The rank of each image within its class, along the random order.
     ranks = np.empty(len(labels), np.int64)
     for one in classes:
-        members = order[labels[order] == one]
+        members = np.flatnonzero(labels[order] == one)
         ranks[members] = np.arange(len(members))
-    place = np.empty(len(labels), np.int64)
-    place[order] = np.arange(len(labels))
-    return np.sort(np.lexsort((place, ranks))[:number])
+    return np.sort(order[np.argsort(ranks, kind="stable")[:number]])
+
+
+def training_steps(method: str, settings: SupervisedSettings, num_labelled: int) -> int:
+    """Returns how many steps a network is trained for with so many labelled images."""
+    if method in PSEUDO_LABELLED:
+        return settings.pseudo_label_steps
+    if method == "graph_labels":
+        return settings.graph_steps
+    batch_size = min(settings.batch_size, num_labelled)
+    return max(settings.steps, settings.epochs * num_labelled // batch_size)
 
 
 def relative_cost(cell: Cell, settings: SupervisedSettings, num_images: int) -> float:
     """Returns about how long a cell takes, in steps of the same network trained plainly."""
     if cell.method in _PROBE_COST:
         return _PROBE_COST[cell.method]
-    if cell.method in PSEUDO_LABELLED:
-        return settings.pseudo_label_steps * _STEP_COST["pseudo_labels"]
-    if cell.method == "graph_labels":
-        return settings.graph_steps * _STEP_COST["graph_labels"]
-    num_labels = cell.num_labels or num_images
-    steps = max(
-        settings.steps, settings.epochs * num_labels // min(settings.batch_size, num_labels)
-    )
+    steps = training_steps(cell.method, settings, cell.num_labels or num_images)
     return steps * _STEP_COST.get(cell.method, 1.0)
 
 

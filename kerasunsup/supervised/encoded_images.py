@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 
@@ -9,7 +11,7 @@ from kerasunsup.data.image_set import ImageSet
 from kerasunsup.evaluation import probes
 
 _BATCH_SIZE = 500  # images that are encoded at a time
-_BLOCKS = 10  # parts in which the training images are read, to hold few of them as floats
+_BLOCK = 5000  # images that are read at a time, to hold few of them as floats
 
 
 class EncodedImages:
@@ -17,36 +19,25 @@ class EncodedImages:
 
     Args:
         encoder: images -> codes.
-        train: the training images.
-        validation: float32 (num_validation, height, width, channels).
-        test: float32 (num_test, height, width, channels).
+        images: the image sets `train`, `validation` and `test`.
         seed: the seed of what probes find in the unlabelled codes.
     """
 
-    def __init__(
-        self,
-        encoder: keras.Model,
-        train: ImageSet,
-        *,
-        validation: np.ndarray,
-        test: np.ndarray,
-        seed: int,
-    ) -> None:
-        self._encoder, self._train, self._seed = encoder, train, seed
-        self._images = {"validation": validation, "test": test}
+    def __init__(self, encoder: keras.Model, images: Mapping[str, ImageSet], seed: int) -> None:
+        self._encoder, self._images, self._seed = encoder, images, seed
         self._codes: dict[str, np.ndarray] = {}
         self._structures: dict[str, probes.MixtureOfCodes | probes.GraphOfCodes] = {}
 
     def codes(self, split: str) -> np.ndarray:
         """Returns float32 (num_images, latent_dim) for `train`, `validation` or `test`."""
         if split not in self._codes:
-            if split == "train":
-                positions = np.array_split(np.arange(len(self._train)), _BLOCKS)
-                parts = [self._train.array(block) for block in positions]
-            else:
-                parts = [self._images[split]]
+            images = self._images[split]
+            blocks = np.split(np.arange(len(images)), range(_BLOCK, len(images), _BLOCK))
             self._codes[split] = np.concatenate(
-                [self._encoder.predict(part, batch_size=_BATCH_SIZE, verbose=0) for part in parts]
+                [
+                    self._encoder.predict(images.array(block), batch_size=_BATCH_SIZE, verbose=0)
+                    for block in blocks
+                ]
             )
         return self._codes[split]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
 from kerasunsup.data import splits as data_splits
@@ -19,6 +21,8 @@ from kerasunsup.supervised.settings import METHOD_NAMES, SupervisedSettings
 from kerasunsup.training import feature_network, files, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
+
+logger = logging.getLogger(__name__)
 
 
 def run(command: Command) -> dict[str, float]:
@@ -53,7 +57,7 @@ def run(command: Command) -> dict[str, float]:
                 classes = feature_network.classes_of(splits)
                 trainer = MethodTrainer(splits, classes, encoder, settings)
                 comparison = results.Comparison(
-                    splits, classes, settings, label_counts, run, tensorboard
+                    splits, classes, trainer.test_labels, settings, label_counts, run, tensorboard
                 )
                 tensorboard.trials(
                     {
@@ -87,10 +91,9 @@ def check(splits: Splits) -> None:
     if len(untrained):
         titles = splits.class_names
         names = ", ".join(titles[label] if titles else str(label) for label in np.unique(untrained))
-        print(
+        logger.info(
             f"{splits.name} has no training image of {names}: {len(untrained)} of its {len(tests)} "
-            "test images count as mistakes",
-            flush=True,
+            "test images count as mistakes"
         )
 
 
@@ -111,11 +114,10 @@ def train_cells(
     for cell, result in cell_results.items():  # a kill may have come between the file and this
         _show_in_tensorboard(run, cell, result, settings)
     missing = [cell for cell in cells if cell not in cell_results]
-    print(
+    logger.info(
         f"{splits.name}: {len(splits.train):,} training, {len(splits.validation):,} validation and "
         f"{len(splits.test):,} test images; {len(cells)} trainings, {len(missing)} to come; run "
-        f"{run.folder}",
-        flush=True,
+        f"{run.folder}"
     )
     costs = {
         cell: comparison_cells.relative_cost(cell, settings, len(splits.train)) for cell in missing
@@ -175,7 +177,7 @@ def export_and_report(
     exported = results.exported_label_count(cell_results, comparison.label_counts)
     if exported is not None:
         best = results.best_cell(cell_results, exported)
-        print(f"exporting: {METHOD_NAMES[best.method]}", flush=True)
+        logger.info(f"exporting: {METHOD_NAMES[best.method]}")
         model = trainer.classifier(best.method, cell_results[best])
         export.write_keras(run.folder / "model.keras", model)
         export.write_saved_model(
@@ -191,8 +193,8 @@ def export_and_report(
     tensorboard.scalars(headline(numbers))
     tensorboard.text("settings", table(to_json(comparison.settings), ("setting", "value")))
     tensorboard.text("numbers", table(numbers, ("number", "value")))
-    print(results.summary(comparison, numbers), flush=True)
-    print(f"\nfigures, model.keras and export/ are in {run.folder}", flush=True)
+    logger.info(results.summary(comparison, numbers))
+    logger.info(f"\nfigures, model.keras and export/ are in {run.folder}")
     return numbers
 
 

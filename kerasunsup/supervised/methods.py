@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -21,11 +20,12 @@ from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Splits
 from kerasunsup.evaluation import classifier_metrics
 from kerasunsup.models import networks
-from kerasunsup.supervised.cells import Cell, CellResult, balanced_subset
+from kerasunsup.supervised.cells import Cell, CellResult, balanced_subset, training_steps
 from kerasunsup.supervised.encoded_images import EncodedImages
 from kerasunsup.supervised.network_trainer import (
     LearningCurve,
     NetworkTrainer,
+    TrainingBatches,
     mean_cross_entropy,
 )
 from kerasunsup.supervised.settings import (
@@ -34,7 +34,6 @@ from kerasunsup.supervised.settings import (
     TRAINED,
     SupervisedSettings,
 )
-from kerasunsup.training import loop
 
 # Validation images that curves are measured on and the best method is chosen by.
 MOST_VALIDATION = 2000
@@ -45,14 +44,6 @@ _HOLE = 0.3  # side of the square that is blanked in pseudo-labelled images, of 
 _FILTERS = (16, 32, 128)
 
 
-class TrainingBatches(NamedTuple):
-    """What a network is trained on in one cell."""
-
-    dataset: tf.data.Dataset
-    batch_size: int  # images in a step
-    num_steps: int
-
-
 class MethodTrainer:
     """Trains the cells of a comparison, which share the data, the encoder and compiled networks.
 
@@ -61,6 +52,9 @@ class MethodTrainer:
         classes: the label that each class, counted from 0, stands for, ascending.
         encoder: images -> codes, trained without labels.
         settings: the settings of the comparison.
+
+    Attributes:
+        test_labels: the classes of the test images, int64, counted from 0.
     """
 
     def __init__(
@@ -76,17 +70,15 @@ class MethodTrainer:
         self._splits, self._settings, self._encoder = splits, settings, encoder
         self._num_classes = len(classes)
         self._train_labels = np.searchsorted(classes, labels.train)
-        self._test_labels = np.searchsorted(classes, labels.test)
-        self._test = splits.test.array()
+        self.test_labels = np.searchsorted(classes, labels.test)
         measured = np.arange(min(MOST_VALIDATION, len(splits.validation)))
-        self._validation = splits.validation.array(measured)
         self._validation_labels = np.searchsorted(classes, labels.validation[measured])
+        validation = splits.validation.subset(measured)
+        self._images = {"validation": validation.array(), "test": splits.test.array()}
         self._encoded = EncodedImages(
             encoder,
-            splits.train,
-            validation=self._validation,
-            test=self._test,
-            seed=settings.seed,
+            {"train": splits.train, "validation": validation, "test": splits.test},
+            settings.seed,
         )
         self._trainers: dict[str, NetworkTrainer] = {}
         self._traced: set[tuple[str, int]] = set()  # (method, images in a step) that is compiled
@@ -112,13 +104,13 @@ class MethodTrainer:
             curve = {}
             queries = [self._encoded.codes(split) for split in ("test", "validation")]
             answers = self._probe(cell.method, labelled, seed, np.concatenate(queries))
-            test, validation = answers[: len(self._test)], answers[len(self._test) :]
+            test, validation = np.split(answers, [len(self.test_labels)])
         predictions = test.argmax(axis=1)
         return CellResult(
             predictions=predictions,
             confidence=test.max(axis=1).astype(np.float32),
-            accuracy=classifier_metrics.accuracy(self._test_labels, predictions),
-            loss=mean_cross_entropy(test, self._test_labels),
+            accuracy=classifier_metrics.accuracy(self.test_labels, predictions),
+            loss=mean_cross_entropy(test, self.test_labels),
             validation_accuracy=classifier_metrics.accuracy(
                 self._validation_labels, validation.argmax(axis=1)
             ),
@@ -160,10 +152,8 @@ class MethodTrainer:
             trainer.probabilities,
             self._inputs(method, "validation"),
             self._validation_labels,
-            batch_size=batches.batch_size,
-            rate=functools.partial(loop.learning_rate, self._settings, batches.num_steps),
-            num_steps=batches.num_steps,
-            patience=self._settings.patience,
+            batches,
+            self._settings,
         )
         trainer.model.fit(batches.dataset, epochs=1, shuffle=False, verbose=0, callbacks=[curve])
         return trainer, curve.arrays()
@@ -171,18 +161,27 @@ class MethodTrainer:
     def _batches(
         self, method: str, labelled: np.ndarray, seed: int, num_steps: int | None
     ) -> TrainingBatches:
-        images, labels = self._splits.train, self._train_labels[labelled]
+        settings, images, labels = self._settings, self._splits.train, self._train_labels[labelled]
+        num_steps = num_steps or training_steps(method, settings, len(labelled))
+        batches = functools.partial(data_batches.labelled_batches, seed=seed, num_steps=num_steps)
+        if method in PSEUDO_LABELLED:  # a few labelled images beside many without labels
+            unread = np.zeros(len(images), np.int64)
+            dataset = tf.data.Dataset.zip(
+                batches(images.subset(labelled), labels, _LABELLED_BATCH),
+                batches(images, unread, settings.unlabelled_batch_size),
+            )
+            size = min(_LABELLED_BATCH, len(labelled)) + settings.unlabelled_batch_size
+            return TrainingBatches(dataset, size, num_steps)
         if method == "graph_labels":
             answers = self._probe("graph", labelled, seed).argmax(axis=1)
             answers[labelled] = labels
-            return _deformed_batches(images, answers, self._settings, seed, num_steps)
-        if method in PSEUDO_LABELLED:
-            return _half_labelled_batches(
-                images, images.subset(labelled), labels, self._settings, seed, num_steps
-            )
+            size = min(settings.batch_size, len(images))
+            dataset = _deformed(batches(images, answers, size), settings.deformation, seed)
+            return TrainingBatches(dataset, size, num_steps)
         if method == "frozen":  # the encoder does not change: its codes are computed once
             images = ImageSet(pixel_storage.MemoryStore(self._inputs(method, "train")))
-        return _labelled_batches(images.subset(labelled), labels, self._settings, seed, num_steps)
+        size = min(settings.batch_size, len(labelled))
+        return TrainingBatches(batches(images.subset(labelled), labels, size), size, num_steps)
 
     def _network(self, method: str) -> keras.Model:
         return build_network(method, self._encoder, self._splits.image_shape, self._num_classes)
@@ -197,7 +196,7 @@ class MethodTrainer:
         """Returns what a method's network is given: images, or codes of a frozen encoder."""
         if method == "frozen":
             return self._encoded.codes(split)[:, np.newaxis, np.newaxis]
-        return self._test if split == "test" else self._validation
+        return self._images[split]
 
 
 def build_network(
@@ -227,58 +226,12 @@ def build_network(
     return keras.Model(inputs, new_layer(copy(inputs)), name=method)
 
 
-def _labelled_batches(
-    images: ImageSet,
-    labels: np.ndarray,
-    settings: SupervisedSettings,
-    seed: int,
-    num_steps: int | None,
-) -> TrainingBatches:
-    size = min(settings.batch_size, len(images))
-    steps = num_steps or max(settings.steps, settings.epochs * len(images) // size)
-    batches = data_batches.labelled_batches(images, labels, size, seed=seed, num_steps=steps)
-    return TrainingBatches(batches, size, steps)
-
-
-def _half_labelled_batches(
-    images: ImageSet,
-    labelled_images: ImageSet,
-    labels: np.ndarray,
-    settings: SupervisedSettings,
-    seed: int,
-    num_steps: int | None,
-) -> TrainingBatches:
-    """Returns steps of a few labelled images beside many without labels."""
-    steps = num_steps or settings.pseudo_label_steps
-    labelled = data_batches.labelled_batches(
-        labelled_images, labels, _LABELLED_BATCH, seed=seed, num_steps=steps
-    )
-    unlabelled = data_batches.labelled_batches(
-        images,
-        np.zeros(len(images), np.int64),  # never read
-        settings.unlabelled_batch_size,
-        seed=seed,
-        num_steps=steps,
-    )
-    size = min(_LABELLED_BATCH, len(labelled_images)) + settings.unlabelled_batch_size
-    return TrainingBatches(tf.data.Dataset.zip(labelled, unlabelled), size, steps)
-
-
-def _deformed_batches(
-    images: ImageSet,
-    labels: np.ndarray,
-    settings: SupervisedSettings,
-    seed: int,
-    num_steps: int | None,
-) -> TrainingBatches:
-    """Returns steps of deformed images, all of which have a label."""
-    steps, size = num_steps or settings.graph_steps, min(settings.batch_size, len(images))
-    batches = data_batches.labelled_batches(images, labels, size, seed=seed, num_steps=steps)
-    deformed = batches.enumerate().map(
+def _deformed(batches: tf.data.Dataset, strength: float, seed: int) -> tf.data.Dataset:
+    """Batches of labelled images, each image deformed at random."""
+    return batches.enumerate().map(
         lambda step, batch: (
-            augmentation.deform(batch[0], settings.deformation, tf.stack([seed, step])),
+            augmentation.deform(batch[0], strength, tf.stack([seed, step])),
             batch[1],
         ),
         **data_batches.map_options(tf.data.AUTOTUNE),
     )
-    return TrainingBatches(deformed, size, steps)

@@ -36,6 +36,7 @@ _DIFFERENCES = (
     ("pseudo_labels_minus_their_scratch", "pseudo_labels", "pseudo_labels_scratch"),
 )
 
+_MEASURED = ("images", "seconds", "accuracy", "loss")  # at each point of a learning curve
 _SCRATCH = [METHOD_NAMES[method] for method in FROM_SCRATCH]
 
 CellResults = Mapping[Cell, CellResult]
@@ -47,6 +48,7 @@ class Comparison:
 
     splits: Splits
     classes: np.ndarray  # the label that each class, counted from 0, stands for
+    test_labels: np.ndarray  # classes of the test images, int64, counted from 0
     settings: SupervisedSettings
     label_counts: Sequence[int]  # numbers of labelled images, 0 for all
     run: Run
@@ -57,14 +59,6 @@ class Comparison:
         """The name of each class, counted from 0."""
         names = self.splits.class_names
         return [str(label) if names is None else names[label] for label in self.classes]
-
-    @property
-    def test_labels(self) -> np.ndarray:
-        """The classes of the test images, int64, counted from 0."""
-        labels = self.splits.labels
-        if labels is None:
-            raise ValueError("there are no labels")
-        return np.searchsorted(self.classes, labels.test)
 
 
 def labels_name(num_labels: int) -> str:
@@ -109,7 +103,7 @@ def measure_and_draw(comparison: Comparison, cell_results: CellResults) -> dict[
         A flat dict as in `metrics.json`, whose names are paths.
     """
     numbers = accuracies(comparison, cell_results) | differences(comparison, cell_results)
-    draw_label_efficiency(comparison, cell_results)
+    draw_label_efficiency(comparison, numbers)
     num_labels = exported_label_count(cell_results, comparison.label_counts)
     if num_labels is not None:
         draw_learning_speed(comparison, cell_results, num_labels)
@@ -132,12 +126,11 @@ def accuracies(comparison: Comparison, cell_results: CellResults) -> dict[str, f
             repetitions = results_of(cell_results, method, num_labels)
             if repetitions:
                 values = [result.accuracy for result in repetitions]
-                name = f"{labels_name(num_labels)}/{method}_accuracy"
-                numbers[name] = float(np.mean(values))
-                numbers[f"{name}_std"] = float(np.std(values, ddof=1)) if values[1:] else math.nan
-                numbers[f"{labels_name(num_labels)}/{method}_validation_accuracy"] = float(
-                    np.mean([result.validation_accuracy for result in repetitions])
-                )
+                seen = [result.validation_accuracy for result in repetitions]
+                name = f"{labels_name(num_labels)}/{method}"
+                numbers[f"{name}_accuracy"] = float(np.mean(values))
+                numbers[f"{name}_accuracy_std"] = float(np.std(values, ddof=1))
+                numbers[f"{name}_validation_accuracy"] = float(np.mean(seen))
     return numbers
 
 
@@ -155,29 +148,27 @@ def differences(comparison: Comparison, cell_results: CellResults) -> dict[str, 
                 [result.accuracy for result in results_of(cell_results, method, num_labels)]
                 for method in (first, second)
             ]
-            if min(map(len, pair)) < 2:
+            if not all(pair):
                 continue
             difference = classifier_metrics.paired_difference(*map(np.array, pair))
-            numbers[f"{labels_name(num_labels)}/{name}"] = difference.mean
-            numbers[f"{labels_name(num_labels)}/{name}_low"] = difference.low
-            numbers[f"{labels_name(num_labels)}/{name}_high"] = difference.high
-            p_values[f"{labels_name(num_labels)}/{name}_p_holm"] = difference.p_value
+            key = f"{labels_name(num_labels)}/{name}"
+            numbers |= {
+                key: difference.mean, f"{key}_low": difference.low, f"{key}_high": difference.high,
+            }  # fmt: skip
+            p_values[f"{key}_p_holm"] = difference.p_value
     corrected = classifier_metrics.holm(list(p_values.values()))
     return numbers | dict(zip(p_values, corrected, strict=True))
 
 
-def draw_label_efficiency(comparison: Comparison, cell_results: CellResults) -> None:
+def draw_label_efficiency(comparison: Comparison, numbers: Mapping[str, float]) -> None:
     """Draws the test error of every method over the number of labels."""
-    errors: dict[str, tuple[list[float], list[float]]] = {}
+    errors = {}
     for method in comparison.settings.arms:
-        means, deviations = [], []
-        for num_labels in comparison.label_counts:
-            values = [
-                1.0 - result.accuracy for result in results_of(cell_results, method, num_labels)
-            ]
-            means.append(float(np.mean(values)) if values else math.nan)
-            deviations.append(float(np.std(values, ddof=1)) if values[1:] else math.nan)
-        errors[METHOD_NAMES[method]] = (means, deviations)
+        names = [f"{labels_name(count)}/{method}_accuracy" for count in comparison.label_counts]
+        errors[METHOD_NAMES[method]] = (
+            [1.0 - numbers.get(name, math.nan) for name in names],
+            [numbers.get(f"{name}_std", math.nan) for name in names],
+        )
     counts = [num_labels or len(comparison.splits.train) for num_labels in comparison.label_counts]
     figure = classifiers.label_efficiency(
         counts, errors, scratch=_SCRATCH, last_is_all=comparison.label_counts[-1] == 0
@@ -189,16 +180,13 @@ def draw_learning_speed(comparison: Comparison, cell_results: CellResults, num_l
     """Draws validation error and loss from the first steps on, at one number of labels."""
     curves = {}
     for method in comparison.settings.arms:
-        measured = [
-            result.curve for result in results_of(cell_results, method, num_labels) if result.curve
-        ]
-        if measured:
+        measured = [result.curve for result in results_of(cell_results, method, num_labels)]
+        if method in TRAINED and measured:
             points = min(len(curve["images"]) for curve in measured)  # patience may end one early
             stacked = {
-                key: np.stack([curve[key][:points] for curve in measured])
-                for key in ("seconds", "accuracy", "loss")
+                name: np.stack([curve[name][:points] for curve in measured]) for name in _MEASURED
             }
-            curves[METHOD_NAMES[method]] = {"images": measured[0]["images"][:points], **stacked}
+            curves[METHOD_NAMES[method]] = stacked | {"images": stacked["images"][0]}
     figure = classifiers.learning_speed(curves, scratch=_SCRATCH)
     comparison.tensorboard.show(
         "learning_speed", figure, "Validation error and loss while training."
@@ -299,15 +287,10 @@ def summary(comparison: Comparison, numbers: Mapping[str, Any]) -> str:
 
 def history_columns(cell_results: CellResults) -> dict[str, list[Any]]:
     """Returns `history.csv`: a row for each measured point of a training."""
-    columns: dict[str, list[Any]] = {
-        name: []
-        for name in ("arm", "labels", "repetition", "images", "seconds", "accuracy", "loss")
-    }
-    for cell, result in cell_results.items():
-        for point in range(len(result.curve.get("images", ()))):
-            columns["arm"].append(cell.method)
-            columns["labels"].append(cell.num_labels or "all")
-            columns["repetition"].append(cell.repetition)
-            for name in ("images", "seconds", "accuracy", "loss"):
-                columns[name].append(result.curve[name][point])
-    return columns
+    rows = [
+        (cell.method, cell.num_labels or "all", cell.repetition, *point)
+        for cell, result in cell_results.items()
+        for point in zip(*(result.curve.get(name, ()) for name in _MEASURED), strict=True)
+    ]
+    names = ("arm", "labels", "repetition", *_MEASURED)
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
