@@ -272,27 +272,24 @@ def _lower_edge(errors: np.ndarray) -> float:
 def _errors_by_labels(
     sizes: np.ndarray, methods: Mapping[str, tuple[Sequence[float], Sequence[float]]]
 ) -> dict[str, np.ndarray]:
-    """The errors of the methods that were run, as `_errors` gives them."""
+    """Mean and standard deviation of the errors in %, (2, n), of each method that was run."""
     if not len(sizes) or sizes[0] <= 0 or (np.diff(sizes) <= 0).any():
         raise ValueError(f"labels must be increasing numbers above 0, received {sizes.tolist()}")
-    errors = {name: _errors(name, parts, len(sizes)) for name, parts in methods.items()}
-    curves = {name: parts for name, parts in errors.items() if np.isfinite(parts[0]).any()}
+    curves = {}
+    for name, parts in methods.items():
+        shapes = [np.shape(part) for part in parts]
+        if shapes != [sizes.shape, sizes.shape]:
+            raise ValueError(
+                f"{name!r} needs {len(sizes)} means and deviations, received the shapes {shapes}"
+            )
+        errors = 100.0 * np.array(parts, float)
+        if ((errors[0] < 0.0) | (errors[0] > 100.0)).any():
+            raise ValueError(f"errors of {name!r} must be shares in [0, 1], received {parts[0]}")
+        if np.isfinite(errors[0]).any():
+            curves[name] = errors
     if not curves:
         raise ValueError("label_efficiency needs a method with an error, received none")
     return curves
-
-
-def _errors(name: str, parts: Sequence[Sequence[float]], number: int) -> np.ndarray:
-    """Mean and standard deviation of a method's errors in %, (2, number)."""
-    mean, deviation = (100.0 * np.asarray(part, float) for part in parts)
-    if not mean.shape == deviation.shape == (number,):
-        raise ValueError(
-            f"{name!r} needs {number} means and deviations, received the shapes "
-            f"{mean.shape} and {deviation.shape}"
-        )
-    if ((mean < 0.0) | (mean > 100.0)).any():
-        raise ValueError(f"errors of {name!r} must be shares in [0, 1], received {parts[0]}")
-    return np.stack([mean, deviation])
 
 
 def _speed(name: str, method: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import itertools
 import json
 import re
 import sys
@@ -45,23 +46,14 @@ _RANGES = {
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One part of the study.
-
-    Attributes:
-        key: its short name.
-        title: what it is called in the plan and on the page.
-        experiment: the command that does it.
-        arguments: of that command, without places and names.
-        minutes: about how long it takes on two processor cores that have nothing else to do.
-        quick_minutes: the same with `--quick`.
-    """
+    """One part of the study."""
 
     key: str
-    title: str
-    experiment: str
-    arguments: tuple[str, ...]
-    minutes: float
-    quick_minutes: float
+    title: str  # what it is called in the plan and on the page
+    experiment: str  # the command that does it
+    arguments: tuple[str, ...]  # of that command, without places and names
+    minutes: float  # about how long it takes on two processor cores that do nothing else
+    quick_minutes: float  # the same with `--quick`
 
     @property
     def is_search(self) -> bool:
@@ -103,21 +95,13 @@ class Places:
 
 @dataclasses.dataclass(frozen=True)
 class FinishedRun:
-    """A finished run, or a finished search, read once.
-
-    Attributes:
-        folder: of the run, or of the search.
-        metrics: as in `metrics.json`; of a search the record.
-        settings: as in `config.json`; of a search those that all trials share.
-        environment: as in `environment.json`.
-        history: a column of `history.csv` -> its texts; empty where it is missing.
-    """
+    """A finished run, or a finished search, read once."""
 
     folder: Path
-    metrics: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    environment: Mapping[str, Any]
-    history: Mapping[str, list[str]]
+    metrics: Mapping[str, Any]  # as in `metrics.json`; of a search the record
+    settings: Mapping[str, Any]  # as in `config.json`; of a search those that all trials share
+    environment: Mapping[str, Any]  # as in `environment.json`
+    history: Mapping[str, list[str]]  # column of `history.csv` -> its texts; empty without a file
 
     def number(self, name: str) -> float | None:
         """A number of the run; None where it has none of this name, or one that cannot be."""
@@ -146,18 +130,12 @@ class FinishedRun:
 
 @dataclasses.dataclass
 class State:
-    """A step and the runs that were found for it.
-
-    Attributes:
-        step: the step.
-        finished: its finished run; None where there is none.
-        unfinished: the name of a run that can go on; None where there is none.
-        problems: what is wrong with runs that would have been the step's.
-    """
+    """A step and the runs that were found for it."""
 
     step: Step
     finished: FinishedRun | None = None
-    unfinished: str | None = None
+    unfinished: str | None = None  # the name of a run that can go on
+    # What is wrong with runs that would have been the step's.
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -326,8 +304,5 @@ def run_step(state: State, places: Places) -> None:
 
 def _free_name(step: Step, places: Places) -> str:
     name = f"report-quick-{step.key}" if places.quick else f"report-{step.key}"
-    taken = places.logs / step.experiment
-    number = 1
-    while (taken / (name if number == 1 else f"{name}-{number}")).exists():
-        number += 1
-    return name if number == 1 else f"{name}-{number}"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if not (places.logs / step.experiment / name).exists())

@@ -28,17 +28,11 @@ _PROBE_COST = {"linear_probe": 50.0, "neighbors": 50.0, "mixture": 200.0, "graph
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One training of the comparison: a method, a number of labels and a repetition.
+    """One training of the comparison: a method, a number of labels and a repetition."""
 
-    Attributes:
-        method: a key of `METHOD_NAMES`.
-        num_labels: the number of labelled images; 0 stands for all.
-        repetition: counted from 0.
-    """
-
-    method: str
-    num_labels: int
-    repetition: int
+    method: str  # a key of `METHOD_NAMES`
+    num_labels: int  # labelled images; 0 stands for all
+    repetition: int  # counted from 0
 
     @property
     def name(self) -> str:
@@ -48,29 +42,18 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class CellResult:
-    """What a trained method predicts for the test images, and how fast it learned.
+    """What a trained method predicts for the test images, and how fast it learned."""
 
-    Attributes:
-        predictions: int64 (num_test,), classes counted from 0.
-        confidence: float32 (num_test,), the probability of each predicted class.
-        accuracy: the share of test images that are predicted right, in [0, 1].
-        loss: the cross entropy in nats, mean over the test images.
-        validation_accuracy: the share of validation images that are predicted right.
-        curve: the keys `images` (seen so far), `seconds` (of training alone), `accuracy` and `loss`
-            (both on validation images), each with one value for each measured point; empty for
-            methods that are not trained in steps.
-        seconds: the time that the whole cell took, measuring included.
-        weights: the weights of the trained network where they were to be kept, else none.
-    """
-
-    predictions: np.ndarray
-    confidence: np.ndarray
-    accuracy: float
-    loss: float
-    validation_accuracy: float
+    predictions: np.ndarray  # int64 (num_test,), classes counted from 0
+    confidence: np.ndarray  # float32 (num_test,), the probability of each predicted class
+    accuracy: float  # the share of test images that are predicted right, in [0, 1]
+    loss: float  # the cross entropy in nats, mean over the test images
+    validation_accuracy: float  # the share of validation images that are predicted right
+    # `images` (seen so far), `seconds` (of training alone), `accuracy` and `loss` (both on
+    # validation images) at each measured point; empty for methods that are not trained in steps.
     curve: dict[str, np.ndarray]
-    seconds: float
-    weights: tuple[np.ndarray, ...] = ()
+    seconds: float  # the time that the whole cell took, measuring included
+    weights: tuple[np.ndarray, ...] = ()  # of the trained network, where they were to be kept
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Returns the result as named arrays, for a file."""
