@@ -126,12 +126,15 @@ def code_marginals(codes: np.ndarray, samples: Mapping[str, np.ndarray]) -> Figu
     if not drawn:
         raise ValueError("code_marginals needs at least one set of samples, received none")
     for name, values in drawn.items():
-        if values.ndim != 2 or not len(values) or len(codes) < 3:
-            raise ValueError(f"codes and {name!r} must be (n, dim) with 3 and 1 rows or more")
-        if codes.shape[1:] != values.shape[1:]:
+        if (
+            not len(values)
+            or len(codes) < 3
+            or codes.ndim != 2
+            or codes.shape[1:] != values.shape[1:]
+        ):
             raise ValueError(
-                f"{name!r} and the training codes must have as many dimensions, received "
-                f"{values.shape} and {codes.shape}"
+                f"codes and {name!r} must be (n, dim) of as many dimensions, with 3 and 1 rows or "
+                f"more, received {codes.shape} and {values.shape}"
             )
     mean, plane = codes.mean(axis=0), _principal_plane(codes)
     columns = len(drawn) if len(drawn) <= 4 else 3

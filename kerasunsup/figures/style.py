@@ -97,18 +97,15 @@ def to_pixels(figure: Figure, dpi: float = 100) -> np.ndarray:
         figure.set_dpi(original)
 
 
-def text_inches(text: str, size: float = FONT_SIZE, weight: str = "normal") -> float:
+def text_inches(text: str, size: float = FONT_SIZE) -> float:
     """Width in inches of a line of text whose size is in points.
 
     Example:
         >>> round(text_inches("width", size=36.0) / text_inches("width", size=9.0))
         4
     """
-    if not text.strip():
-        return 0.0
-    font = font_manager.FontProperties(weight=weight)
-    path = textpath.TextPath((0, 0), text.replace("$", "S"), size=size, prop=font)
-    return path.get_extents().width / 72
+    font = font_manager.FontProperties(size=size)
+    return textpath.text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 72
 
 
 def panel(width: float = 5.2, height: float = 3.5) -> tuple[Figure, Any]:

@@ -235,11 +235,9 @@ def _cluster_table(sources: Sources, keys: list[str]) -> Table:
 
 def gan_numbers(sources: Sources) -> Section:
     """Every number of the GANs beside that of real images."""
-    table = _gan_table(sources)
+    is_there = sources.run("gan") or sources.run("gan_study")
     blocks: list[Block] = [
-        table
-        if sources.run("gan") or sources.run("gan_study")
-        else sources.missing("the GANs' numbers")
+        _gan_table(sources) if is_there else sources.missing("the GANs' numbers")
     ]
     for name, text in (
         ("adversarial_curves", "Losses, accuracies and distance over the epochs"),

@@ -13,7 +13,7 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -175,34 +175,23 @@ def state_of(step: Step, places: Places) -> State:
     if step.is_search:
         _find_record(state, settings, places)
         return state
-    started = ""
-    for folder in _folders(places.logs / step.experiment):
+    newest = ""
+    for path in sorted((places.logs / step.experiment).glob("[!.]*/config.json")):
+        folder = path.parent
         try:
-            stored = _read_object(folder / "config.json")
+            if _read_object(path) != settings:
+                continue
+            if not (folder / "metrics.json").exists():
+                state.unfinished = folder.name
+                continue
+            run = _read_run(folder, settings, state.problems)
         except InputError as error:
             state.problems.append(str(error))
             continue
-        if stored != settings:
-            continue
-        if not (folder / "metrics.json").exists():
-            state.unfinished = folder.name
-            continue
-        try:
-            run = _read_run(folder, stored, state.problems)
-        except InputError as error:
-            state.problems.append(str(error))
-            continue
-        if str(run.environment.get("started", "")) >= started:
-            started, state.finished = str(run.environment.get("started", "")), run
+        started = str(run.environment.get("started", ""))
+        if started >= newest:
+            newest, state.finished = started, run
     return state
-
-
-def _folders(place: Path) -> Iterator[Path]:
-    if place.is_dir():
-        yield from sorted(
-            folder for folder in place.iterdir()
-            if (folder / "config.json").exists() and not folder.name.startswith(".")
-        )  # fmt: skip
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -260,9 +249,8 @@ def other_images(states: Mapping[str, State]) -> list[str]:
     """The steps whose run recorded other images than most; runs of older versions record none."""
     keys_by_data: dict[str, list[str]] = {}
     for key, state in states.items():
-        if state.finished is None:
+        if (run := state.finished) is None:
             continue
-        run = state.finished
         data = (run.metrics["fingerprint"] if state.step.is_search else run.environment).get("data")
         if data and isinstance(data, str):
             keys_by_data.setdefault(data, []).append(key)

@@ -40,6 +40,10 @@ class Cell:
         return f"{self.method}-{self.num_labels or 'all'}-{self.repetition}"
 
 
+# The fields of a result that are one array or one number each.
+_PLAIN = ("predictions", "confidence", "accuracy", "loss", "validation_accuracy", "seconds")
+
+
 @dataclasses.dataclass(frozen=True)
 class CellResult:
     """What a trained method predicts for the test images, and how fast it learned."""
@@ -57,11 +61,7 @@ class CellResult:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Returns the result as named arrays, for a file."""
-        plain = {
-            field.name: np.asarray(getattr(self, field.name))
-            for field in dataclasses.fields(self)
-            if field.name not in ("curve", "weights")
-        }
+        plain = {name: np.asarray(getattr(self, name)) for name in _PLAIN}
         curve = {f"curve/{name}": values for name, values in self.curve.items()}
         return plain | curve | {f"weights/{i:04}": array for i, array in enumerate(self.weights)}
 
@@ -72,13 +72,8 @@ class CellResult:
         Raises:
             KeyError: if something is missing.
         """
-        plain: dict[str, Any] = {
-            field.name: arrays[field.name]
-            for field in dataclasses.fields(cls)
-            if field.name not in ("curve", "weights")
-        }
-        for name in ("accuracy", "loss", "validation_accuracy", "seconds"):
-            plain[name] = float(plain[name])
+        plain: dict[str, Any] = {name: arrays[name] for name in _PLAIN}
+        plain |= {name: float(array) for name, array in plain.items() if array.ndim == 0}
         curve = {key[6:]: values for key, values in arrays.items() if key.startswith("curve/")}
         weights = tuple(arrays[key] for key in sorted(arrays) if key.startswith("weights/"))
         return cls(**plain, curve=curve, weights=weights)

@@ -24,6 +24,9 @@ from kerasunsup.training.run_folder import Run
 
 logger = logging.getLogger(__name__)
 
+# The numbers that runs are compared by.
+_HEADLINE = ("test/accuracy", "labels_100/finetuned_accuracy", "labels_100/scratch_accuracy")
+
 
 def run(command: Command) -> dict[str, float]:
     """Trains every cell of the comparison, or what is missing of it, and exports the best.
@@ -55,9 +58,10 @@ def run(command: Command) -> dict[str, float]:
                 training_tensorboard.TensorBoardWriter(run.folder) as tensorboard,
             ):
                 classes = feature_network.classes_of(splits)
+                names = splits.class_names or tuple(map(str, classes))
                 trainer = MethodTrainer(splits, classes, encoder, settings)
                 comparison = results.Comparison(
-                    splits, classes, trainer.test_labels, settings, label_counts, run, tensorboard
+                    splits, names, trainer.test_labels, settings, label_counts, run, tensorboard
                 )
                 tensorboard.trials(
                     {
@@ -168,9 +172,7 @@ def _test_tag(num_labels: int) -> str:
 
 
 def export_and_report(
-    trainer: MethodTrainer,
-    comparison: results.Comparison,
-    cell_results: dict[Cell, CellResult],
+    trainer: MethodTrainer, comparison: results.Comparison, cell_results: dict[Cell, CellResult]
 ) -> dict[str, float]:
     """Exports the best classifier, then writes the numbers and the figures of the comparison."""
     run, splits, tensorboard = comparison.run, comparison.splits, comparison.tensorboard
@@ -190,15 +192,9 @@ def export_and_report(
     run.write_history(results.history_columns(cell_results))
     table = training_tensorboard.markdown_table
     # No entry in the HParams tab: it would hide the lines of the cells there.
-    tensorboard.scalars(headline(numbers))
+    tensorboard.scalars({name: numbers[name] for name in _HEADLINE if name in numbers})
     tensorboard.text("settings", table(to_json(comparison.settings), ("setting", "value")))
     tensorboard.text("numbers", table(numbers, ("number", "value")))
     logger.info(results.summary(comparison, numbers))
     logger.info(f"\nfigures, model.keras and export/ are in {run.folder}")
     return numbers
-
-
-def headline(numbers: dict[str, float]) -> dict[str, float]:
-    """Returns the few numbers that runs are compared by."""
-    names = ("test/accuracy", "labels_100/finetuned_accuracy", "labels_100/scratch_accuracy")
-    return {name: numbers[name] for name in names if name in numbers}

@@ -14,12 +14,7 @@ from kerasunsup.evaluation import classifier_metrics
 from kerasunsup.figures import classifiers, confusion, image_grids
 from kerasunsup.supervised.cells import Cell, CellResult
 from kerasunsup.supervised.methods import MOST_VALIDATION
-from kerasunsup.supervised.settings import (
-    FROM_SCRATCH,
-    METHOD_NAMES,
-    TRAINED,
-    SupervisedSettings,
-)
+from kerasunsup.supervised.settings import FROM_SCRATCH, METHOD_NAMES, TRAINED, SupervisedSettings
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -47,18 +42,12 @@ class Comparison:
     """The data and settings of a comparison, and where its numbers and figures go."""
 
     splits: Splits
-    classes: np.ndarray  # the label that each class, counted from 0, stands for
+    class_names: Sequence[str]  # of the classes, counted from 0
     test_labels: np.ndarray  # classes of the test images, int64, counted from 0
     settings: SupervisedSettings
     label_counts: Sequence[int]  # numbers of labelled images, 0 for all
     run: Run
     tensorboard: training_tensorboard.TensorBoardWriter
-
-    @property
-    def class_names(self) -> list[str]:
-        """The name of each class, counted from 0."""
-        names = self.splits.class_names
-        return [str(label) if names is None else names[label] for label in self.classes]
 
 
 def labels_name(num_labels: int) -> str:
@@ -202,7 +191,7 @@ def one_classifier(
         Its accuracy, its loss, and its accuracy on each class.
     """
     result, labels = cell_results[cell], comparison.test_labels
-    counts = classifier_metrics.confusion(labels, result.predictions, len(comparison.classes))
+    counts = classifier_metrics.confusion(labels, result.predictions, len(comparison.class_names))
     names = comparison.class_names
     comparison.tensorboard.show(
         "confusion",
