@@ -148,7 +148,7 @@ def learning_speed(
 def reliability_curve(
     methods: Mapping[str, Any], *, fewest: int = 10, scratch: Collection[str] = ()
 ) -> Figure:
-    """How often classifiers are right over how sure they say they are; below, the images.
+    """Accuracy of classifiers over their confidence (reliability diagram); below, the images.
 
     Bins of few images are faint and stand outside the lines. Up to three methods have bars, which
     are 95 % intervals of the accuracy (Wilson); more bars could not be told apart.
@@ -187,7 +187,7 @@ def reliability_curve(
             baseline=None, color=look["color"], linestyle=look["linestyle"], linewidth=1.2,
         )  # fmt: skip
     thin = {"color": "0.6", "linewidth": 0.9, "zorder": 1}
-    handles += upper.plot([0, 1], [0, 1], label="calibrated: as right as sure", **thin)
+    handles += upper.plot([0, 1], [0, 1], label="perfectly calibrated", **thin)
     if any(((method.count > 0) & (method.count < fewest)).any() for method in methods.values()):
         handles += upper.plot(
             [], [], "o", color="0.3", markerfacecolor="none", alpha=0.6,

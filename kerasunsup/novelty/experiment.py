@@ -52,23 +52,20 @@ def run(command: Command) -> dict[str, float]:
     labels = classes_of(settings, splits)
     autoencoder.check(_settings_of_class(settings, settings.data), splits)
     with run_folder.opened(command, fingerprint) as run:
-        done = 0
+        scores: dict[int, dict[str, np.ndarray]] = {}
+        seconds = 0.0
         try:
-            scores: dict[int, dict[str, np.ndarray]] = {}
-            seconds = 0.0
             for label in labels:
-                logger.info(
-                    f"class {results.class_name(splits, label)}: {done + 1} of {len(labels)}"
-                )
+                name = results.class_name(splits, label)
+                logger.info(f"class {name}: {len(scores) + 1} of {len(labels)}")
                 run.check_folder()
                 encoder_run = trained(settings, splits, label, run)
                 seconds += encoder_run.read_metrics().get("training_seconds", np.nan)
                 scores[label] = scores_of(encoder_run, settings, splits, label)
-                done += 1
             with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
                 return write_results(run, tensorboard, settings, splits, scores, seconds)
         except KeyboardInterrupt:
-            raise Interrupted(loop.how_to_resume(run, done, "classes")) from None
+            raise Interrupted(loop.how_to_resume(run, len(scores), "classes")) from None
 
 
 def with_others(splits: Splits) -> Splits:
@@ -168,7 +165,7 @@ def _settings_of_class(settings: NoveltySettings, data: str) -> AutoencoderSetti
 def scores_of(
     encoder_run: Run, settings: NoveltySettings, splits: Splits, label: int
 ) -> dict[str, np.ndarray]:
-    """Returns how odd each test image is to a class by every score, as `results.outlier_scores`.
+    """Returns the outlier scores of all test images for one class, as `results.outlier_scores`.
 
     Raises:
         InputError: if the run's model is damaged.

@@ -44,7 +44,7 @@ def _encode(model: keras.Model, pictures: np.ndarray) -> _Encoded:
 def outlier_scores(
     model: keras.Model, clean: np.ndarray, tests: np.ndarray, *, latent_dim: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Returns how odd each test image is to a class by every score; a higher score is odder.
+    """Returns the outlier scores of each test image for one class; outliers score higher.
 
     Args:
         model: the autoencoder that was trained on images of the class alone.
@@ -101,7 +101,7 @@ def class_name(splits: Splits, label: int) -> str:
 def areas_under_curves(splits: Splits, scores: ScoresByClass) -> dict[str, list[float]]:
     """Returns the area under the ROC curve of every score, one for each clean class.
 
-    It is the probability that an image of another class is odder than one of the class.
+    It is the probability that an image of another class has a higher score than one of the class.
     """
     labels = labels_of(splits).test
     return {
@@ -131,26 +131,27 @@ def draw_areas(
     tensorboard.show(
         "auroc",
         curves.areas_under_curves(names, titled),
-        "How surely an image of another class is the odder one, by class and score.",
+        "Area under the ROC curve, one class against all others, by class and score.",
     )
 
 
 def draw_overlooked(tensorboard: TensorBoardWriter, splits: Splits, scores: ScoresByClass) -> None:
-    """Draws the images of other classes that are least odd to the class."""
+    """Draws the images of other classes whose outlier scores are lowest."""
     labels = labels_of(splits).test
     each = max(1, _SHOWN // len(scores))
     shown, above, below = [], [], []
     for label, of_class in scores.items():
-        others, oddness = np.flatnonzero(labels != label), of_class["outliers"]
-        for index in others[np.argsort(oddness[others], kind="stable")][:each]:
+        others, values = np.flatnonzero(labels != label), of_class["outliers"]
+        for index in others[np.argsort(values[others], kind="stable")][:each]:
             shown.append(index)
             above.append(f"{class_name(splits, labels[index])} as {class_name(splits, label)}")
-            below.append(f"{np.mean(oddness[labels == label] >= oddness[index]):.0%} odder")
+            below.append(f"{np.mean(values[labels == label] >= values[index]):.0%} higher")
     shown, above, below = shown[:_SHOWN], above[:_SHOWN], below[:_SHOWN]
     tensorboard.show(
         "overlooked",
         image_grids.captioned_images(splits.test.array(np.array(shown)), above, below),
-        "The least odd images of other classes; below, the share of the class that is odder still.",
+        "The images of other classes with the lowest scores; below, the share of the class's own"
+        " images that score as high or higher.",
     )
 
 

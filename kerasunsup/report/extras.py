@@ -66,10 +66,8 @@ def _search_records(
         except (OSError, InputError) as error:
             sources.gaps.append(str(error))
             continue
-        fingerprints = other["fingerprint"], run.metrics["fingerprint"]
-        if all(
-            fingerprints[0].get(key) == fingerprints[1].get(key) for key in ("settings", "data")
-        ):
+        theirs, ours = other["fingerprint"], run.metrics["fingerprint"]
+        if all(theirs.get(key) == ours.get(key) for key in ("settings", "data")):
             records[kind] = other
     return records
 
@@ -138,7 +136,7 @@ def labels(sources: Sources) -> Section:
     blocks = [
         sources.figure("supervised", "label_efficiency", "Test error over the number of labels."),
         sources.figure(
-            "supervised", "reliability", "How often classifiers are right over how sure they are."
+            "supervised", "reliability", "Accuracy of classifiers over their confidence."
         ),
     ]
     return Section("labels", "Labels", "How many labels are enough", blocks)
@@ -166,7 +164,9 @@ def outliers(sources: Sources) -> Section:
             ),
             _outlier_table(sources, classes),
             sources.figure("novelty", "auroc", "Area under the ROC curve by class and score."),
-            sources.figure("novelty", "overlooked", "The least odd images of other classes."),
+            sources.figure(
+                "novelty", "overlooked", "The images of other classes with the lowest scores."
+            ),
         ]
     return Section("outliers", "Outliers", "Outliers", blocks)
 

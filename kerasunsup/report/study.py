@@ -124,7 +124,7 @@ def supervised(sources: Sources) -> Section:
         sources.figure(
             "supervised", "confusion", "Best classifier: labels in rows, predictions in columns."
         ),
-        sources.figure("supervised", "mistakes", "The surest mistakes on test images."),
+        sources.figure("supervised", "mistakes", "The most confident mistakes on test images."),
     ]  # fmt: skip
     return Section("supervised", "Supervised", "From unsupervised to supervised", blocks)
 

@@ -185,7 +185,7 @@ def draw_learning_speed(comparison: Comparison, cell_results: CellResults, num_l
 def one_classifier(
     comparison: Comparison, cell_results: CellResults, cell: Cell
 ) -> dict[str, float]:
-    """Draws one classifier's confusion matrix (the study's figure 5) and its surest mistakes.
+    """Draws one classifier's confusion matrix (the study's figure 5) and its mistakes.
 
     Returns:
         Its accuracy, its loss, and its accuracy on each class.
@@ -199,15 +199,15 @@ def one_classifier(
         f"{METHOD_NAMES[cell.method]}: labels in rows, predictions in columns.",
     )
     wrong = np.flatnonzero(result.predictions != labels)
-    surest = wrong[np.argsort(-result.confidence[wrong], kind="stable")][:_MISTAKES]
-    if len(surest):
+    shown = wrong[np.argsort(-result.confidence[wrong], kind="stable")][:_MISTAKES]
+    if len(shown):
         figure = image_grids.captioned_images(
-            comparison.splits.test.array(surest),
-            [f"{names[labels[i]]} as {names[result.predictions[i]]}" for i in surest],
-            [f"{100 * result.confidence[i]:.1f} %" for i in surest],
+            comparison.splits.test.array(shown),
+            [f"{names[labels[i]]} as {names[result.predictions[i]]}" for i in shown],
+            [f"{100 * result.confidence[i]:.1f} %" for i in shown],
         )
         comparison.tensorboard.show(
-            "mistakes", figure, "The surest mistakes on test images: label as prediction."
+            "mistakes", figure, "The most confident mistakes on test images: label as prediction."
         )
     numbers = {"test/accuracy": result.accuracy, "test/loss": result.loss}
     for name, row, hits in zip(names, counts, np.diag(counts), strict=True):
@@ -219,7 +219,7 @@ def one_classifier(
 def calibration(
     comparison: Comparison, cell_results: CellResults, num_labels: int
 ) -> dict[str, float]:
-    """Draws how often trained methods are right over how sure they are, all repetitions together.
+    """Draws the accuracy of trained methods over their confidence, all repetitions together.
 
     Returns:
         The expected calibration error of each method, in [0, 1].
@@ -240,7 +240,7 @@ def calibration(
         numbers[name] = reliability.expected_calibration_error
     figure = classifiers.reliability_curve(curves, scratch=_SCRATCH)
     comparison.tensorboard.show(
-        "reliability", figure, "How often classifiers are right over how sure they are."
+        "reliability", figure, "Accuracy of classifiers over their confidence."
     )
     return numbers
 
@@ -265,7 +265,7 @@ def summary(comparison: Comparison, numbers: Mapping[str, Any]) -> str:
             if key in numbers:
                 low, high = numbers[f"{key}_low"], numbers[f"{key}_high"]
                 p_value = numbers[f"{key}_p_holm"]
-                verdict = "more than luck" if p_value < 0.05 else "may be luck"
+                verdict = "significant" if p_value < 0.05 else "not significant"
                 lines.append(
                     f"  {count} labels: {titles[first]} less {titles[second]}: "
                     f"{100 * numbers[key]:+.2f} points [{100 * low:+.2f}, {100 * high:+.2f}], "
