@@ -232,7 +232,7 @@ def _sheet(blocks: Sequence[_Block], table: Mapping[str, Sequence[str]] | None =
     texts = [text for block in blocks for text in (*block.columns, *block.footer)]
     needed = max((style.text_inches(text, _SMALL) + 0.08 for text in texts), default=0.0)
     figure = Figure(dpi=style.DPI)
-    placed = []
+    placed, boxes = [], []  # in pixels
     for block in blocks:
         height, width = block.rows.shape[2:4]
         scale = max(1, round(_CELL_INCHES * style.DPI / max(height, width)))
@@ -240,23 +240,22 @@ def _sheet(blocks: Sequence[_Block], table: Mapping[str, Sequence[str]] | None =
         # Columns move apart where a text needs more room than its image.
         steps = height + gap, max(width + gap, math.ceil(needed * style.DPI / scale))
         montage = _montage(block.rows, *steps)
-        size = scale * np.array(montage.shape[1::-1])  # pixels
+        size = scale * np.array(montage.shape[1::-1])
         axes = figure.add_axes((0.0, 0.0, *(size / figure.bbox.size)))
         axes.imshow(montage, interpolation="nearest", vmin=0.0, vmax=1.0, aspect="auto")
         axes.set_axis_off()
         _write_texts(axes, block, table, steps, montage.shape)
+        placed.append((axes, size))
         box: Any = axes.get_tightbbox()  # with the texts around it
-        placed.append((axes, size, box.extents))
-    left = _MARGIN - math.floor(min(x for _, _, (x, _, _, _) in placed))
-    width = left + math.ceil(max(x for _, _, (_, _, x, _) in placed)) + _MARGIN
-    bottoms, height = [], _MARGIN  # pixels from below
-    for _, _, (_, low, _, high) in reversed(placed):
-        bottoms.append(height - math.floor(low))
-        height = bottoms[-1] + math.ceil(high) + _MARGIN
-    figure.set_size_inches(width / style.DPI, height / style.DPI)
-    whole = np.array([width, height, width, height])
-    for (axes, size, _), bottom in zip(placed, reversed(bottoms), strict=True):
-        axes.set_position(np.array([left, bottom, *size]) / whole)
+        boxes.append([*np.floor(box.min), *np.ceil(box.max)])
+    lefts, lows, rights, highs = np.transpose(boxes)
+    left, top = _MARGIN - lefts.min(), _MARGIN + np.sum(highs - lows + _MARGIN)
+    whole = np.array([left + rights.max() + _MARGIN, top])
+    figure.set_size_inches(*(whole / style.DPI))
+    for (axes, size), low, high in zip(placed, lows, highs, strict=True):
+        bottom = top - _MARGIN - high
+        axes.set_position((left / whole[0], bottom / whole[1], *(size / whole)))
+        top = bottom + low
     return figure
 
 

@@ -122,10 +122,9 @@ def corruption_sweeps(sources: Sources) -> Section:
         "noise": "Trained on noise of 0.4",
         "crop": "Trained on holes of 8 pixels",
     }
+    caption = "PSNR and SSIM of the input and of the output."
     blocks = [
-        sources.figure(
-            key, "corruption_sweep", f"{title}: PSNR and SSIM of the input and of the output."
-        )
+        sources.figure(key, "corruption_sweep", f"{title}: {caption}")
         for key, title in titles.items()
     ]
     return Section("sweeps", "Noise and holes", "Noise and holes of every strength", blocks)
@@ -172,16 +171,11 @@ def outliers(sources: Sources) -> Section:
 
 
 def _outlier_table(sources: Sources, classes: list[str]) -> Table:
+    forms = {f"auroc_{column}": ".1f" for column in ("mean", *classes)}
     return Table(
         ["area under the ROC curve, %", "mean", *classes],
         [
-            [
-                title,
-                *(
-                    sources.cell("novelty", f"{name}/auroc_{column}", ".1f", scale=100.0)
-                    for column in ("mean", *classes)
-                ),
-            ]
+            [title, *sources.cells("novelty", forms, f"{name}/", scale=100.0)]
             for name, title in OUTLIER_SCORES.items()
         ],
         caption="By the class taken for clean; apply outliers sorts by the first score.",
@@ -213,17 +207,11 @@ def clusters(sources: Sources) -> Section:
 
 
 def _cluster_table(sources: Sources, keys: list[str]) -> Table:
+    forms = {"accuracy": ".3f", "nmi": ".3f", "ari": ".3f"}
     return Table(
         ["", "of the", "accuracy", "NMI", "ARI"],
         [
-            [
-                title,
-                sources.title(key),
-                *(
-                    sources.cell(key, f"{name}_{measure}", ".3f")
-                    for measure in ("accuracy", "nmi", "ari")
-                ),
-            ]
+            [title, sources.title(key), *sources.cells(key, forms, f"{name}_")]
             for key in keys
             for name, title in _CLUSTERINGS.items()
             if key == keys[0] or name != "pixels/kmeans"
@@ -254,7 +242,7 @@ def gan_numbers(sources: Sources) -> Section:
 
 
 def _gan_table(sources: Sources) -> Table:
-    columns = {
+    forms = {
         "fid": ".2f", "kid": ".3f", "classifier_score": ".2f", "precision": ".2f",
         "recall": ".2f", "smallest_class_share": ".3f",
     }  # fmt: skip
@@ -267,10 +255,7 @@ def _gan_table(sources: Sources) -> Table:
     )
     return Table(
         ["", "distance", "kernel distance", "score", "precision", "recall", "smallest class"],
-        [
-            [title, *(sources.cell(key, prefix + name, form) for name, form in columns.items())]
-            for key, prefix, title in rows
-        ],
+        [[title, *sources.cells(key, forms, prefix)] for key, prefix, title in rows],
         caption="10,000 samples beside the test images; the first row is what a generator"
         " can reach.",
     )

@@ -20,11 +20,15 @@ class EncodedImages:
     Args:
         encoder: images -> codes.
         images: the image sets `train`, `validation` and `test`.
+        num_classes: the number of classes that probes tell apart.
         seed: the seed of what probes find in the unlabelled codes.
     """
 
-    def __init__(self, encoder: keras.Model, images: Mapping[str, ImageSet], seed: int) -> None:
-        self._encoder, self._images, self._seed = encoder, images, seed
+    def __init__(
+        self, encoder: keras.Model, images: Mapping[str, ImageSet], num_classes: int, seed: int
+    ) -> None:
+        self._encoder, self._images = encoder, images
+        self._num_classes, self._seed = num_classes, seed
         self._codes: dict[str, np.ndarray] = {}
         self._structures: dict[str, probes.MixtureOfCodes | probes.GraphOfCodes] = {}
 
@@ -46,7 +50,6 @@ class EncodedImages:
         method: str,
         labelled: np.ndarray,
         labels: np.ndarray,
-        num_classes: int,
         seed: int,
         queries: np.ndarray | None = None,
     ) -> np.ndarray:
@@ -56,7 +59,6 @@ class EncodedImages:
             method: a key of `probes.PROBES`.
             labelled: the positions of the labelled training images.
             labels: int64, their classes counted from 0.
-            num_classes: the number of classes.
             seed: the seed of what is random in the probe.
             queries: the codes that are asked for; by default those of the training images.
         """
@@ -67,7 +69,7 @@ class EncodedImages:
                 codes[labelled],
                 labels,
                 asked,
-                num_classes,
+                self._num_classes,
                 unlabelled=codes[np.setdiff1d(np.arange(len(codes)), labelled)],
                 seed=seed,
             )
@@ -75,5 +77,5 @@ class EncodedImages:
             self._structures[method] = probes.STRUCTURES[method](codes, self._seed)
         structure = self._structures[method]
         if queries is None and isinstance(structure, probes.GraphOfCodes):
-            return structure.classes(labelled, labels, num_classes)
-        return structure.spread(labelled, labels, asked, num_classes)
+            return structure.classes(labelled, labels, self._num_classes)
+        return structure.spread(labelled, labels, asked, self._num_classes)

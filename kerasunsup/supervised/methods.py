@@ -38,7 +38,6 @@ from kerasunsup.supervised.settings import (
 # Validation images that curves are measured on and the best method is chosen by.
 MOST_VALIDATION = 2000
 _LABELLED_BATCH = 64  # labelled images in a step that sees unlabelled ones too
-_HOLE = 0.3  # side of the square that is blanked in pseudo-labelled images, of the smaller side
 # The filters of the convolutional network, the slowest method: chosen for speed (see
 # `networks.classifier`), and its accuracy compared with the default's on test images.
 _FILTERS = (16, 32, 128)
@@ -75,11 +74,8 @@ class MethodTrainer:
         self._validation_labels = np.searchsorted(classes, labels.validation[measured])
         validation = splits.validation.subset(measured)
         self._images = {"validation": validation.array(), "test": splits.test.array()}
-        self._encoded = EncodedImages(
-            encoder,
-            {"train": splits.train, "validation": validation, "test": splits.test},
-            settings.seed,
-        )
+        image_sets = {"train": splits.train, "validation": validation, "test": splits.test}
+        self._encoded = EncodedImages(encoder, image_sets, len(classes), settings.seed)
         self._trainers: dict[str, NetworkTrainer] = {}
         self._traced: set[tuple[str, int]] = set()  # (method, images in a step) that is compiled
 
@@ -143,18 +139,12 @@ class MethodTrainer:
             self._trainers[method] = NetworkTrainer(
                 functools.partial(self._network, method),
                 self._settings,
-                hole=round(_HOLE * min(self._splits.image_shape[:2])),
                 is_pseudo_labelled=method in PSEUDO_LABELLED,
             )
         trainer = self._trainers[method]
         trainer.begin(seed)
-        curve = LearningCurve(
-            trainer.probabilities,
-            self._inputs(method, "validation"),
-            self._validation_labels,
-            batches,
-            self._settings,
-        )
+        inputs, labels = self._inputs(method, "validation"), self._validation_labels
+        curve = LearningCurve(trainer.probabilities, inputs, labels, batches, self._settings)
         trainer.model.fit(batches.dataset, epochs=1, shuffle=False, verbose=0, callbacks=[curve])
         return trainer, curve.arrays()
 
@@ -173,10 +163,10 @@ class MethodTrainer:
             size = min(_LABELLED_BATCH, len(labelled)) + settings.unlabelled_batch_size
             return TrainingBatches(dataset, size, num_steps)
         if method == "graph_labels":
-            answers = self._probe("graph", labelled, seed).argmax(axis=1)
-            answers[labelled] = labels
+            all_labels = self._probe("graph", labelled, seed).argmax(axis=1)
+            all_labels[labelled] = labels
             size = min(settings.batch_size, len(images))
-            dataset = _deformed(batches(images, answers, size), settings.deformation, seed)
+            dataset = _deformed(batches(images, all_labels, size), settings.deformation, seed)
             return TrainingBatches(dataset, size, num_steps)
         if method == "frozen":  # the encoder does not change: its codes are computed once
             images = ImageSet(pixel_storage.MemoryStore(self._inputs(method, "train")))
@@ -190,7 +180,7 @@ class MethodTrainer:
         self, method: str, labelled: np.ndarray, seed: int, queries: np.ndarray | None = None
     ) -> np.ndarray:
         labels = self._train_labels[labelled]
-        return self._encoded.probe(method, labelled, labels, self._num_classes, seed, queries)
+        return self._encoded.probe(method, labelled, labels, seed, queries)
 
     def _inputs(self, method: str, split: str) -> np.ndarray:
         """Returns what a method's network is given: images, or codes of a frozen encoder."""

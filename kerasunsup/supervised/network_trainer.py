@@ -18,6 +18,7 @@ from kerasunsup.supervised.settings import SupervisedSettings
 from kerasunsup.training import loop
 
 _EVALUATED = 500  # images that the network is given at a time
+_HOLE = 0.3  # side of the square that is blanked in pseudo-labelled images, of the smaller side
 _LEAST_PROBABILITY = 1e-7  # a logarithm of 0 would be infinite
 _RATE_EVERY = 10  # steps from one change of the learning rate to the next
 
@@ -36,7 +37,6 @@ class NetworkTrainer:
     Args:
         build: () -> network, inputs -> logits, with new weights by the global seed.
         settings: the settings of the comparison.
-        hole: the side in pixels of the square that is blanked in pseudo-labelled images.
         is_pseudo_labelled: whether the network learns from unlabelled images too.
     """
 
@@ -45,13 +45,13 @@ class NetworkTrainer:
         build: Callable[[], keras.Model],
         settings: SupervisedSettings,
         *,
-        hole: int,
         is_pseudo_labelled: bool,
     ) -> None:
         self._build, self._rate = build, settings.learning_rate
         self.network = build()
         self.model: keras.Model = self.network
         if is_pseudo_labelled:
+            hole = round(_HOLE * min(self.network.input_shape[1:3]))
             self.model = fixmatch.PseudoLabelled(
                 self.network, strong=settings.deformation, hole=hole
             )
