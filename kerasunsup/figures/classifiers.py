@@ -193,7 +193,7 @@ def reliability_curve(
             [], [], "o", color="0.3", markerfacecolor="none", alpha=0.6,
             label=f"faint: bins of fewer than {fewest} images",
         )  # fmt: skip
-    _finish_reliability(upper, lower, list(methods.values()))
+    _set_reliability_axes(upper, lower, list(methods.values()))
     figure.legend(handles=handles, loc="outside upper left")
     return figure
 
@@ -220,7 +220,7 @@ def _draw_bins(
     )  # fmt: skip
 
 
-def _finish_reliability(upper: Any, lower: Any, methods: Sequence[Any]) -> None:
+def _set_reliability_axes(upper: Any, lower: Any, methods: Sequence[Any]) -> None:
     """Limits, labels and ticks of the two panels."""
     first = min(float(np.argmax(method.count > 0)) / len(method.count) for method in methods)
     upper.set(xlim=(min(first, 0.5) - 0.015, 1.015), ylim=(-0.03, 1.03), ylabel="accuracy")

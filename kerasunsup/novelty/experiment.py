@@ -35,9 +35,6 @@ _LEAST_IMAGES = LEAST_TRAINING + 2
 def run(command: Command) -> dict[str, float]:
     """Trains an autoencoder for each class and scores all test images by it, or goes on with that.
 
-    Args:
-        command: the parsed command line.
-
     Returns:
         What `metrics.json` holds.
 
@@ -59,7 +56,7 @@ def run(command: Command) -> dict[str, float]:
                 name = results.class_name(splits, label)
                 logger.info(f"class {name}: {len(scores) + 1} of {len(labels)}")
                 run.check_folder()
-                encoder_run = trained(settings, splits, label, run)
+                encoder_run = autoencoder_of_class(settings, splits, label, run)
                 seconds += encoder_run.read_metrics().get("training_seconds", np.nan)
                 scores[label] = scores_of(encoder_run, settings, splits, label)
             with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
@@ -97,7 +94,7 @@ def with_others(splits: Splits) -> Splits:
 def classes_of(settings: NoveltySettings, splits: Splits) -> list[int]:
     """Returns the labels of the classes that are taken for clean in turn.
 
-    Classes that are too small are named on standard output.
+    Classes that are too small are logged.
 
     Raises:
         InputError: if no class is large enough, or one asked for is not there.
@@ -132,7 +129,7 @@ def clean_images(splits: Splits, label: int) -> np.ndarray:
     return splits.train.subset(positions).array()
 
 
-def trained(settings: NoveltySettings, splits: Splits, label: int, run: Run) -> Run:
+def autoencoder_of_class(settings: NoveltySettings, splits: Splits, label: int, run: Run) -> Run:
     """Returns the autoencoder run of one class, inside the folder of this run.
 
     It is trained first where it is not finished yet.

@@ -162,7 +162,7 @@ def numbers_of_labels(sources: Sources) -> list[str]:
     ]
 
 
-def _best_method(sources: Sources, labels: str) -> tuple[str, bool]:
+def _best_method(sources: Sources, labels: str) -> tuple[str, bool] | None:
     """The best method with so many labels, in words, and whether test images had no say.
 
     It is chosen by its accuracy on validation images; runs of older versions kept none.
@@ -185,16 +185,17 @@ def _best_method(sources: Sources, labels: str) -> tuple[str, bool]:
                 " of the test images",
                 is_fair,
             )
-    return "", False
+    return None
 
 
 def best_methods(sources: Sources, only: Sequence[str] | None = None) -> list[str]:
     """The best method of making a classifier, with each number of labels or with some."""
-    best = [_best_method(sources, labels) for labels in only or numbers_of_labels(sources)]
-    texts = [text for text, _ in best if text]
+    asked = only or numbers_of_labels(sources)
+    best = [found for labels in asked if (found := _best_method(sources, labels))]
+    texts = [text for text, _ in best]
     if not texts:
         return []
-    if not all(is_fair for text, is_fair in best if text):
+    if not all(is_fair for _, is_fair in best):
         return [
             f"The best of all ways: {'; '.join(texts)}. It was chosen on these same test images,"
             " since the run kept no accuracy on validation images: that favours it."

@@ -31,9 +31,6 @@ _HEADLINE = ("test/accuracy", "labels_100/finetuned_accuracy", "labels_100/scrat
 def run(command: Command) -> dict[str, float]:
     """Trains every cell of the comparison, or what is missing of it, and exports the best.
 
-    Args:
-        command: the parsed command line.
-
     Returns:
         What `metrics.json` holds.
 
@@ -80,7 +77,7 @@ def run(command: Command) -> dict[str, float]:
 def check(splits: Splits) -> None:
     """Refuses data that no classifier can be trained on.
 
-    Classes that only test images have are named on standard output.
+    Classes that only test images have are logged.
 
     Raises:
         InputError: if there are no labels, or all are of one class.

@@ -96,7 +96,9 @@ def measure_and_draw(comparison: Comparison, cell_results: CellResults) -> dict[
     num_labels = exported_label_count(cell_results, comparison.label_counts)
     if num_labels is not None:
         draw_learning_speed(comparison, cell_results, num_labels)
-        numbers |= one_classifier(comparison, cell_results, best_cell(cell_results, num_labels))
+        numbers |= confusion_and_mistakes(
+            comparison, cell_results, best_cell(cell_results, num_labels)
+        )
         numbers |= calibration(comparison, cell_results, num_labels)
     numbers["validation/images"] = min(MOST_VALIDATION, len(comparison.splits.validation))
     numbers["training_seconds"] = sum(result.seconds for result in cell_results.values())
@@ -182,7 +184,7 @@ def draw_learning_speed(comparison: Comparison, cell_results: CellResults, num_l
     )
 
 
-def one_classifier(
+def confusion_and_mistakes(
     comparison: Comparison, cell_results: CellResults, cell: Cell
 ) -> dict[str, float]:
     """Draws one classifier's confusion matrix (the study's figure 5) and its mistakes.
