@@ -55,10 +55,9 @@ def run(command: Command) -> dict[str, float]:
                 training_tensorboard.TensorBoardWriter(run.folder) as tensorboard,
             ):
                 classes = feature_network.classes_of(splits)
-                names = splits.class_names or tuple(map(str, classes))
                 trainer = MethodTrainer(splits, classes, encoder, settings)
                 comparison = results.Comparison(
-                    splits, names, trainer.test_labels, settings, label_counts, run, tensorboard
+                    splits, classes, settings, label_counts, run, tensorboard
                 )
                 tensorboard.trials(
                     {

@@ -51,9 +51,6 @@ class MethodTrainer:
         classes: the label that each class, counted from 0, stands for, ascending.
         encoder: images -> codes, trained without labels.
         settings: the settings of the comparison.
-
-    Attributes:
-        test_labels: the classes of the test images, int64, counted from 0.
     """
 
     def __init__(
@@ -69,7 +66,7 @@ class MethodTrainer:
         self._splits, self._settings, self._encoder = splits, settings, encoder
         self._num_classes = len(classes)
         self._train_labels = np.searchsorted(classes, labels.train)
-        self.test_labels = np.searchsorted(classes, labels.test)
+        self._test_labels = np.searchsorted(classes, labels.test)
         measured = np.arange(min(MOST_VALIDATION, len(splits.validation)))
         self._validation_labels = np.searchsorted(classes, labels.validation[measured])
         validation = splits.validation.subset(measured)
@@ -100,13 +97,13 @@ class MethodTrainer:
             curve = {}
             queries = [self._encoded.codes(split) for split in ("test", "validation")]
             answers = self._probe(cell.method, labelled, seed, np.concatenate(queries))
-            test, validation = np.split(answers, [len(self.test_labels)])
+            test, validation = np.split(answers, [len(self._test_labels)])
         predictions = test.argmax(axis=1)
         return CellResult(
             predictions=predictions,
             confidence=test.max(axis=1).astype(np.float32),
-            accuracy=classifier_metrics.accuracy(self.test_labels, predictions),
-            loss=mean_cross_entropy(test, self.test_labels),
+            accuracy=classifier_metrics.accuracy(self._test_labels, predictions),
+            loss=mean_cross_entropy(test, self._test_labels),
             validation_accuracy=classifier_metrics.accuracy(
                 self._validation_labels, validation.argmax(axis=1)
             ),

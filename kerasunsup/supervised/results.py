@@ -42,12 +42,24 @@ class Comparison:
     """The data and settings of a comparison, and where its numbers and figures go."""
 
     splits: Splits
-    class_names: Sequence[str]  # of the classes, counted from 0
-    test_labels: np.ndarray  # classes of the test images, int64, counted from 0
+    classes: np.ndarray  # the label that each class, counted from 0, stands for
     settings: SupervisedSettings
     label_counts: Sequence[int]  # numbers of labelled images, 0 for all
     run: Run
     tensorboard: training_tensorboard.TensorBoardWriter
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The name of each class, counted from 0."""
+        return self.splits.class_names or [str(label) for label in self.classes]
+
+    @property
+    def test_labels(self) -> np.ndarray:
+        """The classes of the test images, int64, counted from 0."""
+        labels = self.splits.labels
+        if labels is None:
+            raise ValueError("there are no labels")
+        return np.searchsorted(self.classes, labels.test)
 
 
 def labels_name(num_labels: int) -> str:
