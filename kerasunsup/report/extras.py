@@ -184,24 +184,24 @@ def _outlier_table(sources: Sources, classes: list[str]) -> Table:
 
 def clusters(sources: Sources) -> Section:
     """Groups made without labels."""
-    keys = [key for key in ("clean", "tuned") if sources.value(key, "latent/graph_accuracy")]
+    names = ("latent/kmeans_accuracy", "latent/graph_accuracy")
+    measured = {
+        key: numbers for key in ("clean", "tuned") if (numbers := sources.values(key, *names))
+    }
     blocks: list[Block] = []
-    if not keys:
+    if not measured:
         blocks.append(sources.missing("the agreement of groups with classes"))
     else:
-        best = keys[-1]
-        plain, graph = sources.values(best, "latent/kmeans_accuracy", "latent/graph_accuracy") or (
-            0.0, 0.0,
-        )  # fmt: skip
+        best, (plain, graph) = list(measured.items())[-1]
         change = "brings" if graph > plain else "does not bring"
         blocks += [
-            sources.commands(*keys),
+            sources.commands(*measured),
             paragraph(
                 f"On the codes of the {sources.title(best)}, cutting their graph {change} more than"
                 f" k-means: {percent(graph)} of the test images in the right group against"
                 f" {percent(plain)}."
             ),
-            _cluster_table(sources, keys),
+            _cluster_table(sources, list(measured)),
         ]
     return Section("clusters", "Groups", "Groups without labels", blocks)
 

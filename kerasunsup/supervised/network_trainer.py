@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -155,8 +154,7 @@ class LearningCurve(keras.callbacks.Callback):
 
 def measured_steps(num_steps: int) -> set[int]:
     """Returns the steps after which a training is measured: 1, 2, 4, ... and the last."""
-    powers = {2**exponent for exponent in range(int(math.log2(num_steps)) + 1)}
-    return powers | {num_steps}
+    return {2**exponent for exponent in range(num_steps.bit_length())} | {num_steps}
 
 
 def mean_cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
