@@ -23,7 +23,8 @@ _CELL_INCHES = 0.56  # side of one image, about
 _MOST_ROWS = 27
 _CAPTIONED_A_ROW = 10
 _PAGE_INCHES = 7.2  # width that captioned images may take
-_MARGIN = round(0.12 * style.DPI)  # pixels around all, and between blocks
+_MARGIN = round(0.1 * style.DPI)  # pixels around all
+_GAP = round(0.2 * style.DPI)  # pixels between blocks
 _SMALL = style.FONT_SIZE - 1  # of the texts above and below images
 
 
@@ -249,13 +250,13 @@ def _sheet(blocks: Sequence[_Block], table: Mapping[str, Sequence[str]] | None =
         box: Any = axes.get_tightbbox()  # with the texts around it
         boxes.append([*np.floor(box.min), *np.ceil(box.max)])
     lefts, lows, rights, highs = np.transpose(boxes)
-    left, top = _MARGIN - lefts.min(), _MARGIN + np.sum(highs - lows + _MARGIN)
-    whole = np.array([left + rights.max() + _MARGIN, top])
+    left, top = _MARGIN - lefts.min(), _MARGIN + np.sum(highs - lows + _GAP) - _GAP
+    whole = np.array([left + rights.max(), top]) + _MARGIN
     figure.set_size_inches(*(whole / style.DPI))
     for (axes, size), low, high in zip(placed, lows, highs, strict=True):
-        bottom = top - _MARGIN - high
+        bottom = top - high
         axes.set_position((left / whole[0], bottom / whole[1], *(size / whole)))
-        top = bottom + low
+        top = bottom + low - _GAP
     return figure
 
 

@@ -145,7 +145,8 @@ def draw_overlooked(tensorboard: TensorBoardWriter, splits: Splits, scores: Scor
         for index in others[np.argsort(values[others], kind="stable")][:each]:
             shown.append(index)
             above.append(f"{class_name(splits, labels[index])} as {class_name(splits, label)}")
-            below.append(f"{np.mean(values[labels == label] >= values[index]):.0%} higher")
+            share = np.mean(values[labels == label] >= values[index])
+            below.append(f"{100 * share:.0f} % higher")
     shown, above, below = shown[:_SHOWN], above[:_SHOWN], below[:_SHOWN]
     tensorboard.show(
         "overlooked",
