@@ -230,7 +230,7 @@ def test_bins_of_few_images_are_faint_and_the_calibration_error_is_named():
     method = _reliability()
     figure = classifiers.reliability_curve({"net": method})
     assert _legend(figure) == [
-        "net: ECE 0.42 %", "calibrated: as right as sure", "faint: bins of fewer than 10 images",
+        "net: ECE 0.42 %", "perfectly calibrated", "faint: bins of fewer than 10 images",
     ]  # fmt: skip
     upper, lower = figure.axes
     full = _lines(upper)["net: ECE 0.42 %"]
