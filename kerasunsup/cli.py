@@ -74,7 +74,10 @@ def parse(
     for kind in [settings_type] if search is None else [settings_type, search]:
         add_settings(parser, kind)
     given = vars(parser.parse_args(arguments))
-    searched: Any = None if search is None else _taken(search, given)
+    searched: Any = None
+    if search is not None:
+        names = [field.name for field in dataclasses.fields(search)]
+        searched = search(**{name: given.pop(name) for name in names if name in given})
     is_search = searched is not None and searched.kind is not None
     logs = path_of("--logs", given.pop("logs"))
     name, resume = given.pop("name"), given.pop("resume")
@@ -104,12 +107,7 @@ def parse_settings(
     description: str,
     argv: Sequence[str] | None = None,
 ) -> Settings:
-    """The command line of a command that has settings and nothing else.
-
-    Raises:
-        InputError: if a value is wrong.
-        SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
-    """
+    """The command line of a command that has settings and nothing else; errors as of `parse`."""
     parser = new_parser(command, description)
     add_settings(parser, settings_type)
     return settings_type(**vars(parser.parse_args(argv)))
@@ -160,12 +158,6 @@ def _add_run_flags(
         )
 
 
-def _taken(settings_type: type[Settings], given: dict[str, Any]) -> Settings:
-    """The settings of a dataclass, taken out of all that were given."""
-    names = [field.name for field in dataclasses.fields(settings_type)]
-    return settings_type(**{name: given.pop(name) for name in names if name in given})
-
-
 def _check_resume(name: str | None, is_search: bool, is_with_settings: bool) -> None:
     if is_search:
         raise InputError(
@@ -189,11 +181,11 @@ def _check_name(name: str | None) -> None:
 
 def _shrunk(settings: TrainingSettings, quick: Mapping[str, Any]) -> TrainingSettings:
     """The settings with the sizes of `--quick`; a smaller one that was set already stays."""
-    current = {key: getattr(settings, key) for key in quick}
-    smaller = {
-        key: value for key, value in quick.items() if current[key] is None or value < current[key]
+    given = {key: getattr(settings, key) for key in quick}
+    sizes = {
+        key: value if given[key] is None else min(value, given[key]) for key, value in quick.items()
     }
-    return dataclasses.replace(settings, **smaller)
+    return dataclasses.replace(settings, **sizes)
 
 
 def _settings_to_resume(
@@ -203,10 +195,7 @@ def _settings_to_resume(
     given: Mapping[str, Any],
     may_go_longer: bool,
 ) -> TrainingSettingsType:
-    """The stored settings of a run that goes on; only its length may be changed by flags.
-
-    Its images and encoder are looked for where they were, whatever folder the command starts in.
-    """
+    """The stored settings of a run that goes on; only its length may be changed by flags."""
     if not (folder / "config.json").is_file():
         raise InputError(
             f"--resume: there is no {experiment} run in {folder}; leave --resume out to start one"
@@ -330,9 +319,7 @@ def exit_status(
 ) -> Iterator[ExitStatus]:
     """Turns what a user can cause into one line on stderr and a status; bugs keep a traceback.
 
-    Args:
-        experiment: the command's name.
-        how_to_go_on: what to do where a disk is full, beside making room.
+    `how_to_go_on` says what to do where a disk is full, beside making room.
     """
     tensorflow_startup.standard_streams()
     status = ExitStatus()
@@ -357,7 +344,7 @@ def _refusal_of_machine(error: Exception, how_to_go_on: str) -> str | None:
     """What to say of an error that the machine is the cause of; None where the program is.
 
     TensorFlow raises classes of its own, HDF5 errors without a number: both hold the system's
-    words for what is wrong.
+    words.
     """
     if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
         return f"{error.strerror}: set TMPDIR to a folder that can be written to"

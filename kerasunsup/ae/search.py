@@ -91,6 +91,8 @@ def _pca_error(splits: Splits, size: int, settings: AutoencoderSettings) -> floa
     measured on clean ones it falls with the size where a trial's does not, and small codes win.
     """
     fitted = splits.train.array(np.arange(min(len(splits.train), _PCA_IMAGES)))
+    flat = fitted.reshape(len(fitted), -1)
+    components = latent_space.principal_components(flat, size, settings.seed)
     clean, inputs = splits.validation.array(), None
     prepare = experiment.corruption_of(settings)
     if prepare is not None:  # the very batches that a trial is measured on
@@ -99,7 +101,7 @@ def _pca_error(splits: Splits, size: int, settings: AutoencoderSettings) -> floa
         )
         inputs = np.concatenate([given.numpy() for given, _ in batches])
     # More components than images or values leave no error: no number to divide by.
-    return max(1e-6, latent_space.pca_mse(fitted, clean, size, settings.seed, inputs=inputs))
+    return max(1e-6, latent_space.projection_mse(components, clean, inputs))
 
 
 def write_best(command: Command, record: dict[str, Any]) -> AutoencoderSettings:

@@ -124,7 +124,7 @@ def _prepared(job: Job, name: str, picture: np.ndarray) -> Prepared:
 
 
 def _restored(
-    model: loading.Trained, prepared: list[Prepared], settings: ApplySettings
+    model: loading.LoadedModel, prepared: list[Prepared], settings: ApplySettings
 ) -> Iterator[np.ndarray]:
     """Each image as it is restored; the tiles of all images go through in full batches."""
     if not prepared:

@@ -6,7 +6,6 @@ Classes are integers from 0, probabilities (num_images, num_classes), everything
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -197,15 +196,12 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Difference:
     first, second = _pair(np.asarray(first, np.float64), np.asarray(second, np.float64))
     if len(first) < 2:
         raise ValueError(f"a comparison needs two seeds at least, received {len(first)}")
-    differences = first - second
-    mean = float(differences.mean())
-    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    if error <= 1e-12 * max(1.0, abs(mean)):  # scipy divides by it
+    mean = float((first - second).mean())
+    if np.ptp(first - second) <= 1e-12 * max(1.0, abs(mean)):  # the t-test divides by the spread
         return Difference(mean, mean, mean, float(mean == 0.0))
-    degrees = len(differences) - 1
-    reach = float(stats.t.ppf(0.975, degrees)) * error
-    p_value = float(2.0 * stats.t.sf(abs(mean) / error, degrees))
-    return Difference(mean, mean - reach, mean + reach, p_value)
+    test = stats.ttest_rel(first, second)
+    low, high = test.confidence_interval(0.95)
+    return Difference(mean, float(low), float(high), float(test.pvalue))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -26,7 +26,6 @@ have 0.79: half as many codes show less. The ways were first compared on test im
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
@@ -239,13 +238,10 @@ def agreement(groups: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         >>> agreement(np.array([1, 1, 0, 0]), np.array([7, 7, 3, 7]))["accuracy"]
         0.75
     """
-    classes, positions = np.unique(labels, return_inverse=True)
-    counts = np.zeros((groups.max() + 1, len(classes)), np.int64)
-    np.add.at(counts, (groups, positions), 1)
-    rows, columns = optimize.linear_sum_assignment(-counts)
-    numbers: dict[str, Any] = {
-        "accuracy": counts[rows, columns].sum() / len(labels),
-        "nmi": metrics.normalized_mutual_info_score(labels, groups),
-        "ari": metrics.adjusted_rand_score(labels, groups),
+    counts = metrics.cluster.contingency_matrix(labels, groups)
+    matched = optimize.linear_sum_assignment(counts, maximize=True)
+    return {
+        "accuracy": float(counts[matched].sum() / len(labels)),
+        "nmi": float(metrics.normalized_mutual_info_score(labels, groups)),
+        "ari": float(metrics.adjusted_rand_score(labels, groups)),
     }
-    return {name: float(value) for name, value in numbers.items()}

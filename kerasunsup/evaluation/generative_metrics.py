@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
-from scipy import linalg
+from scipy import linalg, special
 
 from kerasunsup.evaluation import neighbors
 
@@ -176,10 +176,7 @@ def classifier_score(probabilities: np.ndarray) -> float:
         3.0
     """
     rows = _check_probabilities(probabilities)
-    marginal = np.broadcast_to(rows.mean(axis=0), rows.shape)
-    likely = rows > 0.0  # p log p is 0 at 0
-    divergences = np.sum(rows[likely] * np.log(rows[likely] / marginal[likely])) / len(rows)
-    return float(np.exp(divergences))
+    return float(np.exp(special.rel_entr(rows, rows.mean(axis=0)).sum() / len(rows)))
 
 
 def class_shares(probabilities: np.ndarray) -> np.ndarray:

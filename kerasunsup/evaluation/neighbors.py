@@ -128,26 +128,42 @@ def squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def feature_pair(features: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two feature sets as arrays, after a look at their shapes and values.
-
-    Args:
-        features: (num_images, feature_dim), any float.
-        reference: (num_reference, feature_dim), any float.
-
-    Raises:
-        ValueError: if their shapes do not go together, or a value is not finite.
+    """Two feature sets of one `feature_dim` as arrays, both through `checked`.
 
     Example:
         >>> first, second = feature_pair(np.zeros((3, 2)), np.ones((5, 2)))
         >>> first.shape, second.shape
         ((3, 2), (5, 2))
     """
-    features, reference = np.asarray(features), np.asarray(reference)
-    if features.ndim != 2 or reference.ndim != 2 or features.shape[1] != reference.shape[1]:
+    features = checked(features, "features")
+    return features, checked(reference, "reference", dim=features.shape[1])
+
+
+def checked(
+    vectors: np.ndarray, name: str, *, dim: int | None = None, least: int = 1
+) -> np.ndarray:
+    """Vectors as an array (num_vectors, dim), after a look at their shape and values.
+
+    Args:
+        vectors: (num_vectors, dim), any float.
+        name: what an error calls them.
+        dim: values of each; None takes any number but 0.
+        least: how many must be there.
+
+    Raises:
+        ValueError: if the shape is another, or a value is not finite.
+
+    Example:
+        >>> checked(np.zeros((3, 2)), "codes", dim=2).shape
+        (3, 2)
+    """
+    vectors = np.asarray(vectors)
+    is_fitting = vectors.ndim == 2 and vectors.shape[1] > 0 and dim in (None, vectors.shape[1])
+    if not is_fitting or len(vectors) < least:
         raise ValueError(
-            "features and reference must be (num_images, feature_dim) with one feature_dim, "
-            f"received {features.shape} and {reference.shape}"
+            f"{name} must be (num_{name}, {dim or 'dim'}) with {least} rows or more, received the "
+            f"shape {vectors.shape}"
         )
-    if not (np.isfinite(features).all() and np.isfinite(reference).all()):
-        raise ValueError("features and reference must be finite, received NaN or infinity")
-    return features, reference
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"{name} must be finite, received NaN or infinity: has training diverged?")
+    return vectors

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import keras
 import numpy as np
+from scipy.spatial import distance
 
 from kerasunsup.data import image_set, images
 from kerasunsup.data.splits import Splits
@@ -52,13 +53,6 @@ class Measurements(keras.callbacks.Callback):
     """Compares samples with real images every few epochs, and says when the game has gone wrong.
 
     Compared is with training images: what is chosen by these numbers has not seen the test set.
-
-    Args:
-        gan: that trains.
-        splits: the data.
-        settings: how often, how many samples, how much patience.
-        network: in whose features sets are compared.
-        tensorboard: where numbers and pictures go.
     """
 
     def __init__(
@@ -119,11 +113,11 @@ class Measurements(keras.callbacks.Callback):
             )
 
     def _wait(self, measured: Mapping[str, float]) -> None:
-        distance = measured.get("fid", measured.get("kid"))
-        if distance is None:
+        away = measured.get("fid", measured.get("kid"))
+        if away is None:
             return  # there are too few images
-        self._waited = 0 if distance < self._best else self._waited + 1
-        self._best = min(self._best, distance)
+        self._waited = 0 if away < self._best else self._waited + 1
+        self._best = min(self._best, away)
         if self.is_over:
             self._gan.stop_training = True
 
@@ -158,9 +152,6 @@ class Measurements(keras.callbacks.Callback):
 
 def spread(pictures: np.ndarray) -> float:
     """Mean Euclidean distance between two of the first images, in pixel values; 0 if all alike."""
-    rows = pictures[:_COMPARED].reshape(min(_COMPARED, len(pictures)), -1).astype(np.float64)
-    if not np.ptp(rows, axis=0).any():  # the sums of squares below would leave their rounding
-        return 0.0
-    squares = np.sum(rows**2, axis=1)
-    distances = np.sqrt(np.maximum(0.0, squares[:, None] + squares - 2.0 * rows @ rows.T))
-    return float(distances.sum() / max(1, len(rows) * (len(rows) - 1)))
+    shown = pictures[:_COMPARED]
+    distances = distance.pdist(shown.reshape(len(shown), -1))
+    return float(distances.mean()) if len(distances) else 0.0

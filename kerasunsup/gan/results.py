@@ -214,18 +214,13 @@ def write_noise_walks(trained: TrainedGAN) -> None:
 
 
 def walk(first: np.ndarray, second: np.ndarray, steps: int) -> np.ndarray:
-    """Noise on the way from one to another, both ends among it.
+    """Noise on the way from one to another along the sphere, float32 (steps, noise_dim).
 
-    Along the sphere (Shoemake 1985, doi:10.1145/325165.325242): on the straight line noise in
-    between would be shorter than any that the generator was trained on.
+    On the straight line noise in between would be shorter than any that the generator was trained
+    on. Both ends are among it; neither, (noise_dim,), is zero.
 
-    Args:
-        first: (noise_dim,), not zero.
-        second: (noise_dim,), not zero.
-        steps: how many.
-
-    Returns:
-        float32 (steps, noise_dim).
+    Source:
+        Shoemake, 1985, doi:10.1145/325165.325242.
     """
     shares = np.linspace(0.0, 1.0, steps)[:, np.newaxis]
     cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))

@@ -50,9 +50,7 @@ def non_saturating(real_logits: Any, generated_logits: Any) -> tuple[Any, Any]:
 def minimax(real_logits: Any, generated_logits: Any) -> tuple[Any, Any]:
     """The study's formula to the letter: the generator minimises what the other maximises.
 
-    Args:
-        real_logits: (batch, 1) of real images, float32; above 0 the discriminator says real.
-        generated_logits: (batch, 1) of generated images, float32.
+    Arguments are those of `non_saturating`.
 
     Returns:
         (mean of log(1 - D(G(z))), mean of -log D(x) - log(1 - D(G(z)))), in nats, D the sigmoid.

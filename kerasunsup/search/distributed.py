@@ -8,6 +8,7 @@ it too). A worker that is silent loses its trial, which the next one that asks i
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import threading
@@ -22,6 +23,8 @@ from kerasunsup.search import oracles, record, runner
 from kerasunsup.search.session import Problem, Search
 from kerasunsup.settings import Command
 from kerasunsup.training import files
+
+logger = logging.getLogger(__name__)
 
 BEAT = 2.0  # seconds between two signs of life
 SILENCE = 60.0  # seconds after which a worker is taken for dead
@@ -74,7 +77,7 @@ class _Chief:
             path.unlink()
         texts = runner.start(search)
         server = serve(search.oracle, self._host, self._port)
-        print(f"waiting for workers at {self._host}:{self._port}", flush=True)
+        logger.info(f"waiting for workers at {self._host}:{self._port}")
         try:
             while not self._is_over():
                 time.sleep(0.5)
@@ -115,7 +118,7 @@ class _Chief:
                 trial = oracle.release(name)
                 why = f"failed: {error}" if error else f"has been silent for {SILENCE:.0f} s"
                 rest = "" if trial is None else f"; its trial {trial} is handed out again"
-                print(f"worker {name} {why}{rest}", flush=True)
+                logger.info(f"worker {name} {why}{rest}")
         if alive:
             self._seen = now
         elif now - self._seen > PATIENCE:
@@ -126,7 +129,7 @@ class _Chief:
         return alive
 
 
-def _signs(folder: record.Folder) -> list[Path]:
+def _signs(folder: record.SearchFolder) -> list[Path]:
     return sorted((folder.path / "workers").glob("*.json"))
 
 
@@ -155,9 +158,11 @@ def _work(search: Search, name: str, host: str, port: str) -> None:
                     continue
                 result = search.run_trial(trial, name, clock)
                 runner.tell_oracle(client, trial, result)
-                error = result["score"] is None
-                print(f"trial {trial.trial_id}: {result['error'] if error else result['score']}")
-    print(f"worker {name}: the search is over", flush=True)
+                score = result["score"]
+                logger.info(
+                    f"trial {trial.trial_id}: {result['error'] if score is None else score}"
+                )
+    logger.info(f"worker {name}: the search is over")
 
 
 @contextlib.contextmanager
@@ -165,30 +170,27 @@ def _alive(path: Path) -> Iterator[None]:
     """Writes a sign of life every few seconds, and at the end why it ended."""
     over = threading.Event()
 
-    def beat(number: int = 0, **more: Any) -> None:
+    def beat(**more: Any) -> None:
         with contextlib.suppress(OSError):
-            files.write_json(path, {"number": number, **more})
+            files.write_json(path, {"time": time.time(), **more})
 
     def keep_beating() -> None:
-        number = 0
         while not over.wait(BEAT):
-            number += 1
-            beat(number)
-
-    def end(**more: Any) -> None:
-        over.set()
-        thread.join()
-        beat(-1, **more)
+            beat()
 
     beat()
     thread = threading.Thread(target=keep_beating, daemon=True)
     thread.start()
+    end: dict[str, Any] = {"done": True}
     try:
         yield
     except BaseException as error:
-        end(error=f"{type(error).__name__}: {error}")
+        end = {"error": f"{type(error).__name__}: {error}"}
         raise
-    end(done=True)
+    finally:
+        over.set()
+        thread.join()
+        beat(**end)
 
 
 def serve(oracle: oracles.DurableOracle, host: str, port: str) -> Any:

@@ -144,11 +144,7 @@ class TrialRunner:
         return model
 
     def warm_up(self, settings: Any) -> float:
-        """Trains a few steps of one configuration, which shows mistakes before a search begins.
-
-        Returns:
-            About how many seconds an epoch of it takes, validation included.
-        """
+        """Trains a few steps, which shows mistakes before a search; returns seconds an epoch."""
         model = self.model(settings, seed=0)
         batches, validation = self._batches[0]
         steps = min(self._steps[0], 64)
@@ -259,7 +255,7 @@ def folds(images: ImageSet, number: int) -> list[tuple[ImageSet, ImageSet]]:
 
 
 def trial_seed(seed: int, settings: Mapping[str, Any], fold: int = 0) -> int:
-    """Returns the seed of a trial's initial weights.
+    """Returns the seed of a trial's initial weights, 0 to 2**31 - 1.
 
     It follows from the trial's settings and never from its number: where workers end in another
     order, the next trials get other numbers.
@@ -268,9 +264,6 @@ def trial_seed(seed: int, settings: Mapping[str, Any], fold: int = 0) -> int:
         seed: the seed of the search.
         settings: setting -> value, as plain JSON, of the settings that are searched.
         fold: the fold of the cross-validation, from 0.
-
-    Returns:
-        0 to 2**31 - 1.
     """
     text = json.dumps([seed, fold, settings], sort_keys=True)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
@@ -279,9 +272,7 @@ def trial_seed(seed: int, settings: Mapping[str, Any], fold: int = 0) -> int:
 def summary_of_folds(folds: Sequence[FoldResult], reference: float) -> dict[str, Any]:
     """Returns a trial's entries in its `result.json`, from one training on each fold.
 
-    Args:
-        folds: one result where there is no cross-validation.
-        reference: the validation error that the mean over the folds is divided by.
+    The score is the mean error over the folds divided by `reference`.
     """
     errors = [fold.error for fold in folds]
     mean = statistics.fmean(errors)

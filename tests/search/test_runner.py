@@ -296,7 +296,7 @@ def test_workers_that_end_in_any_order_or_die_change_nothing(tmp_path, fake, wor
     order = [[result["settings"] for result in one["trials"]] for one in (alone, found)]
     assert order[0] != order[1]
     assert by_settings(found) == by_settings(alone)
-    sizes = [record.front(one["trials"], "latent_dim") for one in (alone, found)]
+    sizes = [record.best_of_each(one["trials"], "latent_dim") for one in (alone, found)]
     errors = [{size: best["validation_mse"] for size, best in one.items()} for one in sizes]
     assert errors[0] == errors[1]
 
@@ -485,14 +485,14 @@ def test_a_finished_search_is_read_and_not_repeated(tmp_path, fake):
 def test_states_that_no_rung_needs_are_deleted(tmp_path, fake):
     given = command(tmp_path)
     kept = []
-    write = record.Folder.prune
+    write = record.SearchFolder.prune
 
     def prune(self, needed):
         write(self, needed)
         kept.append(len(list(self.path.glob("states/*.npz"))))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record.Folder, "prune", prune)
+        patch.setattr(record.SearchFolder, "prune", prune)
         found = runner.run_search(given, problem(given))
     assert max(kept) <= 4  # three to be promoted, and one that is being promoted
     assert kept[-1] == 0
@@ -569,7 +569,7 @@ def test_settings_that_no_trial_depends_on_may_change(tmp_path, fake):
 
 
 def test_two_searches_in_one_folder_are_refused(tmp_path, fake):
-    folder = record.Folder(tmp_path / "tuning" / "ae" / "hyperband")
+    folder = record.SearchFolder(tmp_path / "tuning" / "ae" / "hyperband")
     folder.lock()
     given = command(tmp_path)
     with pytest.raises(InputError, match="in use by another search"):
