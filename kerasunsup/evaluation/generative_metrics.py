@@ -180,16 +180,9 @@ def classifier_score(probabilities: np.ndarray) -> float:
 
 
 def class_shares(probabilities: np.ndarray) -> np.ndarray:
-    """How often each class is the most likely one.
+    """How often each class is the most likely one, float64 (num_classes,), sum 1.
 
-    Args:
-        probabilities: (num_images, num_classes), each row sums to 1.
-
-    Returns:
-        (num_classes,), float64, shares of the images that sum to 1. Ties go to the first class.
-
-    Raises:
-        ValueError: if these are no probabilities.
+    Argument and errors are those of `classifier_score`. Ties go to the first class.
 
     Example:
         >>> class_shares(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]]))

@@ -128,8 +128,8 @@ class GraphOfCodes:
             classes: (num_codes, num_classes), of the graph's own codes.
             queries: (num_queries, dim).
 
-        Returns:
-            Which queries, and (num_queries_in_block, num_classes).
+        Yields:
+            Which queries, and their classes, (num_queries_in_block, num_classes).
         """
         for start in range(0, len(queries), _BLOCK):
             block = slice(start, start + _BLOCK)

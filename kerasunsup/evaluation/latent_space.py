@@ -187,16 +187,7 @@ def sample_integers(codes: np.ndarray, num_samples: int, seed: int) -> np.ndarra
 def sample_gaussian(codes: np.ndarray, num_samples: int, seed: int) -> np.ndarray:
     """Codes drawn from one Gaussian with the mean and the full covariance of the codes.
 
-    Args:
-        codes: (num_codes, latent_dim), of the training images.
-        num_samples: >= 1.
-        seed: >= 0.
-
-    Returns:
-        (num_samples, latent_dim), float32.
-
-    Raises:
-        ValueError: if there are fewer than two codes, one is not finite, or num_samples < 1.
+    Arguments, shapes and errors are those of `sample_integers`.
 
     Example:
         >>> sample_gaussian(np.eye(3), 4, seed=0).shape
@@ -260,13 +251,12 @@ def fit_mixture(codes: np.ndarray, num_components: int, seed: int) -> Mixture:
     a Gaussian.
 
     Args:
-        codes: (num_codes, latent_dim).
+        codes: (num_codes, latent_dim), two or more.
         num_components: >= 1; lowered so that 20 codes a component are there.
         seed: >= 0.
 
     Raises:
-        ValueError: if there are fewer than two codes, one is not finite, or num_components is
-            below 1.
+        ValueError: if an argument is out of its range, or a code is not finite.
 
     Example:
         >>> mixture_of_codes = fit_mixture(np.eye(3), 10, seed=0)
@@ -302,19 +292,9 @@ def fit_mixture(codes: np.ndarray, num_components: int, seed: int) -> Mixture:
 def sample_mixture(
     codes: np.ndarray, num_samples: int, seed: int, num_components: int
 ) -> np.ndarray:
-    """Codes drawn from the mixture of Gaussians that `fit_mixture` fits.
+    """Codes drawn from the mixture of Gaussians that `fit_mixture` fits, in random order.
 
-    Args:
-        codes: (num_codes, latent_dim), of the training images.
-        num_samples: >= 1.
-        seed: >= 0.
-        num_components: >= 1; lowered so that 20 codes a component are there.
-
-    Returns:
-        (num_samples, latent_dim), float32, in random order.
-
-    Raises:
-        ValueError: as `fit_mixture`, or if num_samples is below 1.
+    Arguments, shapes and errors are those of `sample_integers` and `fit_mixture`.
 
     Example:
         >>> sample_mixture(np.eye(3), 5, seed=0, num_components=10).shape

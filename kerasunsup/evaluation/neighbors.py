@@ -67,8 +67,7 @@ def nearest_in_blocks(
         others: blocks (num_others_in_block, dim), any float, in order; at least one row in all.
 
     Returns:
-        Positions in the others, int64 (num_rows,), and Euclidean distances, float32 (num_rows,); 0
-        for equal rows.
+        Positions in the others, int64 (num_rows,), and Euclidean distances, float32 (num_rows,).
 
     Raises:
         ValueError: if the sizes differ or a value is not finite.

@@ -111,20 +111,9 @@ def mixture(
     the mean product of their responsibilities. One that overlaps none that a label reaches takes
     the class of the labelled code nearest to its mean.
 
-    Args:
-        codes: (num_labelled, dim), float32.
-        labels: (num_labelled,), int64 in [0, num_classes).
-        queries: (num_queries, dim), float32.
-        num_classes: how many there are, those that no label has too.
-        unlabelled: (num_unlabelled, dim), float32; of more than 20,000 codes in all, as many are
-            drawn. None are needed, but then it is one Gaussian for every 20 labelled codes.
-        seed: >= 0.
-
-    Returns:
-        (num_queries, num_classes), float64, rows sum to 1; a class without labels has zeros.
-
-    Raises:
-        ValueError: if the shapes do not fit, a value is not finite or a class is out of range.
+    Arguments, result and errors are those of `linear_probe`. `unlabelled`, float32
+    (num_unlabelled, dim), are fitted too; of more than 20,000 codes in all, as many are drawn.
+    None are needed, but then it is one Gaussian for every 20 labelled codes.
 
     Example:
         >>> codes = np.array([[0.0, 0.0], [9.0, 9.0]], np.float32)

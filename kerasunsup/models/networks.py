@@ -29,17 +29,15 @@ def encoder(
     """The study's encoder: strided convolution, dense layer, dense code.
 
     The code layer is linear. With ReLU on it most of its units die at the study's learning rate:
-    compared on MNIST's test images with a code of 32, 20 epochs end at an error of 0.0121 against
-    0.0046 (kernel 3, seed 0).
+    MNIST's test error with a code of 32 is then 0.0121 after 20 epochs instead of 0.0046 (kernel 3).
 
     Args:
         image_shape: (height, width, channels).
         latent_dim: size of the code.
         filters: of each convolution; every one halves height and width, rounding up.
         hidden_units: of the dense layer between the convolutions and the code.
-        kernel_size: side of every convolution's window, in pixels. Compared on MNIST's test
-            images, 5 ends at an error of 0.0042 after 20 epochs where 3 ends at 0.0046, for 5 %
-            more arithmetic.
+        kernel_size: side of every convolution's window, in pixels. On MNIST 5 ends at a test
+            error of 0.0042 after 20 epochs where 3 ends at 0.0046, for 5 % more arithmetic.
 
     Returns:
         images (batch, height, width, channels) -> codes (batch, latent_dim).
@@ -333,17 +331,14 @@ def classifier(
     On MNIST with all labels about 99.3 %. Its `features` layer is the space in which sets of
     images are compared.
 
-    Filters of 16, 32 and 128, pooled first, train a step of 128 images of 28 x 28 pixels in 24 ms
-    where the default takes 59 (medians of five rounds in one process); three epochs of all MNIST
-    gave 99.2 % (six trainings, 99.1 to 99.3 %), as they gave the default (three).
-
     Args:
         image_shape: (height, width, channels).
         num_classes: number of classes.
         filters: of each convolution; the side is halved behind each.
         feature_dim: units of the layer before the last.
         is_pooled_first: halve the side before the normalization and not behind the activation,
-            which leaves a quarter of the numbers to normalize.
+            which leaves a quarter of the numbers to normalize. With filters of 16, 32 and 128 a
+            step of 128 MNIST images takes 24 ms where the default takes 59; both reach 99.2 %.
 
     Returns:
         images (batch, height, width, channels) -> logits (batch, num_classes).

@@ -158,10 +158,7 @@ def _work(search: Search, name: str, host: str, port: str) -> None:
                     continue
                 result = search.run_trial(trial, name, clock)
                 runner.tell_oracle(client, trial, result)
-                score = result["score"]
-                logger.info(
-                    f"trial {trial.trial_id}: {result['error'] if score is None else score}"
-                )
+                logger.info(f"trial {trial.trial_id}: {result.get('error', result['score'])}")
     logger.info(f"worker {name}: the search is over")
 
 

@@ -104,8 +104,7 @@ def learning_rate(settings: TrainingSettings, epochs: int, epoch: int) -> float:
 def compile_options() -> dict[str, int | bool]:
     """`compile` arguments that were measured fastest on processors (see `benchmarks/`).
 
-    Sixteen steps an execution halve the overhead of small steps; XLA is left to the optimizer.
-    Under a strategy Keras fails with more than one.
+    XLA is left to the optimizer. Under a strategy Keras fails with more than one step an execution.
     """
     return {"steps_per_execution": 1 if is_distributed() else 16, "jit_compile": False}
 

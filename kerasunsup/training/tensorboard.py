@@ -196,17 +196,10 @@ def write_trial(
         history: `loss` and `val_loss`, a value an epoch.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    with tf.summary.create_file_writer(str(folder)).as_default() as writer:
-        hparams.hparams(dict(settings), trial_id=folder.name)
-        for name, value in metrics.items():
-            if math.isfinite(value):
-                tf.summary.scalar(name, value, step=0)
-        writer.close()
+    _write_curves(folder, settings, {name: ([0], [value]) for name, value in metrics.items()})
     for part, column in (("train", "loss"), ("validation", "val_loss")):
-        with tf.summary.create_file_writer(str(folder / part)).as_default() as writer:
-            for epoch, value in enumerate(history.get(column, [])):
-                tf.summary.scalar("epoch_loss", value, step=epoch)
-            writer.close()
+        losses = history.get(column, [])
+        _write_curves(folder / part, {}, {"epoch_loss": (range(len(losses)), losses)})
 
 
 def write_part(
@@ -228,9 +221,20 @@ def write_part(
     ending = f".{part}.v2"
     for earlier in folder.glob(f"events.*{ending}"):
         earlier.unlink()
+    _write_curves(folder, settings, curves, ending)
+
+
+def _write_curves(
+    folder: Path,
+    settings: Mapping[str, Any],
+    curves: Mapping[str, tuple[Sequence[int], Sequence[float]]],
+    ending: str | None = None,
+) -> None:
+    """Writes one file of events: a trial's settings, if any, and its curves."""
     writer = tf.summary.create_file_writer(str(folder), filename_suffix=ending)
     with writer.as_default():
-        hparams.hparams(dict(settings), trial_id=folder.name)
+        if settings:
+            hparams.hparams(dict(settings), trial_id=folder.name)
         for tag, (steps, values) in curves.items():
             for step, value in zip(steps, values, strict=True):
                 if math.isfinite(value):
