@@ -71,7 +71,7 @@ def parse(
     arguments = tuple(sys.argv[1:] if argv is None else argv)
     parser = new_parser(experiment, description)
     _add_run_flags(parser, presets)
-    for kind in [settings_type] if search is None else [settings_type, search]:
+    for kind in filter(None, (settings_type, search)):
         add_settings(parser, kind)
     given = vars(parser.parse_args(arguments))
     searched: Any = None
@@ -88,8 +88,7 @@ def parse(
         folder = logs / experiment / name
         settings = _settings_to_resume(settings_type, experiment, folder, given, may_go_longer)
         return Command(experiment, settings, logs, name, True, arguments, searched)
-    defaults = dict(search_defaults) if is_search else {}
-    defaults |= {} if preset is None else dict(presets[preset])
+    defaults = {**(search_defaults if is_search else {}), **(presets[preset] if preset else {})}
     if file is not None:
         defaults |= read_config(settings_type, path_of("--config", file, is_written=False))
     settings = settings_type(**defaults)

@@ -92,8 +92,7 @@ def decoder(
     shapes = stage_shapes(image_shape, filters)
     inputs = keras.Input((latent_dim,), name="codes")
     x = layers.Dense(hidden_units, activation="relu", name="hidden")(inputs)
-    height, width, channels = shapes[-1]
-    x = layers.Dense(height * width * channels, activation="relu", name="to_feature_maps")(x)
+    x = layers.Dense(math.prod(shapes[-1]), activation="relu", name="to_feature_maps")(x)
     x = layers.Reshape(shapes[-1], name="feature_maps")(x)
     for stage in reversed(range(len(filters))):
         activation = "relu" if stage else None
@@ -180,7 +179,7 @@ def generator(
 
     Batch normalization and ReLU behind every layer but the last, as in DCGAN (Radford et al.
     2016, arXiv:1511.06434). The last layer's range is [-1, 1], scaled to [0, 1] at the border.
-    Unlike DCGAN's, the noise passes a hidden layer first, so that what is far apart in the image
+    Unlike DCGAN's, the noise passes a hidden layer first, so that distant parts of the image
     can depend on each other.
 
     Images of several kinds lie apart, and a continuous function of the noise must put something
@@ -209,7 +208,6 @@ def generator(
     shapes = stage_shapes(image_shape, adversarial_filters(image_shape, base_filters))
     normalized = functools.partial(_normalized_relu, synchronized=synchronized)
     inputs = keras.Input((noise_dim,), name="noise")
-    height, width, channels = shapes[-1]
     x = inputs
     if categories > 1:
         category = keras.ops.one_hot(keras.ops.argmax(inputs[:, :categories], axis=-1), categories)
@@ -217,11 +215,10 @@ def generator(
     # No biases before a batch normalization: it subtracts them.
     if hidden_units:
         x = normalized(layers.Dense(hidden_units, use_bias=False, name="hidden")(x), "hidden")
-    x = layers.Dense(height * width * channels, use_bias=False, name="to_feature_maps")(x)
+    x = layers.Dense(math.prod(shapes[-1]), use_bias=False, name="to_feature_maps")(x)
     x = normalized(layers.Reshape(shapes[-1], name="feature_maps")(x), "0")
     for stage in reversed(range(len(shapes) - 1)):
-        # Kernel 4 at stride 2: every output pixel sees as many inputs as every other, so that no
-        # checkerboard shows (Odena et al. 2016, doi:10.23915/distill.00003).
+        # Kernel 4 at stride 2: no checkerboard (Odena et al. 2016, doi:10.23915/distill.00003).
         x = _doubled(x, shapes, stage, convolution, 4, use_bias=not stage)
         x = normalized(x, str(stage + 1)) if stage else x
     # float32 in every precision: bfloat16 has 128 levels between 0.5 and 1.
