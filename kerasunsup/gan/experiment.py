@@ -175,9 +175,8 @@ def finish(
         {"generate": noise, "discriminate": splits.test.array(np.arange(min(4, len(splits.test))))},
     )
     with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
-        numbers = results.write_results(
-            gan, splits, settings, run, network, tensorboard, fitted, samples
-        )
+        trained = results.TrainedGAN(gan, splits, settings, run, network, tensorboard)
+        numbers = results.write_results(trained, fitted, samples)
         run.write_metrics(numbers)
         tensorboard.hyperparameters(to_json(settings), headline(numbers))
         tensorboard.graph(generator)
