@@ -79,14 +79,14 @@ def parse(
         names = [field.name for field in dataclasses.fields(search)]
         searched = search(**{name: given.pop(name) for name in names if name in given})
     is_search = searched is not None and searched.kind is not None
-    logs = path_of("--logs", given.pop("logs"))
-    name, resume = given.pop("name"), given.pop("resume")
-    file, is_quick, preset = given.pop("config"), given.pop("quick"), given.pop("preset", None)
+    logs = path_of("--logs", given.pop("logs", "logs"))
+    keys = ("name", "resume", "config", "preset", "quick")
+    name, resume, file, preset, is_quick = (given.pop(key, None) for key in keys)
     _check_name(name)
     if resume:
-        _check_resume(name, is_search, file is not None or is_quick or preset is not None)
+        _check_resume(name, is_search, bool(file is not None or is_quick or preset))
         folder = logs / experiment / name
-        settings = _settings_to_resume(settings_type, experiment, folder, given, may_go_longer)
+        settings = _settings_to_resume(settings_type, folder, given, may_go_longer)
         return Command(experiment, settings, logs, name, True, arguments, searched)
     defaults = {**(search_defaults if is_search else {}), **(presets[preset] if preset else {})}
     if file is not None:
@@ -137,24 +137,14 @@ def _add_run_flags(
     parser: argparse.ArgumentParser, presets: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """What every training takes beside its settings."""
-    parser.add_argument("--config", metavar="FILE.json", default=None, help="settings from a file")
-    parser.add_argument("--logs", metavar="DIR", default="logs", help="where runs go (logs)")
-    parser.add_argument(
-        "--name", metavar="RUN", default=None, help="the run's folder name (a time stamp)"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", default=False, help="go on with the run named by --name"
-    )
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        default=False,
-        help="few images, two epochs: a smoke run of the whole path",
-    )
+    parser.add_argument("--config", metavar="FILE.json", help="settings from a file")
+    parser.add_argument("--logs", metavar="DIR", help="where runs go (logs)")
+    parser.add_argument("--name", metavar="RUN", help="the run's folder name (a time stamp)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run named by --name")
+    help_text = "few images, two epochs: a smoke run of the whole path"
+    parser.add_argument("--quick", action="store_true", help=help_text)
     if presets:
-        parser.add_argument(
-            "--preset", choices=sorted(presets), default=None, help="a named set of settings"
-        )
+        parser.add_argument("--preset", choices=sorted(presets), help="a named set of settings")
 
 
 def _check_resume(name: str | None, is_search: bool, is_with_settings: bool) -> None:
@@ -189,7 +179,6 @@ def _shrunk(settings: TrainingSettings, quick: Mapping[str, Any]) -> TrainingSet
 
 def _settings_to_resume(
     settings_type: type[TrainingSettingsType],
-    experiment: str,
     folder: Path,
     given: Mapping[str, Any],
     may_go_longer: bool,
@@ -197,7 +186,8 @@ def _settings_to_resume(
     """The stored settings of a run that goes on; only its length may be changed by flags."""
     if not (folder / "config.json").is_file():
         raise InputError(
-            f"--resume: there is no {experiment} run in {folder}; leave --resume out to start one"
+            f"--resume: there is no {folder.parent.name} run in {folder}; leave --resume out to "
+            "start one"
         )
     stored = settings_type(**read_config(settings_type, folder / "config.json"))
     changed = dataclasses.replace(stored, **given)

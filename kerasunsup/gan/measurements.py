@@ -76,7 +76,7 @@ class Measurements(keras.callbacks.Callback):
         """Measures where it is time to; the last epoch always is one."""
         logs = {} if logs is None else logs
         if min(logs["real_accuracy"], logs["generated_accuracy"]) > _WON:
-            self._say(
+            self._warn_once(
                 "won",
                 f"epoch {epoch + 1}: the discriminator tells real and generated images apart in "
                 f"{logs['real_accuracy']:.1%} and {logs['generated_accuracy']:.1%} of all cases, "
@@ -96,23 +96,23 @@ class Measurements(keras.callbacks.Callback):
             {f"samples/{name}": value for name, value in measured.items()}, step=epoch
         )
         self._tensorboard.figure("samples", images.grid(pictures[:SHEET], columns=10), step=epoch)
-        self._watch(epoch, measured)
-        self._wait(measured)
+        self._check_variety(epoch, measured)
+        self._update_patience(measured)
 
-    def _watch(self, epoch: int, measured: Mapping[str, float]) -> None:
-        what = ""
+    def _check_variety(self, epoch: int, measured: Mapping[str, float]) -> None:
+        problem = ""
         if measured.get("spread", 1.0) < _COLLAPSED:
-            what = f"two samples differ by {measured['spread']:.2f} of what two real images do"
+            problem = f"two samples differ by {measured['spread']:.2f} of what two real images do"
         elif measured.get("smallest_class_share", 1.0) == 0.0 and epoch + 1 >= 5:
-            what = "a class is never generated"
-        if what:
-            self._say(
+            problem = "a class is never generated"
+        if problem:
+            self._warn_once(
                 "collapsed",
-                f"epoch {epoch + 1}: the generator has lost variety ({what}): try "
+                f"epoch {epoch + 1}: the generator has lost variety ({problem}): try "
                 "--gradient-penalty 0.1, a smaller --learning-rate or a larger --batch-size",
             )
 
-    def _wait(self, measured: Mapping[str, float]) -> None:
+    def _update_patience(self, measured: Mapping[str, float]) -> None:
         away = measured.get("fid", measured.get("kid"))
         if away is None:
             return  # there are too few images
@@ -126,7 +126,7 @@ class Measurements(keras.callbacks.Callback):
         """Whether patience is."""
         return 0 < self._settings.patience <= self._waited
 
-    def _say(self, key: str, text: str) -> None:
+    def _warn_once(self, key: str, text: str) -> None:
         """Prints it once a run, and keeps it in TensorBoard."""
         if key not in self._said:
             self._said.add(key)

@@ -65,7 +65,7 @@ class _Chief:
 
     def __init__(self, search: Search, host: str, port: str) -> None:
         self._search, self._host, self._port = search, host, port
-        self._beats: dict[str, tuple[Any, float]] = {}  # worker -> (last sign, when it changed)
+        self._heartbeats: dict[str, tuple[Any, float]] = {}  # worker -> (last, when it changed)
         self._reported: set[str] = set()  # workers whose end was printed
         self._seen = time.monotonic()  # when any worker last gave a sign of life
 
@@ -73,7 +73,7 @@ class _Chief:
         """Answers the workers until every trial has ended; returns the record."""
         search = self._search
         search.open_folder(overwrite=search.command.search.overwrite)
-        for path in _signs(search.folder):
+        for path in _heartbeat_files(search.folder):
             path.unlink()
         texts = runner.start(search)
         server = serve(search.oracle, self._host, self._port)
@@ -99,21 +99,21 @@ class _Chief:
     def _watch(self) -> list[str]:
         """Takes back the trials of dead workers; returns the names of the living ones."""
         now = time.monotonic()
-        for path in _signs(self._search.folder):
+        for path in _heartbeat_files(self._search.folder):
             with contextlib.suppress(InputError, OSError):
-                sign = files.read_json(path)
-                if self._beats.get(path.stem, (None, 0.0))[0] != sign:
-                    self._beats[path.stem] = (sign, now)
+                heartbeat = files.read_json(path)
+                if self._heartbeats.get(path.stem, (None, 0.0))[0] != heartbeat:
+                    self._heartbeats[path.stem] = (heartbeat, now)
         oracle = self._search.oracle
         alive = []
-        for name in set(self._beats) | set(oracle.tuner_ids):
-            sign, changed = self._beats.setdefault(name, (None, now))
-            error = (sign or {}).get("error")
+        for name in set(self._heartbeats) | set(oracle.tuner_ids):
+            heartbeat, changed = self._heartbeats.setdefault(name, (None, now))
+            error = (heartbeat or {}).get("error")
             if error is None and now - changed < SILENCE:
                 alive.append(name)
                 self._reported.discard(name)
                 continue
-            if name not in self._reported and not (sign or {}).get("done"):
+            if name not in self._reported and not (heartbeat or {}).get("done"):
                 self._reported.add(name)
                 trial = oracle.release(name)
                 why = f"failed: {error}" if error else f"has been silent for {SILENCE:.0f} s"
@@ -129,7 +129,7 @@ class _Chief:
         return alive
 
 
-def _signs(folder: record.SearchFolder) -> list[Path]:
+def _heartbeat_files(folder: record.SearchFolder) -> list[Path]:
     return sorted((folder.path / "workers").glob("*.json"))
 
 
@@ -167,16 +167,16 @@ def _alive(path: Path) -> Iterator[None]:
     """Writes a sign of life every few seconds, and at the end why it ended."""
     over = threading.Event()
 
-    def beat(**more: Any) -> None:
+    def write_heartbeat(**more: Any) -> None:
         with contextlib.suppress(OSError):
             files.write_json(path, {"time": time.time(), **more})
 
-    def keep_beating() -> None:
+    def keep_writing() -> None:
         while not over.wait(BEAT):
-            beat()
+            write_heartbeat()
 
-    beat()
-    thread = threading.Thread(target=keep_beating, daemon=True)
+    write_heartbeat()
+    thread = threading.Thread(target=keep_writing, daemon=True)
     thread.start()
     end: dict[str, Any] = {"done": True}
     try:
@@ -187,7 +187,7 @@ def _alive(path: Path) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-        beat(**end)
+        write_heartbeat(**end)
 
 
 def serve(oracle: oracles.DurableOracle, host: str, port: str) -> Any:

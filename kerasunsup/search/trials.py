@@ -26,7 +26,7 @@ from kerasunsup.settings import TrainingSettings
 from kerasunsup.training import callbacks, files
 
 # What a compiled step does not depend on, and the value that stands for all others.
-_IN_PLACE: dict[str, Any] = {"learning_rate": 1.0, "weight_decay": 0.0, "schedule": "constant"}
+_SET_IN_PLACE: dict[str, Any] = {"learning_rate": 1.0, "weight_decay": 0.0, "schedule": "constant"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +121,7 @@ class TrialRunner:
 
     def model(self, settings: Any, seed: int) -> keras.Model:
         """Returns a model as `build` would make it with this seed, with a fresh optimizer."""
-        in_place = dict(_IN_PLACE)
+        in_place = dict(_SET_IN_PLACE)
         if tf.distribute.has_strategy():  # plain Adam: the decay is part of the trace
             del in_place["weight_decay"]
         fields = {field.name for field in dataclasses.fields(settings)}
