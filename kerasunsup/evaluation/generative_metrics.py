@@ -150,9 +150,7 @@ def precision_recall(
     center = reference.mean(axis=0, dtype=np.float64)
     features = (features - center).astype(np.float32)
     reference = (reference - center).astype(np.float32)
-    precision = _share_inside(features, reference, _squared_radii(reference, k))
-    recall = _share_inside(reference, features, _squared_radii(features, k))
-    return precision, recall
+    return _share_inside(features, reference, k), _share_inside(reference, features, k)
 
 
 def classifier_score(probabilities: np.ndarray) -> float:
@@ -200,19 +198,9 @@ def _covariance_factor(rows: np.ndarray) -> np.ndarray:
     return vectors * np.sqrt(np.maximum(values, 0.0))  # rounding may fall below 0
 
 
-def _squared_radii(rows: np.ndarray, k: int) -> np.ndarray:
-    """Squared distance of each row to its k-th nearest other row, float32 (num_rows,)."""
-    radii = np.empty(len(rows), np.float32)
-    for block in neighbors.blocks(len(rows)):
-        distances = neighbors.squared_distances(rows[block], rows)
-        own = np.arange(len(distances))
-        distances[own, block.start + own] = np.inf
-        radii[block] = np.partition(distances, k - 1, axis=1)[:, k - 1]
-    return radii
-
-
-def _share_inside(rows: np.ndarray, centers: np.ndarray, squared_radii: np.ndarray) -> float:
-    """Share of the rows that lie in at least one ball."""
+def _share_inside(rows: np.ndarray, centers: np.ndarray, k: int) -> float:
+    """Share of the rows in a ball around a center that reaches to its k-th nearest other one."""
+    squared_radii = neighbors.nearest(centers, None, k)[0][:, -1] ** 2
     inside = 0
     for block in neighbors.blocks(len(rows)):
         distances = neighbors.squared_distances(rows[block], centers)

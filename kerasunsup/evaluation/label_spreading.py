@@ -43,7 +43,7 @@ class MixtureOfCodes:
     def __init__(self, codes: np.ndarray, seed: int) -> None:
         self._codes = codes
         self._fitted = latent_space.fit_mixture(codes, _COMPONENTS, seed)
-        shares = self._responsibilities(codes)
+        shares = self._fitted.responsibilities(codes)
         self._sizes = shares.sum(axis=0)
         self._overlaps = shares.T @ shares
         np.fill_diagonal(self._overlaps, 0.0)
@@ -63,15 +63,10 @@ class MixtureOfCodes:
             float64 (num_queries, num_classes), rows sum to 1.
         """
         codes = self._codes[labelled]
-        given = self._responsibilities(codes).T @ np.eye(num_classes)[labels]
+        given = self._fitted.responsibilities(codes).T @ np.eye(num_classes)[labels]
         classes = _spread(sparse.csr_array(self._overlaps), given, _BETWEEN_COMPONENTS, self._sizes)
         filled = _filled(classes, self._fitted.means, codes, labels)
-        return self._responsibilities(queries) @ filled
-
-    def _responsibilities(self, codes: np.ndarray) -> np.ndarray:
-        # Many products of thin matrices, as in `latent_space.fit_mixture`.
-        with threadpoolctl.threadpool_limits(1, user_api="blas"):
-            return self._fitted.responsibilities(codes)
+        return self._fitted.responsibilities(queries) @ filled
 
 
 class GraphOfCodes:

@@ -228,7 +228,8 @@ class Mixture:
 
     def responsibilities(self, codes: np.ndarray) -> np.ndarray:
         """How likely each Gaussian made each code, float64 (num_codes, num_components)."""
-        return self.gaussians.predict_proba((codes - self.mean) / self.scale)
+        with threadpoolctl.threadpool_limits(1, user_api="blas"):
+            return self.gaussians.predict_proba((codes - self.mean) / self.scale)
 
     def log_likelihoods(self, codes: np.ndarray) -> np.ndarray:
         """Logarithm of the density at each code, in units of the codes' spread; (num_codes,)."""

@@ -68,8 +68,6 @@ class Search:
 
     def __init__(self, command: Command, problem: Problem) -> None:
         options = command.search
-        if options.kind is None:
-            raise ValueError("the command line asks for no search")
         self.command, self.problem, self.kind = command, problem, options.kind
         self.max_epochs = options.max_epochs or _MAX_EPOCHS[self.kind]
         self.num_folds = (options.folds or _FOLDS) if self.kind == "grid" else 1
