@@ -213,8 +213,18 @@ class GAN(keras.Model):
         return {tracker.name: tracker.result() for tracker in self._trackers}
 
     def refresh_averaged_generator(self) -> keras.Model:
-        """Makes and returns the generator for sampling, by `copy_averages`."""
-        copy_averages(self.generator, self.generator_optimizer, self.averaged_generator)
+        """Makes and returns the generator for sampling.
+
+        Its weights are the averages that the optimizer keeps, else the current ones. The running
+        statistics of batch normalization belong to neither: see `settle_statistics`.
+        """
+        weights = self.generator.trainable_variables
+        if self.generator_optimizer.use_ema:
+            weights = self.generator_optimizer._model_variables_moving_average
+        targets = self.averaged_generator.trainable_variables
+        for variable, value in zip(targets, weights, strict=True):
+            variable.assign(value)
+        settle_statistics(self.averaged_generator)
         return self.averaged_generator
 
 
@@ -252,15 +262,9 @@ def _update(
 
 
 def r1_penalty(discriminator: keras.Model, images: Any, weight: float) -> Any:
-    """R1: half the squared gradient of the logit by a real image, times a weight.
+    """R1: half the squared gradient of the logit by a real image, times `weight`.
 
-    Args:
-        discriminator: images -> logits (batch, 1).
-        images: float32 (batch, height, width, channels) in [0, 1].
-        weight: that the penalty is multiplied by.
-
-    Returns:
-        A scalar: summed over pixels, mean over images.
+    A scalar, summed over pixels, mean over the images, float32 (batch, height, width, channels).
 
     Source:
         Mescheder et al., 2018, arXiv:1801.04406, eq. 9.
@@ -272,27 +276,11 @@ def r1_penalty(discriminator: keras.Model, images: Any, weight: float) -> Any:
     return 0.5 * weight * ops.mean(squares)
 
 
-def copy_averages(generator: keras.Model, optimizer: keras.Optimizer, target: keras.Model) -> None:
-    """Gives a copy of the generator the weights that samples are drawn with.
-
-    They are the averages that the generator's optimizer keeps, else the current weights. The
-    running statistics of batch normalization belong to neither: they are taken anew from 10,000
-    noise vectors, always the same, so that the images follow from the weights alone.
-    """
-    weights = (
-        optimizer._model_variables_moving_average
-        if optimizer.use_ema
-        else generator.trainable_variables
-    )
-    for variable, value in zip(target.trainable_variables, weights, strict=True):
-        variable.assign(value)
-    settle_statistics(target)
-
-
 def settle_statistics(generator: keras.Model) -> None:
     """Sets the running statistics of every batch normalization to their means over much noise.
 
-    While training, they lag behind the weights; averaged weights have none of their own.
+    While training, they lag behind the weights; averaged weights have none of their own. The
+    10,000 noise vectors are always the same, so that the images follow from the weights alone.
     """
     normalizations = [
         layer for layer in generator.layers if isinstance(layer, keras.layers.BatchNormalization)

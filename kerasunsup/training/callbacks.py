@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasunsup.errors import InputError
-from kerasunsup.progress import Progress, clock
+from kerasunsup.progress import Progress
 from kerasunsup.training import files
 from kerasunsup.training.run_folder import Run
 
@@ -134,19 +134,14 @@ class EpochProgress(keras.callbacks.Callback):
 
     def __init__(self, epochs: int, steps: int, first_epoch: int, shown: Mapping[str, str]) -> None:
         super().__init__()
-        self._epochs, self._steps, self._first_epoch = epochs, steps, first_epoch
+        self._epochs, self._steps = epochs, steps
         self._shown = shown
         self._epoch = first_epoch
         self._last: dict[str, float] = {}
         self._progress = Progress(epochs * steps, done=first_epoch * steps, stays=True)
-        self._began = time.perf_counter()
         # Keras calls a batch hook only where one is defined: without a bar none is paid for.
         if self._progress.has_bar:
             self.on_train_batch_end = self._advance
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        """Starts the clock."""
-        self._began = time.perf_counter()
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Names the epoch."""
@@ -169,12 +164,10 @@ class EpochProgress(keras.callbacks.Callback):
         done, text = epoch + 1, self._text(self._last)
         self._progress.advance_to(done * self._steps)
         if not self._progress.has_bar:
-            elapsed = time.perf_counter() - self._began
-            left = elapsed / (done - self._first_epoch) * (self._epochs - done)
             speed = self._last.get("images_per_second", np.nan)
             text = (
                 f"epoch {done}/{self._epochs}: {text}, {speed:,.0f} images/s, "
-                f"at most {clock(left)} left"
+                f"at most {self._progress.left} left"
             )
         self._progress.say(text)
 
