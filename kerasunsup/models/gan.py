@@ -213,17 +213,8 @@ class GAN(keras.Model):
         return {tracker.name: tracker.result() for tracker in self._trackers}
 
     def refresh_averaged_generator(self) -> keras.Model:
-        """Makes and returns the generator for sampling.
-
-        Its weights are the averages that the optimizer keeps, else the current ones. The running
-        statistics of batch normalization belong to neither: see `settle_statistics`.
-        """
-        weights = self.generator.trainable_variables
-        if self.generator_optimizer.use_ema:
-            weights = self.generator_optimizer._model_variables_moving_average
-        targets = self.averaged_generator.trainable_variables
-        for variable, value in zip(targets, weights, strict=True):
-            variable.assign(value)
+        """Returns the generator with averaged weights, if any, and settled statistics."""
+        _copy_averages(self.generator, self.generator_optimizer, self.averaged_generator)
         settle_statistics(self.averaged_generator)
         return self.averaged_generator
 
@@ -274,6 +265,15 @@ def r1_penalty(discriminator: keras.Model, images: Any, weight: float) -> Any:
         total = ops.sum(discriminator(images, training=True))
     squares = ops.sum(ops.square(tape.gradient(total, images)), axis=(1, 2, 3))
     return 0.5 * weight * ops.mean(squares)
+
+
+def _copy_averages(generator: keras.Model, optimizer: keras.Optimizer, target: keras.Model) -> None:
+    """Gives a copy of the generator the averages that its optimizer keeps, else its weights."""
+    weights = generator.trainable_variables
+    if optimizer.use_ema:
+        weights = optimizer._model_variables_moving_average
+    for variable, value in zip(target.trainable_variables, weights, strict=True):
+        variable.assign(value)
 
 
 def settle_statistics(generator: keras.Model) -> None:
