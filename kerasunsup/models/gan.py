@@ -215,7 +215,6 @@ class GAN(keras.Model):
     def refresh_averaged_generator(self) -> keras.Model:
         """Returns the generator with averaged weights, if any, and settled statistics."""
         _copy_averages(self.generator, self.generator_optimizer, self.averaged_generator)
-        settle_statistics(self.averaged_generator)
         return self.averaged_generator
 
 
@@ -268,12 +267,13 @@ def r1_penalty(discriminator: keras.Model, images: Any, weight: float) -> Any:
 
 
 def _copy_averages(generator: keras.Model, optimizer: keras.Optimizer, target: keras.Model) -> None:
-    """Gives a copy of the generator the averages that its optimizer keeps, else its weights."""
+    """Gives a copy the averages that the optimizer keeps, else the weights; settles it."""
     weights = generator.trainable_variables
     if optimizer.use_ema:
         weights = optimizer._model_variables_moving_average
     for variable, value in zip(target.trainable_variables, weights, strict=True):
         variable.assign(value)
+    settle_statistics(target)
 
 
 def settle_statistics(generator: keras.Model) -> None:
