@@ -339,14 +339,12 @@ def _refusal_of_machine(error: Exception, how_to_go_on: str) -> str | None:
         return f"{error.strerror}: set TMPDIR to a folder that can be written to"
     is_of_tensorflow = type(error).__module__.startswith("tensorflow.")
     said = str(error)
+    place, reason = "", None
     if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
         place = f" {error.filename}" if error.filename else ""
         reason = error.strerror
     elif is_of_tensorflow or (isinstance(error, OSError) and error.errno is None):
-        place = ""
-        reason = next((text for text in map(os.strerror, _MACHINE_ERRORS) if text in said), "")
-    else:
-        place = reason = ""
+        reason = next((text for text in map(os.strerror, _MACHINE_ERRORS) if text in said), None)
     if reason:
         return (
             f"cannot write{place}: {reason}; what was saved before is untouched: make room or "

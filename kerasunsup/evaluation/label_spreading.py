@@ -12,6 +12,7 @@ import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
 from scipy import sparse
 from sklearn import preprocessing
+from sklearn.neighbors import NearestNeighbors
 
 from kerasunsup.evaluation import latent_space, neighbors
 
@@ -90,8 +91,9 @@ class GraphOfCodes:
         self._codes = codes
         self._scaler = preprocessing.StandardScaler().fit(codes)
         self._scaler.scale_[~latent_space.varying(codes)] = np.inf  # rounding is no structure
-        number = min(_NEIGHBORS, len(codes) - 1)
-        self._index = neighbors.index(self.standardized(codes), number)
+        self._index = NearestNeighbors(
+            n_neighbors=min(_NEIGHBORS, len(codes) - 1), algorithm="brute"
+        ).fit(self.standardized(codes))
         self.links = _links(*self._index.kneighbors())  # of all, each without itself
 
     def standardized(self, codes: np.ndarray) -> np.ndarray:

@@ -10,26 +10,6 @@ from sklearn.neighbors import NearestNeighbors
 _BLOCK = 1000  # rows at a time: 1,000 x 10,000 float32 distances are 40 MB
 
 
-def index(codes: np.ndarray, number: int) -> NearestNeighbors:
-    """An index that finds the `number` codes nearest to each query by comparing it with all.
-
-    Args:
-        codes: (num_codes, dim), any float.
-        number: how many codes a query finds, 1 to num_codes.
-
-    Returns:
-        The fitted scikit-learn object; `kneighbors(queries)` asks it, in any blocks of queries.
-
-    Raises:
-        ValueError: if there are no codes, or a value is not finite.
-
-    Example:
-        >>> index(np.array([[0.0], [1.0], [5.0]]), 2).kneighbors([[4.0]], return_distance=False)
-        array([[2, 1]])
-    """
-    return NearestNeighbors(n_neighbors=number, algorithm="brute").fit(codes)
-
-
 def nearest(
     codes: np.ndarray, queries: np.ndarray | None, number: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +31,7 @@ def nearest(
         >>> distances, positions
         (array([[1., 3.]]), array([[2, 1]]))
     """
-    return index(codes, number).kneighbors(queries)
+    return NearestNeighbors(n_neighbors=number, algorithm="brute").fit(codes).kneighbors(queries)
 
 
 def nearest_in_blocks(

@@ -121,7 +121,7 @@ class GAN(keras.Model):
     ) -> None:
         """Takes and builds both optimizers; the generator's may keep averages (`use_ema`).
 
-        Both are built here, each on its own network: built later, a loaded or resumed GAN would
+        Both are built here, each on its own network: built later, a resumed GAN would
         begin with empty moments, and `MirroredStrategy` would fail in the first step.
         """
         # One of the two real ones: without any, Keras makes another, and logs its learning rate.

@@ -110,9 +110,7 @@ class TrialRunner:
             )
             for train, validation in parts
         ]
-        self._steps = [
-            data_batches.steps_per_epoch(train, settings.batch_size) for train, _ in parts
-        ]
+        self._steps = data_batches.steps_per_epoch(parts[0][0], settings.batch_size)
 
     @property
     def num_compiled(self) -> int:
@@ -147,12 +145,12 @@ class TrialRunner:
         """Trains a few steps, which shows mistakes before a search; returns seconds an epoch."""
         model = self.model(settings, seed=0)
         batches, validation = self._batches[0]
-        steps = min(self._steps[0], 64)
+        steps = min(self._steps, 64)
         few = batches.take(steps)
         model.fit(few, verbose=0, shuffle=False)  # traces and compiles
         began = time.perf_counter()
         model.fit(few, verbose=0, shuffle=False)
-        training = (time.perf_counter() - began) / steps * self._steps[0]
+        training = (time.perf_counter() - began) / steps * self._steps
         model.evaluate(validation, verbose=0)
         began = time.perf_counter()
         model.evaluate(validation, verbose=0)
