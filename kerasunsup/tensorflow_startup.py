@@ -40,7 +40,6 @@ class _SafeOutput(io.FileIO):
     """A descriptor that may be written to for ever: once it cannot be, all goes to /dev/null."""
 
     def write(self, content: Any, /) -> int:
-        """Writes, or drops what nobody can read any more; a full disk is told once."""
         try:
             return super().write(content)
         except OSError as error:

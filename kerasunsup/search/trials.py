@@ -226,7 +226,6 @@ class _History(keras.callbacks.Callback):
         return len(losses) - 1 - int(np.argmin(losses)) >= self._patience
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Adds a row."""
         row = {**(logs or {}), "learning_rate": float(self.model.optimizer.learning_rate)}
         for name, column in self.columns.items():
             column.append(float(row[name]))
@@ -234,11 +233,9 @@ class _History(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def state(self) -> dict[str, np.ndarray]:
-        """The history."""
         return {name: np.array(column) for name, column in self.columns.items()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Takes the history back."""
         self.columns = {name: state[name].tolist() for name in self.columns}
 
 
