@@ -200,6 +200,7 @@ def _settings_to_resume(
                 f"--resume: this run has {flag(key)} {before}, received {after}{reason}: "
                 "leave the flag out, or start a new run"
             )
+    # Images and encoder lie where they were, whatever folder the command starts in.
     places = _recorded_places(folder / "environment.json", stored)
     return dataclasses.replace(changed, **places)
 

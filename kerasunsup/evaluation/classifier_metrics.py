@@ -187,8 +187,9 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Difference:
     first, second = _pair(np.asarray(first, np.float64), np.asarray(second, np.float64))
     if len(first) < 2:
         raise ValueError(f"a comparison needs two seeds at least, received {len(first)}")
-    mean = float((first - second).mean())
-    if np.ptp(first - second) <= 1e-12 * max(1.0, abs(mean)):  # the t-test divides by the spread
+    differences = first - second
+    mean = float(differences.mean())
+    if np.ptp(differences) <= 1e-12 * max(1.0, abs(mean)):  # the t-test divides by the spread
         return Difference(mean, mean, mean, float(mean == 0.0))
     test = stats.ttest_rel(first, second)
     low, high = test.confidence_interval(0.95)

@@ -41,7 +41,7 @@ def mean_of_blocks(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str
 
 
 def finite(numbers: Mapping[str, float]) -> dict[str, float]:
-    """The finite numbers among them (name -> value); a printed line names the others.
+    """The finite numbers among them (name -> value); a line of the log names the others.
 
     Example:
         >>> finite({"mse": 0.004, "fid": math.nan})

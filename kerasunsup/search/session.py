@@ -140,7 +140,7 @@ class Search:
         return self.problem.space(trial.hyperparameters.copy(), self.problem.settings)
 
     def run_trial(self, trial: Any, worker: str, clock: float) -> dict[str, Any]:
-        """Trains a trial of the oracle; writes and returns its result, which a failure is too.
+        """Trains a trial of the oracle, writes its result and returns it; a failure is one too.
 
         `clock` is what `time.perf_counter()` was when the search began, had it never stopped.
         """
