@@ -14,6 +14,7 @@ from keras import ops
 from kerasunsup.data import augmentation, corruption
 
 
+@keras.saving.register_keras_serializable(package="kerasunsup")
 class PseudoLabelled(keras.Model):
     """Trains a network on its own confident answers beside the labels.
 
@@ -49,8 +50,12 @@ class PseudoLabelled(keras.Model):
         self.network = network
         # A variable: one compiled step serves every seed.
         self._seed_variable = tf.Variable(seed, dtype=tf.int32, trainable=False)
-        self.threshold = threshold
-        self.weak, self.strong, self.hole = weak, strong, hole
+        self._settings: dict[str, Any] = {
+            "threshold": threshold,
+            "weak": weak,
+            "strong": strong,
+            "hole": hole,
+        }
         self._trackers = [
             keras.metrics.Mean(name)
             for name in (
@@ -70,6 +75,22 @@ class PseudoLabelled(keras.Model):
         """Takes another seed of the deformations, 0 to 2**31 - 1."""
         self._seed_variable.assign(seed)
 
+    def get_config(self) -> dict[str, Any]:
+        """The network and the settings."""
+        network = keras.saving.serialize_keras_object(self.network)
+        return {
+            **super().get_config(),
+            "network": network,
+            "seed": int(self._seed_variable.numpy()),
+            **self._settings,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> PseudoLabelled:
+        """The model that `get_config` describes, with fresh weights."""
+        network = keras.saving.deserialize_keras_object(config["network"], custom_objects)
+        return cls(**{**config, "network": network})
+
     def call(self, images: Any, training: bool = False) -> Any:
         """Logits (batch, num_classes)."""
         return self.network(images, training=training)
@@ -77,15 +98,15 @@ class PseudoLabelled(keras.Model):
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update on labelled images (batch, height, width, channels) and unlabelled ones."""
         (labelled, labels), (unlabelled, _) = data
-        weak, strong = self.weak, self.strong
+        weak, strong = self._settings["weak"], self._settings["strong"]
         seeds = [self._step_seed(part) for part in range(4)]
         answers = ops.softmax(
             self.network(augmentation.deform(unlabelled, weak, seeds[0]), training=False)
         )
-        counts = ops.cast(ops.max(answers, axis=1) >= self.threshold, "float32")
+        counts = ops.cast(ops.max(answers, axis=1) >= self._settings["threshold"], "float32")
         pseudo_labels = ops.argmax(answers, axis=1)
         hidden = corruption.cut_holes(
-            augmentation.deform(unlabelled, strong, seeds[1]), self.hole, seeds[2]
+            augmentation.deform(unlabelled, strong, seeds[1]), self._settings["hole"], seeds[2]
         )
         # One pass for both: batch normalization, where the network has any, sees what it will see.
         images = ops.concatenate([augmentation.deform(labelled, strong, seeds[3]), hidden])

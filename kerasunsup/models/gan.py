@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -27,6 +28,7 @@ _STATISTICS_BATCHES = 20
 _STATISTICS_BATCH_SIZE = 500
 
 
+@keras.saving.register_keras_serializable(package="kerasunsup")
 def non_saturating(real_logits: Any, generated_logits: Any) -> tuple[Any, Any]:
     """The game with the generator's loss that keeps its gradient while it loses.
 
@@ -44,6 +46,7 @@ def non_saturating(real_logits: Any, generated_logits: Any) -> tuple[Any, Any]:
     return ops.mean(ops.softplus(-generated_logits)), discriminator_loss
 
 
+@keras.saving.register_keras_serializable(package="kerasunsup")
 def minimax(real_logits: Any, generated_logits: Any) -> tuple[Any, Any]:
     """The study's formula to the letter: the generator minimises what the other maximises.
 
@@ -62,6 +65,7 @@ def minimax(real_logits: Any, generated_logits: Any) -> tuple[Any, Any]:
 LOSSES: Mapping[str, AdversarialLoss] = {"non_saturating": non_saturating, "minimax": minimax}
 
 
+@keras.saving.register_keras_serializable(package="kerasunsup")
 class GAN(keras.Model):
     """A generator and a discriminator that train each other; `fit` it on batches of images.
 
@@ -100,6 +104,7 @@ class GAN(keras.Model):
         self.label_smoothing = label_smoothing
         self.gradient_penalty = gradient_penalty
         self.random = keras.random.SeedGenerator(seed)
+        self._seed = seed
         self._trackers = [keras.metrics.Mean(name) for name in _METRICS]
         self.built = True
 
@@ -129,6 +134,48 @@ class GAN(keras.Model):
         self.generator_optimizer = generator_optimizer
         generator_optimizer.build(self.generator.trainable_variables)
         discriminator_optimizer.build(self.discriminator.trainable_variables)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Both optimizers, for `keras.models.load_model`."""
+        return {
+            "generator_optimizer": keras.saving.serialize_keras_object(self.generator_optimizer),
+            "discriminator_optimizer": keras.saving.serialize_keras_object(self.optimizer),
+        }
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as `get_compile_config` says."""
+        self.compile(**{k: keras.saving.deserialize_keras_object(v) for k, v in config.items()})
+
+    def get_config(self) -> dict[str, Any]:
+        """Both networks, the loss and the settings."""
+        return {
+            **super().get_config(),
+            "generator": keras.saving.serialize_keras_object(self.generator),
+            "discriminator": keras.saving.serialize_keras_object(self.discriminator),
+            "adversarial_loss": keras.saving.serialize_keras_object(self.adversarial_loss),
+            "label_smoothing": self.label_smoothing,
+            "gradient_penalty": self.gradient_penalty,
+            "seed": self._seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GAN:
+        """The GAN that `get_config` describes, with fresh weights."""
+        parts = {
+            key: keras.saving.deserialize_keras_object(config[key], custom_objects)
+            for key in ("generator", "discriminator", "adversarial_loss")
+        }
+        return cls(**{**config, **parts})
+
+    def save_own_variables(self, store: Any) -> None:
+        """Adds the state of everything random, which Keras leaves out of its files."""
+        for name, state in _random_states(self).items():
+            store[name] = np.asarray(state)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Takes the state of everything random back."""
+        for name, state in _random_states(self).items():
+            state.assign(np.asarray(store[name]))
 
     def call(self, noise: Any, training: bool = False) -> Any:
         """Images of the generator as it is now: not averaged."""
@@ -178,6 +225,13 @@ def draw_noise(random: keras.random.SeedGenerator, num_images: Any, noise_dim: i
     if context is not None and context.num_replicas_in_sync > 1:
         seed = tf.random.experimental.stateless_fold_in(seed, context.replica_id_in_sync_group)
     return tf.random.stateless_normal((num_images, noise_dim), seed)
+
+
+def _random_states(gan: GAN) -> dict[str, Any]:
+    """The state of the noise, then those of the networks' random layers, in order."""
+    layers = [*gan.generator.layers, *gan.discriminator.layers]
+    own = [layer.seed_generator for layer in layers if hasattr(layer, "seed_generator")]
+    return {f"random_state_{i}": one.state for i, one in enumerate([gan.random, *own])}
 
 
 def _due_penalty(gan: GAN, images: Any) -> Any:

@@ -82,3 +82,12 @@ def test_deformations_follow_from_the_seed():
         results.append(np.array(model.network.layers[-1].kernel))
     np.testing.assert_array_equal(results[0], results[1])
     assert np.abs(results[0] - results[2]).max() > 0
+
+
+def test_it_can_be_saved_and_predicts_as_its_network(tmp_path):
+    model = build(network([1.0, 2.0, 3.0]), threshold=0.7)
+    fit(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.get_config()["threshold"] == 0.7
+    np.testing.assert_allclose(np.array(loaded(IMAGES)), np.array(model.network(IMAGES)), atol=1e-6)

@@ -1,4 +1,4 @@
-"""The adversarial step beside a plain one, and its averages."""
+"""The adversarial step beside a plain one, its averages, and what a saved GAN takes along."""
 
 from __future__ import annotations
 
@@ -265,6 +265,35 @@ def test_settling_gives_inference_what_training_sees():
     settled = np.array(generator(noise, training=False))
     as_trained = np.array(generator(noise, training=True))
     assert np.abs(settled - as_trained).mean() < 0.005
+
+
+@pytest.mark.parametrize("network", [{}, {"noise": 0.2, "dropout": 0.3}])
+def test_a_loaded_gan_trains_on_as_the_one_that_was_saved(tmp_path, network):
+    gan = build(
+        label_smoothing=0.1, gradient_penalty=0.5, adversarial_loss=models_gan.minimax,
+        network=network, run_eagerly=False,
+    )  # fmt: skip
+    gan.fit(batches(), verbose=0, shuffle=False)
+    gan.refresh_averaged_generator()
+    gan.save(tmp_path / "gan.keras")
+    loaded = keras.models.load_model(tmp_path / "gan.keras")
+    assert type(loaded) is models_gan.GAN
+    assert loaded.label_smoothing == 0.1
+    assert loaded.gradient_penalty == 0.5
+    assert loaded.adversarial_loss is models_gan.minimax
+    for one, other in (
+        (gan.optimizer, loaded.optimizer),
+        (gan.generator_optimizer, loaded.generator_optimizer),
+    ):
+        assert int(one.iterations) == int(other.iterations) == 3
+        assert same(map(np.array, one.variables), map(np.array, other.variables))
+    noise = np.ones((2, 6), np.float32)
+    np.testing.assert_array_equal(
+        np.array(gan.averaged_generator(noise)), np.array(loaded.averaged_generator(noise))
+    )
+    for model in (gan, loaded):
+        model.fit(batches(), verbose=0, shuffle=False)
+    assert same(weights(gan), weights(loaded))
 
 
 def test_the_logged_learning_rate_is_one_of_the_two_real_ones():
