@@ -61,7 +61,7 @@ class EncodedImages:
         return len(self.codes) > 1 and float((highest - lowest).max()) <= _ALIKE
 
 
-def to_model_shape(model: loading.Trained, settings: ApplySettings) -> image_stream.Change:
+def to_model_shape(model: loading.LoadedModel, settings: ApplySettings) -> image_stream.Change:
     """The function that brings a picture into the model's shape."""
     return functools.partial(
         loading.to_shape,
@@ -72,7 +72,7 @@ def to_model_shape(model: loading.Trained, settings: ApplySettings) -> image_str
 
 
 def encode_stream(
-    model: loading.Trained,
+    model: loading.LoadedModel,
     stream: image_stream.Stream,
     folder: Path,
     settings: ApplySettings,
@@ -133,7 +133,7 @@ def _finished_block(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def _encoded_block(
-    model: loading.Trained,
+    model: loading.LoadedModel,
     stream: image_stream.Stream,
     positions: range,
     settings: ApplySettings,

@@ -124,7 +124,7 @@ def _prepared(job: Job, name: str, picture: np.ndarray) -> Prepared:
 
 
 def _restored(
-    model: loading.Trained, prepared: list[Prepared], settings: ApplySettings
+    model: loading.LoadedModel, prepared: list[Prepared], settings: ApplySettings
 ) -> Iterator[np.ndarray]:
     """Each image as it is restored; the tiles of all images go through in full batches."""
     if not prepared:
@@ -147,7 +147,7 @@ def _restored(
 
 
 def _passed(
-    pictures: list[np.ndarray], model: loading.Trained, batch_size: int
+    pictures: list[np.ndarray], model: loading.LoadedModel, batch_size: int
 ) -> list[np.ndarray]:
     """Each picture after one pass through the model."""
     height, width, _ = model.input_shape("reconstruct")

@@ -77,7 +77,7 @@ def _search_table(
 ) -> Table:
     rows: list[list[str | Cell]] = []
     for kind, search in records.items():
-        best = record.front(search["trials"], "latent_dim").get(sentences.CODE_SIZE)
+        best = record.best_of_each(search["trials"], "latent_dim").get(sentences.CODE_SIZE)
         address = sources.address(folder if kind == "hyperband" else folder / kind)
         numbers = {"epochs": search["epochs"], "seconds": search["seconds"]}
         if best is not None:

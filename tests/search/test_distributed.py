@@ -47,7 +47,7 @@ def test_workers_that_end_in_any_order_or_die_change_nothing(tmp_path, fake, wor
     order = [[result["settings"] for result in one["trials"]] for one in (alone, found)]
     assert order[0] != order[1]
     assert by_settings(found) == by_settings(alone)
-    sizes = [record.front(one["trials"], "latent_dim") for one in (alone, found)]
+    sizes = [record.best_of_each(one["trials"], "latent_dim") for one in (alone, found)]
     errors = [{size: best["validation_mse"] for size, best in one.items()} for one in sizes]
     assert errors[0] == errors[1]
 

@@ -17,14 +17,14 @@ from kerasunsup.training import files
 def test_states_that_no_rung_needs_are_deleted(tmp_path, fake):
     given = command(tmp_path)
     kept = []
-    write = record.Folder.prune
+    write = record.SearchFolder.prune
 
     def prune(self, needed):
         write(self, needed)
         kept.append(len(list(self.path.glob("states/*.npz"))))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record.Folder, "prune", prune)
+        patch.setattr(record.SearchFolder, "prune", prune)
         found = runner.run_search(given, problem(given))
     assert max(kept) <= 4  # three to be promoted, and one that is being promoted
     assert kept[-1] == 0
@@ -101,7 +101,7 @@ def test_settings_that_no_trial_depends_on_may_change(tmp_path, fake):
 
 
 def test_two_searches_in_one_folder_are_refused(tmp_path, fake):
-    folder = record.Folder(tmp_path / "tuning" / "ae" / "hyperband")
+    folder = record.SearchFolder(tmp_path / "tuning" / "ae" / "hyperband")
     folder.lock()
     given = command(tmp_path)
     with pytest.raises(InputError, match="in use by another search"):
