@@ -71,22 +71,24 @@ def parse(
     arguments = tuple(sys.argv[1:] if argv is None else argv)
     parser = new_parser(experiment, description)
     _add_run_flags(parser, presets)
-    for kind in [settings_type] if search is None else [settings_type, search]:
+    for kind in filter(None, (settings_type, search)):
         add_settings(parser, kind)
     given = vars(parser.parse_args(arguments))
-    searched: Any = None if search is None else _taken(search, given)
+    searched: Any = None
+    if search is not None:
+        names = [field.name for field in dataclasses.fields(search)]
+        searched = search(**{name: given.pop(name) for name in names if name in given})
     is_search = searched is not None and searched.kind is not None
-    logs = path_of("--logs", given.pop("logs"))
-    name, resume = given.pop("name"), given.pop("resume")
-    file, is_quick, preset = given.pop("config"), given.pop("quick"), given.pop("preset", None)
+    logs = path_of("--logs", given.pop("logs", "logs"))
+    keys = ("name", "resume", "config", "preset", "quick")
+    name, resume, file, preset, is_quick = (given.pop(key, None) for key in keys)
     _check_name(name)
     if resume:
-        _check_resume(name, is_search, file is not None or is_quick or preset is not None)
+        _check_resume(name, is_search, bool(file is not None or is_quick or preset))
         folder = logs / experiment / name
-        settings = _settings_to_resume(settings_type, experiment, folder, given, may_go_longer)
+        settings = _settings_to_resume(settings_type, folder, given, may_go_longer)
         return Command(experiment, settings, logs, name, True, arguments, searched)
-    defaults = dict(search_defaults) if is_search else {}
-    defaults |= {} if preset is None else dict(presets[preset])
+    defaults = {**(search_defaults if is_search else {}), **(presets[preset] if preset else {})}
     if file is not None:
         defaults |= read_config(settings_type, path_of("--config", file, is_written=False))
     settings = settings_type(**defaults)
@@ -104,12 +106,7 @@ def parse_settings(
     description: str,
     argv: Sequence[str] | None = None,
 ) -> Settings:
-    """The command line of a command that has settings and nothing else.
-
-    Raises:
-        InputError: if a value is wrong.
-        SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
-    """
+    """The command line of a command that has settings and nothing else; errors as of `parse`."""
     parser = new_parser(command, description)
     add_settings(parser, settings_type)
     return settings_type(**vars(parser.parse_args(argv)))
@@ -140,30 +137,14 @@ def _add_run_flags(
     parser: argparse.ArgumentParser, presets: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """What every training takes beside its settings."""
-    parser.add_argument("--config", metavar="FILE.json", default=None, help="settings from a file")
-    parser.add_argument("--logs", metavar="DIR", default="logs", help="where runs go (logs)")
-    parser.add_argument(
-        "--name", metavar="RUN", default=None, help="the run's folder name (a time stamp)"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", default=False, help="go on with the run named by --name"
-    )
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        default=False,
-        help="few images, two epochs: a smoke run of the whole path",
-    )
+    parser.add_argument("--config", metavar="FILE.json", help="settings from a file")
+    parser.add_argument("--logs", metavar="DIR", help="where runs go (logs)")
+    parser.add_argument("--name", metavar="RUN", help="the run's folder name (a time stamp)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run named by --name")
+    help_text = "few images, two epochs: a smoke run of the whole path"
+    parser.add_argument("--quick", action="store_true", help=help_text)
     if presets:
-        parser.add_argument(
-            "--preset", choices=sorted(presets), default=None, help="a named set of settings"
-        )
-
-
-def _taken(settings_type: type[Settings], given: dict[str, Any]) -> Settings:
-    """The settings of a dataclass, taken out of all that were given."""
-    names = [field.name for field in dataclasses.fields(settings_type)]
-    return settings_type(**{name: given.pop(name) for name in names if name in given})
+        parser.add_argument("--preset", choices=sorted(presets), help="a named set of settings")
 
 
 def _check_resume(name: str | None, is_search: bool, is_with_settings: bool) -> None:
@@ -189,27 +170,24 @@ def _check_name(name: str | None) -> None:
 
 def _shrunk(settings: TrainingSettings, quick: Mapping[str, Any]) -> TrainingSettings:
     """The settings with the sizes of `--quick`; a smaller one that was set already stays."""
-    current = {key: getattr(settings, key) for key in quick}
-    smaller = {
-        key: value for key, value in quick.items() if current[key] is None or value < current[key]
+    given = {key: getattr(settings, key) for key in quick}
+    sizes = {
+        key: value if given[key] is None else min(value, given[key]) for key, value in quick.items()
     }
-    return dataclasses.replace(settings, **smaller)
+    return dataclasses.replace(settings, **sizes)
 
 
 def _settings_to_resume(
     settings_type: type[TrainingSettingsType],
-    experiment: str,
     folder: Path,
     given: Mapping[str, Any],
     may_go_longer: bool,
 ) -> TrainingSettingsType:
-    """The stored settings of a run that goes on; only its length may be changed by flags.
-
-    Its images and encoder are looked for where they were, whatever folder the command starts in.
-    """
+    """The stored settings of a run that goes on; only its length may be changed by flags."""
     if not (folder / "config.json").is_file():
         raise InputError(
-            f"--resume: there is no {experiment} run in {folder}; leave --resume out to start one"
+            f"--resume: there is no {folder.parent.name} run in {folder}; leave --resume out to "
+            "start one"
         )
     stored = settings_type(**read_config(settings_type, folder / "config.json"))
     changed = dataclasses.replace(stored, **given)
@@ -222,6 +200,7 @@ def _settings_to_resume(
                 f"--resume: this run has {flag(key)} {before}, received {after}{reason}: "
                 "leave the flag out, or start a new run"
             )
+    # Images and encoder lie where they were, whatever folder the command starts in.
     places = _recorded_places(folder / "environment.json", stored)
     return dataclasses.replace(changed, **places)
 
@@ -330,9 +309,7 @@ def exit_status(
 ) -> Iterator[ExitStatus]:
     """Turns what a user can cause into one line on stderr and a status; bugs keep a traceback.
 
-    Args:
-        experiment: the command's name.
-        how_to_go_on: what to do where a disk is full, beside making room.
+    `how_to_go_on` says what to do where a disk is full, beside making room.
     """
     tensorflow_startup.standard_streams()
     status = ExitStatus()
@@ -357,20 +334,18 @@ def _refusal_of_machine(error: Exception, how_to_go_on: str) -> str | None:
     """What to say of an error that the machine is the cause of; None where the program is.
 
     TensorFlow raises classes of its own, HDF5 errors without a number: both hold the system's
-    words for what is wrong.
+    words.
     """
     if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
         return f"{error.strerror}: set TMPDIR to a folder that can be written to"
     is_of_tensorflow = type(error).__module__.startswith("tensorflow.")
     said = str(error)
+    place, reason = "", None
     if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
         place = f" {error.filename}" if error.filename else ""
         reason = error.strerror
     elif is_of_tensorflow or (isinstance(error, OSError) and error.errno is None):
-        place = ""
-        reason = next((text for text in map(os.strerror, _MACHINE_ERRORS) if text in said), "")
-    else:
-        place = reason = ""
+        reason = next((text for text in map(os.strerror, _MACHINE_ERRORS) if text in said), None)
     if reason:
         return (
             f"cannot write{place}: {reason}; what was saved before is untouched: make room or "

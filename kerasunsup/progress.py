@@ -103,11 +103,9 @@ class Progress:
             self._bar = None
 
     def __enter__(self) -> Progress:
-        """The progress itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Closes the bar."""
         self.close()
 
 

@@ -36,11 +36,10 @@ _NOISE = re.compile(
 _OF_OTHERS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED")
 
 
-class _Lasting(io.FileIO):
+class _SafeOutput(io.FileIO):
     """A descriptor that may be written to for ever: once it cannot be, all goes to /dev/null."""
 
     def write(self, content: Any, /) -> int:
-        """Writes, or drops what nobody can read any more; a full disk is told once."""
         try:
             return super().write(content)
         except OSError as error:
@@ -78,7 +77,7 @@ def standard_streams() -> None:
             with contextlib.suppress(OSError):
                 stream.flush()
         lasting = io.TextIOWrapper(
-            io.BufferedWriter(_Lasting(number, "w", closefd=False)),
+            io.BufferedWriter(_SafeOutput(number, "w", closefd=False)),
             encoding=getattr(stream, "encoding", "utf-8"),
             errors="backslashreplace",
             line_buffering=getattr(stream, "line_buffering", number == 2),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import signal
+import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +15,6 @@ from kerasunsup.training import files
 # Small enough for a test, and still every step of the real thing.
 SMALL = ["--limit", "600", "--test-limit", "200", "--num-samples", "200"]
 
-_TWO_DEVICES = """
-import importlib
-import sys
-import tensorflow as tf
-processor = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
-assert len(tf.config.list_logical_devices("CPU")) == 2
-sys.exit(importlib.import_module(f"kerasunsup.{sys.argv[1]}.__main__").main(sys.argv[2:]))
-"""
-
 
 def finished(command: list[str], *, is_quiet: bool = False) -> str:
     """What a command printed that ended well, and, where it is to be quiet, without a complaint."""
@@ -32,11 +22,6 @@ def finished(command: list[str], *, is_quiet: bool = False) -> str:
     assert result.returncode == 0, result.stderr[-3000:]
     assert not (is_quiet and result.stderr), result.stderr[-3000:]
     return result.stdout
-
-
-def on_two_devices(experiment: str, *arguments: str) -> None:
-    """Runs a command on a machine that is split into two logical processors."""
-    finished([sys.executable, "-c", _TWO_DEVICES, experiment, *arguments])
 
 
 def interrupted(command: list[str], until: str) -> str:
@@ -62,6 +47,13 @@ def interrupted(command: list[str], until: str) -> str:
     assert process.returncode == 130
     assert error.count("\n") == 1, error
     return error
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
 
 
 def arrays_of(run: Path) -> dict[str, np.ndarray]:

@@ -247,7 +247,7 @@ def test_streams_of_a_notebook_or_a_test_are_left_alone():
 
 def test_a_descriptor_whose_reader_is_gone_is_written_to_for_ever():
     reading, writing = os.pipe()
-    lasting = tensorflow_startup._Lasting(writing, "w")
+    lasting = tensorflow_startup._SafeOutput(writing, "w")
     assert lasting.write(b"heard") == 5
     assert os.read(reading, 10) == b"heard"
     os.close(reading)

@@ -42,8 +42,7 @@ def build(
     Args:
         settings: of the networks and the optimizer.
         image_shape: (height, width, channels).
-        is_shipped: of Keras's own layers, which load anywhere, not of those that train faster; the
-            weights are the same.
+        is_shipped: of Keras's own layers, which load anywhere, not of those that train faster.
 
     Raises:
         ValueError: if the image is too small for so many stages of filters.
@@ -72,12 +71,9 @@ def build(
 
 
 def space(hp: Any, settings: AutoencoderSettings, *, wide: bool) -> AutoencoderSettings:
-    """What Hyperband and random search choose from: the study's three settings, or more.
+    """What Hyperband and random search draw: the study's three settings; `wide` draws two more.
 
-    Args:
-        hp: KerasTuner's `HyperParameters`, which draws and remembers the values.
-        settings: everything that is not drawn.
-        wide: choose the hidden units and the filters too.
+    `hp` is KerasTuner's `HyperParameters`, which draws and remembers the values.
     """
     drawn: dict[str, Any] = {
         "latent_dim": hp.Choice("latent_dim", _code_sizes(settings)),
@@ -116,18 +112,16 @@ def corruption_of(settings: AutoencoderSettings) -> batches.Prepare | None:
     """(images, seed) -> (corrupted images, clean images); None where training is on clean ones."""
     if settings.noise == 0 and settings.crop == 0:
         return None
-    return functools.partial(_corrupt, noise=settings.noise, crop=settings.crop)
 
+    def prepare(images: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        corrupted = images
+        if settings.noise:
+            corrupted = corruption.gaussian_noise(corrupted, settings.noise, seed)
+        if settings.crop:
+            corrupted = corruption.cut_holes(corrupted, settings.crop, seed + 1)
+        return corrupted, images
 
-def _corrupt(
-    images: tf.Tensor, seed: tf.Tensor, *, noise: float, crop: int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    corrupted = images
-    if noise:
-        corrupted = corruption.gaussian_noise(corrupted, noise, seed)
-    if crop:
-        corrupted = corruption.cut_holes(corrupted, crop, seed + 1)
-    return corrupted, images
+    return prepare
 
 
 def run(command: Command, *, brief: bool = False) -> dict[str, float]:
@@ -229,9 +223,7 @@ def finish(
         run.write_metrics(numbers)
         tensorboard.hyperparameters(to_json(settings), headline(numbers))
         tensorboard.graph(model)
-        table = training_tensorboard.markdown_table
-        tensorboard.text("settings", table(to_json(settings), ("setting", "value")))
-        tensorboard.text("numbers", table(numbers, ("number", "value")))
+        tensorboard.tables(to_json(settings), numbers)
     logger.info(results.summary(numbers))
     logger.info(f"\nfigures, model.keras and export/ are in {run.folder}")
     return numbers

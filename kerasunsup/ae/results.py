@@ -41,13 +41,10 @@ def write_results(
     *,
     brief: bool = False,
 ) -> dict[str, float]:
-    """All numbers of a trained autoencoder; draws and writes its figures on the way.
+    """All numbers of a trained autoencoder, as `metrics.json` holds them; writes its figures too.
 
     Where it is to be `brief`, only those of training and of the test error, without the minutes
     that restored images, the encoded space and new samples take.
-
-    Returns:
-        Flat, names are paths, as `metrics.json` holds them.
     """
     trained = TrainedAutoencoder(model, splits, settings, run, tensorboard)
     numbers: dict[str, float] = {
@@ -224,11 +221,10 @@ def encoded_space(trained: TrainedAutoencoder) -> dict[str, float]:
 
 
 def groups(trained: TrainedAutoencoder) -> dict[str, float]:
-    """How well groups of test images, made without labels, agree with their classes.
+    """How well as many groups as classes, made without labels, agree with the classes.
 
-    As many groups as classes: by k-means on pixels and on codes, and by the graph of codes that
-    `apply cluster` uses. Of the first 10,000 test images, fewer where they are large. Empty where
-    there are no labels, or too few images for so many groups.
+    By k-means on pixels and on codes, and by the graph of codes that `apply cluster` uses, of the
+    first 10,000 test images, fewer where they are large. Empty without labels or with too few.
     """
     if trained.splits.labels is None:
         return {}
@@ -279,15 +275,14 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
         sets.append((name, shown_name, trained.decoded(drawn[shown_name]), shown))
 
     numbers: dict[str, float] = {}
-    rows = []
-    compared = {name: network.compare(each, reference_features) for name, _, each, _ in sets}
-    feature_network.log_left_out(network, compared.values())
-    for name, shown_name, _, shown in sets:
-        measured = compared[name]
+    rows, compared = [], []
+    for name, shown_name, pictures, shown in sets:
+        measured = network.compare(pictures, reference_features)
+        compared.append(measured)
         numbers |= {f"{name}/{key}": value for key, value in measured.items()}
-        rows.append(
-            image_grids.SampleRow(shown_name, shown[:SHOWN], feature_network.columns(measured))
-        )
+        columns = feature_network.columns(measured)
+        rows.append(image_grids.SampleRow(shown_name, shown[:SHOWN], columns))
+    feature_network.log_left_out(network, compared)
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
     files.write_json(trained.run.folder / feature_network.IDENTITY, network.identity())

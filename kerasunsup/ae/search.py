@@ -87,10 +87,12 @@ def problem(command: Command, splits: Splits) -> Problem:
 def _pca_error(splits: Splits, size: int, settings: AutoencoderSettings) -> float:
     """Validation error of PCA with a code of this size, given what the trials are given.
 
-    Beside a trial that restores corrupted images stands PCA's error on the same corrupted images:
-    measured on clean ones it falls with the size where a trial's does not, and small codes win.
+    On clean images PCA's error falls with the size where the error of a trial that restores
+    corrupted ones does not, and small codes would win.
     """
     fitted = splits.train.array(np.arange(min(len(splits.train), _PCA_IMAGES)))
+    flat = fitted.reshape(len(fitted), -1)
+    components = latent_space.principal_components(flat, size, settings.seed)
     clean, inputs = splits.validation.array(), None
     prepare = experiment.corruption_of(settings)
     if prepare is not None:  # the very batches that a trial is measured on
@@ -99,7 +101,7 @@ def _pca_error(splits: Splits, size: int, settings: AutoencoderSettings) -> floa
         )
         inputs = np.concatenate([given.numpy() for given, _ in batches])
     # More components than images or values leave no error: no number to divide by.
-    return max(1e-6, latent_space.pca_mse(fitted, clean, size, settings.seed, inputs=inputs))
+    return max(1e-6, latent_space.projection_mse(components, clean, inputs))
 
 
 def write_best(command: Command, record: dict[str, Any]) -> AutoencoderSettings:
@@ -159,8 +161,8 @@ def write_figures(command: Command, record: dict[str, Any]) -> list[Path]:
     """Writes the figures of a search, and of all searches that are finished so far.
 
     Returns:
-        `search_progress.png` (all of them on the same data on one picture, at the code size that
-        was asked for; beside `best.json`) and `code_size.png` of this search.
+        `search_progress.png`, all searches on the same data beside `best.json`, and this one's
+        `code_size.png`.
     """
     folder = Path(command.search.tuning) / command.experiment
     size = command.config.latent_dim

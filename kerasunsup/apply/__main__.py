@@ -34,7 +34,6 @@ def parse(argv: Sequence[str] | None = None) -> Application:
         InputError: if a value is wrong.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
-    arguments = tuple(sys.argv[1:] if argv is None else argv)
     parser = cli.new_parser("apply", _DESCRIPTION)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, text in VERBS.items():
@@ -50,14 +49,14 @@ def parse(argv: Sequence[str] | None = None) -> Application:
                 " a folder of IDX files, or a data name such as mnist",
             )
         verb_parser.add_argument(
-            "--output", metavar="DIR", required=True, help="the folder for all results"
+            "--output", metavar="DIR", required=True, help="write all results into this folder"
         )
         cli.add_settings(verb_parser, ApplySettings, settings_of(verb))
-    values = vars(parser.parse_args(arguments))
+    values = vars(parser.parse_args(argv))
     verb, output = values.pop("verb"), path_of("--output", values.pop("output"))
     model = path_of("MODEL", values.pop("model"), is_written=False)
     images = values.pop("images", None)
-    return Application(verb, model, images, output, ApplySettings(**values), arguments)
+    return Application(verb, model, images, output, ApplySettings(**values))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

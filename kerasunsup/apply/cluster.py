@@ -21,27 +21,22 @@ def cluster_images(job: Job) -> dict[str, Any]:
         The numbers of images and groups; how well groups agree with labels where there are any.
     """
     encoded = job.encode()
-    names = job.names(encoded)
-    try:
-        groups = (
-            np.zeros(len(names), np.int64)
-            if encoded.are_alike()
-            else clustering.groups(encoded.codes, job.settings.clusters, job.settings.seed)
-        )
-    except ValueError as error:
-        raise InputError(
-            f"{error}: give more images" + (" or fewer --clusters" if job.settings.clusters else "")
-        ) from error
+    names = encoded.names
+    groups = np.zeros(len(names), np.int64)
+    if not encoded.are_alike():
+        try:
+            groups = clustering.groups(encoded.codes, job.settings.clusters, job.settings.seed)
+        except ValueError as error:
+            advice = " or fewer --clusters" if job.settings.clusters else ""
+            raise InputError(f"{error}: give more images{advice}") from error
     rows = zip(names, groups.tolist(), strict=True)
     job.files.write_table("clusters.csv", ("file", "cluster"), rows)
     for group in range(groups.max() + 1):
         members = np.flatnonzero(groups == group)
         shown = np.random.default_rng(job.settings.seed).permutation(members)[:_SHOWN_A_GROUP]
         pictures = job.thumbnails(encoded.positions[np.sort(shown)])
-        job.files.write_png(
-            f"cluster_{group:03d}_sheet.png",
-            images.encode_png(images.grid(pictures, columns=min(10, len(pictures)))),
-        )
+        sheet = images.grid(pictures, columns=min(10, len(pictures)))
+        job.files.write_picture(f"cluster_{group:03d}_sheet.png", sheet)
     numbers: dict[str, Any] = {"images": len(names), "clusters": int(groups.max()) + 1}
     labels = job.stream.labels
     if labels is not None:

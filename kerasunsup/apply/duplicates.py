@@ -7,7 +7,9 @@ change them by a bounded amount, however many copies there are.
 
 from __future__ import annotations
 
+import collections
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -76,9 +78,9 @@ def pairs(
     _, first, inverse = np.unique(
         looks[:, :_HASH_BYTES], axis=0, return_index=True, return_inverse=True
     )
-    members: dict[int, list[int]] = {}
+    members = collections.defaultdict(list)
     for position, group in enumerate(inverse.reshape(-1).tolist()):
-        members.setdefault(group, []).append(position)
+        members[group].append(position)
     distance_of_pair = {
         (position, other): 0.0
         for group in members.values()
@@ -97,8 +99,7 @@ def pairs(
             is_near = distance <= _NEAR * min(tenth[row], tenth[other])
             one, two = sorted((int(distinct[row]), int(distinct[other])))
             candidates[one, two] = (_MOST_LUMA_OF_NEAR if is_near else _MOST_LUMA), distance
-        limits = [(*pair, limit) for pair, (limit, _) in sorted(candidates.items())]
-        distance_of_pair |= {pair: candidates[pair][1] for pair in _verified(limits, read)}
+        distance_of_pair |= {pair: candidates[pair][1] for pair in _verified(candidates, read)}
     rows = ((*pair, distance) for pair, distance in distance_of_pair.items())
     return sorted(rows, key=lambda row: (row[2], row[:2]))
 
@@ -112,18 +113,22 @@ def _candidates(sketches: np.ndarray, nearest: np.ndarray) -> Iterator[tuple[int
             yield row, int(rank)
 
 
-def _verified(candidates: list[tuple[int, int, float]], read: Read) -> Iterator[tuple[int, int]]:
+def _verified(
+    candidates: dict[tuple[int, int], tuple[float, float]], read: Read
+) -> Iterator[tuple[int, int]]:
     """The pairs whose pictures differ by no more than the pair's limit."""
-    for start in range(0, len(candidates), _PAIRS_AT_A_TIME):
-        block = candidates[start : start + _PAIRS_AT_A_TIME]
-        positions = sorted({position for one, other, _ in block for position in (one, other)})
+    ordered = sorted(candidates)
+    for start in range(0, len(ordered), _PAIRS_AT_A_TIME):
+        block = ordered[start : start + _PAIRS_AT_A_TIME]
+        positions = sorted(set(itertools.chain.from_iterable(block)))
         pictures = {
             position: _reduced(picture)
             for position, picture in zip(positions, read(positions), strict=True)
             if not isinstance(picture, str)
         }
-        for one, other, limit in block:
+        for one, other in block:
             both_readable = one in pictures and other in pictures
+            limit, _ = candidates[one, other]
             if both_readable and are_copies(pictures[one], pictures[other], limit):
                 yield one, other
 

@@ -14,7 +14,7 @@ _MOST_SPRITES = 10_000  # images that the projector shows
 def write_codes(job: Job) -> dict[str, Any]:
     """Writes codes.npz and codes.csv, and the projector's files where they are asked for."""
     encoded = job.encode()
-    names = job.names(encoded)
+    names = encoded.names
     job.files.write_codes("codes.npz", encoded.codes, names)
     header = ["file", *(f"code_{index}" for index in range(encoded.codes.shape[1]))]
     rows = ([name, *code] for name, code in zip(names, encoded.codes, strict=True))

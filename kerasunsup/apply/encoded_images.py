@@ -24,11 +24,16 @@ _BLOCK = 8192  # images
 _ALIKE = 8 / 255  # blank scans, and copies that were rounded differently, differ by no more
 
 
+# A picture as it was read, uint8 (height, width, 1|3) -> what is kept of it, uint8 (bytes,).
+Look = Callable[[np.ndarray], np.ndarray]
+
+
 @dataclasses.dataclass(frozen=True)
 class EncodedImages:
     """The readable images of a stream, encoded.
 
     Attributes:
+        names: of the images, as in the stream.
         positions: int64 (num_readable,), where each image stands in the stream.
         codes: float32 (num_readable, latent_dim).
         errors: float32 (num_readable,), mean squared error of each reconstruction; empty where it
@@ -39,6 +44,7 @@ class EncodedImages:
         unreadable: (name, reason) of each image that cannot be read.
     """
 
+    names: list[str]
     positions: np.ndarray
     codes: np.ndarray
     errors: np.ndarray
@@ -49,13 +55,13 @@ class EncodedImages:
 
     def are_alike(self, other: EncodedImages | None = None) -> bool:
         """Whether all images, and all of `other` if it is given, are the same but for rounding."""
-        sets = [self] if other is None else [self, other]
-        highest = np.maximum.reduce([part.highest for part in sets])
-        lowest = np.minimum.reduce([part.lowest for part in sets])
+        highest, lowest = self.highest, self.lowest
+        if other is not None:
+            highest, lowest = np.maximum(highest, other.highest), np.minimum(lowest, other.lowest)
         return len(self.codes) > 1 and float((highest - lowest).max()) <= _ALIKE
 
 
-def to_model_shape(model: loading.Trained, settings: ApplySettings) -> image_stream.Change:
+def to_model_shape(model: loading.LoadedModel, settings: ApplySettings) -> image_stream.Change:
     """The function that brings a picture into the model's shape."""
     return functools.partial(
         loading.to_shape,
@@ -66,13 +72,13 @@ def to_model_shape(model: loading.Trained, settings: ApplySettings) -> image_str
 
 
 def encode_stream(
-    model: loading.Trained,
+    model: loading.LoadedModel,
     stream: image_stream.Stream,
     folder: Path,
     settings: ApplySettings,
     *,
     errors: bool,
-    look: Callable[[np.ndarray], np.ndarray] | None = None,
+    look: Look | None = None,
 ) -> EncodedImages:
     """Encodes every readable image of a stream.
 
@@ -82,14 +88,11 @@ def encode_stream(
         folder: finished blocks are kept here.
         settings: `batch_size`, `resize` and `grey` are used.
         errors: whether reconstruction errors are measured.
-        look: a picture as it was read, uint8 (height, width, 1|3) -> what is kept of it beside its
-            code, uint8 (bytes,).
+        look: what is kept of each picture beside its code.
 
     Raises:
         InputError: if an image does not fit the model.
     """
-    shape = model.input_shape("encode")
-    (latent_dim,) = model.function("encode")(np.zeros((1, *shape), np.float32)).shape[1:]
     blocks = []
     with Progress(len(stream), "image") as progress:
         for start in range(0, len(stream), _BLOCK):
@@ -97,9 +100,7 @@ def encode_stream(
             path = folder / f"{start:09d}.npz"
             block = _finished_block(path)
             if block is None:
-                block = _encoded_block(
-                    model, stream, positions, settings, errors, look, latent_dim, progress
-                )
+                block = _encoded_block(model, stream, positions, settings, errors, look, progress)
                 files.write_arrays(path, block)
             else:
                 progress.advance(len(positions))
@@ -110,9 +111,13 @@ def encode_stream(
         for block in blocks
         for position, reason in zip(block["unreadable"], block["reasons"], strict=True)
     ]
-    lowest = np.minimum.reduce([block["lowest"] for block in blocks])
-    highest = np.maximum.reduce([block["highest"] for block in blocks])
-    return EncodedImages(**merged, lowest=lowest, highest=highest, unreadable=unreadable)
+    return EncodedImages(
+        **merged,
+        names=[stream.names[position] for position in merged["positions"]],
+        lowest=np.minimum.reduce([block["lowest"] for block in blocks]),
+        highest=np.maximum.reduce([block["highest"] for block in blocks]),
+        unreadable=unreadable,
+    )
 
 
 _OF_EACH_IMAGE = ("positions", "codes", "errors", "looks")
@@ -120,8 +125,6 @@ _OF_EACH_IMAGE = ("positions", "codes", "errors", "looks")
 
 def _finished_block(path: Path) -> dict[str, np.ndarray] | None:
     """The block in a file; None where there is no file, or it cannot be used."""
-    if not path.exists():
-        return None
     try:
         block = files.read_arrays(path)
     except InputError:  # a damaged block is made once more
@@ -130,29 +133,27 @@ def _finished_block(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def _encoded_block(
-    model: loading.Trained,
+    model: loading.LoadedModel,
     stream: image_stream.Stream,
     positions: range,
     settings: ApplySettings,
     errors: bool,
-    look: Callable[[np.ndarray], np.ndarray] | None,
-    latent_dim: int,
+    look: Look | None,
     progress: Progress,
 ) -> dict[str, np.ndarray]:
-    readable: list[int] = []
-    codes = [np.empty((0, latent_dim), np.float32)]
-    squared = [np.empty(0, np.float32)]
-    looks: list[np.ndarray] = []
-    look_bytes = 0 if look is None else len(look(np.zeros((1, 1, 1), np.uint8)))
-    unreadable: list[tuple[int, str]] = []
     encode, shape = model.function("encode"), model.input_shape("encode")
     lowest, highest = np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)
     to_shape = to_model_shape(model, settings)
+    # The first of `codes` and `looks` only give the arrays their widths.
+    codes = [encode(np.zeros((1, *shape), np.float32))[:0]]
+    looks = [np.empty(0, np.uint8) if look is None else look(np.zeros((1, 1, 1), np.uint8))]
+    squared = [np.empty(0, np.float32)]
+    readable: list[int] = []
+    unreadable: list[tuple[int, str]] = []
 
     def prepare(picture: np.ndarray) -> np.ndarray:
         prepared = to_shape(picture)
-        if look is not None:
-            looks.append(look(picture))
+        looks.append(looks[0] if look is None else look(picture))
         return prepared
 
     for in_batch, pixels, failed in stream.batches(positions, settings.batch_size, prepare):
@@ -171,7 +172,7 @@ def _encoded_block(
         "positions": np.array(readable, np.int64),
         "codes": np.concatenate(codes),
         "errors": np.concatenate(squared),
-        "looks": np.array(looks, np.uint8).reshape(len(readable), look_bytes),
+        "looks": np.stack(looks)[1:],
         "lowest": lowest,
         "highest": highest,
         "unreadable": np.array([position for position, _ in unreadable], np.int64),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +15,14 @@ from kerasunsup.evaluation import latent_space
 from kerasunsup.models import loading
 from kerasunsup.progress import Progress
 
+logger = logging.getLogger(__name__)
+
 _COMPONENTS = 100  # of the mixture that new codes are drawn from
 _BLOCK = 256  # images that follow from one seed
 _SHOWN = 100  # images on the contact sheet
 
-# (number of rows, number of the block) -> inputs of the model, float32 (number, dim).
-Draw = Callable[[int, int], np.ndarray]
+# Number of the block -> inputs of the model, float32 (256, dim).
+Draw = Callable[[int], np.ndarray]
 
 
 def generate_images(job: Job) -> dict[str, Any]:
@@ -34,12 +37,10 @@ def generate_images(job: Job) -> dict[str, Any]:
             is_missing = [not job.files.path(name).exists() for name in block]
             if len(shown) < _SHOWN or any(is_missing):
                 # A whole block is drawn, so that a larger --count begins with the same images.
-                inputs = draw(_BLOCK, start // _BLOCK)[: len(block)]
+                inputs = draw(start // _BLOCK)[: len(block)]
+                batches = range(0, len(inputs), settings.batch_size)
                 pictures = np.concatenate(
-                    [
-                        make(inputs[first : first + settings.batch_size])
-                        for first in range(0, len(inputs), settings.batch_size)
-                    ]
+                    [make(inputs[first : first + settings.batch_size]) for first in batches]
                 )
                 shown.extend(pictures[: _SHOWN - len(shown)])
                 pixels = images.to_uint8(pictures)
@@ -48,7 +49,7 @@ def generate_images(job: Job) -> dict[str, Any]:
                         job.files.write_picture(name, picture)
             progress.advance(len(block))
     sheet = images.grid(np.stack(shown), columns=min(10, len(shown)))
-    job.files.write_png("generate_sheet.png", images.encode_png(sheet))
+    job.files.write_picture("generate_sheet.png", sheet)
     return {"images": settings.count}
 
 
@@ -58,25 +59,22 @@ def _drawing(job: Job) -> tuple[Draw, loading.Function]:
     if job.model.offers("generate"):
         (dim,) = job.model.input_shape("generate")
 
-        def noise(number: int, block: int) -> np.ndarray:
-            return np.random.default_rng([seed, block]).standard_normal((number, dim), np.float32)
+        def noise(block: int) -> np.ndarray:
+            return np.random.default_rng([seed, block]).standard_normal((_BLOCK, dim), np.float32)
 
         return noise, job.model.function("generate")
-    real = job.training_images() if job.reference is None else job.reference
+    real, called = job.clean_images()
     if real is None:
         raise InputError(
             f"MODEL {job.model.path} does not tell which images it was trained on, and new codes "
             "are drawn like theirs: give the folder of its run, or such images by --reference"
         )
-    called = real.what
-    if job.reference is None:
-        called = "the images that the model was trained on"
-    print(f"fitting a mixture to the codes of {called}", flush=True)
+    logger.info(f"fitting a mixture to the codes of {called}")
     codes = job.encode(real, name="reference").codes
     mixture = latent_space.fit_mixture(codes, _COMPONENTS, seed)
 
-    def draw_codes(number: int, block: int) -> np.ndarray:
+    def draw_codes(block: int) -> np.ndarray:
         block_seed = np.random.default_rng([seed, block]).integers(2**31)
-        return mixture.sample(number, int(block_seed))
+        return mixture.sample(_BLOCK, int(block_seed))
 
     return draw_codes, job.model.function("decode")

@@ -90,9 +90,11 @@ class Stream:
                     name = images.shown(self.names[position])
                     raise InputError(f"{name} {error}") from None
                 readable.append(position)
-            shape = pixels[0].shape if pixels else (0, 0, 1)
-            stacked = np.stack(pixels) if pixels else np.empty((0, *shape), np.uint8)
+            stacked = np.stack(pixels) if pixels else np.empty((0, 0, 0, 1), np.uint8)
             yield readable, images.to_unit(stacked), unreadable
+
+
+EMPTY = Stream("no images", (), None, "", lambda _: iter(()))
 
 
 def open_images(
@@ -145,17 +147,17 @@ def _of_files(what: str, root: Path, names: Sequence[str], like: Stream | None) 
     _, classes = from_folder.splits_and_classes(names)
     labels = None
     if "" not in classes and len(set(classes)) > 1:
-        numbers = {group: number for number, group in enumerate(sorted(set(classes)))}
-        labels = np.array([numbers[group] for group in classes], np.int64)
+        number_of = {group: number for number, group in enumerate(sorted(set(classes)))}
+        labels = np.array([number_of[group] for group in classes], np.int64)
 
     def paths(positions: Iterable[int]) -> list[str]:
         return [os.path.join(root, names[position]) for position in positions]
 
     @functools.cache
     def white() -> float:
-        return (
-            from_folder.white_of(what, paths(range(len(names)))) if like is None else like.white()
-        )
+        if like is not None:
+            return like.white()
+        return from_folder.white_of(what, paths(range(len(names))))
 
     def read(positions: Sequence[int]) -> Iterator[np.ndarray | str]:
         return from_folder.decoded(paths(positions), white=white())
@@ -165,55 +167,36 @@ def _of_files(what: str, root: Path, names: Sequence[str], like: Stream | None) 
 
 def _of_data(what: str, part: str, limit: int | None) -> Stream:
     source = data_splits.read(what)
-    total = len(source.store)
-    first_test = total - source.num_test
-    first_validation = first_test - source.num_validation
+    sizes = {
+        "train": len(source.store) - source.num_validation - source.num_test,
+        "validation": source.num_validation,
+        "test": source.num_test,
+    }
     if part != "all" and not source.num_test:
         raise InputError(f"--part {part}: {what} has no test set of its own: leave --part out")
-    ranges = {
-        "all": range(total),
-        "train": range(first_validation),
-        "test": range(first_test, total),
-    }
-    positions = np.array(ranges[part][:limit], np.int64)
-    if source.num_test or source.num_validation:
-        names = [
-            f"train/{position:05d}.png"
-            if position < first_validation
-            else f"validation/{position - first_validation:05d}.png"
-            if position < first_test
-            else f"test/{position - first_test:05d}.png"
-            for position in positions
-        ]
-    else:
+    first = len(source.store) - source.num_test if part == "test" else 0
+    number = len(source.store) if part == "all" else sizes[part]
+    positions = np.arange(first, first + number)[:limit]
+    if sizes["train"] == len(source.store):
         names = [f"{position:05d}.png" for position in positions]
-    everything = ImageSet(source.store)
-    read = functools.partial(_read_set, everything, positions)
-    return Stream(
-        what,
-        names,
-        None if source.labels is None else source.labels[positions],
-        everything.subset(positions).fingerprint,
-        read,
-    )
+    else:
+        all_names = [f"{split}/{at:05d}.png" for split, size in sizes.items() for at in range(size)]
+        names = [all_names[position] for position in positions]
+    labels = None if source.labels is None else source.labels[positions]
+    return _of_set(what, ImageSet(source.store, positions), names, labels)
 
 
 def of_set(what: str, image_set: ImageSet) -> Stream:
     """A stream of the images of a set, which are named by their numbers."""
-    positions = np.arange(len(image_set))
-    return Stream(
-        what,
-        [f"{position:05d}.png" for position in positions],
-        None,
-        image_set.fingerprint,
-        functools.partial(_read_set, image_set, positions),
-    )
+    names = [f"{position:05d}.png" for position in range(len(image_set))]
+    return _of_set(what, image_set, names, None)
 
 
-def _read_set(
-    everything: ImageSet, positions: np.ndarray, rows: Sequence[int]
-) -> Iterator[np.ndarray | str]:
-    """The pictures at some rows of `positions`, which are positions in the whole set."""
-    for start in range(0, len(rows), 256):
-        block = positions[list(rows[start : start + 256])]
-        yield from images.to_uint8(everything.array(block))
+def _of_set(
+    what: str, image_set: ImageSet, names: Sequence[str], labels: np.ndarray | None
+) -> Stream:
+    def read(positions: Sequence[int]) -> Iterator[np.ndarray | str]:
+        for start in range(0, len(positions), 256):
+            yield from images.to_uint8(image_set.array(positions[start : start + 256]))
+
+    return Stream(what, names, labels, image_set.fingerprint, read)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from kerasunsup.apply import encoded_images, image_stream, output_folder, training_images
-from kerasunsup.apply import settings as apply_settings
+from kerasunsup.apply import encoded_images, image_stream, training_images
 from kerasunsup.apply.masks import Masks
+from kerasunsup.apply.output_folder import OutputFolder
 from kerasunsup.apply.result_files import ResultFiles
-from kerasunsup.apply.settings import Application, ApplySettings
+from kerasunsup.apply.settings import Application, ApplySettings, settings_of
 from kerasunsup.data import images
 from kerasunsup.errors import InputError
 from kerasunsup.figures import style
 from kerasunsup.models import loading
 from kerasunsup.settings import flag, to_json
+
+logger = logging.getLogger(__name__)
 
 _WITHOUT_EFFECT = ("batch_size", "trust_model")  # settings that change no result
 
@@ -31,30 +34,44 @@ class Job:
         settings: the settings of the command line.
         verb: what is done.
         model: the opened model.
+        stream: the images that the verb is applied to; none for `generate`.
+        masks: where the images have holes.
         query: the images of `--query`; None without it.
         reference: the images of `--reference`; None without it.
+        output: the folder for the results; `experiment` sets it.
 
     Raises:
         InputError: if the model, the images or the masks cannot be used.
     """
 
+    output: OutputFolder
+
     def __init__(self, command: Application) -> None:
         self.settings: ApplySettings = command.config
         self.verb = command.verb
         self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
-        self._output: output_folder.OutputFolder | None = None
-        self._stream: image_stream.Stream | None = None
-        self._masks: Masks | None = None
-        if command.images is not None:
-            self._stream = image_stream.open_images(
+        self.stream = (
+            image_stream.EMPTY
+            if command.images is None
+            else image_stream.open_images(
                 command.images,
                 without=command.output,
                 part=self.settings.part,
                 limit=self.settings.limit,
             )
-            self._masks = Masks(self.settings.mask, self._stream)
-        self.query = _images_of_flag("query", self.settings.query, self._stream)
-        self.reference = _images_of_flag("reference", self.settings.reference, self._stream)
+        )
+        self.masks = Masks(self.settings.mask, self.stream)
+        self.query = self._images_of_flag("query", self.settings.query)
+        self.reference = self._images_of_flag("reference", self.settings.reference)
+
+    def _images_of_flag(self, name: str, what: str | None) -> image_stream.Stream | None:
+        if what is None:
+            return None
+        like = self.stream if len(self.stream) else None
+        try:
+            return image_stream.open_images(what, without=None, part="all", limit=None, like=like)
+        except InputError as error:
+            raise InputError(str(error).replace("IMAGES", f"--{name}")) from error
 
     def identity(self) -> dict[str, Any]:
         """Everything that the results follow from, as plain JSON values."""
@@ -62,43 +79,24 @@ class Job:
         identity: dict[str, Any] = {
             "verb": self.verb,
             "model": self.model.fingerprint,
-            "images": None if self._stream is None else self._stream.fingerprint,
+            "images": self.stream.fingerprint or None,
             **{
                 flag(field.name): settings[field.name]
-                for field in apply_settings.settings_of(self.verb)
+                for field in settings_of(self.verb)
                 if field.name not in _WITHOUT_EFFECT
             },
         }
         for name, stream in (("query", self.query), ("reference", self.reference)):
             if stream is not None:
                 identity[f"images of --{name}"] = stream.fingerprint
-        if self._masks is not None and self._masks.fingerprint is not None:
-            identity["mask"] = self._masks.fingerprint
+        if self.masks.fingerprint is not None:
+            identity["mask"] = self.masks.fingerprint
         return identity
-
-    @property
-    def output(self) -> output_folder.OutputFolder:
-        """The folder that results go to."""
-        return _opened(self._output)
-
-    @output.setter
-    def output(self, output: output_folder.OutputFolder) -> None:
-        self._output = output
 
     @property
     def files(self) -> ResultFiles:
         """What writes the results."""
         return self.output.files
-
-    @property
-    def stream(self) -> image_stream.Stream:
-        """The images that the verb is applied to."""
-        return _opened(self._stream)
-
-    @property
-    def masks(self) -> Masks:
-        """Where the images have holes."""
-        return _opened(self._masks)
 
     def encode(
         self,
@@ -106,7 +104,7 @@ class Job:
         *,
         name: str = "images",
         errors: bool = False,
-        look: Callable[[np.ndarray], np.ndarray] | None = None,
+        look: encoded_images.Look | None = None,
     ) -> encoded_images.EncodedImages:
         """Encodes the readable images of a stream and lists the others in a table.
 
@@ -123,12 +121,8 @@ class Job:
         table = "unreadable.csv" if stream is None else f"unreadable_{name}.csv"
         self.list_unreadable(encoded.unreadable, source, table)
         if encoded.are_alike():
-            print(f"the {len(encoded.codes):,} images of {source.what} are all alike", flush=True)
+            logger.info(f"the {len(encoded.codes):,} images of {source.what} are all alike")
         return encoded
-
-    def names(self, encoded: encoded_images.EncodedImages) -> list[str]:
-        """The names of the images that were encoded."""
-        return [self.stream.names[position] for position in encoded.positions]
 
     def list_unreadable(
         self,
@@ -146,10 +140,9 @@ class Job:
                 f"{images.KINDS} images"
             )
         self.files.write_table(table, ("file", "reason"), sorted(unreadable))
-        print(
+        logger.info(
             f"{len(unreadable)} of {len(stream)} images of {stream.what} cannot be read, such as "
-            f"{name} ({reason}): all are in {table}",
-            flush=True,
+            f"{name} ({reason}): all are in {table}"
         )
 
     def thumbnails(
@@ -163,29 +156,18 @@ class Job:
 
     def write_sheet(self, name: str, figure: style.Figure) -> None:
         """Writes a figure as the contact sheet `<name>_sheet.png`."""
-        self.files.write_png(f"{name}_sheet.png", style.to_png(figure))
+        self.files.write(f"{name}_sheet.png", style.to_png(figure))
 
-    def training_images(self) -> image_stream.Stream | None:
-        """The images that the model was trained on; None for a model that stands alone."""
-        return training_images.training_images(self.model)
+    def clean_images(self) -> tuple[image_stream.Stream | None, str]:
+        """The images of `--reference`, else those that the model was trained on.
 
-
-def _opened(value: Any) -> Any:
-    if value is None:
-        raise RuntimeError("this verb takes no images, or the output is not opened yet")
-    return value
-
-
-def _images_of_flag(
-    name: str, what: str | None, like: image_stream.Stream | None
-) -> image_stream.Stream | None:
-    """The images that `--<name>` names; None without it."""
-    if what is None:
-        return None
-    try:
-        return image_stream.open_images(what, without=None, part="all", limit=None, like=like)
-    except InputError as error:
-        raise InputError(str(error).replace("IMAGES", f"--{name}")) from error
+        Returns:
+            (the images, what to call them); None for a model that stands alone.
+        """
+        if self.reference is not None:
+            return self.reference, self.reference.what
+        clean = training_images.training_images(self.model)
+        return clean, "the images that the model was trained on"
 
 
 def short(name: str) -> str:

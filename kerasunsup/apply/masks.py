@@ -34,7 +34,6 @@ class Masks:
         if place is None:
             return
         path = path_of("--mask", place, is_written=False)
-        files = [path]
         if path.is_dir():
             missing = [name for name in stream.names if not (path / name).is_file()]
             if missing:
@@ -46,6 +45,7 @@ class Masks:
             files = [path / name for name in stream.names]
         else:
             self._mask = _read_mask(path)
+            files = [path]
         digest = hashlib.sha256()
         for file in files:
             with file.open("rb") as content:

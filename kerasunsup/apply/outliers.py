@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
 
-from kerasunsup.apply import job as apply_job
 from kerasunsup.apply.encoded_images import EncodedImages
-from kerasunsup.apply.job import Job
+from kerasunsup.apply.job import Job, short
 from kerasunsup.apply.settings import ApplySettings
 from kerasunsup.errors import InputError
 from kerasunsup.evaluation import outlier_detector
 from kerasunsup.figures import image_grids
+
+logger = logging.getLogger(__name__)
 
 _SHOWN = 40  # images on the contact sheet
 
@@ -24,16 +26,13 @@ def find_outliers(job: Job) -> dict[str, Any]:
     with each other.
     """
     encoded = job.encode(errors=True)
-    names = job.names(encoded)
-    clean = job.training_images() if job.reference is None else job.reference
-    if job.reference is not None:
-        called = job.reference.what
-    elif clean is not None:
-        called = "the images that the model was trained on"
+    names = encoded.names
+    clean, called = job.clean_images()
+    if clean is None:
+        reference, called = encoded, "the images themselves"
     else:
-        called = "the images themselves"
-    reference = encoded if clean is None else job.encode(clean, name="reference", errors=True)
-    print(f"compared with {len(reference.codes):,} images: {called}", flush=True)
+        reference = job.encode(clean, name="reference", errors=True)
+    logger.info(f"compared with {len(reference.codes):,} images: {called}")
     if encoded.are_alike(None if job.reference is None else reference):
         scores, limit = np.zeros(len(names)), 0.0
         is_outlier = np.zeros(len(names), bool)
@@ -46,14 +45,10 @@ def find_outliers(job: Job) -> dict[str, Any]:
         ((names[index], scores[index], int(is_outlier[index])) for index in order),
     )
     worst = order[:_SHOWN]
-    job.write_sheet(
-        "outliers",
-        image_grids.captioned_images(
-            job.thumbnails(encoded.positions[worst]),
-            [apply_job.short(names[index]) for index in worst],
-            [f"{scores[index]:.3g}" for index in worst],
-        ),
-    )
+    pictures = job.thumbnails(encoded.positions[worst])
+    above = [short(names[index]) for index in worst]
+    below = [f"{scores[index]:.3g}" for index in worst]
+    job.write_sheet("outliers", image_grids.captioned_images(pictures, above, below))
     return {
         "images": len(names), "outliers": int(is_outlier.sum()), "threshold": round(limit, 4),
     }  # fmt: skip

@@ -80,16 +80,23 @@ class OutputFolder:
             )
 
     def _is_finished(self) -> bool:
-        """Whether all results of this command are there.
+        """Whether all results of this command are there; refuses those of another command.
 
-        Raises:
-            InputError: if the folder holds results of another command. Unfinished ones are looked
-                at under the lock only: until then the other command may be at work.
+        Unfinished ones are refused under the lock only: until then that command may be at work.
         """
-        record = _read_record(self.folder / _RECORD)
-        if record is None or not (record.get("done") or self._is_held) or self._is_untouched():
+        path = self.folder / _RECORD
+        record = training_files.read_json(path) if path.is_file() else {}
+        if not isinstance(record, dict):
+            raise InputError(f"{path} is damaged: choose another --output")
+        if not (record.get("done") or self._is_held) or self._is_untouched():
             return False
-        _refuse_other_command(self.folder, record, self._identity)
+        differing = [name for name, now in self._identity.items() if record.get(name, now) != now]
+        if differing:
+            difference = _difference(differing[0], record, self._identity)
+            raise InputError(
+                f"--output {self.folder} holds results of another command: {difference}: "
+                "choose another folder"
+            )
         return bool(record.get("done"))
 
     def _is_untouched(self) -> bool:
@@ -161,29 +168,7 @@ class OutputFolder:
         self.close(is_refused=kind is not None and issubclass(kind, InputError))
 
 
-def _read_record(path: Path) -> dict[str, Any] | None:
-    """A command's identity and whether it is done; None where there is no record."""
-    if not path.is_file():
-        return None
-    record = training_files.read_json(path)
-    if not isinstance(record, dict):
-        raise InputError(f"{path} is damaged: choose another --output")
-    return record
-
-
-def _refuse_other_command(
-    folder: Path, record: Mapping[str, Any], identity: Mapping[str, Any]
-) -> None:
-    """Raises an `InputError` that names the first difference between record and identity."""
-    for name, value in identity.items():
-        if record.get(name, value) == value:
-            continue
-        if name == "verb" or name.startswith("--"):
-            difference = f"their {name} is {record.get(name)}, now it is {value}"
-        else:
-            other = "other" if name.startswith("images") else "another"
-            difference = f"they were made with {other} {name}"
-        raise InputError(
-            f"--output {folder} holds results of another command: {difference}: "
-            "choose another folder"
-        )
+def _difference(name: str, record: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
+    if name == "verb" or name.startswith("--"):
+        return f"their {name} is {record[name]}, now it is {identity[name]}"
+    return f"they were made with {'other' if name.startswith('images') else 'another'} {name}"

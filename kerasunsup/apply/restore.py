@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,8 +59,8 @@ def restore_images(job: Job) -> dict[str, Any]:
     before, after = _before_and_after(job)
     if len(before):
         rows = [
-            image_grids.SampleRow("input", before, {}),
-            image_grids.SampleRow("restored", after, {}),
+            image_grids.SampleRow(name, pictures, {})
+            for name, pictures in (("input", before), ("restored", after))
         ]
         job.write_sheet("restore", image_grids.sampled_images(rows))
     return {
@@ -72,17 +73,16 @@ def restore_images(job: Job) -> dict[str, Any]:
 def _before_and_after(job: Job) -> tuple[np.ndarray, np.ndarray]:
     """The first images as they were and as they were written, at the model's size.
 
-    Returns:
-        Two arrays float32 (num_shown, height, width, channels) in [0, 1]; empty where no image was
-        readable.
+    Both are float32 (num_shown, height, width, channels), empty where no image was readable.
     """
     shape = job.model.input_shape("reconstruct")
     names = job.stream.names
     written = (at for at, name in enumerate(names) if job.files.path(name).exists())
-    positions = [position for position, _ in zip(written, range(_SHOWN), strict=False)]
+    positions = list(itertools.islice(written, _SHOWN))
     pairs = np.zeros((2, len(positions), *shape), np.float32)
-    pictures = zip(positions, job.stream.read(positions), strict=True)
-    for row, (position, before) in enumerate(pictures):
+    for row, (position, before) in enumerate(
+        zip(positions, job.stream.read(positions), strict=True)
+    ):
         after = images.decode(job.files.path(names[position]))
         for side, picture in enumerate((before, after)):
             if not isinstance(picture, str):
@@ -124,22 +124,18 @@ def _prepared(job: Job, name: str, picture: np.ndarray) -> Prepared:
 
 
 def _restored(
-    model: loading.Trained, prepared: list[Prepared], settings: ApplySettings
+    model: loading.LoadedModel, prepared: list[Prepared], settings: ApplySettings
 ) -> Iterator[np.ndarray]:
     """Each image as it is restored; the tiles of all images go through in full batches."""
     if not prepared:
         return
-    height, width, _ = model.input_shape("reconstruct")
-    reconstruct = model.function("reconstruct")
-    layouts = [
-        tiles.tile_layout(image.shape[0], image.shape[1], height, width) for image, _, _ in prepared
-    ]
     seen = [
         image if mask is None else np.where(mask, np.float32(0.0), image)
         for image, mask, _ in prepared
     ]
-    for _ in range(settings.passes_used):
-        outputs = _passed(seen, layouts, reconstruct, settings.batch_size)
+    # Without holes one pass is made, as more would only blur an image.
+    for _ in range(settings.passes or 1):
+        outputs = _passed(seen, model, settings.batch_size)
         seen = [
             output if mask is None else np.where(mask, output, image)
             for output, (image, mask, _) in zip(outputs, prepared, strict=True)
@@ -151,39 +147,17 @@ def _restored(
 
 
 def _passed(
-    pictures: list[np.ndarray],
-    layouts: list[tiles.TileLayout],
-    reconstruct: loading.Function,
-    batch_size: int,
+    pictures: list[np.ndarray], model: loading.LoadedModel, batch_size: int
 ) -> list[np.ndarray]:
     """Each picture after one pass through the model."""
-    mosaics = [
-        tiles.Mosaic(layout, picture.shape[-1])
-        for picture, layout in zip(pictures, layouts, strict=True)
-    ]
-    # (index of a picture, which of its tiles). A batch holds tiles of several small pictures, or
-    # some of the tiles of a large one.
-    waiting: list[tuple[int, slice]] = []
-    room = batch_size
-
-    def flush() -> None:
-        cut = [tiles.cut(pictures[index], layouts[index], selected) for index, selected in waiting]
-        ends = np.cumsum([len(part) for part in cut])
-        outputs = np.split(reconstruct(np.concatenate(cut)), ends[:-1])
-        for (index, selected), part in zip(waiting, outputs, strict=True):
-            mosaics[index].add(part, selected)
-        waiting.clear()
-
-    for index, layout in enumerate(layouts):
-        start = 0
-        while start < len(layout.corners):
-            selected = slice(start, min(start + room, len(layout.corners)))
-            waiting.append((index, selected))
-            room -= selected.stop - start
-            start = selected.stop
-            if room == 0:
-                flush()
-                room = batch_size
-    if waiting:
-        flush()
-    return [mosaic.picture() for mosaic in mosaics]
+    height, width, _ = model.input_shape("reconstruct")
+    reconstruct = model.function("reconstruct")
+    tiled = [tiles.TiledPicture(picture, height, width) for picture in pictures]
+    places = [(picture, corner) for picture in tiled for corner in picture.corners]
+    # A batch holds tiles of several small pictures, or some of the tiles of a large one.
+    for start in range(0, len(places), batch_size):
+        batch = places[start : start + batch_size]
+        outputs = reconstruct(np.stack([picture.tile(corner) for picture, corner in batch]))
+        for (picture, corner), output in zip(batch, outputs, strict=True):
+            picture.add(corner, output)
+    return [picture.joined() for picture in tiled]

@@ -52,9 +52,11 @@ class ResultFiles:
 
     def write_picture(self, name: str, pixels: np.ndarray) -> None:
         """Writes an image, uint8 (height, width, 1|3), in the format that its name says."""
-        training_files.write_bytes(
-            self.path(name), images.encode(pixels, os.path.splitext(name)[1])
-        )
+        self.write(name, images.encode(pixels, os.path.splitext(name)[1]))
+
+    def write(self, name: str, content: bytes | memoryview) -> None:
+        """Writes a file of any kind."""
+        training_files.write_bytes(self.path(name), content)
 
     def write_table(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Writes a CSV file; floats get six significant digits.
@@ -70,13 +72,7 @@ class ResultFiles:
         for row in rows:
             fields = [f"{v:.6g}" if isinstance(v, float | np.floating) else str(v) for v in row]
             (quoted if any("\r" in field for field in fields) else plain).writerow(fields)
-        training_files.write_bytes(
-            self.path(name), buffer.getvalue().encode("utf-8", "surrogateescape")
-        )
-
-    def write_png(self, name: str, png: bytes) -> None:
-        """Writes a PNG file that is encoded already."""
-        training_files.write_bytes(self.path(name), png)
+        self.write(name, buffer.getvalue().encode("utf-8", "surrogateescape"))
 
     def write_codes(self, name: str, codes: np.ndarray, files: Sequence[str]) -> None:
         """Writes a .npz of `codes` and of `files`, the names of the images that they belong to.
@@ -102,4 +98,4 @@ class ResultFiles:
                 for start in range(0, len(files), _NAMES_AT_A_TIME):
                     block = np.array(files[start : start + _NAMES_AT_A_TIME], dtype)
                     member.write(block.tobytes())
-        training_files.write_bytes(self.path(name), buffer.getbuffer())
+        self.write(name, buffer.getbuffer())

@@ -17,14 +17,12 @@ class ApplySettings(CheckedSettings):
         InputError: if a value is of the wrong type or out of its range.
     """
 
-    batch_size: int = setting(
-        256, "number of images that the model gets at once", least=1, most=65_536
-    )
-    seed: int = setting(0, "seed of everything that is random", least=0)
+    batch_size: int = setting(256, "give the model N images at once", least=1, most=65_536)
+    seed: int = setting(0, "draw everything that is random from the seed N", least=0)
     limit: int | None = setting(None, "use only the first N images", least=1, without=("generate",))
     part: str = setting(
         "all",
-        "which part of the images to use, if the data has a test set of its own",
+        "use this part of the images; train and test need data with a test set of its own",
         choices=("all", "train", "test"),
         without=("generate",),
     )
@@ -42,15 +40,15 @@ class ApplySettings(CheckedSettings):
     )
     mask: str | None = setting(
         None,
-        "fill only the holes, which are white in a mask: one picture for all images, or a folder"
-        " with a mask for each image, under the image's name",
+        "fill only the holes, which are white in a mask; PATH is one mask for all images, or a"
+        " folder with a mask for each image, under the image's name",
         metavar="PATH",
         only=("restore",),
     )
     passes: int | None = setting(
         None,
         "run the model N times on the holes of --mask; each pass starts from the result of the pass"
-        " before (1)",
+        " before; without --passes, there is one pass",
         least=1,
         most=1000,
         only=("restore",),
@@ -66,43 +64,36 @@ class ApplySettings(CheckedSettings):
         metavar="IMAGES",
         only=("similar",),
     )
-    neighbors: int = setting(
-        10, "number of images to find for each query", least=1, only=("similar",)
-    )
+    neighbors: int = setting(10, "find N images for each query", least=1, only=("similar",))
     reference: str | None = setting(
         None,
-        "clean images to compare with (outliers) or to imitate (generate, by an autoencoder);"
-        " without --reference, those that the model was trained on are used",
+        "compare with these clean images (outliers), or make images like these (generate, by an"
+        " autoencoder); without --reference, the images that the model was trained on are used",
         metavar="IMAGES",
         only=("outliers", "generate"),
     )
     share: float = setting(
         0.01,
-        "share of the images that are called outliers; with --reference, the share of clean images"
-        " that may be called outliers by mistake",
+        "call this share of the images outliers; with --reference, this share of clean images may"
+        " be called outliers by mistake",
         above=0.0,
         most=0.5,
         only=("outliers",),
     )
     clusters: int | None = setting(
         None,
-        "number of groups; without --clusters, the number follows from the codes",
+        "make N groups; without --clusters, the number follows from the codes",
         least=2,
         most=1000,
         only=("cluster",),
     )
-    count: int = setting(100, "number of images to make", least=1, only=("generate",))
+    count: int = setting(100, "make N images", least=1, only=("generate",))
 
     def __post_init__(self) -> None:
         """Checks each value, then which values go together."""
         super().__post_init__()
         if self.passes is not None and self.mask is None:
             raise InputError("--passes repeats the filling of holes: add --mask, or leave it out")
-
-    @property
-    def passes_used(self) -> int:
-        """The number of passes; without holes it is one, as more would only blur an image."""
-        return 1 if self.mask is None or self.passes is None else self.passes
 
 
 def settings_of(verb: str) -> list[dataclasses.Field]:
@@ -124,4 +115,3 @@ class Application:
     images: str | None  # None for `generate`, which makes images
     output: Path
     config: ApplySettings
-    arguments: tuple[str, ...]

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from kerasunsup.apply import duplicates
-from kerasunsup.apply import job as apply_job
-from kerasunsup.apply.job import Job
+from kerasunsup.apply.job import Job, short
 from kerasunsup.errors import InputError
 from kerasunsup.evaluation import neighbors
 from kerasunsup.figures import image_grids
@@ -24,33 +23,28 @@ def find_similar(job: Job) -> dict[str, Any]:
     if job.query is None:
         return _near_duplicates(job)
     encoded = job.encode()
-    names = job.names(encoded)
     queries = job.encode(job.query, name="queries")
-    number = min(job.settings.neighbors, len(names))
+    number = min(job.settings.neighbors, len(encoded.names))
     distances, nearest = neighbors.nearest(encoded.codes, queries.codes, number)
-    query_names = [job.query.names[position] for position in queries.positions]
-    job.files.write_table(
-        "similar.csv",
-        _HEADER,
-        (
-            (query, rank, names[index], distance)
-            for query, indices, of_each in zip(query_names, nearest, distances, strict=True)
-            for rank, (index, distance) in enumerate(zip(indices, of_each, strict=True), start=1)
-        ),
+    table = (
+        (query, rank + 1, encoded.names[nearest[row, rank]], distances[row, rank])
+        for row, query in enumerate(queries.names)
+        for rank in range(number)
     )
+    job.files.write_table("similar.csv", _HEADER, table)
     rows = []
-    for row in range(min(_SHOWN_QUERIES, len(query_names))):
+    for row, name in enumerate(queries.names[:_SHOWN_QUERIES]):
         positions = encoded.positions[nearest[row, :_SHOWN_QUERIES]]
         query = job.thumbnails([queries.positions[row]], job.query)
         pictures = np.concatenate([query, job.thumbnails(positions)])
-        rows.append(image_grids.SampleRow(apply_job.short(query_names[row]), pictures, {}))
+        rows.append(image_grids.SampleRow(short(name), pictures, {}))
     job.write_sheet("similar", image_grids.sampled_images(rows))
-    return {"queries": len(query_names), "images": len(names)}
+    return {"queries": len(queries.names), "images": len(encoded.names)}
 
 
 def _near_duplicates(job: Job) -> dict[str, Any]:
     encoded = job.encode(look=duplicates.look)
-    names = job.names(encoded)
+    names = encoded.names
     if len(names) < 2:
         raise InputError("near-duplicates need two images: give more, or --query")
 
@@ -58,14 +52,11 @@ def _near_duplicates(job: Job) -> dict[str, Any]:
         return job.stream.read(encoded.positions[list(rows)])
 
     pairs = duplicates.pairs(encoded.codes, encoded.looks, read, job.settings.neighbors)
-    job.files.write_table(
-        "similar.csv",
-        _HEADER,
-        ((names[one], 1, names[other], distance) for one, other, distance in pairs),
-    )
+    table = ((names[one], 1, names[other], distance) for one, other, distance in pairs)
+    job.files.write_table("similar.csv", _HEADER, table)
     shown = [row for one, other, _ in pairs[:_SHOWN_PAIRS] for row in (one, other)]
     if shown:
-        texts = [apply_job.short(names[row]) for row in shown]
+        texts = [short(names[row]) for row in shown]
         below = [f"{distance:.3g}" for *_, distance in pairs[:_SHOWN_PAIRS] for _ in range(2)]
         pictures = job.thumbnails(encoded.positions[shown])
         job.write_sheet("similar", image_grids.captioned_images(pictures, texts, below))

@@ -16,7 +16,7 @@ from kerasunsup.training import files
 _MOST_IMAGES = 50_000  # to which a mixture or a detector is fitted
 
 
-def training_images(model: loading.Trained) -> image_stream.Stream | None:
+def training_images(model: loading.LoadedModel) -> image_stream.Stream | None:
     """The first 50,000 training images of a model's run; None for a model that stands alone.
 
     Raises:

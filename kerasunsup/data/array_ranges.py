@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from kerasunsup.data import bit_depth, images, pixel_storage
 from kerasunsup.errors import InputError
 
-CHUNK = 1024  # images that are looked at or converted at a time
+_CHUNK = 1024  # images that are converted at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Form:
         if np.may_share_memory(first, values):  # nothing is computed
             return self.convert(values)
         converted = np.empty((len(values), *first.shape[1:]), first.dtype)
-        for start in range(0, len(values), CHUNK):
-            converted[start : start + CHUNK] = self.convert(values[start : start + CHUNK])
+        for start in range(0, len(values), _CHUNK):
+            converted[start : start + _CHUNK] = self.convert(values[start : start + _CHUNK])
         return converted
 
 
@@ -57,11 +58,8 @@ def form(path: Path, name: str, sets: Sequence[pixel_storage.Store]) -> Form:
         )
     shape = (len(sets[0]), *sets[0].shape)
     is_first = len(shape) == 4 and shape[-1] not in (1, 3, 4) and shape[1] in (1, 3, 4)
-    if (
-        len(shape) not in (3, 4)
-        or not math.prod(shape)
-        or not (len(shape) == 3 or is_first or shape[-1] in (1, 3, 4))
-    ):
+    is_last = len(shape) == 4 and shape[-1] in (1, 3, 4)
+    if not math.prod(shape) or not (len(shape) == 3 or is_first or is_last):
         raise InputError(
             f"--data {path}: {name} has the shape {shape}, images need (n, height, width) or "
             "(n, height, width, 1 or 3)"
@@ -79,7 +77,8 @@ def form(path: Path, name: str, sets: Sequence[pixel_storage.Store]) -> Form:
         )
 
     notes = [note, "channels first" if is_first else ""]
-    notes.append("four channels taken as RGBA" if 4 in (shape[-1], is_first * shape[1]) else "")
+    if (is_first and shape[1] == 4) or (is_last and shape[-1] == 4):
+        notes.append("four channels taken as RGBA")
     return Form(convert, ", ".join(filter(None, notes)))
 
 
@@ -101,18 +100,17 @@ def _scale(
         if -slack <= smallest and largest <= 1.0 + slack:
             return lambda values: np.clip(values.astype(np.float32), 0.0, 1.0), ""
         if -1.0 - slack <= smallest < -0.5 and largest <= 1.0 + slack:
-            return (
-                lambda values: np.clip((values.astype(np.float32) + 1.0) / 2.0, 0.0, 1.0),
-                f"{dtype} from {smallest:g} to {largest:g} taken as [-1, 1]",
+            low, high = -1, 1
+        elif -slack <= smallest and 64.0 < largest <= 255.0 + slack:
+            low, high = 0, 255
+        else:
+            raise InputError(
+                f"--data {path}: {name} goes from {smallest:g} to {largest:g}: floats must lie in "
+                "[0, 1], [-1, 1] or [0, 255] (or save uint8)"
             )
-        if -slack <= smallest and 64.0 < largest <= 255.0 + slack:
-            return (
-                lambda values: np.clip(values.astype(np.float32) / np.float32(255.0), 0.0, 1.0),
-                f"{dtype} from {smallest:g} to {largest:g} taken as [0, 255]",
-            )
-        raise InputError(
-            f"--data {path}: {name} goes from {smallest:g} to {largest:g}: floats must lie in "
-            "[0, 1], [-1, 1] or [0, 255] (or save uint8)"
+        return (
+            lambda values: np.clip((values.astype(np.float32) - low) / (high - low), 0.0, 1.0),
+            f"{dtype} from {smallest:g} to {largest:g} taken as [{low}, {high}]",
         )
     if smallest < 0 or largest > bit_depth.WHITE:
         raise InputError(
@@ -123,7 +121,7 @@ def _scale(
         return lambda values: values, ""
     white, bits = bit_depth.white_of(largest or 255)
     return (
-        lambda values: np.rint(values / (white / 255.0)).astype(np.uint8),
+        lambda values: bit_depth.to_8_bits(values, white),
         f"{dtype} with values up to {largest:g} taken as {bits} bits, {white:g} is white",
     )
 
@@ -132,15 +130,13 @@ def _range(path: Path, name: str, sets: Sequence[pixel_storage.Store]) -> tuple[
     """The smallest and the largest value; reading stops where more values change nothing."""
     enough = {"uint8": 1, "uint16": 16383}.get(str(sets[0].dtype), math.inf)
     smallest, largest = math.inf, -math.inf
-    for values in sets:
-        for start in range(0, len(values), CHUNK):
-            chunk = values.read(np.arange(start, min(start + CHUNK, len(values))))
-            smallest, largest = min(smallest, float(chunk.min())), max(largest, float(chunk.max()))
-            if not np.isfinite([chunk.min(), chunk.max()]).all():
-                raise InputError(
-                    f"--data {path}: {name} holds NaN or infinite values: replace or remove those "
-                    "images"
-                )
-            if largest > enough:
-                return smallest, largest
+    for chunk in itertools.chain.from_iterable(map(pixel_storage.chunks, sets)):
+        smallest, largest = min(smallest, float(chunk.min())), max(largest, float(chunk.max()))
+        if not np.isfinite([chunk.min(), chunk.max()]).all():
+            raise InputError(
+                f"--data {path}: {name} holds NaN or infinite values: replace or remove those "
+                "images"
+            )
+        if largest > enough:
+            break
     return smallest, largest

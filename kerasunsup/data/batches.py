@@ -53,7 +53,7 @@ def training_batches(
     # Made inside a map, the order is computed when an iteration begins and not before.
     batches = tf.data.Dataset.range(1).flat_map(batches_of_epoch)
     batches = batches.apply(tf.data.experimental.assert_cardinality(num_steps))
-    return _elements(batches, image_set, prepare)
+    return _elements(batches, image_set, _with_seed(prepare))
 
 
 def labelled_batches(
@@ -87,20 +87,16 @@ def labelled_batches(
     def batches_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         return _epoch_order(image_set, batch_size, seed, epoch)
 
-    @tf.autograph.experimental.do_not_convert
-    def element(indices: tf.Tensor, _: tf.Tensor) -> Any:
-        return image_set.gather(indices), tf.gather(targets, indices)
+    def with_labels(images: tf.Tensor, indices: tf.Tensor, _: tf.Tensor) -> Any:
+        return images, tf.gather(targets, indices)
 
     batches = tf.data.Dataset.range(epochs).flat_map(batches_of_epoch).take(num_steps)
     batches = batches.apply(tf.data.experimental.assert_cardinality(num_steps))
-    return _mapped(batches, element)
+    return _elements(batches, image_set, with_labels)
 
 
 def _epoch_order(
-    image_set: ImageSet,
-    batch_size: int,
-    seed: int,
-    epoch: int | tf.Variable | tf.Tensor,
+    image_set: ImageSet, batch_size: int, seed: int, epoch: int | tf.Variable | tf.Tensor
 ) -> tf.data.Dataset:
     """(positions int64 (batch,), seed int32 (2,)) of each full batch of one epoch."""
     num_images = len(image_set)
@@ -145,24 +141,24 @@ def evaluation_batches(
         return indices, tf.stack([tf.constant(seed, tf.int32), step])
 
     batches = tf.data.Dataset.range(0, num_images, batch_size).map(batch_of)
-    return _elements(batches, image_set, prepare)
+    return _elements(batches, image_set, _with_seed(prepare))
+
+
+def _with_seed(prepare: Prepare | None) -> Callable[..., Any]:
+    if prepare is None:
+        return lambda images, *_: (images, images)
+    return lambda images, _, seed: prepare(images, seed)
 
 
 def _elements(
-    batches: tf.data.Dataset, image_set: ImageSet, prepare: Prepare | None
+    batches: tf.data.Dataset, image_set: ImageSet, make: Callable[..., Any]
 ) -> tf.data.Dataset:
-    """Maps (indices, seed) to what the model gets."""
+    """Maps (indices, seed) to what `make` makes of images, indices and seed, ahead of need."""
 
     @tf.autograph.experimental.do_not_convert
     def element(indices: tf.Tensor, seed: tf.Tensor) -> Any:
-        gathered = image_set.gather(indices)
-        return (gathered, gathered) if prepare is None else prepare(gathered, seed)
+        return make(image_set.gather(indices), indices, seed)
 
-    return _mapped(batches, element)
-
-
-def _mapped(batches: tf.data.Dataset, element: Callable[..., Any]) -> tf.data.Dataset:
-    """Applies `element` to each batch, two at a time and ahead of need; the order stays."""
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False  # its thread costs more than these maps do

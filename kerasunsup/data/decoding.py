@@ -11,8 +11,6 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-
 Claim = Callable[[int], None]  # gets the bytes that unpacking takes, before it begins; may wait
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -35,12 +33,10 @@ def num_processors() -> int:
 class _MemoryLimit:
     """Makes threads wait while the pictures being unpacked or waiting for use take too much memory.
 
-    Args:
-        limit: bytes that they may take together.
+    All together they may take `DECODING_LIMIT` bytes.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._used = self._at_work = self._next = 0
         self._is_closed = False
         self._changed = threading.Condition()
@@ -50,8 +46,7 @@ class _MemoryLimit:
 
         Args:
             position: when the outcome will be used, counted from 0.
-            function: called once with `claim`, which it calls with the number of bytes that it
-                needs, before it needs them.
+            function: is given `claim`, as the function of `in_order` is.
         """
         claimed = 0
 
@@ -61,7 +56,7 @@ class _MemoryLimit:
                 self._changed.wait_for(
                     lambda: (
                         self._is_closed
-                        or self._used + size <= self._limit
+                        or self._used + size <= DECODING_LIMIT
                         or (position == self._next and not self._at_work)
                     )
                 )
@@ -76,7 +71,7 @@ class _MemoryLimit:
             outcome = function(claim)
         finally:
             with self._changed:
-                self._used += _size(outcome) - claimed
+                self._used += getattr(outcome, "nbytes", 0) - claimed
                 self._at_work -= claimed > 0
                 self._changed.notify_all()
         return outcome
@@ -84,7 +79,7 @@ class _MemoryLimit:
     def used(self, outcome: Any) -> None:
         """Counts the next outcome in order as used, so that its memory is free."""
         with self._changed:
-            self._used -= _size(outcome)
+            self._used -= getattr(outcome, "nbytes", 0)
             self._next += 1
             self._changed.notify_all()
 
@@ -93,10 +88,6 @@ class _MemoryLimit:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-
-
-def _size(outcome: Any) -> int:
-    return outcome.nbytes if isinstance(outcome, np.ndarray) else 0
 
 
 def in_order(
@@ -111,7 +102,7 @@ def in_order(
         items: the items, in order of use.
     """
     num_threads = min(8, num_processors())
-    memory = _MemoryLimit(DECODING_LIMIT)
+    memory = _MemoryLimit()
     waiting: collections.deque[tuple[int, queue.SimpleQueue]] = collections.deque()
     pool = concurrent.futures.ThreadPoolExecutor(num_threads)
 

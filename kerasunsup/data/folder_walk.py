@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from kerasunsup.data import images
@@ -41,19 +41,18 @@ class FolderWalk:
         self.left_out: collections.Counter[str] = collections.Counter()
         self.examples: dict[str, str] = {}
         self._root = root
-        self._links: collections.deque[str] = collections.deque()
         self._unwanted = _identity(os.stat(without)) if without and without.exists() else None
         self._seen_folders = {_identity(os.stat(root))}
-        self._seen_files: set[tuple[int, int]] | None = None
-        pending: collections.deque[tuple[str, bool]] = collections.deque([("", False)])
-        while pending or self._links:
-            if pending:
-                pending.extend(self._inside(*pending.popleft()))
+        self._pending: collections.deque[tuple[str, bool]] = collections.deque([("", False)])
+        self._links: collections.deque[str] = collections.deque()
+        while self._pending or self._links:
+            if self._pending:
+                self._look_inside(*self._pending.popleft())
             else:
-                pending.extend(self._behind(self._links.popleft()))
+                self._follow(self._links.popleft())
 
-    def _inside(self, prefix: str, is_linked: bool) -> Iterator[tuple[str, bool]]:
-        """Takes what lies in one folder; yields the folders that are to be entered next."""
+    def _look_inside(self, prefix: str, is_linked: bool) -> None:
+        """Takes what lies in one folder; links, and all that a link led to, wait."""
         with os.scandir(os.path.join(self._root, prefix)) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 if entry.name.startswith(".") or entry.name.lower() in _LITTER:
@@ -62,46 +61,47 @@ class FolderWalk:
                 if is_linked or entry.is_symlink():
                     self._links.append(name)
                 elif entry.is_dir():
-                    identity = _identity(os.stat(entry.path))
-                    if identity != self._unwanted:
-                        self._seen_folders.add(identity)
-                        self.folders.append(name)
-                        yield name + "/", False
+                    self._enter(name, os.stat(entry.path), is_linked)
                 elif entry.is_file():
                     self._take(name)
                 else:
                     self._leave_out(name, _kind(entry.stat().st_mode))
 
-    def _behind(self, name: str) -> Iterator[tuple[str, bool]]:
-        """Takes what a link leads to; yields it where it is a folder that is to be entered."""
+    def _follow(self, name: str) -> None:
+        """Takes what a link leads to."""
         try:
             state = os.stat(os.path.join(self._root, name))
         except OSError:  # it leads nowhere: the reason is told when the image is read
             self._take(name)
             return
-        identity = _identity(state)
         if stat.S_ISDIR(state.st_mode):
-            if identity in self._seen_folders:
-                self._leave_out(name, _TWICE)
-            elif identity != self._unwanted:
-                self._seen_folders.add(identity)
-                self.folders.append(name)
-                yield name + "/", True
+            self._enter(name, state, is_linked=True)
         elif not stat.S_ISREG(state.st_mode):
             self._leave_out(name, _kind(state.st_mode))
-        elif _is_image(name):
-            if self._seen_files is None:
-                self._seen_files = set()
-                for earlier in self.names:
-                    with contextlib.suppress(OSError):
-                        self._seen_files.add(_identity(os.stat(os.path.join(self._root, earlier))))
-            if identity in self._seen_files:
-                self._leave_out(name, _TWICE)
-            else:
-                self._seen_files.add(identity)
-                self.names.append(name)
-        else:
+        elif not _is_image(name):
             self._take(name)
+        elif _identity(state) in self._seen_files:
+            self._leave_out(name, _TWICE)
+        else:
+            self._seen_files.add(_identity(state))
+            self.names.append(name)
+
+    @functools.cached_property
+    def _seen_files(self) -> set[tuple[int, int]]:
+        """The image files that no link led to; those that one leads to are added."""
+        seen = set()
+        for name in self.names:
+            with contextlib.suppress(OSError):
+                seen.add(_identity(os.stat(os.path.join(self._root, name))))
+        return seen
+
+    def _enter(self, name: str, state: os.stat_result, is_linked: bool) -> None:
+        if _identity(state) in self._seen_folders:
+            self._leave_out(name, _TWICE)
+        elif _identity(state) != self._unwanted:
+            self._seen_folders.add(_identity(state))
+            self.folders.append(name)
+            self._pending.append((name + "/", is_linked))
 
     def _take(self, name: str) -> None:
         if _is_image(name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 import re
 import warnings
 import zipfile
@@ -53,13 +54,8 @@ class _Header:
 
     shape: tuple[int, ...]
     dtype: np.dtype
-    fortran_order: bool
+    order: Literal["C", "F"]
     offset: int  # bytes before the first value
-
-    @property
-    def order(self) -> Literal["C", "F"]:
-        """The order of the values, in NumPy's letters."""
-        return "F" if self.fortran_order else "C"
 
     @property
     def looks_like_images(self) -> bool:
@@ -68,40 +64,30 @@ class _Header:
 
 
 def _header(file: IO[bytes], size: int) -> _Header:
-    """Reads the header of a .npy and leaves the file at the first value.
-
-    Args:
-        file: the .npy, at its beginning.
-        size: bytes of header and values.
-    """
+    """Reads the header of a .npy whose header and values take `size` bytes."""
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"version {version} of the format is not known")
-    read = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
+    is_first = version == (1, 0)
+    npy = np.lib.format
+    shape, is_fortran, dtype = (
+        npy.read_array_header_1_0(file) if is_first else npy.read_array_header_2_0(file)
     )
-    shape, fortran_order, dtype = read(file)
     if min(shape, default=0) < 0:
         raise ValueError(f"it declares the shape {shape}")
     offset = file.tell()
     declared = math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and declared != size - offset:
         raise ValueError(f"it declares {declared} bytes and has {size - offset}")
-    return _Header(tuple(shape), dtype, bool(fortran_order), offset)
+    return _Header(tuple(shape), dtype, "F" if is_fortran else "C", offset)
 
 
-def read_npz(path: Path, image_size: int | None) -> pixel_storage.Source:
+def read_npz(path: Path) -> pixel_storage.Source:
     """The images, and labels, of a .npz.
 
     The arrays `images` and `labels` are taken; else those whose names say training, validation or
     test, as in Keras (`x_train`) and MedMNIST (`train_images`, `train_labels`); else the only array
     that can be images.
-
-    Args:
-        path: the .npz file.
-        image_size: resize to this height and width; None keeps the file's own.
 
     Raises:
         InputError: if the file cannot be used.
@@ -119,17 +105,16 @@ def read_npz(path: Path, image_size: int | None) -> pixel_storage.Source:
             with archive.open(info) as file:
                 headers[info.filename[:-4]] = _header(file, info.file_size)
         image_keys, label_keys = _keys_by_split(path, headers)
-
-        def read(key: str) -> np.ndarray:
-            return _npz_array(archive, key, headers[key], path)
-
-        raw = {split: read(key) for split, key in image_keys.items()}
-        labels = {
-            split: _labels(path, label_keys[split], read(label_keys[split]))
-            if split in label_keys
-            else None
-            for split in raw
+        arrays = {
+            key: _npz_array(archive, key, headers[key], path)
+            for key in [*image_keys.values(), *(label_keys.get(split) for split in image_keys)]
+            if key is not None
         }
+    raw = {split: arrays[key] for split, key in image_keys.items()}
+    labels = {
+        split: _labels(path, key, arrays[key]) if (key := label_keys.get(split)) else None
+        for split in raw
+    }
     keys = ", ".join(repr(key) for key in image_keys.values())
     form = array_ranges.form(
         path, keys, [pixel_storage.MemoryStore(values) for values in raw.values()]
@@ -141,7 +126,7 @@ def read_npz(path: Path, image_size: int | None) -> pixel_storage.Source:
         ))  # fmt: skip
     _tell(path, notes)
     parts = {split: form.whole(values) for split, values in raw.items()}
-    return source_of(str(path), path.stem, parts, labels, image_size)
+    return source_of(str(path), path.stem, parts, labels)
 
 
 def _keys_by_split(
@@ -203,17 +188,15 @@ def _npz_array(archive: zipfile.ZipFile, key: str, header: _Header, path: Path) 
     return values.reshape(header.shape, order=header.order)
 
 
-def read_npy(path: Path, image_size: int | None, memory_limit: int) -> pixel_storage.Source:
+def read_npy(path: Path, memory_limit: int) -> pixel_storage.Source:
     """The images of a .npy; one that is larger than the limit stays on disk.
 
     Args:
         path: the .npy file.
-        image_size: resize to this height and width; None keeps the file's own.
         memory_limit: bytes of values above which they stay on disk.
 
     Raises:
         InputError: if the file cannot be used.
-        OSError: if the disk is full.
     """
     with refusing_damage(path, "write it anew with numpy.save"):
         with open(path, "rb") as file:
@@ -225,29 +208,22 @@ def read_npy(path: Path, image_size: int | None, memory_limit: int) -> pixel_sto
             )
         number = math.prod(header.shape)
         size = number * header.dtype.itemsize
-        if header.fortran_order and size > LIMIT:
+        if header.order == "F" and size > LIMIT:
             raise InputError(
                 f"--data {path} is in Fortran order, in which one image is all over the file: save "
                 "numpy.ascontiguousarray of it"
             )
-        if header.fortran_order or size <= memory_limit:
+        if header.order == "F" or size <= memory_limit:
             values = np.fromfile(path, header.dtype, number, offset=header.offset)
             values = values.reshape(header.shape, order=header.order)
             form = array_ranges.form(path, "it", [pixel_storage.MemoryStore(values)])
             store: pixel_storage.Store = pixel_storage.MemoryStore(form.whole(values))
         else:
-            raw = pixel_storage.FileStore(
-                path, header.shape[0], header.shape[1:], header.dtype, header.offset
-            )
+            in_file = header.shape[0], header.shape[1:], header.dtype, header.offset
+            raw = pixel_storage.FileStore(os.open(path, os.O_RDONLY), *in_file)
             form = array_ranges.form(path, "it", [raw])
-            store = raw.converted(form.convert)
+            store = pixel_storage.FileStore(os.open(path, os.O_RDONLY), *in_file, form.convert)
     _tell(path, [form.note])
-    if image_size is not None and store.shape[:2] != (image_size, image_size):
-        writer = pixel_storage.Writer(len(store), memory_limit)
-        for start in range(0, len(store), array_ranges.CHUNK):
-            pixels = store.read(np.arange(start, min(start + array_ranges.CHUNK, len(store))))
-            writer.append(_resized_all(pixels, image_size))
-        store = writer.finish()
     return pixel_storage.Source(name=images.shown(path.stem), store=store)
 
 
@@ -277,7 +253,6 @@ def source_of(
     name: str,
     parts: Mapping[str, np.ndarray],
     labels: Mapping[str, np.ndarray | None],
-    image_size: int | None,
 ) -> pixel_storage.Source:
     """A source made of arrays of images and labels.
 
@@ -287,7 +262,6 @@ def source_of(
         parts: split -> images, uint8, or float32 in [0, 1]: `train`, then `validation` and `test`
             where there are such; or one part of any name.
         labels: split -> labels, or None.
-        image_size: resize to this height and width; None keeps the images' own.
 
     Raises:
         InputError: if they do not fit together.
@@ -305,8 +279,6 @@ def source_of(
         raise InputError(
             f"--data {place}: training and test images differ, {received}: save both in one shape"
         )
-    if image_size is not None and arrays[0].shape[1:3] != (image_size, image_size):
-        arrays = [_resized_all(part, image_size) for part in arrays]
     all_labels = [values for split in parts if (values := labels[split]) is not None]
     if all_labels and len(all_labels) < len(parts):
         images.tell(f"{place}: labels are left out, as only some of the images have them")
@@ -317,9 +289,3 @@ def source_of(
         num_test=len(parts.get("test", ())),
         num_validation=len(parts.get("validation", ())),
     )
-
-
-def _resized_all(pixels: np.ndarray, image_size: int) -> np.ndarray:
-    if pixels.dtype != np.uint8:
-        pixels = images.to_uint8(pixels)
-    return np.stack([images.resize(picture, image_size, image_size) for picture in pixels])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import itertools
 import os
 import sys
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,13 @@ from kerasunsup.errors import InputError
 from kerasunsup.progress import Progress
 
 _NAMED = 10  # unreadable files in one line
+_WATCHED = 2000  # so many files get a progress bar
+
+
+class _File(NamedTuple):
+    name: str  # relative, with '/'
+    split: str | None
+    group: str  # the folder that may be its class, "" where there is none
 
 
 def read(folder: Path, image_size: int | None, memory_limit: int) -> pixel_storage.Source:
@@ -37,44 +44,47 @@ def read(folder: Path, image_size: int | None, memory_limit: int) -> pixel_stora
         pixel_storage.SideError: if the images are too small or too large.
         OSError: if the disk is full.
     """
-    names, splits, classes = _arranged(folder, folder_walk.listed(folder))
-    writer = pixel_storage.Writer(len(names), memory_limit)
-    readable: list[int] = []
+    files, has_classes = _arranged(folder, folder_walk.listed(folder))
+    writer = pixel_storage.Writer(len(files), memory_limit)
+    readable: list[_File] = []
     unreadable: list[str] = []
-    first: tuple[str, tuple[int, int]] | None = None
-    paths = [os.path.join(folder, name) for name in names]
+    paths = [os.path.join(folder, file.name) for file in files]
     white = white_of(str(folder), paths)
-    with contextlib.closing(decoded(paths, side=image_size, white=white)) as pictures:
-        for index, outcome in enumerate(_with_progress(pictures, len(names))):
+    has_bar = len(files) >= _WATCHED and sys.stderr.isatty()
+    with (
+        contextlib.closing(decoded(paths, side=image_size, white=white)) as pictures,
+        Progress(len(files), "image" if has_bar else "", has_bar=has_bar) as progress,
+    ):
+        progress.name("reading")
+        for file, outcome in zip(files, pictures, strict=True):
+            progress.advance()
             if isinstance(outcome, str):
-                unreadable.append(f"{names[index]} ({outcome})")
+                unreadable.append(f"{file.name} ({outcome})")
                 continue
-            if first is None:
-                first = names[index], outcome.shape[:2]
-            elif outcome.shape[:2] != first[1]:
-                (height, width), (other_height, other_width) = first[1], outcome.shape[:2]
+            if writer.shape is not None and outcome.shape[:2] != writer.shape[:2]:
+                (height, width), (other_height, other_width) = writer.shape[:2], outcome.shape[:2]
                 raise InputError(
-                    f"--data {folder}: the images differ in size, {first[0]} is {height} x {width}"
-                    f" and {names[index]} is {other_height} x {other_width} (height x width): use "
-                    "--image-size N to resize all"
+                    f"--data {folder}: the images differ in size, {readable[0].name} is "
+                    f"{height} x {width} and {file.name} is {other_height} x {other_width} "
+                    "(height x width): use --image-size N to resize all"
                 )
             writer.append(outcome[np.newaxis])
-            readable.append(index)
-    _skip_unreadable(f"--data {folder}", unreadable, len(names))
+            readable.append(file)
+    _skip_unreadable(folder, unreadable, len(files))
     labels, class_names = None, None
-    if classes is not None:
-        folders = sorted(set(classes))
-        number_of = {name: number for number, name in enumerate(folders)}
-        labels = np.array([number_of[classes[index]] for index in readable], np.int64)
-        class_names = tuple(map(images.shown, folders))
+    if has_classes:
+        groups = sorted({file.group for file in files})
+        number_of = {group: number for number, group in enumerate(groups)}
+        labels = np.array([number_of[file.group] for file in readable], np.int64)
+        class_names = tuple(map(images.shown, groups))
     return pixel_storage.Source(
         name=images.shown(folder.resolve().name),
         store=writer.finish(),
         labels=labels,
         class_names=class_names,
-        files=[names[index] for index in readable],
-        num_test=sum(splits[index] == "test" for index in readable),
-        num_validation=sum(splits[index] == "validation" for index in readable),
+        files=[file.name for file in readable],
+        num_test=sum(file.split == "test" for file in readable),
+        num_validation=sum(file.split == "validation" for file in readable),
     )
 
 
@@ -96,86 +106,66 @@ def splits_and_classes(names: Sequence[str]) -> tuple[list[str | None], list[str
     def level(depth: int) -> list[str]:
         return [path[depth] if len(path) > depth else "" for path in folders]
 
-    depth = 0
-    while True:
+    for depth in itertools.count():
         at_depth = level(depth)
-        uppermost = set(at_depth)
-        meanings = {pixel_storage.SPLITS.get(folder.lower()) for folder in uppermost}
-        splits = meanings - {None}
-        if splits and (None not in meanings or ("train" in splits and len(splits) > 1)):
-            return [pixel_storage.SPLITS.get(folder.lower()) for folder in at_depth], level(
-                depth + 1
-            )
-        if len(uppermost) != 1 or "" in uppermost:
-            return [None] * len(names), level(0)
-        depth += 1
+        splits = [pixel_storage.SPLITS.get(folder.lower()) for folder in at_depth]
+        meanings = set(splits)
+        if meanings != {None} and (None not in meanings or {"train", None} < meanings):
+            return splits, level(depth + 1)
+        if len(set(at_depth)) != 1 or not at_depth[0]:
+            break
+    return [None] * len(names), level(0)
 
 
-def _arranged(
-    folder: Path, walk: folder_walk.FolderWalk
-) -> tuple[list[str], list[str | None], list[str] | None]:
-    """The files of a folder, split by split.
-
-    Returns:
-        (names, the split of each, the class of each); None for the classes where there are none.
-    """
-    splits, classes = splits_and_classes(walk.names)
-    present = {split for split in splits if split is not None}
+def _arranged(folder: Path, walk: folder_walk.FolderWalk) -> tuple[list[_File], bool]:
+    """The files of a folder, split by split, and whether their groups are classes."""
+    files = list(map(_File, walk.names, *splits_and_classes(walk.names)))
+    beside = [file for file in files if file.split is None]
+    in_split = {
+        split: [file for file in files if file.split == split]
+        for split in ("train", "validation", "test")
+    }
+    present = sorted(split for split, members in in_split.items() if members)
     if not present:
-        _refuse_mixture(folder, walk.names, classes)
+        _refuse_mixture(folder, files)
         # A single sub-folder separates nothing.
-        return walk.names, splits, classes if len(set(classes)) > 1 else None
+        return files, len({file.group for file in files}) > 1
     if "train" not in present:
         raise InputError(
-            f"--data {folder} holds images for {' and '.join(sorted(present))} and none to train "
+            f"--data {folder} holds images for {' and '.join(present)} and none to train "
             "on: put training images into its folder train/, or give a folder below it"
         )
-    order = [
-        index
-        for name in ("train", "validation", "test")
-        for index, split in enumerate(splits)
-        if split == name
-    ]
     notes = []
-    if len(order) < len(splits):
-        beside = next(name for name, split in zip(walk.names, splits, strict=True) if not split)
+    if beside:
         notes.append(
-            f"{len(splits) - len(order)} images beside the training and test images are left out, "
-            f"such as {beside}"
+            f"{len(beside)} images beside the training and test images are left out, "
+            f"such as {beside[0].name}"
         )
     for name in walk.folders:
         split = pixel_storage.SPLITS.get(os.path.basename(name).lower(), "train")
         if split not in present and not any(n.startswith(name + "/") for n in walk.names):
             notes.append(f"{name}/ holds no images: some are taken from the training images")
             break
-    in_split: dict[str, set[str]] = {}
-    for split in sorted(present):
-        members = [index for index in order if splits[index] == split]
-        in_split[split] = {classes[index] for index in members}
-        _refuse_mixture(
-            folder, [walk.names[index] for index in members], [classes[index] for index in members]
-        )
-    everywhere = set().union(*in_split.values())
+    for split in present:
+        _refuse_mixture(folder, in_split[split])
+    groups = {split: {file.group for file in in_split[split]} for split in present}
+    everywhere = set().union(*groups.values())
     if "" in everywhere and len(everywhere) > 1:
-        flat = sorted(split for split in present if "" in in_split[split])
+        flat = [split for split in present if "" in groups[split]]
         notes.append(f"no class folders for {' and '.join(flat)}: classes are left out")
         everywhere = set()
-    elif unknown := sorted(everywhere - in_split["train"]):
+    elif unknown := sorted(everywhere - groups["train"]):
         notes.append(f"classes without training images: {', '.join(unknown)}")
     if notes:
         images.tell(f"{folder}: {'; '.join(notes)}")
-    return (
-        [walk.names[index] for index in order],
-        [splits[index] for index in order],
-        [classes[index] for index in order] if len(everywhere) > 1 else None,
-    )
+    return list(itertools.chain.from_iterable(in_split.values())), len(everywhere) > 1
 
 
-def _refuse_mixture(folder: Path, names: Sequence[str], classes: Sequence[str]) -> None:
+def _refuse_mixture(folder: Path, files: Sequence[_File]) -> None:
     """Refuses images that lie beside class folders: nobody knows their class."""
-    flat = [name for name, group in zip(names, classes, strict=True) if not group]
-    if flat and len(flat) < len(names):
-        inside = next(name for name, group in zip(names, classes, strict=True) if group)
+    flat = [file.name for file in files if not file.group]
+    if flat and len(flat) < len(files):
+        inside = next(file.name for file in files if file.group)
         raise InputError(
             f"--data {folder} holds images ({flat[0]}) beside sub-folders of images ({inside}): "
             "put all into one folder, or all into one sub-folder a class"
@@ -195,14 +185,14 @@ def decoded(
     Returns:
         uint8 (height, width, 1|3) each, or the reason why one cannot be read.
     """
-    return decoding.in_order(functools.partial(_decoded, side, white), paths)
 
+    def decode(path: str, claim: decoding.Claim) -> np.ndarray | str:
+        try:
+            return images.decode(path, side=side, white=white, claim=claim)
+        except ValueError as error:
+            return " ".join(str(error).split())[:80]
 
-def _decoded(side: int | None, white: float, path: str, claim: decoding.Claim) -> np.ndarray | str:
-    try:
-        return images.decode(path, side=side, white=white, claim=claim)
-    except ValueError as error:
-        return " ".join(str(error).split())[:80]
+    return decoding.in_order(decode, paths)
 
 
 def white_of(place: str, paths: Sequence[str]) -> float:
@@ -231,32 +221,8 @@ def white_of(place: str, paths: Sequence[str]) -> float:
     return white
 
 
-def _with_progress(outcomes: Iterable[Any], total: int) -> Iterable[Any]:
-    """The same outcomes, with a progress bar where there is a terminal and much to do."""
-    if total < 2000 or not sys.stderr.isatty():
-        return outcomes
-    return _advancing(outcomes, total)
-
-
-def _advancing(outcomes: Iterable[Any], total: int) -> Iterator[Any]:
-    with Progress(total, "image", has_bar=True) as progress:
-        progress.name("reading")
-        for outcome in outcomes:
-            yield outcome
-            progress.advance()
-
-
-def _skip_unreadable(place: str, unreadable: Sequence[str], total: int) -> None:
-    """Says which images are skipped; refuses the set where more than one in ten is unreadable.
-
-    Args:
-        place: what the images belong to.
-        unreadable: name and reason of each image that cannot be read.
-        total: the number of images, readable or not.
-
-    Raises:
-        InputError: if more than one in ten cannot be read.
-    """
+def _skip_unreadable(folder: Path, unreadable: Sequence[str], total: int) -> None:
+    """Says which images are skipped, or refuses a folder where more than one in ten is."""
     if not unreadable:
         return
     number = len(unreadable)
@@ -264,7 +230,7 @@ def _skip_unreadable(place: str, unreadable: Sequence[str], total: int) -> None:
     named = ", ".join(unreadable[:_NAMED]) + more
     if 10 * number > total:
         raise InputError(
-            f"{place}: {number} of {total} images cannot be read, more than one in ten: {named}; "
-            "repair or remove them"
+            f"--data {folder}: {number} of {total} images cannot be read, more than one in ten: "
+            f"{named}; repair or remove them"
         )
     images.tell(f"skipped {number} of {total} images that cannot be read: {named}")

@@ -27,13 +27,12 @@ def files_of_images(folder: Path) -> dict[str, Path]:
     return paths
 
 
-def read(folder: Path, files: dict[str, Path], image_size: int | None) -> pixel_storage.Source:
+def read(folder: Path, files: dict[str, Path]) -> pixel_storage.Source:
     """The images, and labels, of IDX files as MNIST has them: training files and t10k files.
 
     Args:
         folder: the folder that holds the files.
         files: what `files_of_images` returned for it.
-        image_size: resize to this height and width; None keeps the file's own.
 
     Raises:
         InputError: if a file cannot be used.
@@ -59,7 +58,7 @@ def read(folder: Path, files: dict[str, Path], image_size: int | None) -> pixel_
         pattern = re.compile(re.escape(prefix) + r"labels(?:[-.]idx1[-.]ubyte)?(?:\.gz)?")
         paths = [path for path in sorted(folder.iterdir()) if pattern.fullmatch(path.name)]
         labels[split] = _read_file(paths[0], (1,)).astype(np.int64) if paths else None
-    return from_arrays.source_of(str(folder), folder.resolve().name, parts, labels, image_size)
+    return from_arrays.source_of(str(folder), folder.resolve().name, parts, labels)
 
 
 def _read_file(path: Path, dimensions: Sequence[int]) -> np.ndarray:
@@ -85,12 +84,9 @@ def _read_file(path: Path, dimensions: Sequence[int]) -> np.ndarray:
                 f"--data {path} declares {shape[0]} items of shape {shape[1:]}: at most "
                 f"{from_arrays.LIMIT / 1e9:.1f} GB, and at least one item, are read"
             )
-        content = bytearray()
-        while len(content) < size:
-            block = file.read(min(1 << 20, size - len(content)))
-            if not block:
-                raise EOFError(f"it declares {size} bytes and has {len(content)}")
-            content += block
+        content = file.read(size)
+        if len(content) < size:
+            raise EOFError(f"it declares {size} bytes and has {len(content)}")
         if file.read(1):
             raise EOFError(f"it declares {size} bytes and has more")
     return np.frombuffer(content, np.uint8).reshape(shape)

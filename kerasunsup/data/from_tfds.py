@@ -19,7 +19,7 @@ from kerasunsup.errors import InputError
 PACKAGED = Path(__file__).parent.parent / "mnist_data"
 
 
-def read_mnist(image_size: int | None) -> pixel_storage.Source:
+def read_mnist() -> pixel_storage.Source:
     """The packaged MNIST; it needs no network and prints nothing.
 
     Raises:
@@ -38,16 +38,9 @@ def read_mnist(image_size: int | None) -> pixel_storage.Source:
             f"the packaged MNIST in {PACKAGED} is missing or damaged "
             f"({_first_line(error)}): install kerasunsup anew"
         ) from error
-    writer = pixel_storage.Writer(
-        sum(map(len, parts)), sum(map(len, parts)) * pixel_storage.MOST_SIDE**2
-    )
-    for part in parts:
-        if image_size is not None:
-            part = np.stack([images.resize(pixels, image_size, image_size) for pixels in part])
-        writer.append(part)
     return pixel_storage.Source(
         name="mnist",
-        store=writer.finish(),
+        store=pixel_storage.MemoryStore(np.concatenate(parts)),
         labels=np.concatenate(labels),
         class_names=tuple(builder.info.features["label"].names),
         num_test=len(parts[1]),
@@ -82,15 +75,14 @@ def _read_packaged_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarr
 @contextlib.contextmanager
 def _quiet_libraries() -> Iterator[None]:
     """Keeps the libraries' notes off the terminal; errors and progress bars stay."""
-    loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    levels = {name: logging.getLogger(name).level for name in ("absl", "urllib3")}
     try:
+        for name in levels:
+            logging.getLogger(name).setLevel(logging.ERROR)
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 @_quiet_libraries()

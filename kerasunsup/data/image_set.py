@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class ImageSet:
 
     Attributes:
         shape: (height, width, channels).
-        files: relative names, one an image of this set; None where images are not files.
+        positions: where the images lie in the store, int64 (num_images,).
     """
 
     def __init__(
@@ -42,50 +42,42 @@ class ImageSet:
     ) -> None:
         self.shape = store.shape
         self._store = store
-        self._indices = np.arange(len(store)) if indices is None else indices.astype(np.int64)
+        self.positions = np.arange(len(store)) if indices is None else indices.astype(np.int64)
         self._all_files = files
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return len(self.positions)
 
     @property
     def files(self) -> list[str] | None:
         """Relative names, one an image; None where images do not come from files of their own."""
         if self._all_files is None:
             return None
-        return [self._all_files[index] for index in self._indices]
+        return [self._all_files[index] for index in self.positions]
 
     @property
     def fingerprint(self) -> str:
         """A hex digest of every pixel and of the order; the same in memory and on disk."""
         digest = hashlib.sha256(self._store.fingerprint.encode())
-        digest.update(self._indices.tobytes())
+        digest.update(self.positions.tobytes())
         return digest.hexdigest()[:16]
-
-    @property
-    def positions(self) -> np.ndarray:
-        """Where the images lie in the store, int64 (num_images,)."""
-        return self._indices
 
     @property
     def whole(self) -> ImageSet:
         """All images of the store, in its order."""
         return ImageSet(self._store, files=self._all_files)
 
-    def subset(self, indices: np.ndarray | Iterable[int]) -> ImageSet:
+    def subset(self, indices: np.ndarray | Sequence[int]) -> ImageSet:
         """The images at these positions of this set, in this order; nothing is copied."""
-        positions = indices if isinstance(indices, np.ndarray) else list(indices)
-        return ImageSet(
-            self._store, self._indices[np.asarray(positions, np.int64)], self._all_files
-        )
+        positions = self.positions[np.asarray(indices, np.int64)]
+        return ImageSet(self._store, positions, self._all_files)
 
     def followed_by(self, other: ImageSet) -> ImageSet:
         """The images of this set, then those of another one of the same store."""
-        return ImageSet(
-            self._store, np.concatenate([self._indices, other._indices]), self._all_files
-        )
+        positions = np.concatenate([self.positions, other.positions])
+        return ImageSet(self._store, positions, self._all_files)
 
-    def array(self, indices: np.ndarray | Iterable[int] | None = None) -> np.ndarray:
+    def array(self, indices: np.ndarray | Sequence[int] | None = None) -> np.ndarray:
         """The images as one array; a large set on disk need not fit into memory.
 
         Args:
@@ -95,7 +87,8 @@ class ImageSet:
             float32 (num_images, height, width, channels) in [0, 1].
         """
         subset = self if indices is None else self.subset(indices)
-        return _to_float(self._store.read(subset._indices))
+        pixels = self._store.read(subset.positions)
+        return images.to_unit(pixels) if pixels.dtype == np.uint8 else pixels
 
     def blocks(self, number: int | None = None) -> Iterator[np.ndarray]:
         """The images, or the first `number`, as `array` gives them, a block of bounded size each.
@@ -117,7 +110,7 @@ class ImageSet:
             float32 (batch, height, width, channels) in [0, 1]; the same bits as `array` gives.
         """
         with tf.init_scope(), tf.device("CPU"):  # held by the graph, not written into it
-            order = tf.constant(self._indices)
+            order = tf.constant(self.positions)
         positions = tf.gather(order, indices)
         store = self._store
         if isinstance(store, pixel_storage.MemoryStore) and store.pixels.nbytes <= _TENSOR_LIMIT:
@@ -141,7 +134,3 @@ def _tensor(store: pixel_storage.MemoryStore) -> tf.Tensor:
         with tf.init_scope(), tf.device("CPU"):
             _TENSORS[store] = tf.constant(store.pixels)
     return _TENSORS[store]
-
-
-def _to_float(pixels: np.ndarray) -> np.ndarray:
-    return images.to_unit(pixels) if pixels.dtype == np.uint8 else pixels

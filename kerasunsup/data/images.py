@@ -217,11 +217,8 @@ def _with_low_bytes(
         picture.load()
         pillow_pixels.turn_upright(picture)
         low = pillow_pixels.pixels_of(picture, white)
-    rows = (
-        bit_depth.to_8_bits(high_row * 256.0 + low_row, white)
-        for high_row, low_row in zip(high, low, strict=True)
-    )
-    return np.stack(list(rows))
+    rows = zip(high, low, strict=True)  # one at a time, as floats take eight times the memory
+    return np.stack([bit_depth.to_8_bits(high * 256.0 + low, white) for high, low in rows])
 
 
 def _raw_mode(picture: ImageFile.ImageFile) -> str:
@@ -306,15 +303,13 @@ def grid(images: np.ndarray, *, columns: int, padding: int = 2) -> np.ndarray:
         raise ValueError(f"a grid needs images (n, h, w, 1 or 3), received {images.shape}")
     if columns < 1 or padding < 0:
         raise ValueError(f"columns >= 1 and padding >= 0, received {columns} and {padding}")
-    num_images, height, width, _ = images.shape
-    rows = -(-num_images // columns)
-    cells = np.full((rows * columns, height + padding, width + padding, 3), 255, np.uint8)
+    height, width = images.shape[1] + padding, images.shape[2] + padding
+    rows = -(-len(images) // columns)
+    cells = np.full((rows * columns, height, width, 3), 255, np.uint8)
     pixels = images if images.dtype == np.uint8 else to_uint8(images)
-    cells[:num_images, padding:, padding:] = pixels
-    picture = cells.reshape(rows, columns, height + padding, width + padding, 3)
-    picture = picture.swapaxes(1, 2).reshape(
-        rows * (height + padding), columns * (width + padding), 3
-    )
+    cells[: len(images), padding:, padding:] = pixels
+    picture = cells.reshape(rows, columns, height, width, 3).swapaxes(1, 2)
+    picture = picture.reshape(rows * height, columns * width, 3)
     return np.pad(picture, ((0, padding), (0, padding), (0, 0)), constant_values=255)
 
 
@@ -328,7 +323,7 @@ def encode_png(picture: np.ndarray) -> bytes:
         >>> encode_png(np.zeros((4, 6, 1), np.uint8))[1:4]
         b'PNG'
     """
-    return _encode(picture, "PNG")
+    return encode(picture, ".png")
 
 
 def encode(picture: np.ndarray, suffix: str) -> bytes:
@@ -350,15 +345,11 @@ def encode(picture: np.ndarray, suffix: str) -> bytes:
     kind = _FORMATS.get(suffix.lower())
     if kind is None:
         raise ValueError(f"images end in {', '.join(_FORMATS)}, received {suffix!r}")
-    return _encode(picture, kind, **_OPTIONS.get(kind, {}))
-
-
-def _encode(picture: np.ndarray, kind: str, **options: Any) -> bytes:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] not in (1, 3):
         raise ValueError(
             f"a picture is uint8 (h, w, 1 or 3), received {picture.dtype} {picture.shape}"
         )
     buffer = io.BytesIO()
     content = picture[..., 0] if picture.shape[-1] == 1 else picture
-    Image.fromarray(np.ascontiguousarray(content)).save(buffer, kind, **options)
+    Image.fromarray(np.ascontiguousarray(content)).save(buffer, kind, **_OPTIONS.get(kind, {}))
     return buffer.getvalue()

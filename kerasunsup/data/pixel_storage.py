@@ -7,11 +7,13 @@ however the process ends. Files are read with positioned reads, by any number of
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import math
 import os
 import tempfile
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -24,7 +26,7 @@ SPLITS = {
     "val": "validation", "valid": "validation", "validation": "validation",
 }  # fmt: skip
 
-_CHUNK = 1024  # images that are copied or hashed at a time
+_CHUNK = 1024  # images that are read at a time
 
 
 class SideError(ValueError):
@@ -48,6 +50,21 @@ def check_sides(shape: Sequence[int]) -> None:
         )
 
 
+def chunks(store: Store) -> Iterator[np.ndarray]:
+    """All images of a store in order, as `read` gives them, a bounded number at a time."""
+    for start in range(0, len(store), _CHUNK):
+        yield store.read(np.arange(start, min(start + _CHUNK, len(store))))
+
+
+def _fingerprint(store: Store) -> str:
+    """A hex digest of shape, dtype and every pixel; the same in memory and on disk."""
+    shape = tuple(map(int, store.shape))
+    digest = hashlib.sha256(f"{shape} {store.dtype}".encode())
+    for chunk in chunks(store):
+        digest.update(np.ascontiguousarray(chunk).data)
+    return digest.hexdigest()[:16]
+
+
 class MemoryStore:
     """Images in one array.
 
@@ -59,7 +76,6 @@ class MemoryStore:
         self.pixels = pixels
         self.dtype = pixels.dtype
         self.shape: tuple[int, int, int] = pixels.shape[1:]
-        self._fingerprint = ""
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -68,82 +84,43 @@ class MemoryStore:
         """The images at these positions, (num_indices, height, width, channels), a copy."""
         return self.pixels[indices]
 
-    @property
-    def fingerprint(self) -> str:
-        """A hex digest of shape, dtype and every pixel."""
-        if not self._fingerprint:
-            digest = _digest(self.shape, self.dtype)
-            for start in range(0, len(self.pixels), _CHUNK):
-                digest.update(np.ascontiguousarray(self.pixels[start : start + _CHUNK]).data)
-            self._fingerprint = digest.hexdigest()[:16]
-        return self._fingerprint
-
-
-class _File:
-    """An unbuffered file that is closed as soon as nothing refers to it.
-
-    Args:
-        path: a file to be read; None makes an anonymous one.
-    """
-
-    def __init__(self, path: Path | None = None) -> None:
-        self._descriptor: int | None = None
-        if path is None:
-            self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed below
-        else:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self.file = open(self._descriptor, "rb", buffering=0, closefd=False)  # noqa: SIM115
-
-    def write(self, content: memoryview) -> None:
-        """Appends all of it, or raises OSError where the disk is full."""
-        while content.nbytes:
-            content = content[self.file.write(content) :]
-
-    def __del__(self) -> None:
-        if hasattr(self, "file"):  # opening it may have failed
-            self.file.close()
-        if self._descriptor is not None:
-            os.close(self._descriptor)
+    fingerprint = functools.cached_property(_fingerprint)
 
 
 class FileStore:
     """Images in a file of plain values, one image after the other.
 
+    A memory map would serve as well, but the pages that it has read count as the process's memory.
+
     Args:
-        file: the file that holds the images.
+        descriptor: of the open file; it is closed with the store.
         length: number of images.
         shape: shape of each image in the file.
         dtype: dtype of the values in the file.
         offset: bytes before the first image.
         convert: images as they are in the file -> uint8, or float32 in [0, 1], of shape
             (num_images, height, width, channels); None where they need no conversion.
-        fingerprint: the digest, if it was computed before; else it is computed when it is needed.
     """
 
     def __init__(
         self,
-        file: Path | _File,
+        descriptor: int,
         length: int,
         shape: Sequence[int],
         dtype: np.dtype,
         offset: int = 0,
         convert: Callable[[np.ndarray], np.ndarray] | None = None,
-        fingerprint: str = "",
     ) -> None:
-        self._file = file if isinstance(file, _File) else _File(file)
+        self._descriptor = descriptor
+        weakref.finalize(self, os.close, descriptor)
         self._length, self._offset = length, offset
         self._shape, self._dtype, self._convert = tuple(shape), dtype, convert
         example = self.read(np.arange(0))  # has the shape and dtype after conversion
         self.shape: tuple[int, int, int] = example.shape[1:]
         self.dtype = example.dtype
-        self._fingerprint = fingerprint
 
     def __len__(self) -> int:
         return self._length
-
-    def converted(self, convert: Callable[[np.ndarray], np.ndarray]) -> FileStore:
-        """The same images in the same file, converted as they are read."""
-        return FileStore(self._file, self._length, self._shape, self._dtype, self._offset, convert)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The images at these positions, (num_indices, height, width, channels).
@@ -152,31 +129,21 @@ class FileStore:
             IndexError: if a position is out of range.
             OSError: if the disk cannot be read.
         """
-        size = int(np.prod(self._shape)) * self._dtype.itemsize
-        content = np.empty((len(indices), size), np.uint8)
         if len(indices) and not 0 <= np.min(indices) <= np.max(indices) < self._length:
             raise IndexError(f"positions 0 to {self._length - 1}, received {indices}")
-        descriptor = self._file.file.fileno()
+        size = math.prod(self._shape) * self._dtype.itemsize
+        content = np.empty((len(indices), size), np.uint8)
         rows = list(zip(content, np.asarray(indices).tolist(), strict=True))
         if rows and content.nbytes < 1 << 30 and (np.diff(indices) == 1).all():
             rows = [(content.reshape(-1), rows[0][1])]  # neighbours in one read
         for row, index in rows:
             place = self._offset + index * size
-            if os.preadv(descriptor, [row.data], place) != row.nbytes:
+            if os.preadv(self._descriptor, [row.data], place) != row.nbytes:
                 raise OSError(f"image {index} of the images on disk could not be read whole")
         pixels = content.view(self._dtype).reshape(-1, *self._shape)
         return pixels if self._convert is None else self._convert(pixels)
 
-    @property
-    def fingerprint(self) -> str:
-        """A hex digest of shape, dtype and every pixel; the same images in memory have the same."""
-        if not self._fingerprint:
-            digest = _digest(self.shape, self.dtype)
-            for start in range(0, self._length, _CHUNK):
-                chunk = self.read(np.arange(start, min(start + _CHUNK, self._length)))
-                digest.update(np.ascontiguousarray(chunk).data)
-            self._fingerprint = digest.hexdigest()[:16]
-        return self._fingerprint
+    fingerprint = functools.cached_property(_fingerprint)
 
 
 Store = MemoryStore | FileStore
@@ -255,10 +222,7 @@ class Writer:
 
     def __init__(self, capacity: int, memory_limit: int) -> None:
         self._capacity, self._memory_limit = capacity, memory_limit
-        self._length = 0
         self.shape: tuple[int, int, int] | None = None
-        self._array: np.ndarray | None = None
-        self._spool: _File | None = None
 
     def append(self, pixels: np.ndarray) -> None:
         """Appends images, uint8 (num_images, height, width, 1|3), of one height and width.
@@ -271,16 +235,19 @@ class Writer:
             check_sides(pixels.shape[1:])
             self._open(pixels.shape[1:])
         elif self.shape[-1] == 1 and pixels.shape[-1] == 3:
-            self._to_colour()
+            grey = self.finish()
+            self._open(pixels.shape[1:])
+            for chunk in chunks(grey):
+                self.append(chunk)
         elif self.shape[-1] == 3 and pixels.shape[-1] == 1:
             pixels = np.repeat(pixels, 3, axis=-1)
-        content = np.ascontiguousarray(pixels)
-        if self._array is not None:
-            self._array[self._length : self._length + len(content)] = content
-        elif self._spool is not None:
-            self._digest.update(content.data)
-            self._spool.write(content.reshape(-1).data)
-        self._length += len(content)
+        if self._array is None:
+            content = np.ascontiguousarray(pixels).reshape(-1).data
+            while content:  # the disk may take a part of it first
+                content = content[self._file.write(content) :]
+        else:
+            self._array[self._length : self._length + len(pixels)] = pixels
+        self._length += len(pixels)
 
     def finish(self) -> Store:
         """The store of all images that were appended.
@@ -293,28 +260,15 @@ class Writer:
             raise ValueError("no image was appended")
         if self._array is not None:
             return MemoryStore(self._array[: self._length])
-        spool, self._spool = self._spool, None
-        if spool is None:
-            raise ValueError("the writer was finished before")
-        fingerprint = self._digest.hexdigest()[:16]
-        return FileStore(
-            spool, self._length, self.shape, np.dtype(np.uint8), fingerprint=fingerprint
-        )
+        with self._file as file:
+            descriptor = os.dup(file.fileno())
+        return FileStore(descriptor, self._length, self.shape, np.dtype(np.uint8))
 
     def _open(self, shape: tuple[int, int, int]) -> None:
-        self.shape, self._length, self._array, self._spool = shape, 0, None, None
-        if self._capacity * int(np.prod(shape)) <= self._memory_limit:
+        self.shape, self._length = shape, 0
+        self._array: np.ndarray | None = None
+        if self._capacity * math.prod(shape) <= self._memory_limit:
             self._array = np.empty((self._capacity, *shape), np.uint8)
         else:
-            self._digest = _digest(shape, np.dtype(np.uint8))
-            self._spool = _File()
-
-    def _to_colour(self) -> None:
-        grey = self.finish()
-        self._open((*grey.shape[:2], 3))
-        for start in range(0, len(grey), _CHUNK):
-            self.append(grey.read(np.arange(start, min(start + _CHUNK, len(grey)))))
-
-
-def _digest(shape: tuple[int, ...], dtype: np.dtype) -> hashlib._Hash:
-    return hashlib.sha256(f"{tuple(map(int, shape))} {dtype}".encode())
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by finish
+            weakref.finalize(self, self._file.close)

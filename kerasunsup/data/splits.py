@@ -77,7 +77,8 @@ def read(
     Args:
         name_or_path: as the user gave it.
         image_size: resize to this height and width; None keeps the data's own.
-        memory_limit: bytes of pixels above which a folder or a TFDS set is kept on disk.
+        memory_limit: bytes of pixels above which they are kept on disk; a .npz and IDX files are
+            read into memory.
 
     Returns:
         The images in the data's own order, unsplit; `ImageSet(source.store, files=source.files)`
@@ -90,17 +91,17 @@ def read(
     path = located(name_or_path)
     try:
         if name_or_path == "mnist":
-            source = from_tfds.read_mnist(image_size)
+            source = from_tfds.read_mnist()
         elif path.is_dir():
             idx_files = from_idx.files_of_images(path)
             if idx_files:
-                source = from_idx.read(path, idx_files, image_size)
+                source = from_idx.read(path, idx_files)
             else:
                 source = from_folder.read(path, image_size, memory_limit)
         elif path.suffix.lower() == ".npz" and path.is_file():
-            source = from_arrays.read_npz(path, image_size)
+            source = from_arrays.read_npz(path)
         elif path.suffix.lower() == ".npy" and path.is_file():
-            source = from_arrays.read_npy(path, image_size, memory_limit)
+            source = from_arrays.read_npy(path, memory_limit)
         elif path.exists():
             raise InputError(
                 f"--data {path} is neither a folder nor a .npz or .npy file: give a folder of "
@@ -108,6 +109,10 @@ def read(
             )
         else:
             source = from_tfds.read(name_or_path, image_size, memory_limit)
+        # Readers resize by themselves only where their images may differ in size.
+        if image_size is not None and source.store.shape[:2] != (image_size, image_size):
+            resized = _resized(source.store, image_size, memory_limit)
+            source = dataclasses.replace(source, store=resized)
         pixel_storage.check_sides(source.store.shape)
     except pixel_storage.SideError as error:
         raise InputError(images.shown(f"--data {name_or_path}: {error}")) from error
@@ -118,6 +123,14 @@ def read(
     except InputError as error:  # the names of files in its text may hold anything
         raise InputError(images.shown(str(error))) from error
     return source
+
+
+def _resized(store: pixel_storage.Store, image_size: int, memory_limit: int) -> pixel_storage.Store:
+    writer = pixel_storage.Writer(len(store), memory_limit)
+    for chunk in pixel_storage.chunks(store):
+        pixels = chunk if chunk.dtype == np.uint8 else images.to_uint8(chunk)
+        writer.append(np.stack([images.resize(part, image_size, image_size) for part in pixels]))
+    return writer.finish()
 
 
 def located(name_or_path: str) -> Path:

@@ -6,7 +6,6 @@ Classes are integers from 0, probabilities (num_images, num_classes), everything
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,14 +14,11 @@ from sklearn import metrics
 
 
 def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Share of the predictions that equal their label, in [0, 1].
+    """Share of the predictions that equal their label, mean over images, in [0, 1].
 
     Args:
         labels: (num_images,), integers.
         predictions: (num_images,), integers: classes, no probabilities.
-
-    Returns:
-        The mean over images.
 
     Raises:
         ValueError: if the shapes differ, are not one-dimensional, or there are no images.
@@ -80,11 +76,10 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> 
                [0, 1]])
     """
     labels, predictions = _pair(labels, predictions)
-    smallest = min(labels.min(), predictions.min())
-    largest = max(labels.max(), predictions.max())
-    if smallest < 0 or largest >= num_classes:
+    both = np.concatenate([labels, predictions])
+    if both.min() < 0 or both.max() >= num_classes:
         raise ValueError(
-            f"classes must be 0 to {num_classes - 1}, received {smallest} to {largest}"
+            f"classes must be 0 to {num_classes - 1}, received {both.min()} to {both.max()}"
         )
     return metrics.confusion_matrix(labels, predictions, labels=np.arange(num_classes))
 
@@ -118,9 +113,6 @@ def reliability(confidence: np.ndarray, is_right: np.ndarray, num_bins: int = 15
         confidence: (num_images,), the highest probability of each, in [0, 1].
         is_right: (num_images,), whether the prediction was right.
         num_bins: number of bins that [0, 1] is cut into; a bin excludes its lower edge.
-
-    Returns:
-        One value a bin, and their weighted mean gap.
 
     Raises:
         ValueError: if the shapes differ, there are no images, or a confidence is out of [0, 1].
@@ -157,8 +149,7 @@ class Difference:
         mean: mean of first minus second.
         low: lower end of the 95 % confidence interval of the mean.
         high: upper end of that interval.
-        p_value: probability of a difference at least as large if there were none (two-sided paired
-            t-test).
+        p_value: of the two-sided paired t-test.
 
     Example:
         >>> Difference(mean=0.02, low=0.01, high=0.03, p_value=0.01).is_significant
@@ -179,12 +170,11 @@ class Difference:
 def paired_difference(first: np.ndarray, second: np.ndarray) -> Difference:
     """The mean difference of two methods on the same seeds, and how sure it is.
 
+    Where every pair differs by the same, the interval is a point.
+
     Args:
         first: (num_seeds,), two seeds at least.
         second: (num_seeds,), the same seeds in the same order.
-
-    Returns:
-        The difference; where every pair differs by the same, its interval is a point.
 
     Raises:
         ValueError: if the shapes differ or there are fewer than two pairs.
@@ -199,13 +189,11 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Difference:
         raise ValueError(f"a comparison needs two seeds at least, received {len(first)}")
     differences = first - second
     mean = float(differences.mean())
-    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    if error <= 1e-12 * max(1.0, abs(mean)):  # scipy divides by it
+    if np.ptp(differences) <= 1e-12 * max(1.0, abs(mean)):  # the t-test divides by the spread
         return Difference(mean, mean, mean, float(mean == 0.0))
-    degrees = len(differences) - 1
-    reach = float(stats.t.ppf(0.975, degrees)) * error
-    p_value = float(2.0 * stats.t.sf(abs(mean) / error, degrees))
-    return Difference(mean, mean - reach, mean + reach, p_value)
+    test = stats.ttest_rel(first, second)
+    low, high = test.confidence_interval(0.95)
+    return Difference(mean, float(low), float(high), float(test.pvalue))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
-from scipy import linalg
+from scipy import linalg, special
 
 from kerasunsup.evaluation import neighbors
 
@@ -150,9 +150,7 @@ def precision_recall(
     center = reference.mean(axis=0, dtype=np.float64)
     features = (features - center).astype(np.float32)
     reference = (reference - center).astype(np.float32)
-    precision = _share_inside(features, reference, _squared_radii(reference, k))
-    recall = _share_inside(reference, features, _squared_radii(features, k))
-    return precision, recall
+    return _share_inside(features, reference, k), _share_inside(reference, features, k)
 
 
 def classifier_score(probabilities: np.ndarray) -> float:
@@ -176,23 +174,13 @@ def classifier_score(probabilities: np.ndarray) -> float:
         3.0
     """
     rows = _check_probabilities(probabilities)
-    marginal = np.broadcast_to(rows.mean(axis=0), rows.shape)
-    likely = rows > 0.0  # p log p is 0 at 0
-    divergences = np.sum(rows[likely] * np.log(rows[likely] / marginal[likely])) / len(rows)
-    return float(np.exp(divergences))
+    return float(np.exp(special.rel_entr(rows, rows.mean(axis=0)).sum() / len(rows)))
 
 
 def class_shares(probabilities: np.ndarray) -> np.ndarray:
-    """How often each class is the most likely one.
+    """How often each class is the most likely one, float64 (num_classes,), sum 1.
 
-    Args:
-        probabilities: (num_images, num_classes), each row sums to 1.
-
-    Returns:
-        (num_classes,), float64, shares of the images that sum to 1. Ties go to the first class.
-
-    Raises:
-        ValueError: if these are no probabilities.
+    Argument and errors are those of `classifier_score`. Ties go to the first class.
 
     Example:
         >>> class_shares(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]]))
@@ -210,19 +198,9 @@ def _covariance_factor(rows: np.ndarray) -> np.ndarray:
     return vectors * np.sqrt(np.maximum(values, 0.0))  # rounding may fall below 0
 
 
-def _squared_radii(rows: np.ndarray, k: int) -> np.ndarray:
-    """Squared distance of each row to its k-th nearest other row, float32 (num_rows,)."""
-    radii = np.empty(len(rows), np.float32)
-    for block in neighbors.blocks(len(rows)):
-        distances = neighbors.squared_distances(rows[block], rows)
-        own = np.arange(len(distances))
-        distances[own, block.start + own] = np.inf
-        radii[block] = np.partition(distances, k - 1, axis=1)[:, k - 1]
-    return radii
-
-
-def _share_inside(rows: np.ndarray, centers: np.ndarray, squared_radii: np.ndarray) -> float:
-    """Share of the rows that lie in at least one ball."""
+def _share_inside(rows: np.ndarray, centers: np.ndarray, k: int) -> float:
+    """Share of the rows in a ball around a center that reaches to its k-th nearest other one."""
+    squared_radii = neighbors.nearest(centers, None, k)[0][:, -1] ** 2
     inside = 0
     for block in neighbors.blocks(len(rows)):
         distances = neighbors.squared_distances(rows[block], centers)

@@ -41,10 +41,7 @@ def mean_of_blocks(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str
 
 
 def finite(numbers: Mapping[str, float]) -> dict[str, float]:
-    """The finite numbers among them; a printed line names those that are left out.
-
-    Args:
-        numbers: name -> value, which may be NaN or infinite.
+    """The finite numbers among them (name -> value); a line of the log names the others.
 
     Example:
         >>> finite({"mse": 0.004, "fid": math.nan})
@@ -83,16 +80,11 @@ def mse(images: np.ndarray, reference: np.ndarray) -> float:
 def psnr_db_per_image(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Peak signal-to-noise ratio of each image, after clipping both to [0, 1].
 
-    Args:
-        images: (num_images, height, width, channels), float32.
-        reference: of the same shape, float32 in [0, 1].
+    Arguments and errors are those of `mse`.
 
     Returns:
         (num_images,), float64: -10 log10(mean over an image's values of the squared difference),
         in dB; at most `PSNR_CAP_DB`, which is what identical images get.
-
-    Raises:
-        ValueError: if the shapes differ or there are no images.
 
     Example:
         >>> images = np.stack([np.zeros((4, 4, 1)), np.full((4, 4, 1), 0.1)])
@@ -107,8 +99,6 @@ def psnr_db_per_image(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
 def psnr_db(images: np.ndarray, reference: np.ndarray) -> float:
     """Mean over the images of `psnr_db_per_image`, in dB, at most `PSNR_CAP_DB`.
 
-    Arguments and errors are those of `psnr_db_per_image`.
-
     Example:
         >>> psnr_db(np.full((1, 4, 4, 1), 0.1), np.zeros((1, 4, 4, 1)))
         20.0
@@ -119,17 +109,12 @@ def psnr_db(images: np.ndarray, reference: np.ndarray) -> float:
 def ssim(images: np.ndarray, reference: np.ndarray) -> float:
     """Mean structural similarity, after clipping both to [0, 1].
 
-    Args:
-        images: (num_images, height, width, channels), float32.
-        reference: of the same shape, float32 in [0, 1].
+    Arguments and errors are those of `mse`.
 
     Returns:
         Mean over windows, channels and images, in [-1, 1]; 1 for identical images. Gaussian
         windows of 11 pixels (of the smaller side, where that is less), standard deviation 1.5,
         wholly inside the image.
-
-    Raises:
-        ValueError: if the shapes differ or there are no images.
 
     Source:
         Wang et al., 2004, IEEE Transactions on Image Processing 13(4), eq. 13.

@@ -12,6 +12,7 @@ import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
 from scipy import sparse
 from sklearn import preprocessing
+from sklearn.neighbors import NearestNeighbors
 
 from kerasunsup.evaluation import latent_space, neighbors
 
@@ -43,7 +44,7 @@ class MixtureOfCodes:
     def __init__(self, codes: np.ndarray, seed: int) -> None:
         self._codes = codes
         self._fitted = latent_space.fit_mixture(codes, _COMPONENTS, seed)
-        shares = self._responsibilities(codes)
+        shares = self._fitted.responsibilities(codes)
         self._sizes = shares.sum(axis=0)
         self._overlaps = shares.T @ shares
         np.fill_diagonal(self._overlaps, 0.0)
@@ -63,15 +64,10 @@ class MixtureOfCodes:
             float64 (num_queries, num_classes), rows sum to 1.
         """
         codes = self._codes[labelled]
-        given = self._responsibilities(codes).T @ one_hot(labels, num_classes)
+        given = self._fitted.responsibilities(codes).T @ np.eye(num_classes)[labels]
         classes = _spread(sparse.csr_array(self._overlaps), given, _BETWEEN_COMPONENTS, self._sizes)
         filled = _filled(classes, self._fitted.means, codes, labels)
-        return self._responsibilities(queries) @ filled
-
-    def _responsibilities(self, codes: np.ndarray) -> np.ndarray:
-        # Many products of thin matrices, as in `latent_space.fit_mixture`.
-        with threadpoolctl.threadpool_limits(1, user_api="blas"):
-            return self._fitted.responsibilities(codes)
+        return self._fitted.responsibilities(queries) @ filled
 
 
 class GraphOfCodes:
@@ -95,8 +91,9 @@ class GraphOfCodes:
         self._codes = codes
         self._scaler = preprocessing.StandardScaler().fit(codes)
         self._scaler.scale_[~latent_space.varying(codes)] = np.inf  # rounding is no structure
-        number = min(_NEIGHBORS, len(codes) - 1)
-        self._index = neighbors.index(self.standardized(codes), number)
+        self._index = NearestNeighbors(
+            n_neighbors=min(_NEIGHBORS, len(codes) - 1), algorithm="brute"
+        ).fit(self.standardized(codes))
         self.links = _links(*self._index.kneighbors())  # of all, each without itself
 
     def standardized(self, codes: np.ndarray) -> np.ndarray:
@@ -108,14 +105,7 @@ class GraphOfCodes:
     ) -> np.ndarray:
         """The class probabilities of queries, as `probes.graph_spread` gives them.
 
-        Args:
-            labelled: positions of the labelled codes, int64 (num_labelled,).
-            labels: their classes, int64 (num_labelled,) in [0, num_classes).
-            queries: (num_queries, dim), float32.
-            num_classes: how many there are, those that no label has too.
-
-        Returns:
-            float64 (num_queries, num_classes), rows sum to 1.
+        Arguments and result are those of `MixtureOfCodes.spread`.
         """
         classes = self.classes(labelled, labels, num_classes)
         probabilities = np.empty((len(queries), num_classes))
@@ -135,8 +125,8 @@ class GraphOfCodes:
             classes: (num_codes, num_classes), of the graph's own codes.
             queries: (num_queries, dim).
 
-        Returns:
-            Which queries, and (num_queries_in_block, num_classes).
+        Yields:
+            Which queries, and their classes, (num_queries_in_block, num_classes).
         """
         for start in range(0, len(queries), _BLOCK):
             block = slice(start, start + _BLOCK)
@@ -198,23 +188,18 @@ def _spread(
             spread[:, column] = np.maximum(solution, 0.0)  # the exact one has no negative value
     mass = spread.sum(axis=0)
     shares = given.sum(axis=0) / given.sum()
-    spread = _rows_to_one(spread * _ratio(shares, mass))
+    spread = preprocessing.normalize(spread * _ratio(shares, mass), "l1")
     reached = spread.any(axis=1)
     estimated = np.average(
         spread[reached], axis=0, weights=None if weights is None else weights[reached]
     )
-    return _rows_to_one(spread * _ratio(estimated, shares))
+    return preprocessing.normalize(spread * _ratio(estimated, shares), "l1")
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(
         numerator, denominator, out=np.zeros_like(denominator), where=denominator > 0.0
     )
-
-
-def _rows_to_one(values: np.ndarray) -> np.ndarray:
-    """Each row as shares of its sum; rows of zeros stay."""
-    return _ratio(values, np.broadcast_to(values.sum(axis=1, keepdims=True), values.shape))
 
 
 def _filled(
@@ -224,23 +209,5 @@ def _filled(
     empty = ~classes.any(axis=1)
     if empty.any():
         _, positions = neighbors.nearest(codes, points[empty], 1)
-        classes[empty] = one_hot(labels[positions[:, 0]], classes.shape[1])
+        classes[empty] = np.eye(classes.shape[1])[labels[positions[:, 0]]]
     return classes
-
-
-def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Labels as probabilities: 1 for the class of each, 0 for all others.
-
-    Args:
-        labels: (num_labels,), integers in [0, num_classes).
-        num_classes: how many there are.
-
-    Returns:
-        float64 (num_labels, num_classes).
-
-    Example:
-        >>> one_hot(np.array([2, 0]), 3)
-        array([[0., 0., 1.],
-               [1., 0., 0.]])
-    """
-    return np.eye(num_classes)[labels]

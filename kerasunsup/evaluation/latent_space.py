@@ -65,7 +65,7 @@ def principal_components(vectors: np.ndarray, num_components: int, seed: int) ->
         >>> components.components_.shape
         (2, 4)
     """
-    vectors = _check(vectors, "vectors")
+    vectors = neighbors.checked(vectors, "vectors", least=2)
     if num_components < 1:
         raise ValueError(f"num_components must be at least 1, received {num_components}")
     dim = vectors.shape[1]
@@ -80,55 +80,12 @@ def principal_components(vectors: np.ndarray, num_components: int, seed: int) ->
         return method.fit(vectors)
 
 
-def pca_mse(
-    train_images: np.ndarray,
-    test_images: np.ndarray,
-    num_components: int,
-    seed: int,
-    *,
-    inputs: np.ndarray | None = None,
-) -> float:
-    """Reconstruction error of the linear code of the same size.
-
-    On MNIST's test images, components of 55,000 training images: 0.0168 with 32.
-
-    Args:
-        train_images: (num_train, height, width, channels), float32 in [0, 1].
-        test_images: (num_test, height, width, channels), float32 in [0, 1].
-        num_components: code size; at most min(num_train, values an image) are used.
-        seed: >= 0; matters only for images of more than 2,000 values.
-        inputs: what is projected, one a test image: corrupted ones, say; None for the test images.
-
-    Returns:
-        Mean over pixels, channels and images of the squared difference between the test images
-        and the projection of the inputs, which is not clipped.
-
-    Raises:
-        ValueError: if there are too few training images (two) or test images, or sizes differ.
-
-    Example:
-        >>> images = np.eye(4).reshape(4, 2, 2, 1)
-        >>> round(pca_mse(images, images, 3, seed=0), 6)
-        0.0
-    """
-    inputs = test_images if inputs is None else inputs
-    if train_images.shape[1:] != test_images.shape[1:] or not len(test_images):
-        raise ValueError(
-            "train_images and test_images must have one image shape, received "
-            f"{train_images.shape} and {test_images.shape}"
-        )
-    if inputs.shape != test_images.shape:
-        raise ValueError(
-            f"inputs must be one a test image, received {inputs.shape} for {test_images.shape}"
-        )
-    pca = principal_components(train_images.reshape(len(train_images), -1), num_components, seed)
-    return projection_mse(pca, test_images, inputs)
-
-
 def projection_mse(
     components: decomposition.PCA, images: np.ndarray, inputs: np.ndarray | None = None
 ) -> float:
-    """Mean squared error of images beside their projection on principal components.
+    """Reconstruction error of the linear code: images beside their projection on components.
+
+    On MNIST's test images, 32 components of 55,000 training images: 0.0168.
 
     Args:
         components: as `principal_components` finds them for flat images.
@@ -184,7 +141,7 @@ def tsne(codes: np.ndarray, seed: int) -> np.ndarray:
         >>> tsne(np.random.default_rng(0).normal(size=(10, 3)), seed=0).shape
         (10, 2)
     """
-    codes = _check(codes, "codes", least=LEAST_MAPPED)
+    codes = neighbors.checked(codes, "codes", least=LEAST_MAPPED)
     # A single coordinate, or codes all alike, give no two principal components to start from:
     # divided by their spread, nothing but rounding, they would end the process.
     has_plane = codes.shape[1] > 1 and not is_alike(codes)
@@ -218,7 +175,7 @@ def sample_integers(codes: np.ndarray, num_samples: int, seed: int) -> np.ndarra
         >>> sample_integers(np.array([[0.2, 5.0], [0.9, 5.0]]), 3, seed=0).shape
         (3, 2)
     """
-    codes = _check(codes, "codes", num_samples=num_samples)
+    codes = _check_sampling(codes, num_samples)
     low = np.floor(codes.min(axis=0)).astype(np.int64)
     high = np.ceil(codes.max(axis=0)).astype(np.int64)
     drawn = np.random.default_rng(seed).integers(
@@ -230,22 +187,13 @@ def sample_integers(codes: np.ndarray, num_samples: int, seed: int) -> np.ndarra
 def sample_gaussian(codes: np.ndarray, num_samples: int, seed: int) -> np.ndarray:
     """Codes drawn from one Gaussian with the mean and the full covariance of the codes.
 
-    Args:
-        codes: (num_codes, latent_dim), of the training images.
-        num_samples: >= 1.
-        seed: >= 0.
-
-    Returns:
-        (num_samples, latent_dim), float32.
-
-    Raises:
-        ValueError: if there are fewer than two codes, one is not finite, or num_samples < 1.
+    Arguments, shapes and errors are those of `sample_integers`.
 
     Example:
         >>> sample_gaussian(np.eye(3), 4, seed=0).shape
         (4, 3)
     """
-    codes = _check(codes, "codes", num_samples=num_samples).astype(np.float64)
+    codes = _check_sampling(codes, num_samples).astype(np.float64)
     mean = codes.mean(axis=0)
     centered = codes - mean
     # Eigenvectors rather than Cholesky: a coordinate that never changes is no obstacle.
@@ -280,7 +228,8 @@ class Mixture:
 
     def responsibilities(self, codes: np.ndarray) -> np.ndarray:
         """How likely each Gaussian made each code, float64 (num_codes, num_components)."""
-        return self.gaussians.predict_proba((codes - self.mean) / self.scale)
+        with threadpoolctl.threadpool_limits(1, user_api="blas"):
+            return self.gaussians.predict_proba((codes - self.mean) / self.scale)
 
     def log_likelihoods(self, codes: np.ndarray) -> np.ndarray:
         """Logarithm of the density at each code, in units of the codes' spread; (num_codes,)."""
@@ -303,20 +252,19 @@ def fit_mixture(codes: np.ndarray, num_components: int, seed: int) -> Mixture:
     a Gaussian.
 
     Args:
-        codes: (num_codes, latent_dim).
+        codes: (num_codes, latent_dim), two or more.
         num_components: >= 1; lowered so that 20 codes a component are there.
         seed: >= 0.
 
     Raises:
-        ValueError: if there are fewer than two codes, one is not finite, or num_components is
-            below 1.
+        ValueError: if an argument is out of its range, or a code is not finite.
 
     Example:
         >>> mixture_of_codes = fit_mixture(np.eye(3), 10, seed=0)
         >>> mixture_of_codes.sample(5, seed=0).shape
         (5, 3)
     """
-    codes = _check(codes, "codes")
+    codes = neighbors.checked(codes, "codes", least=2)
     if num_components < 1:
         raise ValueError(f"num_components must be at least 1, received {num_components}")
     codes = _subset(codes, _MIXTURE_ROWS, seed).astype(np.float64)
@@ -345,25 +293,15 @@ def fit_mixture(codes: np.ndarray, num_components: int, seed: int) -> Mixture:
 def sample_mixture(
     codes: np.ndarray, num_samples: int, seed: int, num_components: int
 ) -> np.ndarray:
-    """Codes drawn from the mixture of Gaussians that `fit_mixture` fits.
+    """Codes drawn from the mixture of Gaussians that `fit_mixture` fits, in random order.
 
-    Args:
-        codes: (num_codes, latent_dim), of the training images.
-        num_samples: >= 1.
-        seed: >= 0.
-        num_components: >= 1; lowered so that 20 codes a component are there.
-
-    Returns:
-        (num_samples, latent_dim), float32, in random order.
-
-    Raises:
-        ValueError: as `fit_mixture`, or if num_samples is below 1.
+    Arguments, shapes and errors are those of `sample_integers` and `fit_mixture`.
 
     Example:
         >>> sample_mixture(np.eye(3), 5, seed=0, num_components=10).shape
         (5, 3)
     """
-    _check(codes, "codes", num_samples=num_samples)
+    codes = _check_sampling(codes, num_samples)
     return fit_mixture(codes, num_components, seed).sample(num_samples, seed)
 
 
@@ -376,18 +314,10 @@ SAMPLERS: dict[str, tuple[str, Callable[[np.ndarray, int, int], np.ndarray]]] = 
 }
 
 
-def _check(vectors: np.ndarray, name: str, *, least: int = 2, num_samples: int = 1) -> np.ndarray:
-    vectors = np.asarray(vectors)
-    if vectors.ndim != 2 or len(vectors) < least or not vectors.shape[1]:
-        raise ValueError(
-            f"{name} must be (num_{name}, dim) with {least} rows or more, received the shape "
-            f"{vectors.shape}"
-        )
-    if not np.isfinite(vectors).all():
-        raise ValueError(f"{name} must be finite, received NaN or infinity: has training diverged?")
+def _check_sampling(codes: np.ndarray, num_samples: int) -> np.ndarray:
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, received {num_samples}")
-    return vectors
+    return neighbors.checked(codes, "codes", least=2)
 
 
 def _subset(vectors: np.ndarray, most: int, seed: int) -> np.ndarray:

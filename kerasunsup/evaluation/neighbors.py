@@ -10,26 +10,6 @@ from sklearn.neighbors import NearestNeighbors
 _BLOCK = 1000  # rows at a time: 1,000 x 10,000 float32 distances are 40 MB
 
 
-def index(codes: np.ndarray, number: int) -> NearestNeighbors:
-    """An index that finds the `number` codes nearest to each query by comparing it with all.
-
-    Args:
-        codes: (num_codes, dim), any float.
-        number: how many codes a query finds, 1 to num_codes.
-
-    Returns:
-        The fitted scikit-learn object; `kneighbors(queries)` asks it, in any blocks of queries.
-
-    Raises:
-        ValueError: if there are no codes, or a value is not finite.
-
-    Example:
-        >>> index(np.array([[0.0], [1.0], [5.0]]), 2).kneighbors([[4.0]], return_distance=False)
-        array([[2, 1]])
-    """
-    return NearestNeighbors(n_neighbors=number, algorithm="brute").fit(codes)
-
-
 def nearest(
     codes: np.ndarray, queries: np.ndarray | None, number: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +31,7 @@ def nearest(
         >>> distances, positions
         (array([[1., 3.]]), array([[2, 1]]))
     """
-    return index(codes, number).kneighbors(queries)
+    return NearestNeighbors(n_neighbors=number, algorithm="brute").fit(codes).kneighbors(queries)
 
 
 def nearest_in_blocks(
@@ -67,8 +47,7 @@ def nearest_in_blocks(
         others: blocks (num_others_in_block, dim), any float, in order; at least one row in all.
 
     Returns:
-        Positions in the others, int64 (num_rows,), and Euclidean distances, float32 (num_rows,); 0
-        for equal rows.
+        Positions in the others, int64 (num_rows,), and Euclidean distances, float32 (num_rows,).
 
     Raises:
         ValueError: if the sizes differ or a value is not finite.
@@ -128,26 +107,42 @@ def squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def feature_pair(features: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two feature sets as arrays, after a look at their shapes and values.
-
-    Args:
-        features: (num_images, feature_dim), any float.
-        reference: (num_reference, feature_dim), any float.
-
-    Raises:
-        ValueError: if their shapes do not go together, or a value is not finite.
+    """Two feature sets of one `feature_dim` as arrays, both through `checked`.
 
     Example:
         >>> first, second = feature_pair(np.zeros((3, 2)), np.ones((5, 2)))
         >>> first.shape, second.shape
         ((3, 2), (5, 2))
     """
-    features, reference = np.asarray(features), np.asarray(reference)
-    if features.ndim != 2 or reference.ndim != 2 or features.shape[1] != reference.shape[1]:
+    features = checked(features, "features")
+    return features, checked(reference, "reference", dim=features.shape[1])
+
+
+def checked(
+    vectors: np.ndarray, name: str, *, dim: int | None = None, least: int = 1
+) -> np.ndarray:
+    """Vectors as an array (num_vectors, dim), after a look at their shape and values.
+
+    Args:
+        vectors: (num_vectors, dim), any float.
+        name: what an error calls them.
+        dim: values of each; None takes any number but 0.
+        least: how many must be there.
+
+    Raises:
+        ValueError: if the shape is another, or a value is not finite.
+
+    Example:
+        >>> checked(np.zeros((3, 2)), "codes", dim=2).shape
+        (3, 2)
+    """
+    vectors = np.asarray(vectors)
+    is_fitting = vectors.ndim == 2 and vectors.shape[1] > 0 and dim in (None, vectors.shape[1])
+    if not is_fitting or len(vectors) < least:
         raise ValueError(
-            "features and reference must be (num_images, feature_dim) with one feature_dim, "
-            f"received {features.shape} and {reference.shape}"
+            f"{name} must be (num_{name}, {dim or 'dim'}) with {least} rows or more, received the "
+            f"shape {vectors.shape}"
         )
-    if not (np.isfinite(features).all() and np.isfinite(reference).all()):
-        raise ValueError("features and reference must be finite, received NaN or infinity")
-    return features, reference
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"{name} must be finite, received NaN or infinity: has training diverged?")
+    return vectors

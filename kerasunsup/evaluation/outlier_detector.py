@@ -71,8 +71,7 @@ class Detector:
 def fit(errors: np.ndarray, codes: np.ndarray, seed: int) -> Detector:
     """A detector that takes these images for clean.
 
-    `python -m kerasunsup.novelty` measures what each of the two parts is worth, one class against
-    the rest, on test images. The same test images first decided for these two parts among six.
+    `python -m kerasunsup.novelty` measures what each of the two parts is worth.
 
     Args:
         errors: (num_images,), mean squared error of each reconstruction, >= 0.
@@ -134,7 +133,7 @@ def threshold(errors: np.ndarray, codes: np.ndarray, share: float, seed: int) ->
         The score, at least 0.1 above the lowest of the clean images.
 
     Raises:
-        ValueError: if the sizes differ, there are too few, or a value is not finite.
+        ValueError: as `fit`.
 
     Example:
         >>> random = np.random.default_rng(0)

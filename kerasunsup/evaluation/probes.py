@@ -14,7 +14,7 @@ import threadpoolctl  # type: ignore[import-untyped]
 from sklearn import linear_model, pipeline, preprocessing
 
 from kerasunsup.evaluation import neighbors
-from kerasunsup.evaluation.label_spreading import GraphOfCodes, MixtureOfCodes, one_hot
+from kerasunsup.evaluation.label_spreading import GraphOfCodes, MixtureOfCodes
 
 Probe = Callable[..., np.ndarray]
 
@@ -56,7 +56,7 @@ def linear_probe(
     codes, labels, queries = _checked(codes, labels, queries, num_classes)
     classes = np.unique(labels)
     if len(classes) == 1:  # nothing to separate
-        return one_hot(np.full(len(queries), classes[0]), num_classes)
+        return np.eye(num_classes)[np.full(len(queries), classes[0])]
     model = pipeline.make_pipeline(
         preprocessing.StandardScaler(),
         linear_model.LogisticRegression(C=1.0 / _PENALTY, max_iter=1000),
@@ -92,7 +92,7 @@ def nearest_neighbor(
     """
     codes, labels, queries = _checked(codes, labels, queries, num_classes)
     _, positions = neighbors.nearest(codes, queries, 1)
-    return one_hot(labels[positions[:, 0]], num_classes)
+    return np.eye(num_classes)[labels[positions[:, 0]]]
 
 
 def mixture(
@@ -111,20 +111,9 @@ def mixture(
     the mean product of their responsibilities. One that overlaps none that a label reaches takes
     the class of the labelled code nearest to its mean.
 
-    Args:
-        codes: (num_labelled, dim), float32.
-        labels: (num_labelled,), int64 in [0, num_classes).
-        queries: (num_queries, dim), float32.
-        num_classes: how many there are, those that no label has too.
-        unlabelled: (num_unlabelled, dim), float32; of more than 20,000 codes in all, as many are
-            drawn. None are needed, but then it is one Gaussian for every 20 labelled codes.
-        seed: >= 0.
-
-    Returns:
-        (num_queries, num_classes), float64, rows sum to 1; a class without labels has zeros.
-
-    Raises:
-        ValueError: if the shapes do not fit, a value is not finite or a class is out of range.
+    Arguments, result and errors are those of `linear_probe`. `unlabelled`, float32
+    (num_unlabelled, dim), are fitted too; of more than 20,000 codes in all, as many are drawn.
+    None are needed, but then it is one Gaussian for every 20 labelled codes.
 
     Example:
         >>> codes = np.array([[0.0, 0.0], [9.0, 9.0]], np.float32)
@@ -135,9 +124,8 @@ def mixture(
     everything = _together(codes, unlabelled, _MIXTURE_ROWS, seed)
     if len(everything) == 1:
         return nearest_neighbor(codes, labels, queries, num_classes)
-    return MixtureOfCodes(everything, seed).spread(
-        np.arange(len(codes)), labels, queries, num_classes
-    )
+    structure = MixtureOfCodes(everything, seed)
+    return structure.spread(np.arange(len(codes)), labels, queries, num_classes)
 
 
 def graph_spread(
@@ -176,9 +164,8 @@ def graph_spread(
     everything = _together(codes, unlabelled, _GRAPH_ROWS, seed)
     if len(everything) == 1:
         return nearest_neighbor(codes, labels, queries, num_classes)
-    return GraphOfCodes(everything, seed).spread(
-        np.arange(len(codes)), labels, queries, num_classes
-    )
+    structure = GraphOfCodes(everything, seed)
+    return structure.spread(np.arange(len(codes)), labels, queries, num_classes)
 
 
 PROBES: Mapping[str, Probe] = {
@@ -199,13 +186,7 @@ def _together(codes: np.ndarray, unlabelled: np.ndarray | None, most: int, seed:
     """All labelled codes, then the others, or as many of them as are wanted, drawn by the seed."""
     if unlabelled is None:
         return codes
-    unlabelled = np.asarray(unlabelled)
-    if unlabelled.ndim != 2 or unlabelled.shape[1] != codes.shape[1]:
-        raise ValueError(
-            f"unlabelled must be (num_unlabelled, {codes.shape[1]}) as the codes, received the "
-            f"shape {unlabelled.shape}"
-        )
-    _check_finite(unlabelled, "unlabelled")
+    unlabelled = neighbors.checked(unlabelled, "unlabelled", dim=codes.shape[1], least=0)
     room = max(0, most - len(codes))
     if len(unlabelled) > room:
         drawn = np.random.default_rng(seed).choice(len(unlabelled), room, replace=False)
@@ -216,17 +197,8 @@ def _together(codes: np.ndarray, unlabelled: np.ndarray | None, most: int, seed:
 def _checked(
     codes: np.ndarray, labels: np.ndarray, queries: np.ndarray, num_classes: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    codes, labels, queries = np.asarray(codes), np.asarray(labels), np.asarray(queries)
-    if codes.ndim != 2 or queries.ndim != 2 or codes.shape[1] != queries.shape[1]:
-        raise ValueError(
-            "codes and queries must be (number, dim) of one dim, received the shapes "
-            f"{codes.shape} and {queries.shape}"
-        )
-    if not codes.size or not len(queries):
-        raise ValueError(
-            "codes and queries must have one row at least, received the shapes "
-            f"{codes.shape} and {queries.shape}"
-        )
+    codes, labels = neighbors.checked(codes, "codes"), np.asarray(labels)
+    queries = neighbors.checked(queries, "queries", dim=codes.shape[1])
     if labels.shape != codes.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"labels must be one integer a code ({len(codes)}), received {labels.dtype} of the "
@@ -236,11 +208,4 @@ def _checked(
         raise ValueError(
             f"labels must be 0 to {num_classes - 1}, received {labels.min()} to {labels.max()}"
         )
-    _check_finite(codes, "codes")
-    _check_finite(queries, "queries")
     return codes, labels, queries
-
-
-def _check_finite(vectors: np.ndarray, name: str) -> None:
-    if not np.isfinite(vectors).all():
-        raise ValueError(f"{name} must be finite, received NaN or infinity: has training diverged?")

@@ -126,15 +126,12 @@ def learning_speed(
             every = (0.03 + 0.04 * (index % 4), 0.16) if len(mean) > 8 else 1
             look = looks[name]
             axes.fill_between(curve[over], low, high, color=look["color"], alpha=0.16, linewidth=0)
-            axes.plot(
-                curve[over], mean, markevery=every,
-                label=style.shortened(name), **look,
-            )  # fmt: skip
+            label = style.shortened(name)
+            axes.plot(curve[over], mean, markevery=every, label=label, **look)
         axes.grid(True)
         if row == 0:
-            style.log_axis_from_zero(
-                axes, np.concatenate([curve[over] for curve in curves.values()])
-            )
+            drawn = np.concatenate([curve[over] for curve in curves.values()])
+            style.log_axis_from_zero(axes, drawn)
         if column == 0 and (key == "error" or np.nanmin(losses, initial=1.0) > 0.0):
             style.log_axis(axes, "y")
         axes.label_outer()
@@ -151,7 +148,7 @@ def learning_speed(
 def reliability_curve(
     methods: Mapping[str, Any], *, fewest: int = 10, scratch: Collection[str] = ()
 ) -> Figure:
-    """How often classifiers are right over how sure they say they are; below, the images.
+    """Accuracy of classifiers over their confidence (reliability diagram); below, the images.
 
     Bins of few images are faint and stand outside the lines. Up to three methods have bars, which
     are 95 % intervals of the accuracy (Wilson); more bars could not be told apart.
@@ -184,33 +181,27 @@ def reliability_curve(
     for index, (name, look) in enumerate(_looks(methods, scratch).items()):
         if look["linestyle"] == "-":
             look["linestyle"] = style.LINES[index % len(style.LINES)]
-        handles.append(
-            _draw_reliability(
-                upper, lower, name, methods[name], look, fewest, len(methods) <= _MOST_BARS
-            )
-        )
+        handles.append(_draw_bins(upper, name, methods[name], look, fewest, len(methods)))
+        lower.stairs(
+            methods[name].count, np.linspace(0.0, 1.0, len(methods[name].count) + 1),
+            baseline=None, color=look["color"], linestyle=look["linestyle"], linewidth=1.2,
+        )  # fmt: skip
     thin = {"color": "0.6", "linewidth": 0.9, "zorder": 1}
-    handles += upper.plot([0, 1], [0, 1], label="calibrated: as right as sure", **thin)
+    handles += upper.plot([0, 1], [0, 1], label="perfectly calibrated", **thin)
     if any(((method.count > 0) & (method.count < fewest)).any() for method in methods.values()):
         handles += upper.plot(
             [], [], "o", color="0.3", markerfacecolor="none", alpha=0.6,
             label=f"faint: bins of fewer than {fewest} images",
         )  # fmt: skip
-    _finish_reliability(upper, lower, list(methods.values()))
+    _set_reliability_axes(upper, lower, list(methods.values()))
     figure.legend(handles=handles, loc="outside upper left")
     return figure
 
 
-def _draw_reliability(
-    upper: Any,
-    lower: Any,
-    name: str,
-    method: Any,
-    look: dict[str, Any],
-    fewest: int,
-    with_bars: bool,
+def _draw_bins(
+    axes: Any, name: str, method: Any, look: dict[str, Any], fewest: int, num_methods: int
 ) -> Any:
-    """One classifier's bins in both panels; returns its line."""
+    """The accuracy of one classifier in each bin; returns its line."""
     if not len(method.confidence) == len(method.accuracy) == len(method.count):
         raise ValueError(
             f"{name!r} must have one confidence, accuracy and count a bin, received "
@@ -218,23 +209,18 @@ def _draw_reliability(
         )
     full, faint = method.count >= fewest, (method.count > 0) & (method.count < fewest)
     accuracy, count = method.accuracy[full], method.count[full]
-    line = upper.errorbar(
-        method.confidence[full], accuracy, elinewidth=0.7, **look,
-        yerr=_interval(accuracy, count) if with_bars else None,
-        label=f"{style.shortened(name)}: ECE {100.0 * method.expected_calibration_error:.2f} %",
-    )  # fmt: skip
-    upper.plot(
+    axes.plot(
         method.confidence[faint], method.accuracy[faint], look["marker"], color=look["color"],
         markerfacecolor="none", alpha=0.45,
     )  # fmt: skip
-    lower.stairs(
-        method.count, np.linspace(0.0, 1.0, len(method.count) + 1), baseline=None,
-        color=look["color"], linestyle=look["linestyle"], linewidth=1.2,
+    return axes.errorbar(
+        method.confidence[full], accuracy, elinewidth=0.7, **look,
+        yerr=_interval(accuracy, count) if num_methods <= _MOST_BARS else None,
+        label=f"{style.shortened(name)}: ECE {100.0 * method.expected_calibration_error:.2f} %",
     )  # fmt: skip
-    return line
 
 
-def _finish_reliability(upper: Any, lower: Any, methods: Sequence[Any]) -> None:
+def _set_reliability_axes(upper: Any, lower: Any, methods: Sequence[Any]) -> None:
     """Limits, labels and ticks of the two panels."""
     first = min(float(np.argmax(method.count > 0)) / len(method.count) for method in methods)
     upper.set(xlim=(min(first, 0.5) - 0.015, 1.015), ylim=(-0.03, 1.03), ylabel="accuracy")
@@ -272,27 +258,24 @@ def _lower_edge(errors: np.ndarray) -> float:
 def _errors_by_labels(
     sizes: np.ndarray, methods: Mapping[str, tuple[Sequence[float], Sequence[float]]]
 ) -> dict[str, np.ndarray]:
-    """The errors of the methods that were run, as `_errors` gives them."""
+    """Mean and standard deviation of the errors in %, (2, n), of each method that was run."""
     if not len(sizes) or sizes[0] <= 0 or (np.diff(sizes) <= 0).any():
         raise ValueError(f"labels must be increasing numbers above 0, received {sizes.tolist()}")
-    errors = {name: _errors(name, parts, len(sizes)) for name, parts in methods.items()}
-    curves = {name: parts for name, parts in errors.items() if np.isfinite(parts[0]).any()}
+    curves = {}
+    for name, parts in methods.items():
+        shapes = [np.shape(part) for part in parts]
+        if shapes != [sizes.shape, sizes.shape]:
+            raise ValueError(
+                f"{name!r} needs {len(sizes)} means and deviations, received the shapes {shapes}"
+            )
+        errors = 100.0 * np.array(parts, float)
+        if ((errors[0] < 0.0) | (errors[0] > 100.0)).any():
+            raise ValueError(f"errors of {name!r} must be shares in [0, 1], received {parts[0]}")
+        if np.isfinite(errors[0]).any():
+            curves[name] = errors
     if not curves:
         raise ValueError("label_efficiency needs a method with an error, received none")
     return curves
-
-
-def _errors(name: str, parts: Sequence[Sequence[float]], number: int) -> np.ndarray:
-    """Mean and standard deviation of a method's errors in %, (2, number)."""
-    mean, deviation = (100.0 * np.asarray(part, float) for part in parts)
-    if not mean.shape == deviation.shape == (number,):
-        raise ValueError(
-            f"{name!r} needs {number} means and deviations, received the shapes "
-            f"{mean.shape} and {deviation.shape}"
-        )
-    if ((mean < 0.0) | (mean > 100.0)).any():
-        raise ValueError(f"errors of {name!r} must be shares in [0, 1], received {parts[0]}")
-    return np.stack([mean, deviation])
 
 
 def _speed(name: str, method: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -300,10 +283,9 @@ def _speed(name: str, method: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
     missing = {"images", "seconds", "accuracy", "loss"} - set(method)
     if missing:
         raise ValueError(f"{name!r} lacks {sorted(missing)}")
-    images, seconds, accuracy, loss = (
-        np.asarray(method[key], float) for key in ("images", "seconds", "accuracy", "loss")
-    )
-    shape, shapes = accuracy.shape, [part.shape for part in (images, seconds, accuracy, loss)]
+    parts = [np.asarray(method[key], float) for key in ("images", "seconds", "accuracy", "loss")]
+    images, seconds, accuracy, loss = parts
+    shape, shapes = accuracy.shape, [part.shape for part in parts]
     if len(shape) != 2 or not all(shape) or shapes != [shape[1:], shape, shape, shape]:
         raise ValueError(
             f"{name!r} needs images (points,) and seconds, accuracy and loss (seeds, points), "
@@ -311,9 +293,10 @@ def _speed(name: str, method: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
         )
     if min(images.min(), seconds.min()) < 0.0 or ((accuracy < 0.0) | (accuracy > 1.0)).any():
         raise ValueError(f"{name!r}: images and seconds must be 0 or more, accuracies in [0, 1]")
-    errors = _over_seeds(100.0 * (1.0 - accuracy))
-    seconds = _over_seeds(seconds)[1]
-    return {"images": images, "seconds": seconds, "error": errors, "loss": _over_seeds(loss)}
+    return {
+        "images": images, "seconds": _over_seeds(seconds)[1],
+        "error": _over_seeds(100.0 * (1.0 - accuracy)), "loss": _over_seeds(loss),
+    }  # fmt: skip
 
 
 def _over_seeds(values: np.ndarray) -> np.ndarray:

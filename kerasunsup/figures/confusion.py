@@ -103,7 +103,7 @@ def _write_cells(axes: Any, counts: np.ndarray, shares: np.ndarray, cell: float)
 
 
 def _right(counts: np.ndarray, label: int | None = None, decimals: int = 1) -> str:
-    """The share of a label's images that is told right, or of all, and their number."""
+    """The share of a label's images, or of all, that is predicted right, and their number."""
     right = np.trace(counts) if label is None else counts[label, label]
     total = counts.sum() if label is None else counts[label].sum()
     return f"{_percent(right / total, decimals)} of {total:,}" if total else "none"

@@ -190,8 +190,8 @@ def adversarial_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     panels = figure.subplots(3 if len(measured) else 2, 1, sharex=True)
     drawn = (
         ("loss (nats)", {"generator_loss": "generator", "discriminator_loss": "discriminator"}),
-        ("share told right", {"real_accuracy": "real images",
-                              "generated_accuracy": "generated images"}),
+        ("discriminator accuracy", {"real_accuracy": "real images",
+                                    "generated_accuracy": "generated images"}),
     )  # fmt: skip
     for axes, (label, columns) in zip(panels, drawn, strict=False):
         for index, (name, called) in enumerate(columns.items()):

@@ -23,6 +23,8 @@ _CELL_INCHES = 0.56  # side of one image, about
 _MOST_ROWS = 27
 _CAPTIONED_A_ROW = 10
 _PAGE_INCHES = 7.2  # width that captioned images may take
+_MARGIN = round(0.1 * style.DPI)  # pixels around all
+_GAP = round(0.2 * style.DPI)  # pixels between blocks
 _SMALL = style.FONT_SIZE - 1  # of the texts above and below images
 
 
@@ -230,46 +232,32 @@ def _sheet(blocks: Sequence[_Block], table: Mapping[str, Sequence[str]] | None =
     table = table or {}
     texts = [text for block in blocks for text in (*block.columns, *block.footer)]
     needed = max((style.text_inches(text, _SMALL) + 0.08 for text in texts), default=0.0)
-    names = [name for block in blocks for name in (*block.names, block.footer_name) if name]
-    left = max((style.text_inches(name) + 0.2 for name in names), default=0.1)
-    right = sum(_column_inches(name, values) for name, values in table.items()) + 0.1
-    places = []
-    top, widest = 0.08, 0.0
+    figure = Figure(dpi=style.DPI)
+    placed, boxes = [], []  # in pixels
     for block in blocks:
         height, width = block.rows.shape[2:4]
         scale = max(1, round(_CELL_INCHES * style.DPI / max(height, width)))
         gap = max(1, math.ceil(4 / scale))  # about four pixels, in image pixels
         # Columns move apart where a text needs more room than its image.
-        column_step = max(width + gap, math.ceil(needed * style.DPI / scale))
-        montage = _montage(block.rows, height + gap, column_step)
-        size = np.array(montage.shape[:2]) * scale / style.DPI  # inches
-        overhang = (needed - 0.08 - width * scale / style.DPI) / 2  # of the outer texts
-        left, right = max(left, overhang + 0.1), max(right, overhang + 0.1)
-        top += (0.27 if block.title else 0.0) + (0.2 if block.columns or table else 0.0)
-        places.append((montage, (height + gap, column_step), size, top))
-        top += size[0] + (0.22 if block.footer else 0.0) + 0.1
-        widest = max(widest, size[1])
-    titles = [style.text_inches(block.title, weight="bold") for block in blocks]
-    width = left + max(widest + right, max(titles) + 0.1)
-    width, height = (math.ceil(side * style.DPI) / style.DPI for side in (width, top))
-    figure = Figure(figsize=(width, height))
-    for block, (montage, steps, size, start) in zip(blocks, places, strict=True):
-        box = (
-            round(left * style.DPI) / (width * style.DPI),
-            1.0 - round((start + size[0]) * style.DPI) / (height * style.DPI),
-            size[1] / width,
-            size[0] / height,
-        )
-        axes = figure.add_axes(box)
+        steps = height + gap, max(width + gap, math.ceil(needed * style.DPI / scale))
+        montage = _montage(block.rows, *steps)
+        size = scale * np.array(montage.shape[1::-1])
+        axes = figure.add_axes((0.0, 0.0, *(size / figure.bbox.size)))
         axes.imshow(montage, interpolation="nearest", vmin=0.0, vmax=1.0, aspect="auto")
         axes.set_axis_off()
         _write_texts(axes, block, table, steps, montage.shape)
+        placed.append((axes, size))
+        box: Any = axes.get_tightbbox()  # with the texts around it
+        boxes.append([*np.floor(box.min), *np.ceil(box.max)])
+    lefts, lows, rights, highs = np.transpose(boxes)
+    left, top = _MARGIN - lefts.min(), _MARGIN + np.sum(highs - lows + _GAP) - _GAP
+    whole = np.array([left + rights.max(), top]) + _MARGIN
+    figure.set_size_inches(*(whole / style.DPI))
+    for (axes, size), low, high in zip(placed, lows, highs, strict=True):
+        bottom = top - high
+        axes.set_position((left / whole[0], bottom / whole[1], *(size / whole)))
+        top = bottom + low - _GAP
     return figure
-
-
-def _column_inches(name: str, values: Sequence[str]) -> float:
-    """Width of a column of a table."""
-    return max(map(style.text_inches, [name, *values])) + 0.18
 
 
 def _write_texts(
@@ -302,7 +290,7 @@ def _write_texts(
     write(block.footer_name, -0.5, bottom, (-6, -3), ha="right", va="top")
     offset = 0.0
     for name, values in table.items():
-        offset += _column_inches(name, values) * 72
+        offset += 72 * (max(map(style.text_inches, [name, *values])) + 0.18)
         write(name, right, -0.5, (offset, 3), ha="right", va="bottom")
         for text, middle in zip(values, middles, strict=True):
             write(text, right, middle, (offset, 0), ha="right", va="center")

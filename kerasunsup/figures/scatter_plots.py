@@ -122,17 +122,15 @@ def code_marginals(codes: np.ndarray, samples: Mapping[str, np.ndarray]) -> Figu
         np.asarray(values, float)[:: 1 + (len(values) - 1) // _MOST_CODES]
         for values in (codes, *samples.values())
     )
-    drawn = dict(zip(samples, sets, strict=True))
-    if not drawn:
+    if not sets:
         raise ValueError("code_marginals needs at least one set of samples, received none")
-    for name, values in drawn.items():
-        if values.ndim != 2 or not len(values) or len(codes) < 3:
-            raise ValueError(f"codes and {name!r} must be (n, dim) with 3 and 1 rows or more")
-        if codes.shape[1:] != values.shape[1:]:
-            raise ValueError(
-                f"{name!r} and the training codes must have as many dimensions, received "
-                f"{values.shape} and {codes.shape}"
-            )
+    is_of_codes = [len(values) and values.shape[1:] == codes.shape[1:] for values in sets]
+    if codes.ndim != 2 or len(codes) < 3 or not all(is_of_codes):
+        raise ValueError(
+            "codes and samples must be (n, dim) of as many dimensions, with 3 and 1 rows or more, "
+            f"received {codes.shape} and {', '.join(str(values.shape) for values in sets)}"
+        )
+    drawn = dict(zip(samples, sets, strict=True))
     mean, plane = codes.mean(axis=0), _principal_plane(codes)
     columns = len(drawn) if len(drawn) <= 4 else 3
     num_rows = -(-len(drawn) // columns)

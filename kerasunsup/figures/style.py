@@ -7,21 +7,17 @@ All figures can be read in grey.
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib import font_manager, textpath, ticker
 from matplotlib.backends import backend_agg
 from matplotlib.figure import Figure
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 FONT_SIZE = 9.0  # points
 DPI = 150  # pixels of image cells are whole multiples of the images' at this resolution
@@ -65,21 +61,7 @@ def _style() -> Iterator[None]:
         yield
 
 
-def styled(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """The function under the style of this module, whatever the caller's own settings are.
-
-    Example:
-        >>> font_size = styled(lambda: matplotlib.rcParams["font.size"])
-        >>> font_size()
-        9.0
-    """
-
-    @functools.wraps(function)
-    def under_style(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        with _style():
-            return function(*args, **kwargs)
-
-    return under_style
+styled = _style()  # decorates functions: whatever a caller's own settings are, ours hold in them
 
 
 @styled
@@ -115,18 +97,15 @@ def to_pixels(figure: Figure, dpi: float = 100) -> np.ndarray:
         figure.set_dpi(original)
 
 
-def text_inches(text: str, size: float = FONT_SIZE, weight: str = "normal") -> float:
+def text_inches(text: str, size: float = FONT_SIZE) -> float:
     """Width in inches of a line of text whose size is in points.
 
     Example:
         >>> round(text_inches("width", size=36.0) / text_inches("width", size=9.0))
         4
     """
-    if not text.strip():
-        return 0.0
-    font = font_manager.FontProperties(weight=weight)
-    path = textpath.TextPath((0, 0), text.replace("$", "S"), size=size, prop=font)
-    return path.get_extents().width / 72
+    font = font_manager.FontProperties(size=size)
+    return textpath.text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 72
 
 
 def panel(width: float = 5.2, height: float = 3.5) -> tuple[Figure, Any]:

@@ -45,12 +45,7 @@ _PRESETS = {
 
 
 def parse(argv: Sequence[str] | None = None) -> Command:
-    """The command line of this experiment.
-
-    Raises:
-        errors.InputError: if a value is wrong.
-        SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
-    """
+    """The command line of this experiment; errors are those of `cli.parse`."""
     return cli.parse(
         "gan",
         GANSettings,

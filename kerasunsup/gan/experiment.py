@@ -42,12 +42,8 @@ def build(
 
     Args:
         settings: of the networks, the loss and the optimizers.
-        image_shape: (height, width, channels).
-        is_shipped: of Keras's own layers, which load anywhere, not of those that train faster; the
-            weights are the same.
-
-    Raises:
-        ValueError: if a side of the images is not 16 to 64 pixels.
+        image_shape: (height, width, channels), sides of 16 to 64 pixels, else a ValueError.
+        is_shipped: of Keras's own layers, which load anywhere, not of those that train faster.
     """
     is_distributed = loop.is_distributed()
     shape: dict[str, Any] = {
@@ -55,15 +51,15 @@ def build(
         "hidden_units": settings.hidden_units,
         "synchronized": is_distributed,
     }
-    is_plain = is_shipped or is_distributed or not folded_convolution.is_faster()
+    convolution = layers.Conv2DTranspose
+    if folded_convolution.is_faster() and not (is_shipped or is_distributed):
+        convolution = folded_convolution.FoldedConv2DTranspose
     gan = models_gan.GAN(
         networks.generator(
             image_shape,
             noise_dim=settings.noise_dim,
             categories=settings.categories_used,
-            convolution=layers.Conv2DTranspose
-            if is_plain
-            else folded_convolution.FoldedConv2DTranspose,
+            convolution=convolution,
             **shape,
         ),
         networks.discriminator(
@@ -94,13 +90,7 @@ def images_only(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def run(command: Command) -> dict[str, float]:
-    """Trains, measures and exports one run, or goes on with it.
-
-    Args:
-        command: the parsed command line.
-
-    Returns:
-        What `metrics.json` holds.
+    """Trains, measures and exports one run, or goes on with it; returns `metrics.json`.
 
     Raises:
         InputError: for everything that a user can mend.
@@ -151,8 +141,7 @@ def check(settings: GANSettings, splits: Splits) -> None:
     """Refuses images that the networks cannot be built for, before anything is written.
 
     Raises:
-        InputError: if a side is not 16 to 64 pixels, or the networks are larger than the
-            memory.
+        InputError: if a side is not 16 to 64 pixels, or the networks exceed the memory.
     """
     shape, hidden = splits.image_shape, settings.hidden_units
     try:
@@ -190,15 +179,12 @@ def finish(
         {"generate": noise, "discriminate": splits.test.array(np.arange(min(4, len(splits.test))))},
     )
     with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
-        numbers = results.write_results(
-            gan, splits, settings, run, network, tensorboard, fitted, samples
-        )
+        trained = results.TrainedGAN(gan, splits, settings, run, network, tensorboard)
+        numbers = results.write_results(trained, fitted, samples)
         run.write_metrics(numbers)
         tensorboard.hyperparameters(to_json(settings), headline(numbers))
         tensorboard.graph(generator)
-        table = training_tensorboard.markdown_table
-        tensorboard.text("settings", table(to_json(settings), ("setting", "value")))
-        tensorboard.text("numbers", table(numbers, ("number", "value")))
+        tensorboard.tables(to_json(settings), numbers)
     logger.info(results.summary(numbers))
     logger.info(f"\nfigures, generator.keras and export/ are in {run.folder}")
     return numbers

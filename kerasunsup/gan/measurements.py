@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import keras
 import numpy as np
+from scipy.spatial import distance
 
 from kerasunsup.data import image_set, images
 from kerasunsup.data.splits import Splits
@@ -52,13 +53,6 @@ class Measurements(keras.callbacks.Callback):
     """Compares samples with real images every few epochs, and says when the game has gone wrong.
 
     Compared is with training images: what is chosen by these numbers has not seen the test set.
-
-    Args:
-        gan: that trains.
-        splits: the data.
-        settings: how often, how many samples, how much patience.
-        network: in whose features sets are compared.
-        tensorboard: where numbers and pictures go.
     """
 
     def __init__(
@@ -82,7 +76,7 @@ class Measurements(keras.callbacks.Callback):
         """Measures where it is time to; the last epoch always is one."""
         logs = {} if logs is None else logs
         if min(logs["real_accuracy"], logs["generated_accuracy"]) > _WON:
-            self._say(
+            self._warn_once(
                 "won",
                 f"epoch {epoch + 1}: the discriminator tells real and generated images apart in "
                 f"{logs['real_accuracy']:.1%} and {logs['generated_accuracy']:.1%} of all cases, "
@@ -102,28 +96,28 @@ class Measurements(keras.callbacks.Callback):
             {f"samples/{name}": value for name, value in measured.items()}, step=epoch
         )
         self._tensorboard.figure("samples", images.grid(pictures[:SHEET], columns=10), step=epoch)
-        self._watch(epoch, measured)
-        self._wait(measured)
+        self._check_variety(epoch, measured)
+        self._update_patience(measured)
 
-    def _watch(self, epoch: int, measured: Mapping[str, float]) -> None:
-        what = ""
+    def _check_variety(self, epoch: int, measured: Mapping[str, float]) -> None:
+        problem = ""
         if measured.get("spread", 1.0) < _COLLAPSED:
-            what = f"two samples differ by {measured['spread']:.2f} of what two real images do"
+            problem = f"two samples differ by {measured['spread']:.2f} of what two real images do"
         elif measured.get("smallest_class_share", 1.0) == 0.0 and epoch + 1 >= 5:
-            what = "a class is never generated"
-        if what:
-            self._say(
+            problem = "a class is never generated"
+        if problem:
+            self._warn_once(
                 "collapsed",
-                f"epoch {epoch + 1}: the generator has lost variety ({what}): try "
+                f"epoch {epoch + 1}: the generator has lost variety ({problem}): try "
                 "--gradient-penalty 0.1, a smaller --learning-rate or a larger --batch-size",
             )
 
-    def _wait(self, measured: Mapping[str, float]) -> None:
-        distance = measured.get("fid", measured.get("kid"))
-        if distance is None:
+    def _update_patience(self, measured: Mapping[str, float]) -> None:
+        away = measured.get("fid", measured.get("kid"))
+        if away is None:
             return  # there are too few images
-        self._waited = 0 if distance < self._best else self._waited + 1
-        self._best = min(self._best, distance)
+        self._waited = 0 if away < self._best else self._waited + 1
+        self._best = min(self._best, away)
         if self.is_over:
             self._gan.stop_training = True
 
@@ -132,7 +126,7 @@ class Measurements(keras.callbacks.Callback):
         """Whether patience is."""
         return 0 < self._settings.patience <= self._waited
 
-    def _say(self, key: str, text: str) -> None:
+    def _warn_once(self, key: str, text: str) -> None:
         """Prints it once a run, and keeps it in TensorBoard."""
         if key not in self._said:
             self._said.add(key)
@@ -158,9 +152,6 @@ class Measurements(keras.callbacks.Callback):
 
 def spread(pictures: np.ndarray) -> float:
     """Mean Euclidean distance between two of the first images, in pixel values; 0 if all alike."""
-    rows = pictures[:_COMPARED].reshape(min(_COMPARED, len(pictures)), -1).astype(np.float64)
-    if not np.ptp(rows, axis=0).any():  # the sums of squares below would leave their rounding
-        return 0.0
-    squares = np.sum(rows**2, axis=1)
-    distances = np.sqrt(np.maximum(0.0, squares[:, None] + squares - 2.0 * rows @ rows.T))
-    return float(distances.sum() / max(1, len(rows) * (len(rows) - 1)))
+    shown = pictures[:_COMPARED]
+    distances = distance.pdist(shown.reshape(len(shown), -1))
+    return float(distances.mean()) if len(distances) else 0.0

@@ -45,21 +45,9 @@ class TrainedGAN:
 
 
 def write_results(
-    gan: models_gan.GAN,
-    splits: Splits,
-    settings: GANSettings,
-    run: Run,
-    network: feature_network.FeatureNetwork,
-    tensorboard: training_tensorboard.TensorBoardWriter,
-    fitted: loop.Fitted,
-    samples: callbacks.Snapshots,
+    trained: TrainedGAN, fitted: loop.Fitted, samples: callbacks.Snapshots
 ) -> dict[str, float]:
-    """All numbers of a trained GAN; draws and writes its figures on the way.
-
-    Returns:
-        Flat, names are paths, as `metrics.json` holds them.
-    """
-    trained = TrainedGAN(gan, splits, settings, run, network, tensorboard)
+    """All numbers of a trained GAN, as `metrics.json` holds them; writes its figures too."""
     numbers: dict[str, float] = {
         "epochs": len(fitted.history["epoch"]),
         "training_seconds": fitted.seconds,
@@ -68,14 +56,14 @@ def write_results(
     logger.info("measuring samples beside real images")
     numbers |= comparisons(trained)
     logger.info("searching the nearest training images")
-    pictures = generate(
-        gan.averaged_generator, fixed_noise(settings, settings.num_samples)[:_NEAREST]
-    )
+    noise = fixed_noise(trained.settings, trained.settings.num_samples)[:_NEAREST]
+    pictures = generate(trained.gan.averaged_generator, noise)
     numbers |= copies(trained, pictures)
     write_noise_walks(trained)
     sheet = images.grid(pictures[:SHEET], columns=10)
-    run.write_figure("samples", images.encode_png(sheet))
-    tensorboard.figure("samples", sheet, step=len(fitted.history["epoch"]), text="At the end.")
+    trained.run.write_figure("samples", images.encode_png(sheet))
+    step = len(fitted.history["epoch"])
+    trained.tensorboard.figure("samples", sheet, step=step, text="At the end.")
     return image_metrics.finite(numbers)
 
 
@@ -125,14 +113,13 @@ def comparisons(trained: TrainedGAN) -> dict[str, float]:
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
     files.write_json(trained.run.folder / feature_network.IDENTITY, network.identity())
+    shown_rows = [
+        image_grids.SampleRow(name, shown, feature_network.columns(measured))
+        for name, (shown, measured) in rows.items()
+    ]
     trained.tensorboard.show(
         "comparison",
-        image_grids.sampled_images(
-            [
-                image_grids.SampleRow(name, shown, feature_network.columns(f))
-                for name, (shown, f) in rows.items()
-            ]
-        ),
+        image_grids.sampled_images(shown_rows),
         "Samples by the averaged and by the last weights; distance, score, precision, recall.",
     )
     return numbers
@@ -160,16 +147,16 @@ def copies(trained: TrainedGAN, pictures: np.ndarray) -> dict[str, float]:
     positions, distances = neighbors.nearest_in_blocks(both, flat)
     distances, usual = distances[: len(samples)], distances[len(samples) :]
     first, closest = np.arange(len(samples))[:SHOWN], np.argsort(distances)[:SHOWN]
+    rows = []
+    for name, shown in (("samples", first), ("closest samples", closest)):
+        nearest = train.array(positions[shown])
+        rows += [
+            image_grids.SampleRow(name, samples[shown], {}),
+            image_grids.SampleRow("nearest in training", nearest, {}),
+        ]
     trained.tensorboard.show(
         "nearest_training_images",
-        image_grids.sampled_images(
-            [
-                image_grids.SampleRow("samples", samples[first], {}),
-                image_grids.SampleRow("nearest in training", train.array(positions[first]), {}),
-                image_grids.SampleRow("closest samples", samples[closest], {}),
-                image_grids.SampleRow("nearest in training", train.array(positions[closest]), {}),
-            ]
-        ),
+        image_grids.sampled_images(rows),
         "Samples and the training images nearest to them in pixels; then the closest pairs.",
     )
     why = "" if np.median(usual) else "half of the test images or more are training images too"
@@ -214,18 +201,13 @@ def write_noise_walks(trained: TrainedGAN) -> None:
 
 
 def walk(first: np.ndarray, second: np.ndarray, steps: int) -> np.ndarray:
-    """Noise on the way from one to another, both ends among it.
+    """Noise on the way from one to another along the sphere, float32 (steps, noise_dim).
 
-    Along the sphere (Shoemake 1985, doi:10.1145/325165.325242): on the straight line noise in
-    between would be shorter than any that the generator was trained on.
+    On the straight line noise in between would be shorter than any that the generator was trained
+    on. Both ends are among it; neither, (noise_dim,), is zero.
 
-    Args:
-        first: (noise_dim,), not zero.
-        second: (noise_dim,), not zero.
-        steps: how many.
-
-    Returns:
-        float32 (steps, noise_dim).
+    Source:
+        Shoemake, 1985, doi:10.1145/325165.325242.
     """
     shares = np.linspace(0.0, 1.0, steps)[:, np.newaxis]
     cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))

@@ -3,8 +3,7 @@
 A processor's convolution kernels work on many channels at once, and an image has one or three:
 oneDNN's transposed convolution to one channel took a quarter of a profiled step of the autoencoder.
 The same sum as a matrix product (every input pixel times the whole window) and a fold (windows
-added up where they overlap, "col2im") takes a tenth to a half of its time, by shape, on one thread
-(AMD EPYC, a noisy machine; four shapes tried).
+added up where they overlap, "col2im") takes a tenth to a half of its time, by shape.
 
 The layer has the names of weights, and the results up to the order of roundings, of Keras's own. It
 is for training where `is_faster`; what is shipped is built of Keras's, so that it loads anywhere.
@@ -25,8 +24,8 @@ _MOST_CHANNELS = 4  # of an image; with more, the kernels for many channels have
 def is_faster() -> bool:
     """Whether the folded layer is the faster one here: beside oneDNN's kernels, on processors.
 
-    Beside TensorFlow's other kernels a step of the autoencoder takes about 1.1 times as long with
-    it; graphics cards have kernels of their own.
+    Beside TensorFlow's other kernels a step takes about 1.1 times as long with it; graphics cards
+    have kernels of their own.
     """
     return os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1" and not tf.config.list_physical_devices(
         "GPU"
@@ -73,11 +72,7 @@ def spread(maps: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
 def _fold(windows: tf.Tensor) -> tf.Tensor:
     """Windows that overlap by all but two pixels, added up.
 
-    Args:
-        windows: (batch, height, width, size, size, channels).
-
-    Returns:
-        (batch, 2 * height, 2 * width, channels).
+    (batch, height, width, size, size, channels) -> (batch, 2 * height, 2 * width, channels).
     """
     height, width, size = windows.shape[1:4]
     taps = -(-size // 2)

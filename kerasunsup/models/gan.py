@@ -50,9 +50,7 @@ def non_saturating(real_logits: Any, generated_logits: Any) -> tuple[Any, Any]:
 def minimax(real_logits: Any, generated_logits: Any) -> tuple[Any, Any]:
     """The study's formula to the letter: the generator minimises what the other maximises.
 
-    Args:
-        real_logits: (batch, 1) of real images, float32; above 0 the discriminator says real.
-        generated_logits: (batch, 1) of generated images, float32.
+    Arguments are those of `non_saturating`.
 
     Returns:
         (mean of log(1 - D(G(z))), mean of -log D(x) - log(1 - D(G(z)))), in nats, D the sigmoid.
@@ -128,7 +126,7 @@ class GAN(keras.Model):
     ) -> None:
         """Takes and builds both optimizers; the generator's may keep averages (`use_ema`).
 
-        Both are built here, each on its own network: built later, a loaded or resumed GAN would
+        Both are built here, each on its own network: built later, a resumed GAN would
         begin with empty moments, and `MirroredStrategy` would fail in the first step.
         """
         # One of the two real ones: without any, Keras makes another, and logs its learning rate.
@@ -215,8 +213,8 @@ class GAN(keras.Model):
         return {tracker.name: tracker.result() for tracker in self._trackers}
 
     def refresh_averaged_generator(self) -> keras.Model:
-        """Makes and returns the generator for sampling, by `copy_averages`."""
-        copy_averages(self.generator, self.generator_optimizer, self.averaged_generator)
+        """Returns the generator with averaged weights, if any, and settled statistics."""
+        _copy_averages(self.generator, self.generator_optimizer, self.averaged_generator)
         return self.averaged_generator
 
 
@@ -254,15 +252,9 @@ def _update(
 
 
 def r1_penalty(discriminator: keras.Model, images: Any, weight: float) -> Any:
-    """R1: half the squared gradient of the logit by a real image, times a weight.
+    """R1: half the squared gradient of the logit by a real image, times `weight`.
 
-    Args:
-        discriminator: images -> logits (batch, 1).
-        images: float32 (batch, height, width, channels) in [0, 1].
-        weight: that the penalty is multiplied by.
-
-    Returns:
-        A scalar: summed over pixels, mean over images.
+    A scalar, summed over pixels, mean over the images, float32 (batch, height, width, channels).
 
     Source:
         Mescheder et al., 2018, arXiv:1801.04406, eq. 9.
@@ -274,18 +266,11 @@ def r1_penalty(discriminator: keras.Model, images: Any, weight: float) -> Any:
     return 0.5 * weight * ops.mean(squares)
 
 
-def copy_averages(generator: keras.Model, optimizer: keras.Optimizer, target: keras.Model) -> None:
-    """Gives a copy of the generator the weights that samples are drawn with.
-
-    They are the averages that the generator's optimizer keeps, else the current weights. The
-    running statistics of batch normalization belong to neither: they are taken anew from 10,000
-    noise vectors, always the same, so that the images follow from the weights alone.
-    """
-    weights = (
-        optimizer._model_variables_moving_average
-        if optimizer.use_ema
-        else generator.trainable_variables
-    )
+def _copy_averages(generator: keras.Model, optimizer: keras.Optimizer, target: keras.Model) -> None:
+    """Gives a copy the averages that the optimizer keeps, else the weights; settles it."""
+    weights = generator.trainable_variables
+    if optimizer.use_ema:
+        weights = optimizer._model_variables_moving_average
     for variable, value in zip(target.trainable_variables, weights, strict=True):
         variable.assign(value)
     settle_statistics(target)
@@ -294,7 +279,8 @@ def copy_averages(generator: keras.Model, optimizer: keras.Optimizer, target: ke
 def settle_statistics(generator: keras.Model) -> None:
     """Sets the running statistics of every batch normalization to their means over much noise.
 
-    While training, they lag behind the weights; averaged weights have none of their own.
+    While training, they lag behind the weights; averaged weights have none of their own. The
+    10,000 noise vectors are always the same, so that the images follow from the weights alone.
     """
     normalizations = [
         layer for layer in generator.layers if isinstance(layer, keras.layers.BatchNormalization)

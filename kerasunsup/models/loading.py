@@ -43,7 +43,7 @@ Function = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
+class LoadedModel:
     """A model's functions, each from an array to an array, float32, any number of rows.
 
     Attributes:
@@ -98,7 +98,7 @@ class Trained:
         return config_type(**read_config(config_type, self.run / "config.json"))
 
 
-def open_model(path: Path, *, is_trusted: bool = False) -> Trained:
+def open_model(path: Path, *, is_trusted: bool = False) -> LoadedModel:
     """A trained model.
 
     Args:
@@ -147,7 +147,7 @@ def _run_of(model: Path) -> Path | None:
     return parent if (parent / "config.json").exists() else None
 
 
-def _open_saved_model(path: Path, folder: Path) -> Trained:
+def _open_saved_model(path: Path, folder: Path) -> LoadedModel:
     try:
         digest = _digest(sorted(file for file in folder.rglob("*") if file.is_file()))
         loaded = tf.saved_model.load(str(folder))
@@ -168,7 +168,7 @@ def _open_saved_model(path: Path, folder: Path) -> Trained:
             f"MODEL {path} has none of the signatures {', '.join(_SIGNATURES)}: give a model that "
             "this package exported"
         )
-    return Trained(path, _run_of(folder), digest, functions)
+    return LoadedModel(path, _run_of(folder), digest, functions)
 
 
 def _from_signature(loaded: Any, signature: Any, argument: str, output: str) -> Function:
@@ -179,7 +179,7 @@ def _from_signature(loaded: Any, signature: Any, argument: str, output: str) -> 
     return function
 
 
-def _open_keras(path: Path, file: Path) -> Trained:
+def _open_keras(path: Path, file: Path) -> LoadedModel:
     try:
         model = keras.models.load_model(file, compile=False, safe_mode=True)
         digest = _digest([file])
@@ -193,7 +193,7 @@ def _open_keras(path: Path, file: Path) -> Trained:
         raise InputError(
             f"MODEL {path} maps {shapes}: neither an autoencoder nor a generator of images"
         )
-    return Trained(path, _run_of(file), digest, functions, model)
+    return LoadedModel(path, _run_of(file), digest, functions, model)
 
 
 def parts(model: keras.Model) -> dict[str, keras.Model]:
@@ -276,15 +276,10 @@ def to_shape(
 
 
 def to_channels(picture: np.ndarray, channels: int, *, grey: bool) -> np.ndarray:
-    """A picture with the channels that a model takes, as `to_shape` brings them.
-
-    Args:
-        picture: uint8 (height, width, 1|3).
-        channels: 1 or 3.
-        grey: whether colour may be turned to grey.
+    """A picture, uint8 (height, width, 1|3), with the channels that a model takes.
 
     Raises:
-        InputError: if it is in colour and may not be changed.
+        InputError: if it is in colour, the model is not, and `grey` does not allow the change.
     """
     if picture.shape[-1] == 1 or channels == 3:
         return images.with_channels(picture, channels)

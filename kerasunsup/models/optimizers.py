@@ -20,11 +20,10 @@ def adam(
     """Adam with decoupled weight decay.
 
     Decoupled decay (Loshchilov & Hutter 2019, arXiv:1711.05101, "AdamW") shrinks every weight by
-    `learning_rate * weight_decay` of itself in each step, apart from the gradient. The study's
-    optimizer adds `weight_decay * weight` to the gradient instead, where Adam divides it by the
-    gradient's own size: the same number then regularizes weights with small gradients much more.
-    At 1e-5 both are weak. With a learning rate of 0.003 the decoupled form takes 3e-8 of a weight
-    a step, or 1.3 % of it in 1,000 epochs of 429 steps.
+    `learning_rate * weight_decay` of itself in each step. The study's optimizer adds
+    `weight_decay * weight` to the gradient instead, where Adam divides it by the gradient's own
+    size. At 1e-5 both are weak: with a learning rate of 0.003 the decoupled form takes 3e-8 of a
+    weight a step, or 1.3 % of it in 1,000 epochs of 429 steps.
 
     Args:
         learning_rate: step size.
@@ -33,9 +32,8 @@ def adam(
         averaging: decay of an exponential average of the weights, kept beside them (Keras's
             `use_ema`); 0 keeps none. In step t, counted from 0, it is t / (9 + t) where that is
             less.
-        fused: compile the update. Same arithmetic, up to the order of roundings; on a processor
-            the update of the study's network takes 0.4 of the time. Off under
-            `tf.distribute`, which cannot trace it.
+        fused: compile the update: the same arithmetic up to the order of roundings, on a processor
+            in 0.4 of the time. Off under `tf.distribute`, which cannot trace it.
 
     Returns:
         An optimizer that is not built yet.

@@ -33,13 +33,7 @@ def parse(argv: Sequence[str] | None = None) -> Command:
         errors.InputError: if a value is wrong.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
-    return cli.parse(
-        "novelty",
-        NoveltySettings,
-        description=_DESCRIPTION,
-        quick=_QUICK,
-        argv=argv,
-    )
+    return cli.parse("novelty", NoveltySettings, description=_DESCRIPTION, quick=_QUICK, argv=argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

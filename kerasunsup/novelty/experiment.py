@@ -6,6 +6,7 @@ Labels choose the images of each class and check the answer; each autoencoder se
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import Any
 
 import keras
@@ -20,9 +21,11 @@ from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.novelty import results
 from kerasunsup.novelty.settings import NoveltySettings
 from kerasunsup.settings import Command, to_json
-from kerasunsup.training import feature_network, files, loop, run_folder
+from kerasunsup.training import files, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
+
+logger = logging.getLogger(__name__)
 
 _MOST_IMAGES = 20_000  # training images of a class that are used
 # Its autoencoder needs one image of the class to validate and one to test by.
@@ -31,9 +34,6 @@ _LEAST_IMAGES = LEAST_TRAINING + 2
 
 def run(command: Command) -> dict[str, float]:
     """Trains an autoencoder for each class and scores all test images by it, or goes on with that.
-
-    Args:
-        command: the parsed command line.
 
     Returns:
         What `metrics.json` holds.
@@ -49,24 +49,20 @@ def run(command: Command) -> dict[str, float]:
     labels = classes_of(settings, splits)
     autoencoder.check(_settings_of_class(settings, settings.data), splits)
     with run_folder.opened(command, fingerprint) as run:
-        done = 0
+        scores: dict[int, dict[str, np.ndarray]] = {}
+        seconds = 0.0
         try:
-            scores: dict[int, dict[str, np.ndarray]] = {}
-            seconds = 0.0
             for label in labels:
-                print(
-                    f"class {results.class_name(splits, label)}: {done + 1} of {len(labels)}",
-                    flush=True,
-                )
+                name = results.class_name(splits, label)
+                logger.info(f"class {name}: {len(scores) + 1} of {len(labels)}")
                 run.check_folder()
-                encoder_run = trained(settings, splits, label, run)
+                encoder_run = autoencoder_of_class(settings, splits, label, run)
                 seconds += encoder_run.read_metrics().get("training_seconds", np.nan)
                 scores[label] = scores_of(encoder_run, settings, splits, label)
-                done += 1
             with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
                 return write_results(run, tensorboard, settings, splits, scores, seconds)
         except KeyboardInterrupt:
-            raise Interrupted(loop.how_to_resume(run, done, "classes")) from None
+            raise Interrupted(loop.how_to_resume(run, len(scores), "classes")) from None
 
 
 def with_others(splits: Splits) -> Splits:
@@ -74,19 +70,21 @@ def with_others(splits: Splits) -> Splits:
 
     Where all test images are of one class, the images of all other classes join them: the
     autoencoder of that one class does not see them.
+
+    Raises:
+        InputError: if there are no labels of two classes.
     """
-    labels = splits.labels
-    if labels is None or len(np.unique(labels.test)) > 1:
+    labels = results.labels_of(splits)
+    if len(np.unique(labels.test)) > 1:
         return splits
     test, test_labels = splits.test, labels.test
     for part, own in ((splits.train, labels.train), (splits.validation, labels.validation)):
         others = np.flatnonzero(own != labels.test[0])
         test = test.followed_by(part.subset(others))
         test_labels = np.append(test_labels, own[others])
-    print(
+    logger.info(
         f"the test images are all of one class: {len(test_labels) - len(labels.test)} images of "
-        "the others, which its autoencoder does not see, join them",
-        flush=True,
+        "the others, which its autoencoder does not see, join them"
     )
     return dataclasses.replace(
         splits, test=test, labels=Labels(labels.train, labels.validation, test_labels)
@@ -96,25 +94,17 @@ def with_others(splits: Splits) -> Splits:
 def classes_of(settings: NoveltySettings, splits: Splits) -> list[int]:
     """Returns the labels of the classes that are taken for clean in turn.
 
-    Classes that are too small are named on standard output.
+    Classes that are too small are logged.
 
     Raises:
-        InputError: if there are no labels of two classes, no class is large enough, or one
-            asked for is not there.
+        InputError: if no class is large enough, or one asked for is not there.
     """
-    if not feature_network.has_classes(splits) or splits.labels is None:
-        raise InputError(
-            f"--data {splits.name} has no labels of two classes or more: sort the images into one "
-            "sub-folder a class, or give a .npz with labels"
-        )
-    labels = splits.labels
+    labels = results.labels_of(splits)
     classes = np.unique(np.concatenate([labels.train, labels.validation, labels.test]))
     counts = np.array([np.sum(labels.train == label) for label in classes])
     is_usable = (counts >= _LEAST_IMAGES) & np.isin(classes, labels.test)
-    usable, rule = (
-        classes[is_usable].tolist(),
-        f"{_LEAST_IMAGES} training images and one test image",
-    )
+    usable = classes[is_usable].tolist()
+    rule = f"{_LEAST_IMAGES} training images and one test image"
     if not usable:
         raise InputError(f"--data {splits.name}: no class has {rule}: add images")
     asked = usable if settings.classes is None else list(dict.fromkeys(settings.classes))
@@ -129,19 +119,17 @@ def classes_of(settings: NoveltySettings, splits: Splits) -> list[int]:
             f"{results.class_name(splits, label)} ({count} training images)"
             for label, count in zip(classes[~is_usable], counts[~is_usable], strict=True)
         ]
-        print(f"not measured, as a class needs {rule}: {', '.join(small)}", flush=True)
+        logger.info(f"not measured, as a class needs {rule}: {', '.join(small)}")
     return asked[: settings.most_classes]
 
 
 def clean_images(splits: Splits, label: int) -> np.ndarray:
     """Returns the training images of a class, float32 (num_images, height, width, channels)."""
-    if splits.labels is None:
-        raise ValueError("there are no labels")
-    positions = np.flatnonzero(splits.labels.train == label)[:_MOST_IMAGES]
+    positions = np.flatnonzero(results.labels_of(splits).train == label)[:_MOST_IMAGES]
     return splits.train.subset(positions).array()
 
 
-def trained(settings: NoveltySettings, splits: Splits, label: int, run: Run) -> Run:
+def autoencoder_of_class(settings: NoveltySettings, splits: Splits, label: int, run: Run) -> Run:
     """Returns the autoencoder run of one class, inside the folder of this run.
 
     It is trained first where it is not finished yet.
@@ -153,17 +141,9 @@ def trained(settings: NoveltySettings, splits: Splits, label: int, run: Run) -> 
         path.unlink(missing_ok=True)  # a kill may have come between the two
         return Run(folder)
     files.write_arrays(path, {"images": images.to_uint8(clean_images(splits, label))})
-    autoencoder.run(
-        Command(
-            "ae",
-            _settings_of_class(settings, str(path)),
-            logs,
-            name,
-            (folder / "config.json").exists(),
-            (),
-        ),
-        brief=True,
-    )
+    class_settings = _settings_of_class(settings, str(path))
+    goes_on = (folder / "config.json").exists()
+    autoencoder.run(Command("ae", class_settings, logs, name, goes_on, ()), brief=True)
     path.unlink()
     return Run(folder)
 
@@ -182,7 +162,7 @@ def _settings_of_class(settings: NoveltySettings, data: str) -> AutoencoderSetti
 def scores_of(
     encoder_run: Run, settings: NoveltySettings, splits: Splits, label: int
 ) -> dict[str, np.ndarray]:
-    """Returns how odd each test image is to a class by every score, as `results.outlier_scores`.
+    """Returns the outlier scores of all test images for one class, as `results.outlier_scores`.
 
     Raises:
         InputError: if the run's model is damaged.
@@ -218,6 +198,6 @@ def write_results(
     tensorboard.text("settings", table(to_json(settings), ("setting", "value")))
     tensorboard.text("numbers", table(numbers, ("number", "value")))
     tensorboard.scalars({name: v for name, v in numbers.items() if name.endswith("/auroc_mean")})
-    print(results.summary(numbers), flush=True)
-    print(f"\nfigures and an autoencoder a class are in {run.folder}", flush=True)
+    logger.info(results.summary(numbers))
+    logger.info(f"\nfigures and an autoencoder a class are in {run.folder}")
     return numbers

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from kerasunsup.data.splits import Splits
+from kerasunsup.data.splits import Labels, Splits
+from kerasunsup.errors import InputError
 from kerasunsup.evaluation import classifier_metrics, latent_space, outlier_detector
 from kerasunsup.evaluation.neighbors import nearest
 from kerasunsup.figures import curves, image_grids
 from kerasunsup.novelty.settings import OUTLIER_SCORES
-from kerasunsup.training import tensorboard as training_tensorboard
+from kerasunsup.training import feature_network
+from kerasunsup.training.tensorboard import TensorBoardWriter
 
 _NEIGHBORS = 5  # nearest codes whose distances are averaged
 _BATCH_SIZE = 500  # images that a network is given at a time
@@ -23,19 +25,12 @@ _SHOWN = 30  # images in the figure of overlooked ones
 ScoresByClass = Mapping[int, Mapping[str, np.ndarray]]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Encoded:
-    """Codes and reconstruction errors of images by one autoencoder.
+class _Encoded(NamedTuple):
+    """What one autoencoder makes of images, float32."""
 
-    Attributes:
-        codes: float32 (num_images, latent_dim).
-        errors: float32 (num_images,), the mean squared error of each reconstruction.
-        changes: float32 (num_images, latent_dim), the code less the code of the reconstruction.
-    """
-
-    codes: np.ndarray
-    errors: np.ndarray
-    changes: np.ndarray
+    codes: np.ndarray  # (num_images, latent_dim)
+    errors: np.ndarray  # (num_images,), the mean squared error of each reconstruction
+    changes: np.ndarray  # (num_images, latent_dim), the code less the code of the reconstruction
 
 
 def _encode(model: keras.Model, pictures: np.ndarray) -> _Encoded:
@@ -49,7 +44,7 @@ def _encode(model: keras.Model, pictures: np.ndarray) -> _Encoded:
 def outlier_scores(
     model: keras.Model, clean: np.ndarray, tests: np.ndarray, *, latent_dim: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Returns how odd each test image is to a class by every score; a higher score is odder.
+    """Returns the outlier scores of each test image for one class; outliers score higher.
 
     Args:
         model: the autoencoder that was trained on images of the class alone.
@@ -84,6 +79,20 @@ def _mahalanobis(clean: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.einsum("ij,jk,ik->i", away, inverse, away)
 
 
+def labels_of(splits: Splits) -> Labels:
+    """Returns the labels.
+
+    Raises:
+        InputError: if there are none of two classes.
+    """
+    if splits.labels is None or not feature_network.has_classes(splits):
+        raise InputError(
+            f"--data {splits.name} has no labels of two classes or more: sort the images into one "
+            "sub-folder a class, or give a .npz with labels"
+        )
+    return splits.labels
+
+
 def class_name(splits: Splits, label: int) -> str:
     """Returns the name of a class, or its label where it has none."""
     return str(label) if splits.class_names is None else splits.class_names[label]
@@ -92,11 +101,9 @@ def class_name(splits: Splits, label: int) -> str:
 def areas_under_curves(splits: Splits, scores: ScoresByClass) -> dict[str, list[float]]:
     """Returns the area under the ROC curve of every score, one for each clean class.
 
-    It is the probability that an image of another class is odder than one of the class.
+    It is the probability that an image of another class has a higher score than one of the class.
     """
-    if splits.labels is None:
-        raise ValueError("there are no labels")
-    labels = splits.labels.test
+    labels = labels_of(splits).test
     return {
         name: [
             classifier_metrics.auroc(labels != label, of_class[name])
@@ -117,49 +124,35 @@ def metrics(names: list[str], areas: Mapping[str, list[float]]) -> dict[str, flo
 
 
 def draw_areas(
-    tensorboard: training_tensorboard.TensorBoardWriter,
-    names: list[str],
-    areas: Mapping[str, list[float]],
+    tensorboard: TensorBoardWriter, names: list[str], areas: Mapping[str, list[float]]
 ) -> None:
     """Draws the area under the ROC curve by class and score."""
+    titled = {title: areas[score] for score, title in OUTLIER_SCORES.items()}
     tensorboard.show(
         "auroc",
-        curves.areas_under_curves(
-            names, {title: areas[score] for score, title in OUTLIER_SCORES.items()}
-        ),
-        "How surely an image of another class is the odder one, by class and score.",
+        curves.areas_under_curves(names, titled),
+        "Area under the ROC curve, one class against all others, by class and score.",
     )
 
 
-def draw_overlooked(
-    tensorboard: training_tensorboard.TensorBoardWriter,
-    splits: Splits,
-    scores: ScoresByClass,
-) -> None:
-    """Draws the images of other classes that are least odd to the class."""
-    if splits.labels is None:
-        raise ValueError("there are no labels")
-    labels = splits.labels.test
+def draw_overlooked(tensorboard: TensorBoardWriter, splits: Splits, scores: ScoresByClass) -> None:
+    """Draws the images of other classes whose outlier scores are lowest."""
+    labels = labels_of(splits).test
     each = max(1, _SHOWN // len(scores))
-    shown: list[tuple[int, int, float]] = []
+    shown, above, below = [], [], []
     for label, of_class in scores.items():
-        others = np.flatnonzero(labels != label)
-        oddness = of_class["outliers"]
-        for index in others[np.argsort(oddness[others], kind="stable")][:each]:
-            within = float(np.mean(oddness[labels == label] >= oddness[index]))
-            shown.append((int(index), label, within))
-    shown = shown[:_SHOWN]
+        others, values = np.flatnonzero(labels != label), of_class["outliers"]
+        for index in others[np.argsort(values[others], kind="stable")][:each]:
+            shown.append(index)
+            above.append(f"{class_name(splits, labels[index])} as {class_name(splits, label)}")
+            share = np.mean(values[labels == label] >= values[index])
+            below.append(f"{100 * share:.0f} % higher")
+    shown, above, below = shown[:_SHOWN], above[:_SHOWN], below[:_SHOWN]
     tensorboard.show(
         "overlooked",
-        image_grids.captioned_images(
-            splits.test.array(np.array([index for index, _, _ in shown])),
-            [
-                f"{class_name(splits, labels[index])} as {class_name(splits, label)}"
-                for index, label, _ in shown
-            ],
-            [f"{100 * within:.0f} % odder" for _, _, within in shown],
-        ),
-        "The least odd images of other classes; below, the share of the class that is odder still.",
+        image_grids.captioned_images(splits.test.array(np.array(shown)), above, below),
+        "The images of other classes with the lowest scores; below, the share of the class's own"
+        " images that score as high or higher.",
     )
 
 

@@ -8,6 +8,7 @@ says how much of that is to come.
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 import time
@@ -21,6 +22,8 @@ from kerasunsup.report import extras, page, process, steps, study
 from kerasunsup.report.settings import ReportSettings
 from kerasunsup.report.sources import Sources, duration
 from kerasunsup.training import files
+
+logger = logging.getLogger("kerasunsup.report")  # this file's own name may be "__main__"
 
 _DESCRIPTION = """\
 Runs every part of the study that has no finished run under LOGS and TUNING yet, then writes one
@@ -77,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"--output {output} cannot be written: name a file in a folder that is there"
             )
         states = {step.key: steps.state_of(step, places) for step in steps.STEPS}
-        print(describe_plan(states, places), flush=True)
+        logger.info(describe_plan(states, places))
         if command.plan:
             return status.code
         began = time.perf_counter()
@@ -87,11 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             stop()
         numbers = write(states, places, output)
         if ran:
-            print(f"\nran {len(ran)} of {len(states)} steps in {_since(began)}", flush=True)
-        print(f"{output} is written; its {numbers} numbers are in {_json_of(output)}", flush=True)
-        failed = [key for key in ran if states[key].finished is None]
+            spent = duration(time.perf_counter() - began)
+            logger.info(f"\nran {len(ran)} of {len(states)} steps in {spent}")
+        file = output.with_suffix(".json")
+        logger.info(f"{output} is written; its {numbers} numbers are in {file}")
+        failed = [states[key].step.title for key in ran if states[key].finished is None]
         if failed:
-            print(f"without: {', '.join(states[key].step.title for key in failed)}", flush=True)
+            logger.info(f"without: {', '.join(failed)}")
             return 1
     return status.code
 
@@ -136,7 +141,7 @@ def run_missing_steps(states: dict[str, steps.State], places: steps.Places) -> l
         current = steps.state_of(state.step, places)
         if current.finished is None:
             title, number = state.step.title, len(ran) + 1
-            print(f"\n=== {title} ({number}): {steps.command_of(state.step, places)}", flush=True)
+            logger.info(f"\n=== {title} ({number}): {steps.command_of(state.step, places)}")
             steps.run_step(current, places)
             ran.append(key)
             problems = current.problems
@@ -160,7 +165,9 @@ def write(states: Mapping[str, steps.State], places: steps.Places, output: Path)
         for state in states.values()
         if (run := state.finished) is not None
     }
-    files.write_json(_json_of(output), {"quick": places.quick, "numbers": numbers, "runs": runs})
+    files.write_json(
+        output.with_suffix(".json"), {"quick": places.quick, "numbers": numbers, "runs": runs}
+    )
     files.write_bytes(output, text.encode())
     return sum(map(len, numbers.values()))
 
@@ -181,14 +188,6 @@ def origin(run: steps.FinishedRun, command: str) -> dict[str, Any]:
     kept = {name: run.environment.get(name) for name in names}
     seconds = run.number("training_seconds") or run.number("seconds")
     return {"command": command, "seconds": seconds, **kept}
-
-
-def _json_of(output: Path) -> Path:
-    return output.with_suffix(".json")
-
-
-def _since(began: float) -> str:
-    return duration(time.perf_counter() - began)
 
 
 if __name__ == "__main__":

@@ -66,10 +66,8 @@ def _search_records(
         except (OSError, InputError) as error:
             sources.gaps.append(str(error))
             continue
-        fingerprints = other["fingerprint"], run.metrics["fingerprint"]
-        if all(
-            fingerprints[0].get(key) == fingerprints[1].get(key) for key in ("settings", "data")
-        ):
+        theirs, ours = other["fingerprint"], run.metrics["fingerprint"]
+        if all(theirs.get(key) == ours.get(key) for key in ("settings", "data")):
             records[kind] = other
     return records
 
@@ -79,7 +77,7 @@ def _search_table(
 ) -> Table:
     rows: list[list[str | Cell]] = []
     for kind, search in records.items():
-        best = record.front(search["trials"], "latent_dim").get(sentences.CODE_SIZE)
+        best = record.best_of_each(search["trials"], "latent_dim").get(sentences.CODE_SIZE)
         address = sources.address(folder if kind == "hyperband" else folder / kind)
         numbers = {"epochs": search["epochs"], "seconds": search["seconds"]}
         if best is not None:
@@ -124,10 +122,9 @@ def corruption_sweeps(sources: Sources) -> Section:
         "noise": "Trained on noise of 0.4",
         "crop": "Trained on holes of 8 pixels",
     }
+    caption = "PSNR and SSIM of the input and of the output."
     blocks = [
-        sources.figure(
-            key, "corruption_sweep", f"{title}: PSNR and SSIM of the input and of the output."
-        )
+        sources.figure(key, "corruption_sweep", f"{title}: {caption}")
         for key, title in titles.items()
     ]
     return Section("sweeps", "Noise and holes", "Noise and holes of every strength", blocks)
@@ -138,7 +135,7 @@ def labels(sources: Sources) -> Section:
     blocks = [
         sources.figure("supervised", "label_efficiency", "Test error over the number of labels."),
         sources.figure(
-            "supervised", "reliability", "How often classifiers are right over how sure they are."
+            "supervised", "reliability", "Accuracy of classifiers over their confidence."
         ),
     ]
     return Section("labels", "Labels", "How many labels are enough", blocks)
@@ -166,22 +163,19 @@ def outliers(sources: Sources) -> Section:
             ),
             _outlier_table(sources, classes),
             sources.figure("novelty", "auroc", "Area under the ROC curve by class and score."),
-            sources.figure("novelty", "overlooked", "The least odd images of other classes."),
+            sources.figure(
+                "novelty", "overlooked", "The images of other classes with the lowest scores."
+            ),
         ]
     return Section("outliers", "Outliers", "Outliers", blocks)
 
 
 def _outlier_table(sources: Sources, classes: list[str]) -> Table:
+    forms = {f"auroc_{column}": ".1f" for column in ("mean", *classes)}
     return Table(
         ["area under the ROC curve, %", "mean", *classes],
         [
-            [
-                title,
-                *(
-                    sources.cell("novelty", f"{name}/auroc_{column}", ".1f", scale=100.0)
-                    for column in ("mean", *classes)
-                ),
-            ]
+            [title, *sources.cells("novelty", forms, f"{name}/", scale=100.0)]
             for name, title in OUTLIER_SCORES.items()
         ],
         caption="By the class taken for clean; apply outliers sorts by the first score.",
@@ -190,40 +184,34 @@ def _outlier_table(sources: Sources, classes: list[str]) -> Table:
 
 def clusters(sources: Sources) -> Section:
     """Groups made without labels."""
-    keys = [key for key in ("clean", "tuned") if sources.value(key, "latent/graph_accuracy")]
+    names = ("latent/kmeans_accuracy", "latent/graph_accuracy")
+    measured = {
+        key: numbers for key in ("clean", "tuned") if (numbers := sources.values(key, *names))
+    }
     blocks: list[Block] = []
-    if not keys:
+    if not measured:
         blocks.append(sources.missing("the agreement of groups with classes"))
     else:
-        best = keys[-1]
-        plain, graph = sources.values(best, "latent/kmeans_accuracy", "latent/graph_accuracy") or (
-            0.0, 0.0,
-        )  # fmt: skip
+        best, (plain, graph) = list(measured.items())[-1]
         change = "brings" if graph > plain else "does not bring"
         blocks += [
-            sources.commands(*keys),
+            sources.commands(*measured),
             paragraph(
                 f"On the codes of the {sources.title(best)}, cutting their graph {change} more than"
                 f" k-means: {percent(graph)} of the test images in the right group against"
                 f" {percent(plain)}."
             ),
-            _cluster_table(sources, keys),
+            _cluster_table(sources, list(measured)),
         ]
     return Section("clusters", "Groups", "Groups without labels", blocks)
 
 
 def _cluster_table(sources: Sources, keys: list[str]) -> Table:
+    forms = {"accuracy": ".3f", "nmi": ".3f", "ari": ".3f"}
     return Table(
         ["", "of the", "accuracy", "NMI", "ARI"],
         [
-            [
-                title,
-                sources.title(key),
-                *(
-                    sources.cell(key, f"{name}_{measure}", ".3f")
-                    for measure in ("accuracy", "nmi", "ari")
-                ),
-            ]
+            [title, sources.title(key), *sources.cells(key, forms, f"{name}_")]
             for key in keys
             for name, title in _CLUSTERINGS.items()
             if key == keys[0] or name != "pixels/kmeans"
@@ -235,11 +223,9 @@ def _cluster_table(sources: Sources, keys: list[str]) -> Table:
 
 def gan_numbers(sources: Sources) -> Section:
     """Every number of the GANs beside that of real images."""
-    table = _gan_table(sources)
+    is_there = sources.run("gan") or sources.run("gan_study")
     blocks: list[Block] = [
-        table
-        if sources.run("gan") or sources.run("gan_study")
-        else sources.missing("the GANs' numbers")
+        _gan_table(sources) if is_there else sources.missing("the GANs' numbers")
     ]
     for name, text in (
         ("adversarial_curves", "Losses, accuracies and distance over the epochs"),
@@ -256,7 +242,7 @@ def gan_numbers(sources: Sources) -> Section:
 
 
 def _gan_table(sources: Sources) -> Table:
-    columns = {
+    forms = {
         "fid": ".2f", "kid": ".3f", "classifier_score": ".2f", "precision": ".2f",
         "recall": ".2f", "smallest_class_share": ".3f",
     }  # fmt: skip
@@ -269,10 +255,7 @@ def _gan_table(sources: Sources) -> Table:
     )
     return Table(
         ["", "distance", "kernel distance", "score", "precision", "recall", "smallest class"],
-        [
-            [title, *(sources.cell(key, prefix + name, form) for name, form in columns.items())]
-            for key, prefix, title in rows
-        ],
+        [[title, *sources.cells(key, forms, prefix)] for key, prefix, title in rows],
         caption="10,000 samples beside the test images; the first row is what a generator"
         " can reach.",
     )

@@ -11,30 +11,22 @@ import dataclasses
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PNG_END = b"IEND\xaeB`\x82"
-_PIXELS_PER_INCH = 96 / 150  # CSS pixels a pixel of our figures, which are drawn at 150 dpi
+_CSS_PIXELS = 96 / 150  # a pixel of our figures, which are drawn at 150 dpi
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """What stands in one place of a table.
-
-    Attributes:
-        text: what is shown.
-        address: where it leads, the folder of a run; empty where it leads nowhere.
-        title: what stands there, shown while the pointer rests on it.
-        style: how it looks.
-        deviation: the standard deviation that is shown behind a mean.
-    """
+    """What stands in one place of a table."""
 
     text: str
-    address: str = ""
-    title: str = ""
+    address: str = ""  # where it leads, the folder of a run; empty where it leads nowhere
+    title: str = ""  # what stands there, shown while the pointer rests on it
     style: Literal["plain", "code", "missing"] = "plain"
-    deviation: Cell | None = None
+    deviation: Cell | None = None  # the standard deviation that is shown behind a mean
 
 
 MISSING = Cell("missing", style="missing")
@@ -44,7 +36,6 @@ MISSING = Cell("missing", style="missing")
 class Paragraph:
     """Sentences; an empty paragraph is left out."""
 
-    kind: ClassVar[str] = "paragraph"
     text: str
 
 
@@ -52,7 +43,6 @@ class Paragraph:
 class Notice:
     """A paragraph that nobody may overlook."""
 
-    kind: ClassVar[str] = "notice"
     text: str
 
 
@@ -60,7 +50,6 @@ class Notice:
 class Commands:
     """The commands that made what a section shows."""
 
-    kind: ClassVar[str] = "commands"
     commands: Sequence[str]
 
 
@@ -68,7 +57,6 @@ class Commands:
 class Heading:
     """A title inside a section."""
 
-    kind: ClassVar[str] = "heading"
     text: str
 
 
@@ -76,7 +64,6 @@ class Heading:
 class Points:
     """A list of sentences."""
 
-    kind: ClassVar[str] = "points"
     texts: Sequence[str]
 
 
@@ -84,21 +71,14 @@ class Points:
 class Table:
     """A table that scrolls by itself where the window is narrow.
 
-    Attributes:
-        header: one text a column.
-        rows: one cell a column; the first of a row names it.
-        caption: above the table.
-        words: columns from the left that hold words; numbers in the others are aligned right.
-
     Raises:
         ValueError: if a row has another length than the header.
     """
 
-    kind: ClassVar[str] = "table"
-    header: Sequence[str]
-    rows: Sequence[Sequence[str | Cell]]
+    header: Sequence[str]  # one text a column
+    rows: Sequence[Sequence[str | Cell]]  # one cell a column; the first of a row names it
     caption: str = ""
-    words: int = 1
+    words: int = 1  # columns from the left that hold words; numbers are aligned right
 
     def __post_init__(self) -> None:
         """Checks the length of every row."""
@@ -113,21 +93,14 @@ class Table:
 class Figure:
     """A picture inside the page.
 
-    Attributes:
-        png: the file's content.
-        caption: below it, and in its place for those who cannot see it.
-        source: the folder of the run that it comes from.
-        is_drawn_here: whether it is drawn from the run's numbers and not one of its files.
-
     Raises:
         ValueError: if it is no PNG file, or half of one.
     """
 
-    kind: ClassVar[str] = "figure"
-    png: bytes
-    caption: str
-    source: str
-    is_drawn_here: bool = False
+    png: bytes  # the file's content
+    caption: str  # below it, and in its place for those who cannot see it
+    source: str  # the folder of the run that it comes from
+    is_drawn_here: bool = False  # from the run's numbers; else it is one of the run's files
 
     def __post_init__(self) -> None:
         """Checks that the picture is whole."""
@@ -142,14 +115,13 @@ class Figure:
     @property
     def size(self) -> list[int]:
         """Width and height in CSS pixels."""
-        return [round(side * _PIXELS_PER_INCH) for side in struct.unpack(">II", self.png[16:24])]
+        return [round(side * _CSS_PIXELS) for side in struct.unpack(">II", self.png[16:24])]
 
 
 @dataclasses.dataclass(frozen=True)
 class Details:
     """A table that is shown when its title is chosen."""
 
-    kind: ClassVar[str] = "details"
     title: str
     table: Table
 
@@ -159,33 +131,20 @@ Block = Paragraph | Notice | Commands | Heading | Points | Table | Figure | Deta
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of the page that the list of contents leads to.
+    """A part of the page that the list of contents leads to."""
 
-    Attributes:
-        anchor: the end of its address.
-        name: what the list of contents calls it.
-        title: above it.
-        blocks: what stands in it, in order.
-    """
-
-    anchor: str
-    name: str
+    anchor: str  # the end of its address
+    name: str  # in the list of contents
     title: str
     blocks: Sequence[Block]
 
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """The whole page.
+    """The whole page."""
 
-    Attributes:
-        title: of the window, and at the top.
-        opening: what stands before the first section.
-        sections: in order.
-    """
-
-    title: str
-    opening: Sequence[Block]
+    title: str  # of the window, and at the top
+    opening: Sequence[Block]  # before the first section
     sections: Sequence[Section]
 
 
@@ -206,4 +165,5 @@ def render(page: Page) -> str:
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["kind"] = lambda block: type(block).__name__.lower()
     return environment.get_template("page.html.j2").render(page=page)

@@ -5,6 +5,8 @@ A sentence is empty, or left out of its list, where a number that it needs is mi
 
 from __future__ import annotations
 
+import collections
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,8 +25,10 @@ def error_beside_pca(sources: Sources) -> str:
     if numbers is None:
         return ""
     error, pca = numbers
-    sentence = f"The default's test error is {error / pca:.2f} times that of PCA with as many"
-    sentence += " numbers an image"
+    sentence = (
+        f"The default's test error is {error / pca:.2f} times that of PCA with as many numbers an"
+        " image"
+    )
     tuned = sources.value("tuned", "test/mse")
     if tuned is None:
         return sentence + "."
@@ -79,27 +83,25 @@ def restoration_gains(sources: Sources) -> list[str]:
 
 def learning_speed(sources: Sources) -> str:
     """Accuracies after the first images and at the end, fine-tuned and from scratch."""
-    run = sources.run("supervised")
-    if run is None or not numbers_of_labels(sources):
+    run, label_counts = sources.run("supervised"), numbers_of_labels(sources)
+    if run is None or not label_counts:
         return ""
-    labels = numbers_of_labels(sources)[-1]
-    points: dict[str, dict[float, list[float]]] = {"finetuned": {}, "scratch": {}}
-    images_seen, accuracies = (
-        sources.column("supervised", name) for name in ("images", "accuracy")
-    )
+    points = collections.defaultdict(list)  # (method, images seen) -> accuracies over seeds
     texts = [run.history.get(name, []) for name in ("arm", "labels")]
-    for method, count, images, accuracy in zip(*texts, images_seen, accuracies, strict=False):
-        if method in points and count == labels and images > 0:
-            points[method].setdefault(images, []).append(accuracy)
-    shared = sorted(set(points["finetuned"]) & set(points["scratch"]))
+    numbers = [sources.column("supervised", name) for name in ("images", "accuracy")]
+    for method, count, images, accuracy in zip(*texts, *numbers, strict=False):
+        if count == label_counts[-1] and images > 0:
+            points[method, images].append(accuracy)
+    methods = ("finetuned", "scratch")
+    shared = sorted(
+        {images for _, images in points if all((method, images) in points for method in methods)}
+    )
     if len(shared) < 2:
         return ""
 
     def at(images: float, digits: int) -> str:
-        return " against ".join(
-            percent(sum(points[method][images]) / len(points[method][images]), digits)
-            for method in ("finetuned", "scratch")
-        )
+        means = [statistics.fmean(points[method, images]) for method in methods]
+        return " against ".join(percent(mean, digits) for mean in means)
 
     return (
         f"After the first {shared[0]:,.0f} images, fine-tuning is right in {at(shared[0], 1)} of"
@@ -123,17 +125,15 @@ def fine_tuning_less_scratch(sources: Sources) -> list[str]:
         text = f"{mean:+.2f} points [{low:+.2f}, {high:+.2f}] with {count} labels"
         # A run before the correction has no such number, and proves nothing.
         (significant if p_value is not None and p_value < 0.05 else others).append(text)
-    sentences = []
-    if significant:
-        sentences.append(
-            "Fine-tuning less scratch, a significant difference (5 %, corrected for all"
-            f" comparisons of the run): {', '.join(significant)}."
-        )
-    if others:
-        sentences.append(
-            f"Fine-tuning less scratch, may be chance among so many: {', '.join(others)}."
-        )
-    return sentences
+    kinds = {
+        "a significant difference (5 %, corrected for all comparisons of the run)": significant,
+        "may be chance among so many": others,
+    }
+    return [
+        f"Fine-tuning less scratch, {kind}: {', '.join(texts)}."
+        for kind, texts in kinds.items()
+        if texts
+    ]
 
 
 def hardest_class(sources: Sources) -> str:
@@ -162,7 +162,7 @@ def numbers_of_labels(sources: Sources) -> list[str]:
     ]
 
 
-def _best_method(sources: Sources, labels: str) -> tuple[str, bool]:
+def _best_method(sources: Sources, labels: str) -> tuple[str, bool] | None:
     """The best method with so many labels, in words, and whether test images had no say.
 
     It is chosen by its accuracy on validation images; runs of older versions kept none.
@@ -185,16 +185,17 @@ def _best_method(sources: Sources, labels: str) -> tuple[str, bool]:
                 " of the test images",
                 is_fair,
             )
-    return "", False
+    return None
 
 
 def best_methods(sources: Sources, only: Sequence[str] | None = None) -> list[str]:
     """The best method of making a classifier, with each number of labels or with some."""
-    best = [_best_method(sources, labels) for labels in only or numbers_of_labels(sources)]
-    texts = [text for text, _ in best if text]
+    asked = only or numbers_of_labels(sources)
+    best = [found for labels in asked if (found := _best_method(sources, labels))]
+    texts = [text for text, _ in best]
     if not texts:
         return []
-    if not all(is_fair for text, is_fair in best if text):
+    if not all(is_fair for _, is_fair in best):
         return [
             f"The best of all ways: {'; '.join(texts)}. It was chosen on these same test images,"
             " since the run kept no accuracy on validation images: that favours it."
@@ -212,20 +213,16 @@ def best_methods(sources: Sources, only: Sequence[str] | None = None) -> list[st
     ]
 
 
-def _given_categories(sources: Sources) -> str:
-    """What our default was given that the study's game was not; empty where it was nothing."""
-    run = sources.run("gan")
-    kinds = 0 if run is None else run.settings.get("categories", 0)
-    return f" (which saw no label, but was given that there are {kinds} kinds)" if kinds else ""
-
-
 def two_gans(sources: Sources) -> list[str]:
     """The better GAN before the other, and whether ours copies training images."""
     study, ours = (sources.value(key, "fid") for key in ("gan_study", "gan"))
     real = sources.value("gan", "real/fid")
     sentences = []
-    if study is not None and ours is not None:
-        first, second = (f"our default{_given_categories(sources)}", "the study's own game")
+    run = sources.run("gan")
+    if study is not None and ours is not None and run is not None:
+        kinds = run.settings.get("categories", 0)
+        given = f" (which saw no label, but was given that there are {kinds} kinds)"
+        first, second = "our default" + (given if kinds else ""), "the study's own game"
         if ours > study:
             first, second = second, first
         sentences.append(
@@ -233,9 +230,9 @@ def two_gans(sources: Sources) -> list[str]:
             f" {second} {max(ours, study):.2f}"
             + (f"; training images come to {real:.2f}." if real is not None else ".")
         )
-    copied = sources.value("gan", "nearest/closer_share")
-    ratio = sources.value("gan", "nearest/distance_ratio")
-    if copied is not None and ratio is not None:
+    copies = sources.values("gan", "nearest/closer_share", "nearest/distance_ratio")
+    if copies is not None:
+        copied, ratio = copies
         sentences.append(
             f"Samples are {ratio:.2f} times as far from their nearest training images as test"
             " images are (medians, which do not see a few copies):"

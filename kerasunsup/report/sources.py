@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,6 +100,12 @@ class Sources:
             return page.MISSING
         return page.Cell(f"{scale * value:{form}}", f"{address}/", f"{name} of {address}")
 
+    def cells(
+        self, key: str, forms: Mapping[str, str], prefix: str = "", *, scale: float = 1.0
+    ) -> list[page.Cell]:
+        """The cells of several numbers, whose names may begin alike: name -> its format."""
+        return [self.cell(key, prefix + name, form, scale=scale) for name, form in forms.items()]
+
     def cell_with_deviation(self, key: str, name: str, form: str, *, scale: float) -> page.Cell:
         """A mean and its standard deviation as links; empty where there is no mean."""
         if self.value(key, name) is None:
@@ -107,7 +114,7 @@ class Sources:
         if self.value(key, f"{name}_std") is None:
             return mean
         deviation = self.cell(key, f"{name}_std", form, scale=scale)
-        return page.Cell(mean.text, mean.address, mean.title, deviation=deviation)
+        return dataclasses.replace(mean, deviation=deviation)
 
     def figure(self, key: str, name: str, caption: str) -> page.Figure | page.Notice:
         """A picture that a run left, with its run named; a line where it is missing."""

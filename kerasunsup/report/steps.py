@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import itertools
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,23 +46,14 @@ _RANGES = {
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One part of the study.
-
-    Attributes:
-        key: its short name.
-        title: what it is called in the plan and on the page.
-        experiment: the command that does it.
-        arguments: of that command, without places and names.
-        minutes: about how long it takes on two processor cores that have nothing else to do.
-        quick_minutes: the same with `--quick`.
-    """
+    """One part of the study."""
 
     key: str
-    title: str
-    experiment: str
-    arguments: tuple[str, ...]
-    minutes: float
-    quick_minutes: float
+    title: str  # what it is called in the plan and on the page
+    experiment: str  # the command that does it
+    arguments: tuple[str, ...]  # of that command, without places and names
+    minutes: float  # about how long it takes on two processor cores that do nothing else
+    quick_minutes: float  # the same with `--quick`
 
     @property
     def is_search(self) -> bool:
@@ -103,21 +95,13 @@ class Places:
 
 @dataclasses.dataclass(frozen=True)
 class FinishedRun:
-    """A finished run, or a finished search, read once.
-
-    Attributes:
-        folder: of the run, or of the search.
-        metrics: as in `metrics.json`; of a search the record.
-        settings: as in `config.json`; of a search those that all trials share.
-        environment: as in `environment.json`.
-        history: a column of `history.csv` -> its texts; empty where it is missing.
-    """
+    """A finished run, or a finished search, read once."""
 
     folder: Path
-    metrics: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    environment: Mapping[str, Any]
-    history: Mapping[str, list[str]]
+    metrics: Mapping[str, Any]  # as in `metrics.json`; of a search the record
+    settings: Mapping[str, Any]  # as in `config.json`; of a search those that all trials share
+    environment: Mapping[str, Any]  # as in `environment.json`
+    history: Mapping[str, list[str]]  # column of `history.csv` -> its texts; empty without a file
 
     def number(self, name: str) -> float | None:
         """A number of the run; None where it has none of this name, or one that cannot be."""
@@ -146,18 +130,12 @@ class FinishedRun:
 
 @dataclasses.dataclass
 class State:
-    """A step and the runs that were found for it.
-
-    Attributes:
-        step: the step.
-        finished: its finished run; None where there is none.
-        unfinished: the name of a run that can go on; None where there is none.
-        problems: what is wrong with runs that would have been the step's.
-    """
+    """A step and the runs that were found for it."""
 
     step: Step
     finished: FinishedRun | None = None
-    unfinished: str | None = None
+    unfinished: str | None = None  # the name of a run that can go on
+    # What is wrong with runs that would have been the step's.
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -197,34 +175,23 @@ def state_of(step: Step, places: Places) -> State:
     if step.is_search:
         _find_record(state, settings, places)
         return state
-    started = ""
-    for folder in _folders(places.logs / step.experiment):
+    newest = ""
+    for path in sorted((places.logs / step.experiment).glob("[!.]*/config.json")):
+        folder = path.parent
         try:
-            stored = _read_object(folder / "config.json")
+            if _read_object(path) != settings:
+                continue
+            if not (folder / "metrics.json").exists():
+                state.unfinished = folder.name
+                continue
+            run = _read_run(folder, settings, state.problems)
         except InputError as error:
             state.problems.append(str(error))
             continue
-        if stored != settings:
-            continue
-        if not (folder / "metrics.json").exists():
-            state.unfinished = folder.name
-            continue
-        try:
-            run = _read_run(folder, stored, state.problems)
-        except InputError as error:
-            state.problems.append(str(error))
-            continue
-        if str(run.environment.get("started", "")) >= started:
-            started, state.finished = str(run.environment.get("started", "")), run
+        started = str(run.environment.get("started", ""))
+        if started >= newest:
+            newest, state.finished = started, run
     return state
-
-
-def _folders(place: Path) -> Iterator[Path]:
-    if place.is_dir():
-        yield from sorted(
-            folder for folder in place.iterdir()
-            if (folder / "config.json").exists() and not folder.name.startswith(".")
-        )  # fmt: skip
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -282,9 +249,8 @@ def other_images(states: Mapping[str, State]) -> list[str]:
     """The steps whose run recorded other images than most; runs of older versions record none."""
     keys_by_data: dict[str, list[str]] = {}
     for key, state in states.items():
-        if state.finished is None:
+        if (run := state.finished) is None:
             continue
-        run = state.finished
         data = (run.metrics["fingerprint"] if state.step.is_search else run.environment).get("data")
         if data and isinstance(data, str):
             keys_by_data.setdefault(data, []).append(key)
@@ -326,8 +292,5 @@ def run_step(state: State, places: Places) -> None:
 
 def _free_name(step: Step, places: Places) -> str:
     name = f"report-quick-{step.key}" if places.quick else f"report-{step.key}"
-    taken = places.logs / step.experiment
-    number = 1
-    while (taken / (name if number == 1 else f"{name}-{number}")).exists():
-        number += 1
-    return name if number == 1 else f"{name}-{number}"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if not (places.logs / step.experiment / name).exists())

@@ -91,16 +91,10 @@ def _table_1(sources: Sources) -> Table:
 
 
 def _gain_table(sources: Sources) -> Table:
+    forms = {f"{name}/gain_db": "+.1f" for name in _CORRUPTIONS} | {"test/mse": ".5f"}
     return Table(
         ["trained on", *_CORRUPTIONS.values(), "MSE, clean"],
-        [
-            [
-                title,
-                *(sources.cell(key, f"{name}/gain_db", "+.1f") for name in _CORRUPTIONS),
-                sources.cell(key, "test/mse", ".5f"),
-            ]
-            for key, title in _TRAINED_ON.items()
-        ],
+        [[title, *sources.cells(key, forms)] for key, title in _TRAINED_ON.items()],
         caption="Gain of PSNR over the corrupted input, dB; test images that the corruption"
         " changes.",
     )
@@ -124,7 +118,7 @@ def supervised(sources: Sources) -> Section:
         sources.figure(
             "supervised", "confusion", "Best classifier: labels in rows, predictions in columns."
         ),
-        sources.figure("supervised", "mistakes", "The surest mistakes on test images."),
+        sources.figure("supervised", "mistakes", "The most confident mistakes on test images."),
     ]  # fmt: skip
     return Section("supervised", "Supervised", "From unsupervised to supervised", blocks)
 
@@ -226,13 +220,10 @@ def _sampling_table(sources: Sources) -> Table:
     """The same measures for every way of making samples, the GANs included."""
     rows = [("clean", prefix, title) for prefix, title in _SAMPLED.items()]
     rows += [(key, "", f"GAN, {title}") for key, title in _GANS.items()]
-    columns = {"fid": ".1f", "classifier_score": ".2f", "precision": ".2f", "recall": ".2f"}
+    forms = {"fid": ".1f", "classifier_score": ".2f", "precision": ".2f", "recall": ".2f"}
     return Table(
         ["", "distance", "score", "precision", "recall"],
-        [
-            [title, *(sources.cell(key, prefix + name, form) for name, form in columns.items())]
-            for key, prefix, title in rows
-        ],
+        [[title, *sources.cells(key, forms, prefix)] for key, prefix, title in rows],
         caption="Samples beside the test images, in the features of a classifier of these images;"
         " the Fréchet distance is comparable only within it.",
     )

@@ -8,6 +8,7 @@ it too). A worker that is silent loses its trial, which the next one that asks i
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import threading
@@ -22,6 +23,8 @@ from kerasunsup.search import oracles, record, runner
 from kerasunsup.search.session import Problem, Search
 from kerasunsup.settings import Command
 from kerasunsup.training import files
+
+logger = logging.getLogger(__name__)
 
 BEAT = 2.0  # seconds between two signs of life
 SILENCE = 60.0  # seconds after which a worker is taken for dead
@@ -62,7 +65,7 @@ class _Chief:
 
     def __init__(self, search: Search, host: str, port: str) -> None:
         self._search, self._host, self._port = search, host, port
-        self._beats: dict[str, tuple[Any, float]] = {}  # worker -> (last sign, when it changed)
+        self._heartbeats: dict[str, tuple[Any, float]] = {}  # worker -> (last, when it changed)
         self._reported: set[str] = set()  # workers whose end was printed
         self._seen = time.monotonic()  # when any worker last gave a sign of life
 
@@ -70,11 +73,11 @@ class _Chief:
         """Answers the workers until every trial has ended; returns the record."""
         search = self._search
         search.open_folder(overwrite=search.command.search.overwrite)
-        for path in _signs(search.folder):
+        for path in _heartbeat_files(search.folder):
             path.unlink()
         texts = runner.start(search)
         server = serve(search.oracle, self._host, self._port)
-        print(f"waiting for workers at {self._host}:{self._port}", flush=True)
+        logger.info(f"waiting for workers at {self._host}:{self._port}")
         try:
             while not self._is_over():
                 time.sleep(0.5)
@@ -96,26 +99,26 @@ class _Chief:
     def _watch(self) -> list[str]:
         """Takes back the trials of dead workers; returns the names of the living ones."""
         now = time.monotonic()
-        for path in _signs(self._search.folder):
+        for path in _heartbeat_files(self._search.folder):
             with contextlib.suppress(InputError, OSError):
-                sign = files.read_json(path)
-                if self._beats.get(path.stem, (None, 0.0))[0] != sign:
-                    self._beats[path.stem] = (sign, now)
+                heartbeat = files.read_json(path)
+                if self._heartbeats.get(path.stem, (None, 0.0))[0] != heartbeat:
+                    self._heartbeats[path.stem] = (heartbeat, now)
         oracle = self._search.oracle
         alive = []
-        for name in set(self._beats) | set(oracle.tuner_ids):
-            sign, changed = self._beats.setdefault(name, (None, now))
-            error = (sign or {}).get("error")
+        for name in set(self._heartbeats) | set(oracle.tuner_ids):
+            heartbeat, changed = self._heartbeats.setdefault(name, (None, now))
+            error = (heartbeat or {}).get("error")
             if error is None and now - changed < SILENCE:
                 alive.append(name)
                 self._reported.discard(name)
                 continue
-            if name not in self._reported and not (sign or {}).get("done"):
+            if name not in self._reported and not (heartbeat or {}).get("done"):
                 self._reported.add(name)
                 trial = oracle.release(name)
                 why = f"failed: {error}" if error else f"has been silent for {SILENCE:.0f} s"
                 rest = "" if trial is None else f"; its trial {trial} is handed out again"
-                print(f"worker {name} {why}{rest}", flush=True)
+                logger.info(f"worker {name} {why}{rest}")
         if alive:
             self._seen = now
         elif now - self._seen > PATIENCE:
@@ -126,7 +129,7 @@ class _Chief:
         return alive
 
 
-def _signs(folder: record.Folder) -> list[Path]:
+def _heartbeat_files(folder: record.SearchFolder) -> list[Path]:
     return sorted((folder.path / "workers").glob("*.json"))
 
 
@@ -155,9 +158,8 @@ def _work(search: Search, name: str, host: str, port: str) -> None:
                     continue
                 result = search.run_trial(trial, name, clock)
                 runner.tell_oracle(client, trial, result)
-                error = result["score"] is None
-                print(f"trial {trial.trial_id}: {result['error'] if error else result['score']}")
-    print(f"worker {name}: the search is over", flush=True)
+                logger.info(f"trial {trial.trial_id}: {result.get('error', result['score'])}")
+    logger.info(f"worker {name}: the search is over")
 
 
 @contextlib.contextmanager
@@ -165,30 +167,27 @@ def _alive(path: Path) -> Iterator[None]:
     """Writes a sign of life every few seconds, and at the end why it ended."""
     over = threading.Event()
 
-    def beat(number: int = 0, **more: Any) -> None:
+    def write_heartbeat(**more: Any) -> None:
         with contextlib.suppress(OSError):
-            files.write_json(path, {"number": number, **more})
+            files.write_json(path, {"time": time.time(), **more})
 
-    def keep_beating() -> None:
-        number = 0
+    def keep_writing() -> None:
         while not over.wait(BEAT):
-            number += 1
-            beat(number)
+            write_heartbeat()
 
-    def end(**more: Any) -> None:
-        over.set()
-        thread.join()
-        beat(-1, **more)
-
-    beat()
-    thread = threading.Thread(target=keep_beating, daemon=True)
+    write_heartbeat()
+    thread = threading.Thread(target=keep_writing, daemon=True)
     thread.start()
+    end: dict[str, Any] = {"done": True}
     try:
         yield
     except BaseException as error:
-        end(error=f"{type(error).__name__}: {error}")
+        end = {"error": f"{type(error).__name__}: {error}"}
         raise
-    end(done=True)
+    finally:
+        over.set()
+        thread.join()
+        write_heartbeat(**end)
 
 
 def serve(oracle: oracles.DurableOracle, host: str, port: str) -> Any:

@@ -50,7 +50,7 @@ def code_size(search_record: Mapping[str, Any]) -> style.Figure | None:
     sizes = [result["settings"]["latent_dim"] for result in ended]
     errors = [result["validation_mse"] for result in ended]
     axes.plot(sizes, errors, ".", color="0.6", zorder=1, label="all trials")
-    best = record.front(ended, "latent_dim")
+    best = record.best_of_each(ended, "latent_dim")
     lowest = [best[size]["validation_mse"] for size in sorted(best)]
     axes.plot(sorted(best), lowest, label="autoencoder, best trial", **style.look(0))
     pca = {float(size): error for size, error in search_record["reference"].items()}

@@ -12,9 +12,7 @@ from kerasunsup.search.session import Search
 class Messages:
     """The texts that a search prints: its budget, a line for each trial, a table at the end.
 
-    Args:
-        search: the search that is described.
-        seconds_per_epoch: seconds that one epoch takes, as measured before the first trial.
+    `seconds_per_epoch` is what one epoch takes, as measured before the first trial.
     """
 
     def __init__(self, search: Search, seconds_per_epoch: float) -> None:
@@ -58,9 +56,8 @@ class Messages:
         search = self._search
         results = search.ended_results()
         result = search.folder.result(trial_id)
-        count = (
-            f"{len(search.oracle.end_order)}/{sum(r.trials for r in search.oracle.planned_rungs())}"
-        )
+        planned = sum(rung.trials for rung in search.oracle.planned_rungs())
+        count = f"{len(search.oracle.end_order)}/{planned}"
         shown = ", ".join(f"{name} {_short(v)}" for name, v in result["settings"].items())
         text = f"trial {count}: {shown}, epochs {result['first_epoch']}-{result['last_epoch']}: "
         if result["score"] is None:
@@ -98,7 +95,7 @@ class Messages:
                 str(best["last_epoch"]),
                 best["trial"],
             ]
-            for value, best in record.front(results, search.problem.group_by).items()
+            for value, best in record.best_of_each(results, search.problem.group_by).items()
         ]
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
         return "\n".join(

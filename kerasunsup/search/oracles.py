@@ -130,20 +130,16 @@ class DurableOracle(keras_tuner.Oracle, abc.ABC):
     @keras_tuner.synchronized
     def is_exhausted(self) -> bool:
         """Returns whether nothing more will be handed out, as far as the oracle can tell."""
-        if self.stop_reason is not None:
-            return True
-        return self._said_stop and not self._retry_queue
+        return self.stop_reason is not None or (self._said_stop and not self._retry_queue)
 
     @abc.abstractmethod
     def planned_rungs(self) -> list[Rung]:
         """Returns all rungs that will be trained, in order."""
 
     def needed_states(self, trial_id: str = "", score: float = math.inf) -> set[str]:
-        """Returns the trials whose state after the last epoch a later trial may go on from.
+        """Returns the trials whose last state a later trial may go on from.
 
-        Args:
-            trial_id: a trial that counts as ended, although the oracle has not been told yet.
-            score: its score.
+        The trial `trial_id` counts as ended with `score`, before the oracle is told so.
         """
         return set()
 
@@ -164,8 +160,7 @@ class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
     def planned_rungs(self) -> list[Rung]:
         """Returns a rung for each round, brackets in KerasTuner's order: the most halvings first.
 
-        The rung that completes values comes last, as bracket `COMPLETION`; its number of trials is
-        an upper bound.
+        The rung that completes values comes last; its number of trials is an upper bound.
         """
         rungs = []
         for bracket in reversed(range(self._get_num_brackets())):
@@ -187,8 +182,7 @@ class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
     def _incomplete(self) -> dict[Any, trial_module.Trial | None]:
         """Returns each value that is still to be completed -> its best trial, or None without one.
 
-        These are the values whose best trial stopped before the last epoch, without those that
-        are being completed now.
+        Its best trial stopped before the last epoch, and none completes it now.
         """
         incomplete: dict[Any, trial_module.Trial | None] = {}
         for value in domains(self)[str(self.complete)]:
@@ -207,8 +201,8 @@ class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
     def needed_states(self, trial_id: str = "", score: float = math.inf) -> set[str]:
         """Returns unfinished trials, their parents and the best trials that may be promoted.
 
-        A round of which `left` may still be promoted needs no more than its `left` best: a trial
-        that is not among them now will not be later, since the best go first and others only join.
+        A round of which `left` may still be promoted needs no more than its `left` best, since the
+        best go first and later trials only join.
         """
         scores = {
             name: trial.score for name, trial in self.trials.items() if trial.status == COMPLETED
@@ -238,15 +232,11 @@ class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
                 if len(ended) > left - going_on:
                     best = min(ended, key=lambda trial: trial.score)
                     following.append({"past_id": best.trial_id, "id": trial_id})
-                    values = {
-                        **best.hyperparameters.values,
-                        "tuner/trial_id": best.trial_id,
-                        "tuner/epochs": self._get_epochs(bracket["bracket_num"], number),
-                        "tuner/initial_epoch": self._get_epochs(bracket["bracket_num"], number - 1),
-                        "tuner/bracket": bracket["bracket_num"],
-                        "tuner/round": number,
-                    }
-                    return {"status": RUNNING, "values": values}
+                    bracket_num = bracket["bracket_num"]
+                    first, last = (self._get_epochs(bracket_num, n) for n in (number - 1, number))
+                    running = _running(best, bracket_num, number, first, last)
+                    running["values"]["tuner/trial_id"] = best.trial_id
+                    return running
         response = super().populate_space(trial_id)
         if self.complete is None or response["status"] == RUNNING:
             return response
@@ -254,15 +244,7 @@ class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
             return response  # what is still trained may complete a value
         for best in self._incomplete().values():
             if best is not None:
-                values = {
-                    **best.hyperparameters.values,
-                    "tuner/epochs": self.max_epochs,
-                    "tuner/initial_epoch": 0,
-                    "tuner/bracket": COMPLETION,
-                    "tuner/round": 0,
-                }
-                values.pop("tuner/trial_id", None)
-                return {"status": RUNNING, "values": values}
+                return _running(best, COMPLETION, 0, 0, self.max_epochs)
         return response
 
     def _rounds(self, bracket: dict[str, Any]) -> Iterator[tuple[list, list, int, int]]:
@@ -273,6 +255,21 @@ class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
             left = expected - sum(self.trials[e["id"]].status == FAILED for e in past)
             expected = min(left, self._get_size(number, index))
             yield past, following, left, expected
+
+
+def _running(
+    best: trial_module.Trial, bracket: int, number: int, first_epoch: int, last_epoch: int
+) -> dict[str, Any]:
+    """The answer that trains the settings of a trial on, without the trial to go on from."""
+    values = {
+        **best.hyperparameters.values,
+        "tuner/epochs": last_epoch,
+        "tuner/initial_epoch": first_epoch,
+        "tuner/bracket": bracket,
+        "tuner/round": number,
+    }
+    values.pop("tuner/trial_id", None)
+    return {"status": RUNNING, "values": values}
 
 
 class Random(DurableOracle, keras_tuner.oracles.RandomSearchOracle):
@@ -363,11 +360,6 @@ def make(
     oracle.verbose = 0
     oracle._set_project_dir(str(folder.parent), folder.name)
     return oracle
-
-
-def is_begun(folder: Path) -> bool:
-    """Returns whether a search in this folder has handed out a trial."""
-    return (folder / "oracle.json").exists()
 
 
 def space_of(oracle: DurableOracle) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import io
 import json
 import shutil
@@ -26,7 +25,7 @@ _FLAGS = {
 _SEEDS_BEFORE = "by number, as an earlier version gave them"
 
 
-class Folder:
+class SearchFolder:
     """The folder of one search, `<tuning>/<experiment>/<kind>`.
 
     Holds `fingerprint.json`, `oracle.json`, `trial_<id>/result.json`, `states/<id>.npz` while
@@ -38,7 +37,7 @@ class Folder:
         self._lock: io.TextIOWrapper | None = None
 
     def lock(self) -> None:
-        """Keeps a second search out; the lock goes with the process, however it ends.
+        """Keeps a second search out until `close` or the end of the process.
 
         Raises:
             InputError: if another process is at work here.
@@ -161,11 +160,7 @@ def is_number(value: Any) -> bool:
 
 
 def check(path: Path, record: Any) -> None:
-    """Refuses a record that tables and figures cannot be made of.
-
-    Raises:
-        InputError: with what is wrong in it.
-    """
+    """Raises `InputError` for a record that tables and figures cannot be made of."""
 
     def expect(values: Mapping[str, Any], *names: str, above: float = -1.0) -> None:
         for name in names:
@@ -200,7 +195,7 @@ def finished(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     )
 
 
-def front(results: Sequence[Mapping[str, Any]], by: str) -> dict[Any, dict[str, Any]]:
+def best_of_each(results: Sequence[Mapping[str, Any]], by: str) -> dict[Any, dict[str, Any]]:
     """Returns each value of one setting -> its trial with the lowest validation error."""
     best: dict[Any, dict[str, Any]] = {}
     for result in sorted(finished(results), key=lambda result: result["validation_mse"]):
@@ -229,8 +224,3 @@ def best_so_far(
             seconds.append(result["clock"])
             errors.append(best)
     return epochs, seconds, errors
-
-
-def now() -> str:
-    """Returns the time in UTC, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

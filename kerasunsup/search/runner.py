@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +14,8 @@ from kerasunsup.search import messages, oracles, record
 from kerasunsup.search.session import Problem, Search
 from kerasunsup.settings import Command
 from kerasunsup.training import run_folder, tensorboard
+
+logger = logging.getLogger(__name__)
 
 _METRICS = ("validation/mse", "score")  # the columns of TensorBoard's table of trials
 
@@ -56,11 +60,11 @@ def start(search: Search) -> messages.Messages:
         seconds = search.trial_runner.warm_up(search.problem.settings)
         tensorboard.write_domains(search.events, oracles.domains(search.oracle), _METRICS)
     texts = messages.Messages(search, seconds)
-    print(texts.budget(), flush=True)
+    logger.info(texts.budget())
 
     def when_ended(trial_id: str) -> None:
         search.folder.prune(search.oracle.needed_states())
-        print(texts.trial_line(trial_id), flush=True)
+        logger.info(texts.trial_line(trial_id))
 
     search.oracle.when_ended = when_ended
     return texts
@@ -94,20 +98,23 @@ def make_record(search: Search, texts: messages.Messages) -> dict[str, Any]:
         reason = search.oracle.stop_reason or "no trial ended with a score"
         raise InputError(f"the search stops: {reason}, the last of: {error}")
     search.folder.prune(search.oracle.needed_states())
-    best_by_group = record.front(results, search.problem.group_by)
-    whole = {
+    problem = search.problem
+    logger.info(f"\n{texts.table(results)}\n")
+    return {
         "kind": search.kind,
-        "finished": record.now(),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": clock_so_far(search),
         "epochs": sum(result["trained_epochs"] for result in results),
         "fingerprint": search.folder.fingerprint(),
         "environment": run_folder.environment(search.command),
-        "score": "validation MSE as a share of the reference of the same "
-        + search.problem.group_by,
+        "score": f"validation MSE as a share of the reference of the same {problem.group_by}",
         "reference": search.references,
         "plan": [dataclasses.asdict(rung) for rung in search.oracle.planned_rungs()],
         "best": ranked[0]["trial"],
-        "front": {str(value): best["trial"] for value, best in best_by_group.items()},
+        "front": {
+            str(value): best["trial"]
+            for value, best in record.best_of_each(results, problem.group_by).items()
+        },
         "disk": {
             "state_bytes_if_all_were_kept": sum(r.get("state_bytes", 0) for r in ranked),
             "state_bytes_at_most": max(r.get("states_on_disk", 0) for r in ranked),
@@ -118,5 +125,3 @@ def make_record(search: Search, texts: messages.Messages) -> dict[str, Any]:
             for result in results
         ],
     }
-    print(f"\n{texts.table(results)}\n", flush=True)
-    return whole

@@ -64,21 +64,14 @@ class Problem:
 
 
 class Search:
-    """One search: its folder, its oracle, and how a trial is trained.
-
-    Args:
-        command: the parsed command line; its `search` says which kind.
-        problem: the model, the data and the space.
-    """
+    """One search: its folder, its oracle, and how a trial is trained."""
 
     def __init__(self, command: Command, problem: Problem) -> None:
         options = command.search
-        if options.kind is None:
-            raise ValueError("the command line asks for no search")
         self.command, self.problem, self.kind = command, problem, options.kind
         self.max_epochs = options.max_epochs or _MAX_EPOCHS[self.kind]
         self.num_folds = (options.folds or _FOLDS) if self.kind == "grid" else 1
-        self.folder = record.Folder(Path(options.tuning) / command.experiment / self.kind)
+        self.folder = record.SearchFolder(Path(options.tuning) / command.experiment / self.kind)
         self.events = command.logs / f"{command.experiment}_search" / self.kind
         self.oracle = oracles.make(
             self.kind,
@@ -131,7 +124,7 @@ class Search:
         """
         self.folder.lock()
         is_there = self.folder.claim(self.fingerprint(), overwrite=overwrite)
-        if is_there and oracles.is_begun(self.folder.path):
+        if is_there and (self.folder.path / "oracle.json").exists():  # a trial was handed out
             self.oracle.reload()
         path = self.folder.path / "reference.json"
         if not path.exists():
@@ -147,12 +140,9 @@ class Search:
         return self.problem.space(trial.hyperparameters.copy(), self.problem.settings)
 
     def run_trial(self, trial: Any, worker: str, clock: float) -> dict[str, Any]:
-        """Trains one trial and writes its result; a failure is a result too.
+        """Trains a trial of the oracle, writes its result and returns it; a failure is one too.
 
-        Args:
-            trial: as the oracle handed it out.
-            worker: the name of the worker that trains it.
-            clock: what `time.perf_counter()` was when the search began, had it never stopped.
+        `clock` is what `time.perf_counter()` was when the search began, had it never stopped.
         """
         values = trial.hyperparameters.values
         settings = self.settings_of(trial)

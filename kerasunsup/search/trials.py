@@ -26,7 +26,7 @@ from kerasunsup.settings import TrainingSettings
 from kerasunsup.training import callbacks, files
 
 # What a compiled step does not depend on, and the value that stands for all others.
-_IN_PLACE: dict[str, Any] = {"learning_rate": 1.0, "weight_decay": 0.0, "schedule": "constant"}
+_SET_IN_PLACE: dict[str, Any] = {"learning_rate": 1.0, "weight_decay": 0.0, "schedule": "constant"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,9 +110,7 @@ class TrialRunner:
             )
             for train, validation in parts
         ]
-        self._steps = [
-            data_batches.steps_per_epoch(train, settings.batch_size) for train, _ in parts
-        ]
+        self._steps = data_batches.steps_per_epoch(parts[0][0], settings.batch_size)
 
     @property
     def num_compiled(self) -> int:
@@ -121,7 +119,7 @@ class TrialRunner:
 
     def model(self, settings: Any, seed: int) -> keras.Model:
         """Returns a model as `build` would make it with this seed, with a fresh optimizer."""
-        in_place = dict(_IN_PLACE)
+        in_place = dict(_SET_IN_PLACE)
         if tf.distribute.has_strategy():  # plain Adam: the decay is part of the trace
             del in_place["weight_decay"]
         fields = {field.name for field in dataclasses.fields(settings)}
@@ -144,19 +142,15 @@ class TrialRunner:
         return model
 
     def warm_up(self, settings: Any) -> float:
-        """Trains a few steps of one configuration, which shows mistakes before a search begins.
-
-        Returns:
-            About how many seconds an epoch of it takes, validation included.
-        """
+        """Trains a few steps, which shows mistakes before a search; returns seconds an epoch."""
         model = self.model(settings, seed=0)
         batches, validation = self._batches[0]
-        steps = min(self._steps[0], 64)
+        steps = min(self._steps, 64)
         few = batches.take(steps)
         model.fit(few, verbose=0, shuffle=False)  # traces and compiles
         began = time.perf_counter()
         model.fit(few, verbose=0, shuffle=False)
-        training = (time.perf_counter() - began) / steps * self._steps[0]
+        training = (time.perf_counter() - began) / steps * self._steps
         model.evaluate(validation, verbose=0)
         began = time.perf_counter()
         model.evaluate(validation, verbose=0)
@@ -232,7 +226,6 @@ class _History(keras.callbacks.Callback):
         return len(losses) - 1 - int(np.argmin(losses)) >= self._patience
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Adds a row."""
         row = {**(logs or {}), "learning_rate": float(self.model.optimizer.learning_rate)}
         for name, column in self.columns.items():
             column.append(float(row[name]))
@@ -240,11 +233,9 @@ class _History(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def state(self) -> dict[str, np.ndarray]:
-        """The history."""
         return {name: np.array(column) for name, column in self.columns.items()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Takes the history back."""
         self.columns = {name: state[name].tolist() for name in self.columns}
 
 
@@ -259,7 +250,7 @@ def folds(images: ImageSet, number: int) -> list[tuple[ImageSet, ImageSet]]:
 
 
 def trial_seed(seed: int, settings: Mapping[str, Any], fold: int = 0) -> int:
-    """Returns the seed of a trial's initial weights.
+    """Returns the seed of a trial's initial weights, 0 to 2**31 - 1.
 
     It follows from the trial's settings and never from its number: where workers end in another
     order, the next trials get other numbers.
@@ -268,9 +259,6 @@ def trial_seed(seed: int, settings: Mapping[str, Any], fold: int = 0) -> int:
         seed: the seed of the search.
         settings: setting -> value, as plain JSON, of the settings that are searched.
         fold: the fold of the cross-validation, from 0.
-
-    Returns:
-        0 to 2**31 - 1.
     """
     text = json.dumps([seed, fold, settings], sort_keys=True)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
@@ -279,9 +267,7 @@ def trial_seed(seed: int, settings: Mapping[str, Any], fold: int = 0) -> int:
 def summary_of_folds(folds: Sequence[FoldResult], reference: float) -> dict[str, Any]:
     """Returns a trial's entries in its `result.json`, from one training on each fold.
 
-    Args:
-        folds: one result where there is no cross-validation.
-        reference: the validation error that the mean over the folds is divided by.
+    The score is the mean error over the folds divided by `reference`.
     """
     errors = [fold.error for fold in folds]
     mean = statistics.fmean(errors)

@@ -38,11 +38,7 @@ def parse(argv: Sequence[str] | None = None) -> Command:
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
     return cli.parse(
-        "supervised",
-        SupervisedSettings,
-        description=_DESCRIPTION,
-        quick=_QUICK,
-        argv=argv,
+        "supervised", SupervisedSettings, description=_DESCRIPTION, quick=_QUICK, argv=argv
     )
 
 

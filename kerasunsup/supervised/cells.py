@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,24 @@ from kerasunsup.supervised.settings import PSEUDO_LABELLED, SEMI_SUPERVISED, Sup
 from kerasunsup.training import feature_network, files
 from kerasunsup.training.run_folder import Run
 
+logger = logging.getLogger(__name__)
+
 # The cost of one step of a method, in steps of the same network trained plainly. They only serve to
 # tell the time that is left.
-_STEP_COST = {"frozen": 0.1, "convolutional": 2.0, "pseudo_labels": 4.0, "graph_labels": 1.5}
+_STEP_COST = {
+    "frozen": 0.1, "convolutional": 2.0, "graph_labels": 1.5, "pseudo_labels": 4.0,
+    "pseudo_labels_scratch": 4.0,
+}  # fmt: skip
 _PROBE_COST = {"linear_probe": 50.0, "neighbors": 50.0, "mixture": 200.0, "graph": 300.0}
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One training of the comparison: a method, a number of labels and a repetition.
+    """One training of the comparison: a method, a number of labels and a repetition."""
 
-    Attributes:
-        method: a key of `METHOD_NAMES`.
-        num_labels: the number of labelled images; 0 stands for all.
-        repetition: counted from 0.
-    """
-
-    method: str
-    num_labels: int
-    repetition: int
+    method: str  # a key of `METHOD_NAMES`
+    num_labels: int  # labelled images; 0 stands for all
+    repetition: int  # counted from 0
 
     @property
     def name(self) -> str:
@@ -40,39 +40,28 @@ class Cell:
         return f"{self.method}-{self.num_labels or 'all'}-{self.repetition}"
 
 
+# The fields of a result that are one array or one number each.
+_PLAIN = ("predictions", "confidence", "accuracy", "loss", "validation_accuracy", "seconds")
+
+
 @dataclasses.dataclass(frozen=True)
 class CellResult:
-    """What a trained method predicts for the test images, and how fast it learned.
+    """What a trained method predicts for the test images, and how fast it learned."""
 
-    Attributes:
-        predictions: int64 (num_test,), classes counted from 0.
-        confidence: float32 (num_test,), the probability of each predicted class.
-        accuracy: the share of test images that are predicted right, in [0, 1].
-        loss: the cross entropy in nats, mean over the test images.
-        validation_accuracy: the share of validation images that are predicted right.
-        curve: the keys `images` (seen so far), `seconds` (of training alone), `accuracy` and `loss`
-            (both on validation images), each with one value for each measured point; empty for
-            methods that are not trained in steps.
-        seconds: the time that the whole cell took, measuring included.
-        weights: the weights of the trained network where they were to be kept, else none.
-    """
-
-    predictions: np.ndarray
-    confidence: np.ndarray
-    accuracy: float
-    loss: float
-    validation_accuracy: float
+    predictions: np.ndarray  # int64 (num_test,), classes counted from 0
+    confidence: np.ndarray  # float32 (num_test,), the probability of each predicted class
+    accuracy: float  # the share of test images that are predicted right, in [0, 1]
+    loss: float  # the cross entropy in nats, mean over the test images
+    validation_accuracy: float  # the share of validation images that are predicted right
+    # `images` (seen so far), `seconds` (of training alone), `accuracy` and `loss` (both on
+    # validation images) at each measured point; empty for methods that are not trained in steps.
     curve: dict[str, np.ndarray]
-    seconds: float
-    weights: tuple[np.ndarray, ...] = ()
+    seconds: float  # the time that the whole cell took, measuring included
+    weights: tuple[np.ndarray, ...] = ()  # of the trained network, where they were to be kept
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Returns the result as named arrays, for a file."""
-        plain = {
-            field.name: np.asarray(getattr(self, field.name))
-            for field in dataclasses.fields(self)
-            if field.name not in ("curve", "weights")
-        }
+        plain = {name: np.asarray(getattr(self, name)) for name in _PLAIN}
         curve = {f"curve/{name}": values for name, values in self.curve.items()}
         return plain | curve | {f"weights/{i:04}": array for i, array in enumerate(self.weights)}
 
@@ -83,13 +72,8 @@ class CellResult:
         Raises:
             KeyError: if something is missing.
         """
-        plain: dict[str, Any] = {
-            field.name: arrays[field.name]
-            for field in dataclasses.fields(cls)
-            if field.name not in ("curve", "weights")
-        }
-        for name in ("accuracy", "loss", "validation_accuracy", "seconds"):
-            plain[name] = float(plain[name])
+        plain: dict[str, Any] = {name: arrays[name] for name in _PLAIN}
+        plain |= {name: float(array) for name, array in plain.items() if array.ndim == 0}
         curve = {key[6:]: values for key, values in arrays.items() if key.startswith("curve/")}
         weights = tuple(arrays[key] for key in sorted(arrays) if key.startswith("weights/"))
         return cls(**plain, curve=curve, weights=weights)
@@ -115,10 +99,9 @@ def label_counts(settings: SupervisedSettings, splits: Splits) -> list[int]:
     left_out = [f"{size:,}" for size in asked if size not in fitting]
     if left_out:
         instead = "" if set(fitting) <= set(asked) else ", all of them are used"
-        print(
+        logger.info(
             f"{', '.join(left_out)} labels are left out: {splits.name} has {most:,} training "
-            f"images of {least} classes{instead}",
-            flush=True,
+            f"images of {least} classes{instead}"
         )
     return fitting
 
@@ -172,25 +155,26 @@ def balanced_subset(labels: np.ndarray, number: int, seed: int) -> np.ndarray:
     # The rank of each image within its class, along the random order.
     ranks = np.empty(len(labels), np.int64)
     for one in classes:
-        members = order[labels[order] == one]
+        members = np.flatnonzero(labels[order] == one)
         ranks[members] = np.arange(len(members))
-    place = np.empty(len(labels), np.int64)
-    place[order] = np.arange(len(labels))
-    return np.sort(np.lexsort((place, ranks))[:number])
+    return np.sort(order[np.argsort(ranks, kind="stable")[:number]])
+
+
+def training_steps(method: str, settings: SupervisedSettings, num_labelled: int) -> int:
+    """Returns how many steps a network is trained for with so many labelled images."""
+    if method in PSEUDO_LABELLED:
+        return settings.pseudo_label_steps
+    if method == "graph_labels":
+        return settings.graph_steps
+    batch_size = min(settings.batch_size, num_labelled)
+    return max(settings.steps, settings.epochs * num_labelled // batch_size)
 
 
 def relative_cost(cell: Cell, settings: SupervisedSettings, num_images: int) -> float:
     """Returns about how long a cell takes, in steps of the same network trained plainly."""
     if cell.method in _PROBE_COST:
         return _PROBE_COST[cell.method]
-    if cell.method in PSEUDO_LABELLED:
-        return settings.pseudo_label_steps * _STEP_COST["pseudo_labels"]
-    if cell.method == "graph_labels":
-        return settings.graph_steps * _STEP_COST["graph_labels"]
-    num_labels = cell.num_labels or num_images
-    steps = max(
-        settings.steps, settings.epochs * num_labels // min(settings.batch_size, num_labels)
-    )
+    steps = training_steps(cell.method, settings, cell.num_labels or num_images)
     return steps * _STEP_COST.get(cell.method, 1.0)
 
 

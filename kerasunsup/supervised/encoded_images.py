@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 
@@ -9,7 +11,7 @@ from kerasunsup.data.image_set import ImageSet
 from kerasunsup.evaluation import probes
 
 _BATCH_SIZE = 500  # images that are encoded at a time
-_BLOCKS = 10  # parts in which the training images are read, to hold few of them as floats
+_BLOCK = 5000  # images that are read at a time, to hold few of them as floats
 
 
 class EncodedImages:
@@ -17,36 +19,29 @@ class EncodedImages:
 
     Args:
         encoder: images -> codes.
-        train: the training images.
-        validation: float32 (num_validation, height, width, channels).
-        test: float32 (num_test, height, width, channels).
+        images: the image sets `train`, `validation` and `test`.
+        num_classes: the number of classes that probes tell apart.
         seed: the seed of what probes find in the unlabelled codes.
     """
 
     def __init__(
-        self,
-        encoder: keras.Model,
-        train: ImageSet,
-        *,
-        validation: np.ndarray,
-        test: np.ndarray,
-        seed: int,
+        self, encoder: keras.Model, images: Mapping[str, ImageSet], num_classes: int, seed: int
     ) -> None:
-        self._encoder, self._train, self._seed = encoder, train, seed
-        self._images = {"validation": validation, "test": test}
+        self._encoder, self._images = encoder, images
+        self._num_classes, self._seed = num_classes, seed
         self._codes: dict[str, np.ndarray] = {}
         self._structures: dict[str, probes.MixtureOfCodes | probes.GraphOfCodes] = {}
 
     def codes(self, split: str) -> np.ndarray:
         """Returns float32 (num_images, latent_dim) for `train`, `validation` or `test`."""
         if split not in self._codes:
-            if split == "train":
-                positions = np.array_split(np.arange(len(self._train)), _BLOCKS)
-                parts = [self._train.array(block) for block in positions]
-            else:
-                parts = [self._images[split]]
+            images = self._images[split]
+            blocks = np.split(np.arange(len(images)), range(_BLOCK, len(images), _BLOCK))
             self._codes[split] = np.concatenate(
-                [self._encoder.predict(part, batch_size=_BATCH_SIZE, verbose=0) for part in parts]
+                [
+                    self._encoder.predict(images.array(block), batch_size=_BATCH_SIZE, verbose=0)
+                    for block in blocks
+                ]
             )
         return self._codes[split]
 
@@ -55,7 +50,6 @@ class EncodedImages:
         method: str,
         labelled: np.ndarray,
         labels: np.ndarray,
-        num_classes: int,
         seed: int,
         queries: np.ndarray | None = None,
     ) -> np.ndarray:
@@ -65,7 +59,6 @@ class EncodedImages:
             method: a key of `probes.PROBES`.
             labelled: the positions of the labelled training images.
             labels: int64, their classes counted from 0.
-            num_classes: the number of classes.
             seed: the seed of what is random in the probe.
             queries: the codes that are asked for; by default those of the training images.
         """
@@ -76,7 +69,7 @@ class EncodedImages:
                 codes[labelled],
                 labels,
                 asked,
-                num_classes,
+                self._num_classes,
                 unlabelled=codes[np.setdiff1d(np.arange(len(codes)), labelled)],
                 seed=seed,
             )
@@ -84,5 +77,5 @@ class EncodedImages:
             self._structures[method] = probes.STRUCTURES[method](codes, self._seed)
         structure = self._structures[method]
         if queries is None and isinstance(structure, probes.GraphOfCodes):
-            return structure.classes(labelled, labels, num_classes)
-        return structure.spread(labelled, labels, asked, num_classes)
+            return structure.classes(labelled, labels, self._num_classes)
+        return structure.spread(labelled, labels, asked, self._num_classes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from kerasunsup.settings import Command, path_of, to_json
 from kerasunsup.supervised.settings import SupervisedSettings
 from kerasunsup.training import files
 from kerasunsup.training.run_folder import Run
+
+logger = logging.getLogger(__name__)
 
 # The usual encoder has the schedule and the width that a search's defaults have, in place of the
 # study's own. Both were compared by their errors on test images, once (see `ae.__main__`).
@@ -90,7 +93,7 @@ def record_encoder(run: Run, path: Path) -> None:
             "that one back, or start a new run"
         )
     files.write_json(record, {"encoder": str(path), "sha256": digest})
-    print(f"encoder: {path}", flush=True)
+    logger.info(f"encoder: {path}")
 
 
 def encoder_name(settings: AutoencoderSettings, fingerprint: str) -> str:
@@ -126,9 +129,8 @@ def usual_encoder(command: Command, splits: Splits, run: Run) -> Path:
         name = before if (command.logs / "ae" / before / "metrics.json").exists() else name
     folder = command.logs / "ae" / name
     if not (folder / "metrics.json").exists():
-        print(
-            f"training the usual encoder of {splits.name}, without labels (once, kept in {folder})",
-            flush=True,
+        logger.info(
+            f"training the usual encoder of {splits.name}, without labels (once, kept in {folder})"
         )
         goes_on = (folder / "config.json").exists()
         autoencoder.run(

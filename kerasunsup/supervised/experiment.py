@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
 from kerasunsup.data import splits as data_splits
@@ -20,12 +22,14 @@ from kerasunsup.training import feature_network, files, loop, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
+logger = logging.getLogger(__name__)
+
+# The numbers that runs are compared by.
+_HEADLINE = ("test/accuracy", "labels_100/finetuned_accuracy", "labels_100/scratch_accuracy")
+
 
 def run(command: Command) -> dict[str, float]:
     """Trains every cell of the comparison, or what is missing of it, and exports the best.
-
-    Args:
-        command: the parsed command line.
 
     Returns:
         What `metrics.json` holds.
@@ -72,7 +76,7 @@ def run(command: Command) -> dict[str, float]:
 def check(splits: Splits) -> None:
     """Refuses data that no classifier can be trained on.
 
-    Classes that only test images have are named on standard output.
+    Classes that only test images have are logged.
 
     Raises:
         InputError: if there are no labels, or all are of one class.
@@ -87,10 +91,9 @@ def check(splits: Splits) -> None:
     if len(untrained):
         titles = splits.class_names
         names = ", ".join(titles[label] if titles else str(label) for label in np.unique(untrained))
-        print(
+        logger.info(
             f"{splits.name} has no training image of {names}: {len(untrained)} of its {len(tests)} "
-            "test images count as mistakes",
-            flush=True,
+            "test images count as mistakes"
         )
 
 
@@ -111,11 +114,10 @@ def train_cells(
     for cell, result in cell_results.items():  # a kill may have come between the file and this
         _show_in_tensorboard(run, cell, result, settings)
     missing = [cell for cell in cells if cell not in cell_results]
-    print(
+    logger.info(
         f"{splits.name}: {len(splits.train):,} training, {len(splits.validation):,} validation and "
         f"{len(splits.test):,} test images; {len(cells)} trainings, {len(missing)} to come; run "
-        f"{run.folder}",
-        flush=True,
+        f"{run.folder}"
     )
     costs = {
         cell: comparison_cells.relative_cost(cell, settings, len(splits.train)) for cell in missing
@@ -166,16 +168,14 @@ def _test_tag(num_labels: int) -> str:
 
 
 def export_and_report(
-    trainer: MethodTrainer,
-    comparison: results.Comparison,
-    cell_results: dict[Cell, CellResult],
+    trainer: MethodTrainer, comparison: results.Comparison, cell_results: dict[Cell, CellResult]
 ) -> dict[str, float]:
     """Exports the best classifier, then writes the numbers and the figures of the comparison."""
     run, splits, tensorboard = comparison.run, comparison.splits, comparison.tensorboard
     exported = results.exported_label_count(cell_results, comparison.label_counts)
     if exported is not None:
         best = results.best_cell(cell_results, exported)
-        print(f"exporting: {METHOD_NAMES[best.method]}", flush=True)
+        logger.info(f"exporting: {METHOD_NAMES[best.method]}")
         model = trainer.classifier(best.method, cell_results[best].weights)
         export.write_keras(run.folder / "model.keras", model)
         export.write_saved_model(
@@ -188,15 +188,9 @@ def export_and_report(
     run.write_history(results.history_columns(cell_results))
     table = training_tensorboard.markdown_table
     # No entry in the HParams tab: it would hide the lines of the cells there.
-    tensorboard.scalars(headline(numbers))
+    tensorboard.scalars({name: numbers[name] for name in _HEADLINE if name in numbers})
     tensorboard.text("settings", table(to_json(comparison.settings), ("setting", "value")))
     tensorboard.text("numbers", table(numbers, ("number", "value")))
-    print(results.summary(comparison, numbers), flush=True)
-    print(f"\nfigures, model.keras and export/ are in {run.folder}", flush=True)
+    logger.info(results.summary(comparison, numbers))
+    logger.info(f"\nfigures, model.keras and export/ are in {run.folder}")
     return numbers
-
-
-def headline(numbers: dict[str, float]) -> dict[str, float]:
-    """Returns the few numbers that runs are compared by."""
-    names = ("test/accuracy", "labels_100/finetuned_accuracy", "labels_100/scratch_accuracy")
-    return {name: numbers[name] for name in names if name in numbers}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -22,11 +21,12 @@ from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Splits
 from kerasunsup.evaluation import classifier_metrics
 from kerasunsup.models import networks
-from kerasunsup.supervised.cells import Cell, CellResult, balanced_subset
+from kerasunsup.supervised.cells import Cell, CellResult, balanced_subset, training_steps
 from kerasunsup.supervised.encoded_images import EncodedImages
 from kerasunsup.supervised.network_trainer import (
     LearningCurve,
     NetworkTrainer,
+    TrainingBatches,
     mean_cross_entropy,
 )
 from kerasunsup.supervised.settings import (
@@ -40,18 +40,9 @@ from kerasunsup.training import loop
 # Validation images that curves are measured on and the best method is chosen by.
 MOST_VALIDATION = 2000
 _LABELLED_BATCH = 64  # labelled images in a step that sees unlabelled ones too
-_HOLE = 0.3  # side of the square that is blanked in pseudo-labelled images, of the smaller side
 # The filters of the convolutional network, the slowest method: chosen for speed (see
 # `networks.classifier`), and its accuracy compared with the default's on test images.
 _FILTERS = (16, 32, 128)
-
-
-class TrainingBatches(NamedTuple):
-    """What a network is trained on in one cell."""
-
-    dataset: tf.data.Dataset
-    batch_size: int  # images in a step
-    num_steps: int
 
 
 class MethodTrainer:
@@ -78,17 +69,12 @@ class MethodTrainer:
         self._num_classes = len(classes)
         self._train_labels = np.searchsorted(classes, labels.train)
         self._test_labels = np.searchsorted(classes, labels.test)
-        self._test = splits.test.array()
         measured = np.arange(min(MOST_VALIDATION, len(splits.validation)))
-        self._validation = splits.validation.array(measured)
         self._validation_labels = np.searchsorted(classes, labels.validation[measured])
-        self._encoded = EncodedImages(
-            encoder,
-            splits.train,
-            validation=self._validation,
-            test=self._test,
-            seed=settings.seed,
-        )
+        validation = splits.validation.subset(measured)
+        self._images = {"validation": validation.array(), "test": splits.test.array()}
+        image_sets = {"train": splits.train, "validation": validation, "test": splits.test}
+        self._encoded = EncodedImages(encoder, image_sets, len(classes), settings.seed)
         self._trainers: dict[str, NetworkTrainer] = {}
         self._traced: set[tuple[str, int]] = set()  # (method, images in a step) that is compiled
 
@@ -97,7 +83,7 @@ class MethodTrainer:
 
         Args:
             cell: the method, the number of labels and the repetition.
-            keeps_weights: whether the result holds the weights of the network, if there is one.
+            keeps_weights: whether the result holds the weights of a network.
         """
         began = time.perf_counter()
         seed = self._settings.seed + cell.repetition
@@ -113,7 +99,7 @@ class MethodTrainer:
             curve = {}
             queries = [self._encoded.codes(split) for split in ("test", "validation")]
             answers = self._probe(cell.method, labelled, seed, np.concatenate(queries))
-            test, validation = answers[: len(self._test)], answers[len(self._test) :]
+            test, validation = np.split(answers, [len(self._test_labels)])
         predictions = test.argmax(axis=1)
         return CellResult(
             predictions=predictions,
@@ -132,12 +118,8 @@ class MethodTrainer:
         """Returns images -> probabilities (batch, num_classes), by the weights of a network."""
         network = self._network(method)
         network.set_weights(list(weights))
-        inputs = keras.Input(self._splits.image_shape, name="images")
-        x = inputs
-        if method == "frozen":
-            x = keras.layers.Reshape(network.input_shape[1:])(self._encoder(inputs))
-        softmax = keras.layers.Softmax(dtype="float32", name="probabilities")
-        return keras.Model(inputs, softmax(network(x)), name="classifier")
+        encoder = self._encoder if method == "frozen" else None
+        return _with_probabilities(network, encoder, self._splits.image_shape)
 
     def fit(
         self,
@@ -148,17 +130,14 @@ class MethodTrainer:
         num_steps: int | None = None,
         may_stop: bool = False,
     ) -> tuple[NetworkTrainer, dict[str, np.ndarray], bool]:
-        """Trains the network of a method.
+        """Returns a trained network, its learning curve, and whether Ctrl-C ended the training.
 
         Args:
             method: one of `TRAINED`.
             labelled: the positions of the labelled training images.
             seed: everything random follows from it.
             num_steps: how many steps; None lets the settings decide.
-            may_stop: whether Ctrl-C is an end of the training.
-
-        Returns:
-            The network after its training, the learning curve, and whether it was stopped.
+            may_stop: whether Ctrl-C may end it.
         """
         batches = self._batches(method, labelled, seed, num_steps)
         if num_steps is None and (method, batches.batch_size) not in self._traced:
@@ -169,41 +148,40 @@ class MethodTrainer:
             self._trainers[method] = NetworkTrainer(
                 functools.partial(self._network, method),
                 self._settings,
-                hole=round(_HOLE * min(self._splits.image_shape[:2])),
                 is_pseudo_labelled=method in PSEUDO_LABELLED,
             )
         trainer = self._trainers[method]
         trainer.begin(seed)
-        curve = LearningCurve(
-            trainer.probabilities,
-            self._inputs(method, "validation"),
-            self._validation_labels,
-            batch_size=batches.batch_size,
-            rate=functools.partial(loop.learning_rate, self._settings, batches.num_steps),
-            num_steps=batches.num_steps,
-            patience=self._settings.patience,
-        )
+        inputs, labels = self._inputs(method, "validation"), self._validation_labels
+        curve = LearningCurve(trainer.probabilities, inputs, labels, batches, self._settings)
         with loop.stoppable(trainer.model, None, may_stop) as stops:
-            trainer.model.fit(
-                batches.dataset, epochs=1, shuffle=False, verbose=0, callbacks=[curve]
-            )
+            trainer.model.fit(batches.dataset, shuffle=False, verbose=0, callbacks=[curve])
         return trainer, curve.arrays(), bool(stops)
 
     def _batches(
         self, method: str, labelled: np.ndarray, seed: int, num_steps: int | None
     ) -> TrainingBatches:
-        images, labels = self._splits.train, self._train_labels[labelled]
-        if method == "graph_labels":
-            answers = self._probe("graph", labelled, seed).argmax(axis=1)
-            answers[labelled] = labels
-            return _deformed_batches(images, answers, self._settings, seed, num_steps)
-        if method in PSEUDO_LABELLED:
-            return _half_labelled_batches(
-                images, images.subset(labelled), labels, self._settings, seed, num_steps
+        settings, images, labels = self._settings, self._splits.train, self._train_labels[labelled]
+        num_steps = num_steps or training_steps(method, settings, len(labelled))
+        batches = functools.partial(data_batches.labelled_batches, seed=seed, num_steps=num_steps)
+        if method in PSEUDO_LABELLED:  # a few labelled images beside many without labels
+            unread = np.zeros(len(images), np.int64)
+            dataset = tf.data.Dataset.zip(
+                batches(images.subset(labelled), labels, _LABELLED_BATCH),
+                batches(images, unread, settings.unlabelled_batch_size),
             )
+            size = min(_LABELLED_BATCH, len(labelled)) + settings.unlabelled_batch_size
+            return TrainingBatches(dataset, size, num_steps)
+        if method == "graph_labels":
+            all_labels = self._probe("graph", labelled, seed).argmax(axis=1)
+            all_labels[labelled] = labels
+            size = min(settings.batch_size, len(images))
+            dataset = _deformed(batches(images, all_labels, size), settings.deformation, seed)
+            return TrainingBatches(dataset, size, num_steps)
         if method == "frozen":  # the encoder does not change: its codes are computed once
             images = ImageSet(pixel_storage.MemoryStore(self._inputs(method, "train")))
-        return _labelled_batches(images.subset(labelled), labels, self._settings, seed, num_steps)
+        size = min(settings.batch_size, len(labelled))
+        return TrainingBatches(batches(images.subset(labelled), labels, size), size, num_steps)
 
     def _network(self, method: str) -> keras.Model:
         return build_network(method, self._encoder, self._splits.image_shape, self._num_classes)
@@ -212,13 +190,25 @@ class MethodTrainer:
         self, method: str, labelled: np.ndarray, seed: int, queries: np.ndarray | None = None
     ) -> np.ndarray:
         labels = self._train_labels[labelled]
-        return self._encoded.probe(method, labelled, labels, self._num_classes, seed, queries)
+        return self._encoded.probe(method, labelled, labels, seed, queries)
 
     def _inputs(self, method: str, split: str) -> np.ndarray:
         """Returns what a method's network is given: images, or codes of a frozen encoder."""
         if method == "frozen":
             return self._encoded.codes(split)[:, np.newaxis, np.newaxis]
-        return self._test if split == "test" else self._validation
+        return self._images[split]
+
+
+def _with_probabilities(
+    network: keras.Model, encoder: keras.Model | None, image_shape: tuple[int, int, int]
+) -> keras.Model:
+    """Returns images -> probabilities; of a network on codes, by the encoder that makes them."""
+    inputs = keras.Input(image_shape, name="images")
+    x = inputs
+    if encoder is not None:
+        x = keras.layers.Reshape(network.input_shape[1:])(encoder(inputs))
+    softmax = keras.layers.Softmax(dtype="float32", name="probabilities")
+    return keras.Model(inputs, softmax(network(x)), name="classifier")
 
 
 def build_network(
@@ -248,58 +238,12 @@ def build_network(
     return keras.Model(inputs, new_layer(copy(inputs)), name=method)
 
 
-def _labelled_batches(
-    images: ImageSet,
-    labels: np.ndarray,
-    settings: SupervisedSettings,
-    seed: int,
-    num_steps: int | None,
-) -> TrainingBatches:
-    size = min(settings.batch_size, len(images))
-    steps = num_steps or max(settings.steps, settings.epochs * len(images) // size)
-    batches = data_batches.labelled_batches(images, labels, size, seed=seed, num_steps=steps)
-    return TrainingBatches(batches, size, steps)
-
-
-def _half_labelled_batches(
-    images: ImageSet,
-    labelled_images: ImageSet,
-    labels: np.ndarray,
-    settings: SupervisedSettings,
-    seed: int,
-    num_steps: int | None,
-) -> TrainingBatches:
-    """Returns steps of a few labelled images beside many without labels."""
-    steps = num_steps or settings.pseudo_label_steps
-    labelled = data_batches.labelled_batches(
-        labelled_images, labels, _LABELLED_BATCH, seed=seed, num_steps=steps
-    )
-    unlabelled = data_batches.labelled_batches(
-        images,
-        np.zeros(len(images), np.int64),  # never read
-        settings.unlabelled_batch_size,
-        seed=seed,
-        num_steps=steps,
-    )
-    size = min(_LABELLED_BATCH, len(labelled_images)) + settings.unlabelled_batch_size
-    return TrainingBatches(tf.data.Dataset.zip(labelled, unlabelled), size, steps)
-
-
-def _deformed_batches(
-    images: ImageSet,
-    labels: np.ndarray,
-    settings: SupervisedSettings,
-    seed: int,
-    num_steps: int | None,
-) -> TrainingBatches:
-    """Returns steps of deformed images, all of which have a label."""
-    steps, size = num_steps or settings.graph_steps, min(settings.batch_size, len(images))
-    batches = data_batches.labelled_batches(images, labels, size, seed=seed, num_steps=steps)
-    deformed = batches.enumerate().map(
+def _deformed(batches: tf.data.Dataset, strength: float, seed: int) -> tf.data.Dataset:
+    """Batches of labelled images, each image deformed at random."""
+    return batches.enumerate().map(
         lambda step, batch: (
-            augmentation.deform(batch[0], settings.deformation, tf.stack([seed, step])),
+            augmentation.deform(batch[0], strength, tf.stack([seed, step])),
             batch[1],
         ),
         **data_batches.map_options(tf.data.AUTOTUNE),
     )
-    return TrainingBatches(deformed, size, steps)

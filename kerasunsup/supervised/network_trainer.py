@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -18,8 +17,17 @@ from kerasunsup.supervised.settings import SupervisedSettings
 from kerasunsup.training import loop
 
 _EVALUATED = 500  # images that the network is given at a time
+_HOLE = 0.3  # side of the square that is blanked in pseudo-labelled images, of the smaller side
 _LEAST_PROBABILITY = 1e-7  # a logarithm of 0 would be infinite
 _RATE_EVERY = 10  # steps from one change of the learning rate to the next
+
+
+class TrainingBatches(NamedTuple):
+    """What a network is trained on in one cell."""
+
+    dataset: tf.data.Dataset
+    batch_size: int  # images in a step
+    num_steps: int
 
 
 class NetworkTrainer:
@@ -28,7 +36,6 @@ class NetworkTrainer:
     Args:
         build: () -> network, inputs -> logits, with new weights by the global seed.
         settings: the settings of the comparison.
-        hole: the side in pixels of the square that is blanked in pseudo-labelled images.
         is_pseudo_labelled: whether the network learns from unlabelled images too.
     """
 
@@ -37,13 +44,13 @@ class NetworkTrainer:
         build: Callable[[], keras.Model],
         settings: SupervisedSettings,
         *,
-        hole: int,
         is_pseudo_labelled: bool,
     ) -> None:
         self._build, self._rate = build, settings.learning_rate
         self.network = build()
         self.model: keras.Model = self.network
         if is_pseudo_labelled:
+            hole = round(_HOLE * min(self.network.input_shape[1:3]))
             self.model = fixmatch.PseudoLabelled(
                 self.network, strong=settings.deformation, hole=hole
             )
@@ -89,10 +96,8 @@ class LearningCurve(keras.callbacks.Callback):
         probabilities: inputs -> probabilities by the present weights.
         inputs: what the network is given of the validation images.
         labels: int64 (num_validation,), classes counted from 0.
-        batch_size: the number of images in a step.
-        rate: step, counted from 0 -> learning rate.
-        num_steps: the number of steps of the whole training.
-        patience: measured points without a lower loss before the training ends; 0 never ends it.
+        batches: what the network is trained on.
+        settings: the settings of the comparison, for the learning rate and the patience.
     """
 
     def __init__(
@@ -100,16 +105,13 @@ class LearningCurve(keras.callbacks.Callback):
         probabilities: Callable[[np.ndarray], np.ndarray],
         inputs: np.ndarray,
         labels: np.ndarray,
-        *,
-        batch_size: int,
-        rate: Callable[[int], float],
-        num_steps: int,
-        patience: int,
+        batches: TrainingBatches,
+        settings: SupervisedSettings,
     ) -> None:
         super().__init__()
         self._probabilities, self._inputs, self._labels = probabilities, inputs, labels
-        self._batch_size, self._rate, self._patience = batch_size, rate, patience
-        self._num_steps, self._marks = num_steps, measured_steps(num_steps)
+        self._batch_size, self._num_steps = batches.batch_size, batches.num_steps
+        self._settings, self._marks = settings, measured_steps(batches.num_steps)
         self._rows: list[tuple[float, float, float, float]] = []
         self._seconds = self._began = 0.0
 
@@ -121,7 +123,8 @@ class LearningCurve(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         """Sets the learning rate every few steps."""
         if batch % _RATE_EVERY == 0 or batch == self._num_steps - 1:
-            self.model.optimizer.learning_rate = self._rate(batch)
+            rate = loop.learning_rate(self._settings, self._num_steps, batch)
+            self.model.optimizer.learning_rate = rate
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Measures after the steps that are marked; the clock stands still meanwhile."""
@@ -140,7 +143,7 @@ class LearningCurve(keras.callbacks.Callback):
         accuracy = classifier_metrics.accuracy(self._labels, probabilities.argmax(axis=1))
         self._rows.append((step * self._batch_size, self._seconds, accuracy, loss))
         losses = [row[-1] for row in self._rows]
-        if 0 < self._patience <= len(losses) - 1 - int(np.argmin(losses)):
+        if 0 < self._settings.patience <= len(losses) - 1 - int(np.argmin(losses)):
             self.model.stop_training = True
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -151,8 +154,7 @@ class LearningCurve(keras.callbacks.Callback):
 
 def measured_steps(num_steps: int) -> set[int]:
     """Returns the steps after which a training is measured: 1, 2, 4, ... and the last."""
-    powers = {2**exponent for exponent in range(int(math.log2(num_steps)) + 1)}
-    return powers | {num_steps}
+    return {2**exponent for exponent in range(num_steps.bit_length())} | {num_steps}
 
 
 def mean_cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:

@@ -14,12 +14,7 @@ from kerasunsup.evaluation import classifier_metrics
 from kerasunsup.figures import classifiers, confusion, image_grids
 from kerasunsup.supervised.cells import Cell, CellResult
 from kerasunsup.supervised.methods import MOST_VALIDATION
-from kerasunsup.supervised.settings import (
-    FROM_SCRATCH,
-    METHOD_NAMES,
-    TRAINED,
-    SupervisedSettings,
-)
+from kerasunsup.supervised.settings import FROM_SCRATCH, METHOD_NAMES, TRAINED, SupervisedSettings
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -36,6 +31,7 @@ _DIFFERENCES = (
     ("pseudo_labels_minus_their_scratch", "pseudo_labels", "pseudo_labels_scratch"),
 )
 
+_MEASURED = ("images", "seconds", "accuracy", "loss")  # at each point of a learning curve
 _SCRATCH = [METHOD_NAMES[method] for method in FROM_SCRATCH]
 
 CellResults = Mapping[Cell, CellResult]
@@ -53,10 +49,9 @@ class Comparison:
     tensorboard: training_tensorboard.TensorBoardWriter
 
     @property
-    def class_names(self) -> list[str]:
+    def class_names(self) -> Sequence[str]:
         """The name of each class, counted from 0."""
-        names = self.splits.class_names
-        return [str(label) if names is None else names[label] for label in self.classes]
+        return self.splits.class_names or [str(label) for label in self.classes]
 
     @property
     def test_labels(self) -> np.ndarray:
@@ -109,11 +104,13 @@ def measure_and_draw(comparison: Comparison, cell_results: CellResults) -> dict[
         A flat dict as in `metrics.json`, whose names are paths.
     """
     numbers = accuracies(comparison, cell_results) | differences(comparison, cell_results)
-    draw_label_efficiency(comparison, cell_results)
+    draw_label_efficiency(comparison, numbers)
     num_labels = exported_label_count(cell_results, comparison.label_counts)
     if num_labels is not None:
         draw_learning_speed(comparison, cell_results, num_labels)
-        numbers |= one_classifier(comparison, cell_results, best_cell(cell_results, num_labels))
+        numbers |= confusion_and_mistakes(
+            comparison, cell_results, best_cell(cell_results, num_labels)
+        )
         numbers |= calibration(comparison, cell_results, num_labels)
     numbers["validation/images"] = min(MOST_VALIDATION, len(comparison.splits.validation))
     numbers["training_seconds"] = sum(result.seconds for result in cell_results.values())
@@ -132,12 +129,11 @@ def accuracies(comparison: Comparison, cell_results: CellResults) -> dict[str, f
             repetitions = results_of(cell_results, method, num_labels)
             if repetitions:
                 values = [result.accuracy for result in repetitions]
-                name = f"{labels_name(num_labels)}/{method}_accuracy"
-                numbers[name] = float(np.mean(values))
-                numbers[f"{name}_std"] = float(np.std(values, ddof=1)) if values[1:] else math.nan
-                numbers[f"{labels_name(num_labels)}/{method}_validation_accuracy"] = float(
-                    np.mean([result.validation_accuracy for result in repetitions])
-                )
+                seen = [result.validation_accuracy for result in repetitions]
+                name = f"{labels_name(num_labels)}/{method}"
+                numbers[f"{name}_accuracy"] = float(np.mean(values))
+                numbers[f"{name}_accuracy_std"] = float(np.std(values, ddof=1))
+                numbers[f"{name}_validation_accuracy"] = float(np.mean(seen))
     return numbers
 
 
@@ -155,29 +151,27 @@ def differences(comparison: Comparison, cell_results: CellResults) -> dict[str, 
                 [result.accuracy for result in results_of(cell_results, method, num_labels)]
                 for method in (first, second)
             ]
-            if min(map(len, pair)) < 2:
+            if not all(pair):
                 continue
             difference = classifier_metrics.paired_difference(*map(np.array, pair))
-            numbers[f"{labels_name(num_labels)}/{name}"] = difference.mean
-            numbers[f"{labels_name(num_labels)}/{name}_low"] = difference.low
-            numbers[f"{labels_name(num_labels)}/{name}_high"] = difference.high
-            p_values[f"{labels_name(num_labels)}/{name}_p_holm"] = difference.p_value
+            key = f"{labels_name(num_labels)}/{name}"
+            numbers |= {
+                key: difference.mean, f"{key}_low": difference.low, f"{key}_high": difference.high,
+            }  # fmt: skip
+            p_values[f"{key}_p_holm"] = difference.p_value
     corrected = classifier_metrics.holm(list(p_values.values()))
     return numbers | dict(zip(p_values, corrected, strict=True))
 
 
-def draw_label_efficiency(comparison: Comparison, cell_results: CellResults) -> None:
+def draw_label_efficiency(comparison: Comparison, numbers: Mapping[str, float]) -> None:
     """Draws the test error of every method over the number of labels."""
-    errors: dict[str, tuple[list[float], list[float]]] = {}
+    errors = {}
     for method in comparison.settings.arms:
-        means, deviations = [], []
-        for num_labels in comparison.label_counts:
-            values = [
-                1.0 - result.accuracy for result in results_of(cell_results, method, num_labels)
-            ]
-            means.append(float(np.mean(values)) if values else math.nan)
-            deviations.append(float(np.std(values, ddof=1)) if values[1:] else math.nan)
-        errors[METHOD_NAMES[method]] = (means, deviations)
+        names = [f"{labels_name(count)}/{method}_accuracy" for count in comparison.label_counts]
+        errors[METHOD_NAMES[method]] = (
+            [1.0 - numbers.get(name, math.nan) for name in names],
+            [numbers.get(f"{name}_std", math.nan) for name in names],
+        )
     counts = [num_labels or len(comparison.splits.train) for num_labels in comparison.label_counts]
     figure = classifiers.label_efficiency(
         counts, errors, scratch=_SCRATCH, last_is_all=comparison.label_counts[-1] == 0
@@ -189,32 +183,29 @@ def draw_learning_speed(comparison: Comparison, cell_results: CellResults, num_l
     """Draws validation error and loss from the first steps on, at one number of labels."""
     curves = {}
     for method in comparison.settings.arms:
-        measured = [
-            result.curve for result in results_of(cell_results, method, num_labels) if result.curve
-        ]
-        if measured:
+        measured = [result.curve for result in results_of(cell_results, method, num_labels)]
+        if method in TRAINED and measured:
             points = min(len(curve["images"]) for curve in measured)  # patience may end one early
             stacked = {
-                key: np.stack([curve[key][:points] for curve in measured])
-                for key in ("seconds", "accuracy", "loss")
+                name: np.stack([curve[name][:points] for curve in measured]) for name in _MEASURED
             }
-            curves[METHOD_NAMES[method]] = {"images": measured[0]["images"][:points], **stacked}
+            curves[METHOD_NAMES[method]] = stacked | {"images": stacked["images"][0]}
     figure = classifiers.learning_speed(curves, scratch=_SCRATCH)
     comparison.tensorboard.show(
         "learning_speed", figure, "Validation error and loss while training."
     )
 
 
-def one_classifier(
+def confusion_and_mistakes(
     comparison: Comparison, cell_results: CellResults, cell: Cell
 ) -> dict[str, float]:
-    """Draws one classifier's confusion matrix (the study's figure 5) and its surest mistakes.
+    """Draws one classifier's confusion matrix (the study's figure 5) and its mistakes.
 
     Returns:
         Its accuracy, its loss, and its accuracy on each class.
     """
     result, labels = cell_results[cell], comparison.test_labels
-    counts = classifier_metrics.confusion(labels, result.predictions, len(comparison.classes))
+    counts = classifier_metrics.confusion(labels, result.predictions, len(comparison.class_names))
     names = comparison.class_names
     comparison.tensorboard.show(
         "confusion",
@@ -222,15 +213,15 @@ def one_classifier(
         f"{METHOD_NAMES[cell.method]}: labels in rows, predictions in columns.",
     )
     wrong = np.flatnonzero(result.predictions != labels)
-    surest = wrong[np.argsort(-result.confidence[wrong], kind="stable")][:_MISTAKES]
-    if len(surest):
+    shown = wrong[np.argsort(-result.confidence[wrong], kind="stable")][:_MISTAKES]
+    if len(shown):
         figure = image_grids.captioned_images(
-            comparison.splits.test.array(surest),
-            [f"{names[labels[i]]} as {names[result.predictions[i]]}" for i in surest],
-            [f"{100 * result.confidence[i]:.1f} %" for i in surest],
+            comparison.splits.test.array(shown),
+            [f"{names[labels[i]]} as {names[result.predictions[i]]}" for i in shown],
+            [f"{100 * result.confidence[i]:.1f} %" for i in shown],
         )
         comparison.tensorboard.show(
-            "mistakes", figure, "The surest mistakes on test images: label as prediction."
+            "mistakes", figure, "The most confident mistakes on test images: label as prediction."
         )
     numbers = {"test/accuracy": result.accuracy, "test/loss": result.loss}
     for name, row, hits in zip(names, counts, np.diag(counts), strict=True):
@@ -242,7 +233,7 @@ def one_classifier(
 def calibration(
     comparison: Comparison, cell_results: CellResults, num_labels: int
 ) -> dict[str, float]:
-    """Draws how often trained methods are right over how sure they are, all repetitions together.
+    """Draws the accuracy of trained methods over their confidence, all repetitions together.
 
     Returns:
         The expected calibration error of each method, in [0, 1].
@@ -263,7 +254,7 @@ def calibration(
         numbers[name] = reliability.expected_calibration_error
     figure = classifiers.reliability_curve(curves, scratch=_SCRATCH)
     comparison.tensorboard.show(
-        "reliability", figure, "How often classifiers are right over how sure they are."
+        "reliability", figure, "Accuracy of classifiers over their confidence."
     )
     return numbers
 
@@ -288,7 +279,7 @@ def summary(comparison: Comparison, numbers: Mapping[str, Any]) -> str:
             if key in numbers:
                 low, high = numbers[f"{key}_low"], numbers[f"{key}_high"]
                 p_value = numbers[f"{key}_p_holm"]
-                verdict = "more than luck" if p_value < 0.05 else "may be luck"
+                verdict = "significant" if p_value < 0.05 else "not significant"
                 lines.append(
                     f"  {count} labels: {titles[first]} less {titles[second]}: "
                     f"{100 * numbers[key]:+.2f} points [{100 * low:+.2f}, {100 * high:+.2f}], "
@@ -299,15 +290,10 @@ def summary(comparison: Comparison, numbers: Mapping[str, Any]) -> str:
 
 def history_columns(cell_results: CellResults) -> dict[str, list[Any]]:
     """Returns `history.csv`: a row for each measured point of a training."""
-    columns: dict[str, list[Any]] = {
-        name: []
-        for name in ("arm", "labels", "repetition", "images", "seconds", "accuracy", "loss")
-    }
-    for cell, result in cell_results.items():
-        for point in range(len(result.curve.get("images", ()))):
-            columns["arm"].append(cell.method)
-            columns["labels"].append(cell.num_labels or "all")
-            columns["repetition"].append(cell.repetition)
-            for name in ("images", "seconds", "accuracy", "loss"):
-                columns[name].append(result.curve[name][point])
-    return columns
+    rows = [
+        (cell.method, cell.num_labels or "all", cell.repetition, *point)
+        for cell, result in cell_results.items()
+        for point in zip(*(result.curve.get(name, ()) for name in _MEASURED), strict=True)
+    ]
+    names = ("arm", "labels", "repetition", *_MEASURED)
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}

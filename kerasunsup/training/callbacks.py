@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasunsup.errors import InputError
-from kerasunsup.progress import Progress, clock
+from kerasunsup.progress import Progress
 from kerasunsup.training import files
 from kerasunsup.training.run_folder import Run
 
@@ -33,13 +33,9 @@ class Stateful(Protocol):
 
 
 class ModelState:
-    """A model's weights, random state and optimizers.
+    """A model's weights, random state and optimizers, which are built; None is the model's one.
 
     `keras.Model.get_weights` leaves out the optimizers and the state of random layers.
-
-    Args:
-        model: whose variables they are.
-        optimizers: built; None takes the model's one.
     """
 
     def __init__(
@@ -81,13 +77,9 @@ class EpochOrder(keras.callbacks.Callback):
 
 
 class Schedule(keras.callbacks.Callback):
-    """Sets each epoch's learning rate.
+    """Sets each epoch's learning rate, `rate(epoch)` from 0 on; None is the model's own optimizer.
 
     A function of the epoch alone: a run that goes on sees the rates that it would have seen.
-
-    Args:
-        rate: epoch, from 0 -> learning rate.
-        optimizers: whose rate it is; None takes the model's one.
     """
 
     def __init__(
@@ -104,11 +96,7 @@ class Schedule(keras.callbacks.Callback):
 
 
 class Measure(keras.callbacks.Callback):
-    """Adds the learning rate, seconds and images per second to the epoch's numbers.
-
-    Args:
-        images_per_epoch: training images seen in one epoch.
-    """
+    """Adds the learning rate, seconds and images per second to the epoch's numbers."""
 
     def __init__(self, images_per_epoch: int) -> None:
         super().__init__()
@@ -146,19 +134,14 @@ class EpochProgress(keras.callbacks.Callback):
 
     def __init__(self, epochs: int, steps: int, first_epoch: int, shown: Mapping[str, str]) -> None:
         super().__init__()
-        self._epochs, self._steps, self._first_epoch = epochs, steps, first_epoch
+        self._epochs, self._steps = epochs, steps
         self._shown = shown
         self._epoch = first_epoch
         self._last: dict[str, float] = {}
         self._progress = Progress(epochs * steps, done=first_epoch * steps, stays=True)
-        self._began = time.perf_counter()
         # Keras calls a batch hook only where one is defined: without a bar none is paid for.
         if self._progress.has_bar:
             self.on_train_batch_end = self._advance
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        """Starts the clock."""
-        self._began = time.perf_counter()
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Names the epoch."""
@@ -181,12 +164,10 @@ class EpochProgress(keras.callbacks.Callback):
         done, text = epoch + 1, self._text(self._last)
         self._progress.advance_to(done * self._steps)
         if not self._progress.has_bar:
-            elapsed = time.perf_counter() - self._began
-            left = elapsed / (done - self._first_epoch) * (self._epochs - done)
             speed = self._last.get("images_per_second", np.nan)
             text = (
                 f"epoch {done}/{self._epochs}: {text}, {speed:,.0f} images/s, "
-                f"at most {clock(left)} left"
+                f"at most {self._progress.left} left"
             )
         self._progress.say(text)
 
@@ -196,7 +177,7 @@ class EpochProgress(keras.callbacks.Callback):
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Stops with one clear line when the loss is no number any more.
+    """Stops with one clear line when the loss is NaN or infinite.
 
     The state on disk stays that of the last epoch before.
     """
@@ -215,8 +196,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
 class Patience(keras.callbacks.EarlyStopping):
     """EarlyStopping on the validation loss that can be stopped and gone on with.
 
-    The best weights are restored at the end. The wait is "the time in which the average held-out
-    loss must go down".
+    The best weights are restored at the end.
 
     Args:
         patience: epochs without a lower validation loss; 0 never stops but still restores.
@@ -276,8 +256,7 @@ class Patience(keras.callbacks.EarlyStopping):
 class Snapshots(keras.callbacks.Callback):
     """Records what the model makes of a fixed input, after chosen epochs.
 
-    Each is written once, into a file of its own: a state that held them all would be written anew
-    after each epoch, and grow with them.
+    Each is written once, into a file of its own: a state that held them all would grow with them.
 
     Args:
         make: () -> float32 (num_images, height, width, channels), as the model stands.

@@ -12,12 +12,13 @@ import dataclasses
 import hashlib
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from scipy import special
 
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
@@ -87,8 +88,7 @@ class FeatureNetwork:
         both = keras.Model(self.classifier.input, [self.features.output, self.classifier.output])
         described = [both.predict(part, batch_size=500, verbose=0) for part in blocks]
         features, logits = (np.concatenate(parts) for parts in zip(*described, strict=True))
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return features, shifted / shifted.sum(axis=1, keepdims=True)
+        return features, special.softmax(logits, axis=1)
 
     @property
     def needs(self) -> dict[str, int]:
@@ -174,11 +174,9 @@ def log_left_out(network: FeatureNetwork, compared: Iterable[Mapping[str, float]
 
 
 def of_data(splits: Splits, folder: Path) -> FeatureNetwork:
-    """A data set's feature network: its classifier, or without labels an encoder of its images.
+    """The network of a data set: its classifier, or without labels an encoder of its images.
 
-    Args:
-        splits: the data.
-        folder: where feature networks are kept, one a data set.
+    Networks are kept in `folder`, one a data set.
     """
     return classifier_of(splits, folder) if has_classes(splits) else encoder_of(splits, folder)
 
@@ -189,7 +187,7 @@ def has_classes(splits: Splits) -> bool:
 
 
 def classifier_of(splits: Splits, folder: Path) -> FeatureNetwork:
-    """The classifier of a labelled data set.
+    """The classifier of a labelled data set, the same one in later runs on the same data.
 
     The packaged MNIST's comes with the package. Any other data set's is trained on its training
     part at the first call, with a fixed seed and by one process at a time.
@@ -197,9 +195,6 @@ def classifier_of(splits: Splits, folder: Path) -> FeatureNetwork:
     Args:
         splits: the data, with labels of two classes or more.
         folder: where networks are kept, one a data set.
-
-    Returns:
-        The network; later runs on the same data get the same one, so they can be compared.
 
     Raises:
         ValueError: if there are no labels.
@@ -217,31 +212,22 @@ def classifier_of(splits: Splits, folder: Path) -> FeatureNetwork:
     # The labels do too: the same images may be sorted into other classes.
     digest = hashlib.sha256(classes.tobytes() + labels.test.tobytes()).hexdigest()
     path = folder / f"{splits.test.fingerprint}-{digest[:8]}-{len(splits.train)}.npz"
-    with files.one_at_a_time(path, f"the feature network {path}"):
-        if not path.exists():
-            _announce(f"a classifier of {splits.name}, in whose features", path)
-            write(path, train_classifier(splits), splits)
+    _make_once(path, splits, f"a classifier of {splits.name}, in whose features", train_classifier)
     return _classifier(path, len(classes), splits.image_shape, f"trained on {splits.name}")
 
 
 def encoder_of(splits: Splits, folder: Path) -> FeatureNetwork:
-    """The encoder of a small autoencoder of the data, trained at the first call.
+    """The encoder of a small autoencoder of the data, trained at the first call; no classifier.
 
     Args:
         splits: the data; its labels are not looked at.
         folder: where networks are kept.
 
-    Returns:
-        A feature network without a classifier.
-
     Raises:
         InputError: if a stored network is damaged.
     """
     path = folder / f"encoder-{splits.test.fingerprint}-{len(splits.train)}.npz"
-    with files.one_at_a_time(path, f"the feature network {path}"):
-        if not path.exists():
-            _announce(f"an encoder of {splits.name}, in whose codes", path)
-            write(path, _train_encoder(splits), splits)
+    _make_once(path, splits, f"an encoder of {splits.name}, in whose codes", _train_encoder)
     encoder = networks.encoder(splits.image_shape, **_ENCODER)
     kept = _restore(path, encoder)
     return of_encoder(encoder, f"trained on {splits.name}", kept["held_out"])
@@ -268,40 +254,42 @@ def classes_of(splits: Splits) -> np.ndarray:
 def train_classifier(splits: Splits) -> keras.Model:
     """A new classifier of the training part, which has labels; its weights follow from a seed."""
     classes = classes_of(splits)
-    positions, epochs, steps = _training(splits)
+    keras.utils.set_random_seed(_SEED)
     model = networks.classifier(splits.image_shape, len(classes))
-    model.compile(
-        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.002, steps)),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=False,
-    )
-    targets = np.searchsorted(classes, splits.labels.train[positions])  # type: ignore[union-attr]
-    model.fit(splits.train.array(positions), targets, batch_size=_BATCH, epochs=epochs, verbose=0)
+    targets = np.searchsorted(classes, splits.labels.train)  # type: ignore[union-attr]
+    _fit(model, splits, keras.losses.SparseCategoricalCrossentropy(from_logits=True), targets)
     return model
 
 
 def _train_encoder(splits: Splits) -> keras.Model:
-    positions, epochs, steps = _training(splits)
+    keras.utils.set_random_seed(_SEED)
     encoder = networks.encoder(splits.image_shape, **_ENCODER)
-    model = networks.autoencoder(encoder, networks.decoder(splits.image_shape, **_ENCODER))
-    model.compile(
-        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.002, steps)),
-        loss="mean_squared_error",
-        jit_compile=False,
-    )
-    pixels = splits.train.array(positions)
-    model.fit(pixels, pixels, batch_size=_BATCH, epochs=epochs, verbose=0)
+    decoder = networks.decoder(splits.image_shape, **_ENCODER)
+    _fit(networks.autoencoder(encoder, decoder), splits, "mean_squared_error", None)
     return encoder
 
 
-def _training(splits: Splits) -> tuple[np.ndarray, int, int]:
-    """(positions of training images, epochs, steps in all); all that is random follows from now."""
-    keras.utils.set_random_seed(_SEED)
+def _fit(model: keras.Model, splits: Splits, loss: Any, targets: np.ndarray | None) -> None:
+    """Trains on the training images; without targets, one an image, on the images themselves."""
     most = _MOST_BYTES // (4 * int(np.prod(splits.image_shape)))
     positions = np.random.default_rng(0).permutation(len(splits.train))[:most]
-    steps_per_epoch = math.ceil(len(positions) / _BATCH)
-    epochs = max(_EPOCHS, math.ceil(_LEAST_STEPS / steps_per_epoch))
-    return positions, epochs, epochs * steps_per_epoch
+    steps = math.ceil(len(positions) / _BATCH)
+    epochs = max(_EPOCHS, math.ceil(_LEAST_STEPS / steps))
+    rate = keras.optimizers.schedules.CosineDecay(0.002, epochs * steps)
+    model.compile(keras.optimizers.Adam(rate), loss, jit_compile=False)
+    pixels = splits.train.array(positions)
+    wanted = pixels if targets is None else targets[positions]
+    model.fit(pixels, wanted, batch_size=_BATCH, epochs=epochs, verbose=0)
+
+
+def _make_once(
+    path: Path, splits: Splits, what: str, train: Callable[[Splits], keras.Model]
+) -> None:
+    """Trains and keeps a network where the file does not exist yet."""
+    with files.one_at_a_time(path, f"the feature network {path}"):
+        if not path.exists():
+            logger.info(f"training {what} sets of images are compared (once, kept in {path})")
+            write(path, train(splits), splits)
 
 
 def write(path: Path, model: keras.Model, splits: Splits, dtype: str = "float32") -> float:
@@ -372,7 +360,3 @@ def _restore(path: Path, model: keras.Model) -> dict[str, np.ndarray]:
         raise InputError(
             f"{path} holds no feature network of this version: remove it, and it is made anew"
         ) from error
-
-
-def _announce(what: str, path: Path) -> None:
-    logger.info(f"training {what} sets of images are compared (once, kept in {path})")

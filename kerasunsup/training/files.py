@@ -27,8 +27,6 @@ _WAIT_SECONDS = 0.5
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Writes a whole file or nothing: temporary name in the same folder, then rename.
 
-    A crash in the middle leaves the file that was there before, whole.
-
     Raises:
         OSError: if the place cannot be written or has no room; the temporary file is removed.
     """
@@ -93,7 +91,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 def part_name(name: str) -> str:
     """A temporary name for what shall be called so; `Run.reopen` removes what a kill leaves.
 
-    A number of the process alone comes again: in containers after each start.
+    The number of the process alone comes again: in containers after each start.
     """
     return f".{name}.{os.getpid()}-{secrets.token_hex(4)}.part"
 
@@ -114,15 +112,10 @@ def plain(values: Any) -> Any:
 def locked(path: Path, complaint: str) -> io.TextIOWrapper | None:
     """An open file that keeps other processes out until it is closed, or its process ends.
 
-    Args:
-        path: of the lock file.
-        complaint: what to say where another process holds it.
-
-    Returns:
-        The file; None on a file system without locks, where nothing keeps a second process out.
+    None on a file system without locks, where nothing keeps a second process out.
 
     Raises:
-        InputError: if another process holds it.
+        InputError: with the `complaint`, if another process holds it.
     """
     file = path.open("w", encoding="utf-8")
     try:
@@ -138,12 +131,7 @@ def locked(path: Path, complaint: str) -> io.TextIOWrapper | None:
 
 @contextlib.contextmanager
 def one_at_a_time(path: Path, what: str) -> Iterator[None]:
-    """Lets one process at a time make a file that is not there yet; the others wait until it is.
-
-    Args:
-        path: of the file.
-        what: it is, as those who wait are told.
-    """
+    """Lets one process at a time make the file `path`; the others are told of `what` and wait."""
     if path.exists():
         yield
         return

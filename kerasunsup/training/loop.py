@@ -41,11 +41,7 @@ class Fitted:
 
 @contextlib.contextmanager
 def machine(settings: TrainingSettings) -> Iterator[tf.distribute.Strategy]:
-    """The seeds, precision, determinism and devices that a model is built and trained under.
-
-    Yields:
-        The strategy, whose scope is entered.
-    """
+    """The seeds, precision, determinism and devices of a training; yields the strategy, entered."""
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -85,8 +81,7 @@ def check_memory(num_weights: int, flags: str) -> None:
         flags: what its size follows from.
 
     Raises:
-        InputError: if weights, gradients and Adam's two averages need more memory than the
-            machine has.
+        InputError: if weights, gradients and Adam's two averages exceed the machine's memory.
     """
     needed = 4 * 4 * num_weights  # float32
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -111,8 +106,7 @@ def learning_rate(settings: TrainingSettings, epochs: int, epoch: int) -> float:
 def compile_options() -> dict[str, int | bool]:
     """`compile` arguments that were measured fastest on processors (see `benchmarks/`).
 
-    Sixteen steps an execution halve the overhead of small steps; XLA is left to the optimizer.
-    Under a strategy Keras fails with more than one.
+    XLA is left to the optimizer. Under a strategy Keras fails with more than one step an execution.
     """
     return {"steps_per_execution": 1 if is_distributed() else 16, "jit_compile": False}
 
@@ -145,9 +139,6 @@ def fit(
         may_stop: whether Ctrl-C is an end of the training, with the best weights so far.
         recorders: name -> callback; a state is kept with the run's, `is_over` ends the training.
         shown: the numbers of an epoch that are shown -> what they are called.
-
-    Returns:
-        The history of the whole run, sessions before included.
 
     Raises:
         InputError: if the stored state is damaged or the loss is no number any more.

@@ -93,8 +93,6 @@ class Run:
     def reopen(cls, command: Command, data: str | None = None) -> Run:
         """The folder of a run that goes on; its settings are written anew (its length may differ).
 
-        The arguments are those of `create`.
-
         Raises:
             InputError: if another process is at work in it, or it was trained on other data.
         """
@@ -202,10 +200,7 @@ def _check_same_images(folder: Path, data: str | None, settings: TrainingSetting
 
 
 def _places(settings: TrainingSettings) -> dict[str, str | None]:
-    """`data_path` and so on: where what the settings name lies, whatever folder one starts in.
-
-    None for what is a name and no place, such as `mnist`.
-    """
+    """`data_path` and so on: the absolute paths of what the settings name; None for mere names."""
     paths: dict[str, str | None] = {}
     for key in PLACES:
         if hasattr(settings, key):
@@ -240,9 +235,7 @@ def _named(temporary: Path, folder: Path, *, is_chosen: bool) -> Path:
 def opened(command: Command, data: str | None = None) -> Iterator[Run]:
     """The run of a command line, new or gone on with, closed at the end.
 
-    Args:
-        command: the parsed command line.
-        data: as in `Run.create`.
+    `data` is the fingerprint of the images, as in `Run.create`.
     """
     run = Run.reopen(command, data) if command.resume else Run.create(command, data)
     try:
@@ -294,7 +287,7 @@ def _git_commit() -> str | None:
 
 def _git(*arguments: str, folder: Path) -> str | None:
     """What git says of a folder; None where it refuses or there is no git."""
-    # Inside a hook these name the repository that the hook belongs to, whatever the folder.
+    # Inside a hook GIT_DIR and others name the hook's repository, whatever the folder.
     variables = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     try:
         result = subprocess.run(  # noqa: S603

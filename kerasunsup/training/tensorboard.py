@@ -22,11 +22,7 @@ MOST_SPRITE_SIDE = 8192  # pixels; browsers refuse larger textures
 
 
 class TensorBoardWriter:
-    """Writes into one run's folder, where `tensorboard --logdir logs` finds it.
-
-    Args:
-        folder: of the run; the events go into its sub-folder `report`.
-    """
+    """Writes into a run's folder, where `tensorboard --logdir logs` finds it (`report/`)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -47,6 +43,11 @@ class TensorBoardWriter:
         with self._writer.as_default():
             tf.summary.text(name, tensorflow_startup.printable(markdown), step=step)
 
+    def tables(self, settings: Mapping[str, Any], numbers: Mapping[str, float]) -> None:
+        """Shows a run's settings and its numbers in the Text tab."""
+        self.text("settings", markdown_table(settings, ("setting", "value")))
+        self.text("numbers", markdown_table(numbers, ("number", "value")))
+
     def graph(self, model: Any) -> None:
         """Shows a functional model's operations in the Graphs tab.
 
@@ -66,10 +67,9 @@ class TensorBoardWriter:
 
     def hyperparameters(self, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Enters the run into the HParams tab, with the numbers that it is compared by."""
+        printable = tensorflow_startup.printable
         plain = {
-            key: value
-            if isinstance(value, bool | int | float)
-            else tensorflow_startup.printable(str(value))
+            key: value if isinstance(value, bool | int | float) else printable(str(value))
             for key, value in settings.items()
             if value is not None
         }
@@ -84,12 +84,7 @@ class TensorBoardWriter:
     def trials(
         self, domains: Mapping[str, Sequence[Any] | tuple[float, float]], metrics: Sequence[str]
     ) -> None:
-        """Tells the HParams tab what trials in sub-folders choose from and are compared by.
-
-        Args:
-            domains: as in `write_domains`.
-            metrics: tags of scalars, each a column.
-        """
+        """Tells the HParams tab about trials in sub-folders, as `write_domains` does."""
         with self._writer.as_default():
             _describe_trials(domains, metrics)
 
@@ -105,8 +100,8 @@ class TensorBoardWriter:
 
         Args:
             codes: (num_codes, latent_dim), float32.
-            thumbnails: (num_codes, height, width, channels), as `images.grid` takes them. The
-                sprite is at most 8192 pixels a side, so as many codes are shown as fit into it.
+            thumbnails: (num_codes, height, width, channels), as `images.grid` takes them. As many
+                are shown as fit into a picture of 8192 pixels a side.
             labels: one a code, or None; then the points are numbered.
         """
         height, width = thumbnails.shape[1:3]
@@ -120,11 +115,10 @@ class TensorBoardWriter:
         lines = "\n".join("\t".join(f"{value:.6g}" for value in code) for code in codes)
         files.write_bytes(folder / "codes.tsv", (lines + "\n").encode())
         names = [str(index) for index in range(shown)] if labels is None else labels[:shown]
-        cleaned = [
-            " ".join(tensorflow_startup.printable(str(name)).split()) or "-" for name in names
-        ]
+        printable = (tensorflow_startup.printable(str(name)).split() for name in names)
         # One column must have no header row; two must have one.
-        files.write_bytes(folder / "labels.tsv", ("\n".join(cleaned) + "\n").encode())
+        cleaned = "".join(f"{' '.join(words) or '-'}\n" for words in printable)
+        files.write_bytes(folder / "labels.tsv", cleaned.encode())
         settings = projector.ProjectorConfig()
         embedding = settings.embeddings.add(
             tensor_name="codes", tensor_path="codes.tsv", metadata_path="labels.tsv"
@@ -139,11 +133,9 @@ class TensorBoardWriter:
             writer.close()
 
     def __enter__(self) -> TensorBoardWriter:
-        """The writer itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Writes out what is still in memory."""
         self._writer.close()
 
 
@@ -162,9 +154,9 @@ def write_domains(
     """Tells the HParams tab of a search what its trials choose from and are compared by.
 
     Args:
-        folder: that holds a folder a trial.
+        folder: that holds a folder a trial; what lay there is removed.
         domains: setting -> its values, or (least, most).
-        metrics: names as in `write_trial`.
+        metrics: tags of scalars, each a column.
     """
     shutil.rmtree(folder, ignore_errors=True)
     with tf.summary.create_file_writer(str(folder)).as_default() as writer:
@@ -175,17 +167,16 @@ def write_domains(
 def _describe_trials(
     domains: Mapping[str, Sequence[Any] | tuple[float, float]], metrics: Sequence[str]
 ) -> None:
-    parameters = [
-        hparams.HParam(
-            name,
-            hparams.RealInterval(*domain)
-            if isinstance(domain, tuple)
-            else hparams.Discrete(list(domain)),
-        )
-        for name, domain in domains.items()
-    ]
     hparams.hparams_config(
-        hparams=parameters,
+        hparams=[
+            hparams.HParam(
+                name,
+                hparams.RealInterval(*domain)
+                if isinstance(domain, tuple)
+                else hparams.Discrete(list(domain)),
+            )
+            for name, domain in domains.items()
+        ],
         metrics=[hparams.Metric(name, display_name=name) for name in metrics],
     )
 
@@ -205,17 +196,10 @@ def write_trial(
         history: `loss` and `val_loss`, a value an epoch.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    with tf.summary.create_file_writer(str(folder)).as_default() as writer:
-        hparams.hparams(dict(settings), trial_id=folder.name)
-        for name, value in metrics.items():
-            if math.isfinite(value):
-                tf.summary.scalar(name, value, step=0)
-        writer.close()
+    _write_curves(folder, settings, {name: ([0], [value]) for name, value in metrics.items()})
     for part, column in (("train", "loss"), ("validation", "val_loss")):
-        with tf.summary.create_file_writer(str(folder / part)).as_default() as writer:
-            for epoch, value in enumerate(history.get(column, [])):
-                tf.summary.scalar("epoch_loss", value, step=epoch)
-            writer.close()
+        losses = history.get(column, [])
+        _write_curves(folder / part, {}, {"epoch_loss": (range(len(losses)), losses)})
 
 
 def write_part(
@@ -237,9 +221,20 @@ def write_part(
     ending = f".{part}.v2"
     for earlier in folder.glob(f"events.*{ending}"):
         earlier.unlink()
+    _write_curves(folder, settings, curves, ending)
+
+
+def _write_curves(
+    folder: Path,
+    settings: Mapping[str, Any],
+    curves: Mapping[str, tuple[Sequence[int], Sequence[float]]],
+    ending: str | None = None,
+) -> None:
+    """Writes one file of events: a trial's settings, if any, and its curves."""
     writer = tf.summary.create_file_writer(str(folder), filename_suffix=ending)
     with writer.as_default():
-        hparams.hparams(dict(settings), trial_id=folder.name)
+        if settings:
+            hparams.hparams(dict(settings), trial_id=folder.name)
         for tag, (steps, values) in curves.items():
             for step, value in zip(steps, values, strict=True):
                 if math.isfinite(value):

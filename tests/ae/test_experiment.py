@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import killed_runs
 import numpy as np
 import processes
 import pytest
@@ -20,6 +21,7 @@ from tensorboard.backend.event_processing import event_accumulator
 
 from kerasunsup import cli
 from kerasunsup.ae import __main__ as ae
+from kerasunsup.ae import experiment, results
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import images, splits
 from kerasunsup.models import loading
@@ -30,6 +32,12 @@ from kerasunsup.training import files
 SMALL = [*processes.SMALL, "--num-codes", "60"]
 # Of runs that must agree with each other, however they came to their end.
 SAME = ["--epochs", "6", "--deterministic", "--noise", "0.3", *SMALL]
+
+# Of data of 16 x 16 pixels.
+TINY = [
+    "--filters", "2", "--hidden-units", "4", "--latent-dim", "2", "--batch-size", "16",
+    "--num-codes", "10", "--num-samples", "100",
+]  # fmt: skip
 
 FIGURES = {
     "learning_curve", "reconstructions", "restorations", "corruption_sweep", "encoded_space",
@@ -45,17 +53,15 @@ def finished(tmp_path_factory) -> Path:
     return logs / "ae" / "first"
 
 
-@pytest.fixture(scope="module")
-def logs(tmp_path_factory) -> Path:
-    """Where small runs go."""
-    return tmp_path_factory.mktemp("small")
+@pytest.fixture
+def short_report(monkeypatch, small_figures):
+    """One strength of each corruption, and small figures, where the report is not the point."""
+    monkeypatch.setattr(results, "_SIGMAS", (0.4,))
+    monkeypatch.setattr(results, "_HOLES", (4,))
 
 
-@pytest.fixture(scope="module")
-def straight(logs) -> Path:
-    """The folder of a run in a process of its own, which nothing stopped."""
-    processes.finished(command(logs, "--name", "straight", *SAME), is_quiet=True)
-    return logs / "ae" / "straight"
+def noise_images(number: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (number, 16, 16, 1), np.uint8)
 
 
 def write_images(folder: Path, count: int, *, colour: bool) -> Path:
@@ -190,7 +196,7 @@ def test_a_report_takes_the_run_for_its_step_and_shows_its_numbers(finished, tmp
     assert "the GAN has not been run" in page
 
 
-def test_a_run_of_the_earlier_layout_goes_on_and_its_model_opens(tmp_path):
+def test_a_run_of_the_earlier_layout_goes_on_and_its_model_opens(tmp_path, short_report):
     """It was made by version 0.1.0 when the package was flat, of 100 images in two epochs."""
     run = tmp_path / "ae" / "before"
     shutil.copytree(Path(__file__).parent / "run_before_the_move", run)
@@ -223,7 +229,7 @@ def test_a_name_that_exists_is_refused_and_left_alone(finished, capsys):
 
 
 @pytest.mark.parametrize("colour", [False, True])
-def test_a_folder_of_odd_sized_images_without_labels(tmp_path, colour, capsys):
+def test_a_folder_of_odd_sized_images_without_labels(tmp_path, short_report, colour, capsys):
     folder = write_images(tmp_path / "pictures", 240, colour=colour)
     arguments = [
         "--data", str(folder), "--epochs", "2", "--latent-dim", "3", "--batch-size", "8",
@@ -262,13 +268,13 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, words):
         assert word in error
 
 
-def test_small_codes_and_mixed_precision_reach_the_end(logs):
+def test_small_codes_and_mixed_precision_reach_the_end(tmp_path, short_report):
     arguments = ["--latent-dim", "1", "--precision", "mixed_bfloat16", "--epochs", "1"]
     # Few units: a processor without instructions for this precision is slow in it.
     arguments += ["--filters", "4", "--hidden-units", "16", "--name", "one"]
-    assert ae.main([*SMALL, *arguments, "--logs", str(logs)]) == 0
+    assert ae.main([*SMALL, *arguments, "--logs", str(tmp_path)]) == 0
     assert keras.config.dtype_policy().name == "float32"  # put back
-    model = keras.models.load_model(logs / "ae" / "one" / "model.keras")
+    model = keras.models.load_model(tmp_path / "ae" / "one" / "model.keras")
     assert model.output.dtype == "float32"
 
 
@@ -279,63 +285,56 @@ def command(logs: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "kerasunsup.ae", "--logs", str(logs), *arguments]
 
 
-def kill_when(process: subprocess.Popen, happened) -> bool:
-    """Kills the process, as nothing can prevent, once `happened()`; False if it ended before."""
-    deadline = time.monotonic() + 120
-    while process.poll() is None:
-        if happened():
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            return True
-        if time.monotonic() > deadline:
-            process.kill()
-            process.wait()
-            pytest.fail("the moment to kill never came")
-        time.sleep(0.0005)
-    return False
-
-
-def test_killed_at_several_moments_a_run_ends_bit_identical(logs, straight):
-    run = logs / "ae" / "killed"
-    checkpoints = run / "checkpoints"
-
-    def epochs_done() -> int:
-        history = run / "history.csv"
-        return len(history.read_text().splitlines()) - 1 if history.exists() else 0
+@pytest.mark.slow("kerasunsup/training/", "kerasunsup/ae/experiment.py")
+def test_killed_in_the_middle_of_a_save_a_run_ends_bit_identical(tmp_path):
+    """Really: by the system, in a process of its own. Other moments are tested in this process."""
+    processes.finished(command(tmp_path, "--name", "straight", *SAME), is_quiet=True)
+    run = tmp_path / "ae" / "killed"
+    history = run / "history.csv"
 
     def is_saving() -> bool:
-        return checkpoints.exists() and any(
-            name.endswith(".part") for name in os.listdir(checkpoints)
-        )
+        """With a whole state of an earlier epoch to go on from."""
+        return history.exists() and any((run / "checkpoints").glob(".state*.part"))
 
-    moments = [
-        run.exists,  # before the first epoch
-        is_saving,  # in the middle of a save
-        lambda: epochs_done() >= 2 and is_saving(),
-        lambda: any((run / "figures").glob("*.png")),  # trained, and in the middle of its report
-    ]
-    arguments = ["--name", "killed", *SAME]
-    for moment in moments:
-        process = subprocess.Popen(
-            command(logs, *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        assert kill_when(process, moment)
+    def started(*more: str) -> subprocess.Popen:
+        arguments = command(tmp_path, "--name", "killed", *more)
+        return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def kill_when(process: subprocess.Popen, has_happened: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline and not has_happened():
+            time.sleep(0.0005)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
         assert not (run / "metrics.json").exists()
-        arguments = ["--name", "killed", "--resume"]
-    output = processes.finished(command(logs, *arguments))
-    assert "epoch " not in output  # only the report was missing
+
+    with started(*SAME) as process:
+        kill_when(process, is_saving)
+    assert 1 <= killed_runs.epochs_done(run) < 6
+    with started("--resume") as process:
+        kill_when(process, lambda: any((run / "figures").glob("*.png")))
+    output = processes.finished(command(tmp_path, "--name", "killed", "--resume"))
+    assert "epoch " not in output  # trained, and in the middle of its report
     assert "test error (MSE)" in output
-    expected, found = processes.arrays_of(straight), processes.arrays_of(run)
-    assert set(found) == set(expected)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
-    numbers, others = (
-        json.loads((logs / "ae" / name / "metrics.json").read_text())
-        for name in ("straight", "killed")
-    )
-    del numbers["training_seconds"], others["training_seconds"]
-    assert numbers == others
-    assert not list(run.rglob("*.part"))
+    killed_runs.assert_same_end(tmp_path / "ae" / "straight", run)
+
+
+def test_killed_at_any_write_a_run_ends_bit_identical(tmp_path, capsys, monkeypatch):
+    np.savez(tmp_path / "images.npz", images=noise_images(100))
+    arguments = ["--data", str(tmp_path / "images.npz"), "--epochs", "2", "--noise", "0.3", *TINY]
+    killed_runs.reuse_models(monkeypatch, experiment)
+    killed_runs.shorten_reports(monkeypatch, experiment)
+    logs = ["--logs", str(tmp_path)]
+    assert ae.main([*arguments, *logs, "--name", "straight"]) == 0
+    capsys.readouterr()
+    run = tmp_path / "ae" / "killed"
+    writes = killed_runs.kill_once_at_every_write(ae.main, arguments, run)
+    saves = {("state.npz", done) for done in range(2)}
+    report = {(name, 2) for name in ("model.keras", "first.png", "second.png", "metrics.json")}
+    assert writes >= saves | report | {("config.json", 0), ("history.csv", 2)}
+    output = capsys.readouterr().out
+    assert "epoch " not in output[output.rindex("run " + str(run)) :]  # only the report was missing
+    killed_runs.assert_same_end(tmp_path / "ae" / "straight", run)
 
 
 def test_ctrl_c_saves_and_prints_the_line_that_goes_on(tmp_path):
@@ -344,12 +343,3 @@ def test_ctrl_c_saves_and_prints_the_line_that_goes_on(tmp_path):
     assert f"python -m kerasunsup.ae --resume --name stopped --logs {tmp_path}" in error
     state = files.read_arrays(tmp_path / "ae" / "stopped" / "checkpoints" / "state.npz")
     assert len(state["history/epoch"]) >= 3
-
-
-def test_two_devices_train_as_one_does(logs, straight):
-    processes.on_two_devices(
-        "ae", "--logs", str(logs), "--name", "mirrored", "--strategy", "mirrored", *SAME
-    )
-    one, two = (processes.arrays_of(run) for run in (straight, logs / "ae" / "mirrored"))
-    for name in ("history/loss", "history/val_loss"):
-        np.testing.assert_allclose(two[name], one[name], rtol=2e-3)

@@ -41,7 +41,7 @@ def noise(number: int, channels: int = 1, side: int = 8) -> np.ndarray:
 
 
 @pytest.fixture(autouse=True)
-def short(monkeypatch):
+def short(monkeypatch, small_figures):
     """One step of a feature network's training, one strength of each corruption."""
     monkeypatch.setattr(feature_network, "_LEAST_STEPS", 1)
     monkeypatch.setattr(results, "_SIGMAS", (0.4,))

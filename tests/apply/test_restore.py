@@ -1,9 +1,7 @@
 """`apply restore`, with a small untrained model."""
 
 import json
-import subprocess
-import sys
-import threading
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,8 +9,9 @@ import pytest
 from apply_command import STRANGE, complaint, files, run, surrogate_table, table, write
 from PIL import Image
 
-from kerasunsup.apply import restore, result_files, tiles
-from kerasunsup.models import export
+from kerasunsup.apply import output_folder, restore, result_files, tiles
+from kerasunsup.models import export, loading
+from kerasunsup.training import files as training_files
 
 
 def test_restore_keeps_names_sizes_formats_and_what_is_there(model, tmp_path, capsys):
@@ -65,20 +64,33 @@ def test_a_stopped_restore_goes_on_without_doing_work_twice(model, folder, tmp_p
     assert (output / sheet).read_bytes() == (at_once / sheet).read_bytes()
 
 
-def test_a_killed_restore_leaves_whole_files_and_goes_on(model, tmp_path):
-    names = [f"{number:04d}.png" for number in range(1500)]
+class Killed(BaseException):
+    """Stands for kill -9: nothing catches it."""
+
+
+def test_a_killed_restore_leaves_whole_files_and_goes_on(model, tmp_path, monkeypatch):
+    names = [f"{number:04d}.png" for number in range(20)]
     write(tmp_path / "images", names)
     output = tmp_path / "out"
     arguments = ["restore", model, tmp_path / "images", "--output", output, "--batch-size", "4"]
-    command = [sys.executable, "-m", "kerasunsup.apply", *map(str, arguments)]
-    waited = threading.Event()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        while len(list(output.glob("*.png"))) < 8:
-            assert process.poll() is None
-            waited.wait(0.005)
-        process.kill()
+    write_bytes = training_files.write_bytes
+
+    def killed_in_the_ninth_image(path, content):
+        if len(list(output.glob("*.png"))) == 8:
+            half = path.parent / training_files.part_name(path.name)
+            half.write_bytes(bytes(content)[: len(content) // 2])
+            raise Killed
+        write_bytes(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_files, "write_bytes", killed_in_the_ninth_image)
+        # The system releases the lock, and nothing else is put in order.
+        patch.setattr(output_folder.OutputFolder, "__exit__", lambda self, *_: self._lock.close())
+        with pytest.raises(Killed):
+            run(*arguments)
     done = {path: path.stat().st_mtime_ns for path in output.glob("*.png")}
-    assert 8 <= len(done) < len(names)
+    assert len(done) == 8
+    assert [name for name in files(output) if name.endswith(".part")]
     for path in done:
         Image.open(path).load()  # whole
     assert run(*arguments) == 0
@@ -145,17 +157,17 @@ def test_tiles_of_many_pictures_share_batches_and_none_is_larger(batch_size):
     sizes = [(16, 16), (40, 33), (17, 90)]
     random = np.random.default_rng(0)
     seen = [random.random((*size, 1), np.float32) for size in sizes]
-    layouts = [tiles.tile_layout(*size, 16, 16) for size in sizes]
     batches = []
 
     def halve(batch):
         batches.append(len(batch))
         return batch / 2
 
-    made = restore._passed(seen, layouts, halve, batch_size)
+    model = loading.LoadedModel(Path(), None, "", {"reconstruct": (halve, (16, 16, 1))})
+    made = restore._passed(seen, model, batch_size)
     for before, after in zip(seen, made, strict=True):
         np.testing.assert_allclose(after, before / 2, atol=1e-6)
-    assert sum(batches) == sum(len(layout.corners) for layout in layouts)
+    assert sum(batches) == sum(len(tiles.TiledPicture(part, 16, 16).corners) for part in seen)
     assert set(batches[:-1]) <= {batch_size}
 
 

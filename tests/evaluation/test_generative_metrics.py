@@ -45,7 +45,7 @@ def test_frechet_distance_survives_dead_features():
 def test_frechet_distance_refuses_what_it_cannot_use():
     with pytest.raises(ValueError, match="as many rows as columns"):
         generative_metrics.frechet_distance(_features(5, 6, 1), _features(50, 6, 1))
-    with pytest.raises(ValueError, match="one feature_dim"):
+    with pytest.raises(ValueError, match="reference must be"):
         generative_metrics.frechet_distance(_features(50, 5, 1), _features(50, 6, 1))
     with pytest.raises(ValueError, match="finite"):
         generative_metrics.frechet_distance(np.full((9, 2), np.nan), _features(50, 2, 1))
@@ -67,17 +67,17 @@ def test_kernel_distance_equals_the_plain_formula():
 
 
 def test_kernel_distance_is_around_zero_for_one_distribution_and_grows_with_a_shift():
-    features, other = _features(3000, 5, 1), _features(3000, 5, 2)
-    same = generative_metrics.kernel_distance(features, other, subset_size=500)
-    shifted = generative_metrics.kernel_distance(features, other + 1.0, subset_size=500)
+    features, other = _features(2000, 5, 1), _features(2000, 5, 2)
+    same = generative_metrics.kernel_distance(features, other, subset_size=200)
+    shifted = generative_metrics.kernel_distance(features, other + 1.0, subset_size=200)
     spread = np.std(
-        [generative_metrics.kernel_distance(features, other, subset_size=500, num_subsets=5, seed=s)
+        [generative_metrics.kernel_distance(features, other, subset_size=200, num_subsets=5, seed=s)
          for s in range(5)]
     )  # fmt: skip
     assert abs(same) < max(0.5, 5 * spread)
     assert shifted > 10 * abs(same)
     assert (
-        generative_metrics.kernel_distance(features, other, subset_size=500) == same
+        generative_metrics.kernel_distance(features, other, subset_size=200) == same
     )  # by its seed
 
 

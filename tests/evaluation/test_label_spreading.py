@@ -26,12 +26,12 @@ def test_spreading_is_the_solution_of_its_equation_with_shares_estimated_once():
 
 def test_queries_in_blocks_equal_the_whole(monkeypatch):
     random = np.random.default_rng(0)
-    codes = random.standard_normal((400, 4)).astype(np.float32)
-    labels = random.integers(0, 3, 400)
-    graph = label_spreading.GraphOfCodes(codes[:300], 0)
+    codes = random.standard_normal((120, 4)).astype(np.float32)
+    labels = random.integers(0, 3, 120)
+    graph = label_spreading.GraphOfCodes(codes[:90], 0)
     whole = graph.spread(np.arange(20), labels[:20], codes, 3)
     monkeypatch.setattr(label_spreading, "_BLOCK", 7)
-    held = [len(means) for _, means in graph.of_nearest(np.eye(300), codes)]
+    held = [len(means) for _, means in graph.of_nearest(np.eye(90), codes)]
     assert max(held) == 7
     np.testing.assert_allclose(graph.spread(np.arange(20), labels[:20], codes, 3), whole)
 

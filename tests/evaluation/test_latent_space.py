@@ -40,7 +40,7 @@ def test_principal_components_of_many_dimensions_use_a_subset_of_the_rows(monkey
     assert pca.explained_variance_ratio_.sum() > 0.95
 
 
-def test_pca_mse_equals_the_plain_projection(monkeypatch):
+def test_projection_error_equals_the_plain_one():
     random = np.random.default_rng(0)
     train = random.random((50, 4, 4, 3)).astype(np.float32)
     test = random.random((1500, 4, 4, 3)).astype(np.float32)
@@ -48,19 +48,13 @@ def test_pca_mse_equals_the_plain_projection(monkeypatch):
     _, _, directions = np.linalg.svd(train.reshape(50, -1) - mean, full_matrices=False)
     centered = test.reshape(1500, -1) - mean
     expected = np.mean((centered - centered @ directions[:5].T @ directions[:5]) ** 2)
-    assert latent_space.pca_mse(train, test, 5, seed=0) == pytest.approx(expected, rel=1e-3)
-    assert latent_space.pca_mse(train, train, 4096, seed=0) == pytest.approx(0.0, abs=1e-6)
-    noisy = latent_space.pca_mse(train, test, 5, seed=0, inputs=np.ones_like(test))
+    components = latent_space.principal_components(train.reshape(50, -1), 5, seed=0)
+    assert latent_space.projection_mse(components, test) == pytest.approx(expected, rel=1e-3)
+    noisy = latent_space.projection_mse(components, test, np.ones_like(test))
     projected = (1.0 - mean) @ directions[:5].T @ directions[:5]
     assert noisy == pytest.approx(np.mean((centered - projected) ** 2), rel=1e-3)
-
-
-def test_pca_mse_refuses_images_of_different_sizes():
-    with pytest.raises(ValueError, match="one image shape"):
-        latent_space.pca_mse(np.zeros((5, 4, 4, 1)), np.zeros((5, 4, 5, 1)), 2, seed=0)
-    images = np.zeros((5, 4, 4, 1))
-    with pytest.raises(ValueError, match="one a test image"):
-        latent_space.pca_mse(images, images, 2, seed=0, inputs=images[:2])
+    whole = latent_space.principal_components(train.reshape(50, -1), 4096, seed=0)
+    assert latent_space.projection_mse(whole, train) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_tsne_keeps_groups_together_and_repeats_itself():

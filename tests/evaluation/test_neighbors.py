@@ -37,7 +37,7 @@ def test_the_nearest_in_blocks_is_found_with_its_distance(monkeypatch):
     in_parts = neighbors.nearest_in_blocks(rows, iter([others[:11], others[11:]]))
     np.testing.assert_array_equal(in_parts[0], positions)
     np.testing.assert_array_equal(in_parts[1], distances)
-    with pytest.raises(ValueError, match="one feature_dim"):
+    with pytest.raises(ValueError, match="reference must be"):
         neighbors.nearest_in_blocks(rows, [others[:, :3]])
 
 

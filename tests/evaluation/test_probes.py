@@ -105,10 +105,10 @@ def test_copies_and_dead_coordinates_are_no_obstacle(probe):
 @pytest.mark.parametrize(
     ("codes", "labels", "queries", "message"),
     [
-        (np.zeros(3), np.zeros(3, int), np.zeros((2, 1)), "of one dim"),
-        (np.zeros((3, 2)), np.zeros(3, int), np.zeros((2, 1)), "of one dim"),
-        (np.zeros((0, 2)), np.zeros(0, int), np.zeros((2, 2)), "one row at least"),
-        (np.zeros((3, 2)), np.zeros(3, int), np.zeros((0, 2)), "one row at least"),
+        (np.zeros(3), np.zeros(3, int), np.zeros((2, 1)), "must be"),
+        (np.zeros((3, 2)), np.zeros(3, int), np.zeros((2, 1)), "must be"),
+        (np.zeros((0, 2)), np.zeros(0, int), np.zeros((2, 2)), "rows or more"),
+        (np.zeros((3, 2)), np.zeros(3, int), np.zeros((0, 2)), "rows or more"),
         (np.zeros((3, 2)), np.zeros(2, int), np.zeros((2, 2)), "one integer a code"),
         (np.zeros((3, 2)), np.zeros(3), np.zeros((2, 2)), "one integer a code"),
         (np.zeros((3, 2)), np.array([0, 1, 4]), np.zeros((2, 2)), "received 0 to 4"),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
+import killed_runs
 import numpy as np
 import processes
 import pytest
@@ -19,29 +18,28 @@ from kerasunsup import cli
 from kerasunsup.ae import __main__ as ae
 from kerasunsup.data import images, splits
 from kerasunsup.gan import __main__ as gan
+from kerasunsup.gan import experiment
 from kerasunsup.gan.settings import GANSettings
+from kerasunsup.models import gan as models_gan
+from kerasunsup.models import networks
 from kerasunsup.settings import read_config, to_json
-from kerasunsup.training import files
+from kerasunsup.training import callbacks, feature_network
 
 SMALL = [
     *processes.SMALL, "--base-filters", "4", "--noise-dim", "8", "--measure-every", "2",
     "--batch-size", "64",
 ]  # fmt: skip
-# Of runs that must agree with each other, however they came to their end.
-SAME = ["--epochs", "5", "--deterministic", *SMALL]
+
+# Of data of 16 x 16 pixels.
+TINY = [
+    "--base-filters", "2", "--hidden-units", "4", "--noise-dim", "3", "--batch-size", "16",
+    "--num-samples", "100", "--measure-every", "2",
+]  # fmt: skip
 
 FIGURES = {
     "samples_first_epochs", "samples_last_epochs", "adversarial_curves", "categories",
     "comparison", "samples", "nearest_training_images", "noise_walks",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    """The folder of a run on real MNIST images, started as a user would."""
-    logs = tmp_path_factory.mktemp("logs")
-    assert gan.main(["--quick", "--logs", str(logs), "--name", "first"]) == 0
-    return logs / "gan" / "first"
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +49,30 @@ def logs(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def straight(logs) -> tuple[Path, str]:
-    """The folder and the output of a run in a process of its own, which nothing stopped."""
-    output = processes.finished(command(logs, "--name", "straight", *SAME))
-    return logs / "gan" / "straight", output
+def finished(logs) -> Path:
+    """The folder of a run on real MNIST images, started as a user would."""
+    assert (
+        gan.main(["--quick", "--epochs", "5", *SMALL, "--logs", str(logs), "--name", "first"]) == 0
+    )
+    return logs / "gan" / "first"
+
+
+@pytest.fixture
+def small_network(monkeypatch):
+    """A feature network that needs no training, for data without labels."""
+
+    def encoder(splits, _):
+        keras.utils.set_random_seed(0)  # the same one for each session of a run
+        shape = {"latent_dim": 3, "filters": (2,), "hidden_units": 4}
+        return feature_network.of_encoder(networks.encoder(splits.image_shape, **shape))
+
+    monkeypatch.setattr(feature_network, "encoder_of", encoder)
+
+
+def data(folder: Path) -> list[str]:
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 16, 16, 1), np.uint8)
+    np.savez(folder / "images.npz", images=pixels)
+    return ["--data", str(folder / "images.npz")]
 
 
 def test_a_run_leaves_what_the_interface_promises(finished):
@@ -81,16 +99,14 @@ def test_numbers_have_the_promised_names_and_their_twins(finished):
     assert numbers["nearest/distance_ratio"] > 0
 
 
-def test_history_has_a_row_an_epoch_and_numbers_where_they_were_measured(straight):
-    folder, output = straight
-    lines = (folder / "history.csv").read_text().splitlines()
+def test_history_has_a_row_an_epoch_and_numbers_where_they_were_measured(finished):
+    lines = (finished / "history.csv").read_text().splitlines()
     header = lines[0].split(",")
     assert len(lines) == 6
     assert {"generator_loss", "discriminator_loss", "real_accuracy", "fid", "spread"} <= set(header)
     column = [line.split(",")[header.index("fid")] for line in lines[1:]]
     assert [value == "nan" for value in column] == [True, False, True, False, False]
     assert all(float(value) > 0 for value in column if value != "nan")
-    assert "generator " in output
 
 
 def test_tensorboard_holds_curves_samples_and_settings(finished):
@@ -142,7 +158,8 @@ np.testing.assert_allclose(discriminator.predict(images, verbose=0), logits, ato
 
 
 @pytest.mark.parametrize(("colour", "precision"), [(False, "float32"), (True, "mixed_bfloat16")])
-def test_a_folder_of_images_without_labels(tmp_path, colour, precision):
+def test_a_folder_of_images_without_labels(tmp_path, monkeypatch, small_figures, colour, precision):
+    monkeypatch.setattr(feature_network, "_LEAST_STEPS", 4)
     folder = tmp_path / "pictures"
     folder.mkdir()
     generator = np.random.default_rng(0)
@@ -151,7 +168,7 @@ def test_a_folder_of_images_without_labels(tmp_path, colour, precision):
         picture[:, : 2 + index % 7] = generator.integers(0, 256, picture.shape[2])
         (folder / f"{index}.png").write_bytes(images.encode_png(picture))
     arguments = [
-        "--data", str(folder), "--epochs", "2", "--batch-size", "8", "--base-filters", "2",
+        "--data", str(folder), "--epochs", "2", "--batch-size", "32", "--base-filters", "2",
         "--noise-dim", "3", "--num-samples", "100", "--logs", str(tmp_path / "logs"),
         "--name", "own", "--precision", precision,
     ]  # fmt: skip
@@ -221,69 +238,49 @@ def test_a_name_that_exists_is_refused_and_another_experiments_run_is_none(finis
     assert "no ae run" in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------ processes that are really ended
+# ------------------------------------------------------------------------------ runs that are ended
 
 
-def command(logs: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "kerasunsup.gan", "--logs", str(logs), *arguments]
+def test_killed_at_any_write_a_run_ends_bit_identical(tmp_path, capsys, monkeypatch, small_network):
+    arguments = [*data(tmp_path), "--epochs", "2", *TINY]
+    killed_runs.reuse_models(monkeypatch, experiment)
+    killed_runs.shorten_reports(monkeypatch, experiment)
+    monkeypatch.setattr(models_gan, "settle_statistics", lambda *_: None)  # long, and of no state
+    logs = ["--logs", str(tmp_path)]
+    assert gan.main([*arguments, *logs, "--name", "straight"]) == 0
+    assert "epoch 2/2: generator " in capsys.readouterr().out
+    run = tmp_path / "gan" / "killed"
+    writes = killed_runs.kill_once_at_every_write(gan.main, arguments, run)
+    saves = {("state.npz", done) for done in range(2)}
+    report = {(name, 2) for name in ("generator.keras", "first.png", "second.png", "metrics.json")}
+    assert writes >= saves | report | {("config.json", 0), ("history.csv", 2)}
+    output = capsys.readouterr().out
+    assert "epoch " not in output[output.rindex("run " + str(run)) :]  # only the report was missing
+    killed_runs.assert_same_end(tmp_path / "gan" / "straight", run)
+    names = set(processes.arrays_of(run))
+    assert {"measurements/best", "samples/epochs", "epoch_1", "history/kid"} <= names
 
 
-def test_killed_at_two_moments_a_run_ends_bit_identical(logs, straight):
-    run = logs / "gan" / "killed"
-    history = run / "history.csv"
+@pytest.mark.parametrize("place", ["training", "report"])
+def test_ctrl_c_saves_and_prints_the_line_that_goes_on(
+    tmp_path, capsys, monkeypatch, small_network, place
+):
+    """Of the real key in a process of its own see `ae` and `supervised`."""
 
-    def epochs_done() -> int:
-        return len(history.read_text().splitlines()) - 1 if history.exists() else 0
+    def pressed(*_, **__):
+        raise KeyboardInterrupt
 
-    arguments = ["--name", "killed", *SAME]
-    for moment in (
-        # In the middle of a save, with a whole one of an earlier epoch to go on from.
-        lambda: epochs_done() >= 2 and any((run / "checkpoints").glob(".state*.part")),
-        lambda: any((run / "figures").glob("*.png")),  # trained, and in the middle of its report
-    ):
-        process = subprocess.Popen(
-            command(logs, *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 200
-        while process.poll() is None and not moment():
-            assert time.monotonic() < deadline
-            time.sleep(0.0005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert not (run / "metrics.json").exists()
-        arguments = ["--name", "killed", "--resume"]
-    assert "epoch " not in processes.finished(command(logs, *arguments))  # only its report
-    expected, found = processes.arrays_of(straight[0]), processes.arrays_of(run)
-    assert set(found) == set(expected)
-    assert {"measurements/best", "samples/epochs", "epoch_1", "history/fid"} <= set(found)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
-    numbers, others = (
-        json.loads((logs / "gan" / name / "metrics.json").read_text())
-        for name in ("straight", "killed")
-    )
-    del numbers["training_seconds"]
-    # Those of all sessions, also where the last one only wrote the report.
-    seconds = files.read_arrays(run / "checkpoints" / "state.npz")["history/seconds"]
-    assert others.pop("training_seconds") == pytest.approx(seconds.sum())
-    assert numbers == others
-
-
-def test_ctrl_c_saves_and_prints_the_line_that_goes_on(logs):
-    arguments = ["--name", "stopped", "--epochs", "1000", *SMALL]
-    error = processes.interrupted(command(logs, *arguments), "epoch 2/")
-    assert f"python -m kerasunsup.gan --resume --name stopped --logs {logs}" in error
-
-
-def test_two_devices_reach_the_end(logs):
-    processes.on_two_devices(
-        "gan", "--logs", str(logs), "--name", "two", "--strategy", "mirrored", "--epochs", "2",
-        *SMALL,
-    )  # fmt: skip
-    numbers = json.loads((logs / "gan" / "two" / "metrics.json").read_text())
-    assert np.isfinite(numbers["kid"])
-    state = processes.arrays_of(logs / "gan" / "two")
-    assert (state["history/discriminator_loss"] < 3.0).all()  # a mean, not a sum over replicas
+    killed_runs.shorten_reports(monkeypatch, experiment)
+    target = callbacks.StopOnNonFinite if place == "training" else experiment.results
+    name = "on_train_batch_end" if place == "training" else "write_results"
+    monkeypatch.setattr(target, name, pressed)
+    arguments = ["--epochs", "1", "--name", "stopped", "--logs", str(tmp_path)]
+    assert gan.main([*data(tmp_path), *arguments, *TINY]) == 130
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    done = 0 if place == "training" else 1
+    assert f"stopped, {done} epochs are saved" in error
+    assert f"python -m kerasunsup.gan --resume --name stopped --logs {tmp_path}" in error
 
 
 def test_the_data_that_trains_is_the_splits_training_part(monkeypatch, logs):

@@ -18,16 +18,27 @@ from kerasunsup.evaluation import classifier_metrics
 from kerasunsup.novelty import __main__ as novelty
 from kerasunsup.novelty import experiment
 from kerasunsup.novelty.settings import OUTLIER_SCORES, NoveltySettings
+from kerasunsup.settings import read_config
 from kerasunsup.training.run_folder import Run
-
-ARGUMENTS = ["--limit", "900", "--test-limit", "200", "--epochs", "1", "--latent-dim", "4"]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
+def small(tmp_path_factory) -> list[str]:
+    """Arguments of a small run: 180 images of 16 x 16 with a bright bar, whose row is the class."""
+    path = tmp_path_factory.mktemp("data") / "bars.npz"
+    labels = np.arange(180) % 3
+    pixels = np.random.default_rng(0).integers(0, 120, (180, 16, 16), np.uint8)
+    for picture, label in zip(pixels, labels, strict=True):
+        picture[4 * label + 2 : 4 * label + 5] += 60
+    np.savez(path, images=pixels, labels=labels)
+    return ["--data", str(path), "--epochs", "1", "--latent-dim", "4"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, small) -> Path:
     """A run of two classes."""
     logs = tmp_path_factory.mktemp("logs")
-    arguments = [*ARGUMENTS, "--classes", "1", "0", "--logs", str(logs), "--name", "first"]
+    arguments = [*small, "--classes", "1", "0", "--logs", str(logs), "--name", "first"]
     assert novelty.main(arguments) == 0
     return logs / "novelty" / "first"
 
@@ -49,7 +60,7 @@ def test_a_run_leaves_numbers_figures_and_an_autoencoder_a_class(finished):
 
 
 def test_an_autoencoder_saw_images_of_its_class_alone_and_its_error_is_the_score(finished):
-    settings = NoveltySettings(limit=900, test_limit=200, epochs=1, latent_dim=4)
+    settings = NoveltySettings(**read_config(NoveltySettings, finished / "config.json"))
     splits = data_splits.load(settings)
     clean = experiment.clean_images(splits, 1)
     assert len(clean) == np.sum(splits.labels.train == 1)
@@ -73,7 +84,7 @@ def test_a_stopped_run_goes_on_with_the_classes_that_are_missing(finished, capsy
     assert "2 of 2" in capsys.readouterr().out
 
 
-def test_data_without_labels_and_unknown_classes_are_one_line(tmp_path, capsys):
+def test_data_without_labels_and_unknown_classes_are_one_line(small, tmp_path, capsys):
     folder = tmp_path / "images"
     folder.mkdir()
     for index in range(20):
@@ -82,7 +93,7 @@ def test_data_without_labels_and_unknown_classes_are_one_line(tmp_path, capsys):
     logs = ["--logs", str(tmp_path / "logs")]
     for arguments, text in (
         (["--data", str(folder)], "has no labels of two classes or more"),
-        (["--classes", "11", *ARGUMENTS], "--classes 11: mnist has 12 training images and one"),
+        (["--classes", "11", *small], "--classes 11: bars has 12 training images and one"),
     ):
         assert novelty.main([*arguments, *logs]) == 2
         error = capsys.readouterr().err

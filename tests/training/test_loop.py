@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import functools
 import os
 import shutil
 
@@ -350,3 +351,41 @@ def test_progress_draws_a_bar_on_a_terminal(tmp_path, capsys, monkeypatch):
     assert "validation 0." in drawn.err
     assert "100%" in drawn.err
     assert drawn.out == ""
+
+
+def test_a_run_on_a_cosine_that_stops_goes_on_to_the_same_end(tmp_path, monkeypatch):
+    settings = dataclasses.replace(SETTINGS, epochs=5, schedule="cosine")
+
+    def start(name: str, resume: bool = False) -> loop.Fitted:
+        command = Command("ae", settings, tmp_path, name, resume, ())
+        with loop.machine(settings), run_folder.opened(command) as run:
+            model = experiment.build(settings, (8, 8, 1))
+            rate = functools.partial(loop.learning_rate, settings, settings.epochs)
+            return loop.fit(model, splits(), settings, run, rate=rate)
+
+    whole = start("whole")
+    rates = whole.history["learning_rate"]
+    expected = [loop.learning_rate(settings, 5, epoch) for epoch in range(5)]
+    assert rates == pytest.approx(expected, rel=1e-6)
+
+    def stop(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.StopOnNonFinite, "on_epoch_end", stop)
+        with pytest.raises(Interrupted):
+            start("stopped")
+    again = start("stopped", resume=True)
+    for name in ("loss", "val_loss", "learning_rate"):
+        assert again.history[name] == whole.history[name]
+
+
+def test_the_last_epoch_on_a_cosine_has_one_percent_of_the_rate():
+    settings = dataclasses.replace(SETTINGS, schedule="cosine")
+    rates = [loop.learning_rate(settings, 10, epoch) for epoch in range(12)]
+    assert rates[0] == settings.learning_rate
+    assert rates == sorted(rates, reverse=True)
+    assert rates[9] == rates[11] == pytest.approx(0.01 * settings.learning_rate)
+    assert rates[8] > 1.5 * rates[9]
+    assert loop.learning_rate(settings, 1, 0) == settings.learning_rate  # of a single epoch

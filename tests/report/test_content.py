@@ -1,0 +1,109 @@
+"""What the page of the whole study shows of the runs that stand."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+from report_runs import step, text_of, written
+
+from kerasunsup.report import __main__ as report
+from kerasunsup.report import steps
+
+
+def test_a_page_of_runs_that_stand_trains_nothing_and_lacks_nothing(places, monkeypatch, capsys):
+    monkeypatch.setattr(steps, "run_step", lambda *_: pytest.fail("nothing is to be run"))
+    assert report.main([]) == 0
+    html, numbers = written()
+    assert "missing" not in text_of(html).lower()
+    assert "to run" not in capsys.readouterr().out
+    for number in range(1, 10):
+        assert re.search(rf"<h3>Figure {number}[: ]", html), number
+    assert "Table 1" in html
+    assert "Table 2" in html
+    assert html.count("data:image/png;base64,") >= 25
+    assert numbers["quick"] is False
+    assert len(numbers["numbers"]) == 8 + 3  # runs, and kinds of searches
+
+
+def test_every_number_leads_to_a_folder_that_is_there(places):
+    report.main([])
+    html, numbers = written()
+    cells = re.findall(r'<td class="number">(?:<a href="([^"]+)"[^>]*>)?([^<]*)', html)
+    unlinked = [text for address, text in cells if not address and re.search(r"\d", text)]
+    assert unlinked == []
+    addresses = {address for address, _ in cells if address}
+    assert len(addresses) >= 8
+    for address in addresses:
+        assert Path(address).is_dir(), address
+    assert {address.rstrip("/") for address in addresses} == set(numbers["numbers"])
+
+
+def test_two_calls_write_the_same_page(places):
+    for output in ("first.html", "second.html"):
+        report.main(["--output", output])
+    assert Path("first.html").read_bytes() == Path("second.html").read_bytes()
+
+
+def test_sentences_follow_the_numbers(places):
+    report.main([])
+    page = text_of(written()[0])
+    for number in (
+        "epoch 50 of 50", "60.0 %", "261.1", "71.0 %", "51.0 %", "98.0 %", "90.0 %",
+    ):  # fmt: skip
+        assert number in page
+
+    path = places.logs / "ae" / "the-clean" / "metrics.json"
+    numbers = json.loads(path.read_text())
+    numbers |= {"mixture_100/fid": 900.0, "best_epoch": 7, "noise_0.4/gain_db": -1.0}
+    path.write_text(json.dumps(numbers))
+    path = places.logs / "supervised" / "the-supervised" / "metrics.json"
+    numbers = json.loads(path.read_text())
+    chance = {name: 0.5 for name in numbers if name.endswith("_p_holm")}
+    significant = {"labels_10/finetuned_minus_scratch_p_holm": 0.01}
+    path.write_text(json.dumps(numbers | chance | significant))
+    report.main([])
+    page = text_of(written()[0])
+    for number in ("900.0", "epoch 7 of 50", "43 epochs", "loses 1.0 dB"):
+        assert number in page
+    # One is significant, and the others follow as what may be chance.
+    assert re.search(r"significant[^;]*\] with 10 labels\. [^.]*chance", page)
+
+
+def test_the_best_way_with_few_labels_is_chosen_by_validation_images_or_the_page_says_so(places):
+    path = places.logs / "supervised" / "the-supervised" / "metrics.json"
+    numbers = {
+        name: value for name, value in json.loads(path.read_text()).items()
+        if "_validation_accuracy" not in name
+    }  # fmt: skip
+    by_test = {"labels_100/graph_accuracy": 0.97, "labels_100/mixture_accuracy": 0.91}
+    path.write_text(json.dumps(numbers | by_test))
+    report.main([])
+    page = text_of(written()[0])
+    assert len(re.findall(r"with 100 labels “graph of codes”,[^.]* 97\.0 %", page)) == 2
+    assert page.count("chosen on these same test images") == 2  # at a glance too
+    assert "2,000 validation images" not in page
+
+    accuracies = [name for name in numbers if name.endswith("_accuracy") and "labels_" in name]
+    numbers |= {
+        name.replace("_accuracy", "_validation_accuracy"): 0.9 if "mixture" in name else 0.5
+        for name in accuracies
+    }
+    path.write_text(json.dumps(numbers | by_test | {"validation/images": 2000}))
+    report.main([])
+    page = text_of(written()[0])
+    assert page.count("2,000 validation images") == 2
+    assert len(re.findall(r"with 100 labels “mixture of codes”,[^.]* 91\.0 %", page)) == 2
+    for size in ("10 labels", "1,000 labels", "all labels"):
+        assert page.count(f"with {size} “") == 1
+    assert "chosen on these same test images" not in page
+
+
+def test_a_small_search_and_another_page_are_told_apart(places):
+    quick = dataclasses.replace(places, quick=True)
+    assert steps.state_of(step("search"), quick).finished is None
+    assert report.main(["--quick", "--page-only"]) == 0
+    html, numbers = written()
+    assert "its numbers are not results" in text_of(html)
+    assert numbers == {"quick": True, "numbers": {}, "runs": {}}

@@ -1,0 +1,3 @@
+from cheap_work import coarse_figures, plain_updates
+
+__all__ = ["coarse_figures", "plain_updates"]

@@ -1,0 +1,332 @@
+"""The numbers of the README and the pages in docs are those that were measured."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+
+from readme_pages import README, ROOT, TEXT
+
+from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.novelty.settings import OUTLIER_SCORES
+from kerasunsup.settings import read_config
+from kerasunsup.supervised.settings import METHOD_NAMES, SupervisedSettings
+
+REPORT = json.loads((ROOT / "docs" / "report.json").read_text(encoding="utf-8"))
+AE = {
+    name: REPORT["numbers"][f"logs/ae/{name}"] for name in ("reference", "noise", "crop", "tuned")
+}
+GAN = {name: REPORT["numbers"][f"logs/gan/{name}"] for name in ("reference", "study")}
+SUPERVISED = REPORT["numbers"]["logs/supervised/reference"]
+NOVELTY = REPORT["numbers"]["logs/novelty/reference"]
+TUNING = ROOT / "tuning" / "ae"
+COST = json.loads((ROOT / "docs" / "search_cost.json").read_text(encoding="utf-8"))["rows"]
+SPEED = json.loads((ROOT / "docs" / "training_speed.json").read_text(encoding="utf-8"))["rows"]
+
+
+def measurement(name: str) -> dict:
+    """What a benchmark has written."""
+    return json.loads((ROOT / "docs" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def are_near(text: str, *parts: str) -> bool:
+    """Whether these stand in a text in this order, with a few words between them."""
+    return bool(re.search(".{0,80}?".join(map(re.escape, parts)), " ".join(text.split())))
+
+
+def row(start: str) -> list[str]:
+    """The cells of the one table row that begins so."""
+    (line,) = [line for line in TEXT.splitlines() if line.startswith(f"| {start} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")[1:]]
+
+
+def test_clustering_table_is_what_was_measured():
+    rows = json.loads((ROOT / "docs" / "clustering.json").read_text(encoding="utf-8"))["rows"]
+    shown = [name for name in rows if f"| {name} |" in TEXT]
+    assert len(shown) == 5
+    for name in shown:
+        assert row(name) == [f"{rows[name][key]:.3f}" for key in ("accuracy", "nmi", "ari")]
+    assert rows["the same, number of groups not given"]["groups"] == 8
+    assert rows["graph of codes, ten groups (apply cluster)"]["accuracy"] >= 0.9
+
+
+def percent(value: float, digits: int = 1) -> str:
+    return f"{100 * value:.{digits}f} %"
+
+
+def best_arm(size: str) -> str:
+    """Chosen by validation images; runs of older versions kept no accuracy on them."""
+    for kind in ("validation_accuracy", "accuracy"):
+        names = {arm: f"labels_{size}/{arm}_{kind}" for arm in METHOD_NAMES}
+        found = {arm: SUPERVISED[name] for arm, name in names.items() if name in SUPERVISED}
+        if found:
+            return max(found, key=found.__getitem__)
+    raise KeyError(size)
+
+
+def test_the_table_of_results_is_the_report():
+    ae, tuned, noise = AE["reference"], AE["tuned"], AE["noise"]
+    ours, study = GAN["reference"], GAN["study"]
+    few = SUPERVISED[f"labels_100/{best_arm('100')}_accuracy"]
+    expected = {
+        "reconstruction error (MSE), 32 numbers an image": (
+            f"{ae['test/mse']:.5f}; settings found {tuned['test/mse']:.5f}"
+        ),
+        "noise of sigma 0.4 removed, gain of PSNR": f"{noise['noise_0.4/gain_db']:.1f} dB",
+        "distance of samples from the autoencoder's codes": (
+            f"random integers {ae['integers/fid']:.1f}, mixture of 100 {ae['mixture_100/fid']:.1f}"
+        ),
+        "GAN: classifier score, precision, recall": (
+            f"{ours['classifier_score']:.2f}, {ours['precision']:.2f}, {ours['recall']:.2f}"
+        ),
+        "the study's own game": (
+            f"{study['classifier_score']:.2f}, {study['precision']:.2f}, {study['recall']:.2f}"
+        ),
+        "100 labels, test accuracy": percent(few),
+        "all labels, fine-tuned encoder": (
+            f"{percent(SUPERVISED['labels_all/finetuned_accuracy'], 2)}"
+        ),
+        "outliers, one class against the rest, AUROC": percent(NOVELTY["outliers/auroc_mean"]),
+        "ten groups without labels, accuracy": f"{ae['latent/graph_accuracy']:.3f}",
+    }
+    for start, cell in expected.items():
+        assert row(start)[0] == cell
+    compared = row("reconstruction error (MSE), 32 numbers an image")[1]
+    assert f"PCA {ae['pca/mse']:.5f}" in compared
+    assert (
+        f"PCA's residual {percent(NOVELTY['pca/auroc_mean'])}"
+        in row("outliers, one class against the rest, AUROC")[1]
+    )
+    real = ", ".join(
+        f"{ours[f'real/{k}']:.2f}" for k in ("classifier_score", "precision", "recall")
+    )
+    assert f"real images {real}" in row("GAN: classifier score, precision, recall")[1]
+    assert (
+        f"scratch {percent(SUPERVISED['labels_100/scratch_accuracy'])}"
+        in row("100 labels, test accuracy")[1]
+    )
+    assert (
+        f"scratch {percent(SUPERVISED['labels_all/scratch_accuracy'], 2)}"
+        in row("all labels, fine-tuned encoder")[1]
+    )
+
+
+def test_the_reference_report_is_whole_and_names_no_place():
+    assert REPORT["quick"] is False
+    assert set(REPORT["numbers"]) <= {*REPORT["runs"], "tuning/ae/grid", "tuning/ae/random"}
+    assert len(REPORT["runs"]) == 9
+    for source in REPORT["runs"].values():
+        assert re.fullmatch(r"[0-9a-f]{40}", source["git_commit"])
+    text = (ROOT / "docs" / "report.json").read_text(encoding="utf-8")
+    assert not re.search(r"/(home|root|work|tmp|Users)/", text)
+
+
+def test_result_table_is_the_reference_run():
+    numbers = AE["reference"]
+    assert row("mean squared error")[:2] == [
+        f"{numbers['test/mse']:.5f}",
+        f"{numbers['pca/mse']:.5f}",
+    ]
+    assert row("PSNR, dB")[0] == f"{numbers['test/psnr_db']:.2f}"
+    assert row("SSIM")[0] == f"{numbers['test/ssim']:.3f}"
+
+
+def test_restoration_table_is_the_reference_runs():
+    names = ("noise_0.2", "noise_0.4", "noise_0.6", "crop_8", "crop_12")
+    for start, run in (
+        ("clean images", "reference"), ("`--noise 0.4`", "noise"), ("`--crop 8`", "crop"),
+    ):  # fmt: skip
+        numbers = AE[run]
+        gains = [f"{numbers[f'{name}/gain_db']:.1f}" for name in names]
+        assert row(start) == [*gains, f"{numbers['test/mse']:.5f}"]
+
+
+def test_sample_table_is_the_reference_run():
+    numbers = AE["reference"]
+    for start, name in (
+        ("real training images", "real"), ("reconstructions", "reconstructed"),
+        ("random integers (the study)", "integers"), ("one Gaussian", "gaussian"),
+        ("mixture of 10", "mixture_10"), ("mixture of 100", "mixture_100"),
+    ):  # fmt: skip
+        assert row(start) == [
+            f"{numbers[f'{name}/fid']:.1f}", f"{numbers[f'{name}/classifier_score']:.2f}",
+            f"{numbers[f'{name}/precision']:.2f}", f"{numbers[f'{name}/recall']:.2f}",
+        ]  # fmt: skip
+
+
+def test_reference_run_meets_what_the_study_led_us_to_expect():
+    assert AE["reference"]["test/mse"] <= 0.0043
+    assert AE["noise"]["noise_0.4/gain_db"] >= 8.0
+    assert AE["reference"]["mixture_100/fid"] < AE["reference"]["integers/fid"] / 10
+    assert GAN["reference"]["classifier_score"] >= 9.5
+    assert GAN["reference"]["smallest_class_share"] >= 0.08
+    assert NOVELTY["outliers/auroc_mean"] >= 0.97
+    assert AE["reference"]["latent/graph_accuracy"] >= 0.9
+
+
+def record(kind: str) -> dict:
+    path = TUNING / "record.json" if kind == "hyperband" else TUNING / kind / "record.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_committed_search_is_a_whole_one_and_best_json_is_what_it_found():
+    found = record("hyperband")
+    best = read_config(AutoencoderSettings, TUNING / "best.json")
+    winner = next(t for t in found["trials"] if t["trial"] == found["front"]["32"])
+    assert {name: best[name] for name in winner["settings"]} == winner["settings"]
+    assert (best["latent_dim"], best["data"], best["limit"]) == (32, "mnist", None)
+    assert len(found["trials"]) == sum(rung["trials"] for rung in found["plan"])
+    assert found["seconds"] < 45 * 60
+    wrong = r"/(home|root|work|tmp|Users)/"
+    assert not re.search(wrong, (TUNING / "record.json").read_text(encoding="utf-8"))
+
+
+def test_search_tables_are_the_records():
+    best = json.loads((TUNING / "best.json").read_text(encoding="utf-8"))
+    assert row("learning rate")[2] == f"{best['learning_rate']:.4f}"
+    assert row("weight decay")[2] == f"{best['weight_decay']:g}, decoupled"
+    tuned = AE["tuned"]["test/mse"]
+    assert row("test error (MSE)")[1:] == [
+        f"{AE['reference']['test/mse']:.5f}", f"{tuned:.5f}",
+    ]  # fmt: skip
+    assert tuned <= 0.0036
+    found = record("hyperband")
+    trials = {trial["trial"]: trial for trial in found["trials"]}
+    sizes = ("8", "16", "32", "64")
+    front = [trials[found["front"][size]] for size in sizes]
+    assert {trial["last_epoch"] for trial in front} == {20}
+    assert row("validation error after 20 epochs") == [f"{t['validation_mse']:.5f}" for t in front]
+    assert row("PCA of that size") == [f"{found['reference'][size]:.5f}" for size in sizes]
+    for start, kind in (("Hyperband", "hyperband"), ("random", "random"), ("grid", "grid")):
+        other = record(kind)
+        assert other["fingerprint"]["data"] == found["fingerprint"]["data"]
+        ended = [t for t in other["trials"] if t["settings"]["latent_dim"] == 32 and t["score"]]
+        winner = min(ended, key=lambda trial: trial["validation_mse"])
+        error = f" +- {winner['standard_error']:.5f}" if "standard_error" in winner else ""
+        assert row(start) == [
+            str(len(other["trials"])), f"{other['epochs']:,}", f"{other['seconds'] / 60:.0f} min",
+            f"{winner['validation_mse']:.5f}{error}", str(winner["last_epoch"]),
+        ]  # fmt: skip
+
+
+def test_search_cost_table_is_the_measurement():
+    shown = {
+        "kerasunsup": "this search",
+        "keras_tuner.Hyperband": "`keras_tuner.Hyperband`",
+        "kerasunsup, a model a trial": "this search, a model built for each trial",
+    }
+    assert set(shown) == set(COST)
+    for name, rounds in COST.items():
+        mean = {key: statistics.fmean(measured[key] for measured in rounds) for key in rounds[0]}
+        assert row(shown[name]) == [
+            f"{mean['seconds']:.0f}", f"{mean['most_bytes'] / 1e6:.1f}",
+            f"{mean['bytes_left'] / 1e6:.1f}", f"{mean['best_mse']:.5f}",
+        ]  # fmt: skip
+
+
+def test_speed_table_is_the_measurement():
+    for name, measured in SPEED.items():
+        assert row(name) == [f"{measured['images_per_second']:,.0f}", f"{measured['ratio']:.2f}"]
+
+
+def test_gan_table_is_the_reference_run():
+    names = {
+        "classifier_score": ".2f", "precision": ".2f", "recall": ".2f",
+        "smallest_class_share": ".3f", "fid": ".2f", "kid": ".3f",
+    }  # fmt: skip
+    for start, run, prefix in (
+        ("real training images, against test images", "reference", "real/"),
+        ("the GAN, 100 epochs", "reference", ""),
+        ("its last weights, statistics settled", "reference", "last_weights/"),
+        ("its last weights as trained", "reference", "running_statistics/"),
+        ("`--preset study`, 100 epochs", "study", ""),
+    ):
+        numbers = GAN[run]
+        assert row(start) == [f"{numbers[prefix + name]:{form}}" for name, form in names.items()]
+    assert f"ratio of medians {GAN['reference']['nearest/distance_ratio']:.2f}" in TEXT
+
+
+def test_table_of_gan_settings_is_the_measurement():
+    digits = {
+        "fid": 1, "precision": 2, "recall": 2, "classifier_score": 2, "smallest_class_share": 3,
+    }  # fmt: skip
+    measured = measurement("gan_settings")
+    assert len(measured["seeds"]) >= 3
+    base = [result["classifier_score"] for result in measured["rows"]["as it is"]]
+    for name, results in measured["rows"].items():
+        columns = [([result[key] for result in results], form) for key, form in digits.items()]
+        changes = [result["classifier_score"] - b for result, b in zip(results, base, strict=True)]
+        if name != "as it is":
+            columns.append((changes, 2))
+        cells = [
+            f"{statistics.fmean(values):.{form}f} ± {statistics.stdev(values):.{form}f}"
+            for values, form in columns
+        ]
+        assert [cell for cell in row(name) if cell] == cells
+
+
+def test_tables_of_apply_are_the_measurements():
+    for name, found in measurement("filling")["rows"].items():
+        assert row(f"{name} pixels") == [f"{value:.1f}" for value in found.values()]
+    for verb, cost in measurement("apply")["rows"].items():
+        assert row(f"`{verb}`") == [
+            f"{cost['images_per_second_1']:,}", f"{cost['images_per_second_256']:,}",
+            str(max(cost["megabytes_1"], cost["megabytes_256"])),
+            str(cost["seconds_for_300_256"]),
+        ]  # fmt: skip
+    for name, found in measurement("near_duplicates")["rows"].items():
+        assert row(name) == [f"{found['found']} of {found['copies']}"]
+
+
+def test_table_of_outlier_scores_is_the_report():
+    for score, title in OUTLIER_SCORES.items():
+        areas = [NOVELTY[f"{score}/auroc_{label}"] for label in ("mean", *range(10))]
+        assert row(title) == [f"{100 * area:.1f}" for area in areas]
+
+
+def test_speed_of_the_adversarial_step_is_the_measurement():
+    rows = measurement("adversarial_speed")["rows"]
+    ours, guide = rows["kerasunsup"], rows["Keras's guide"]
+    steps = ours["ratio"] / guide["ratio"]
+    speed = f"{ours['images_per_second']:,.0f} images/s"
+    assert are_near(TEXT, speed, f"{ours['ratio']:.2f} times", f"{steps:.2f} times")
+    rows = measurement("adversarial_speed_bfloat16")["rows"]
+    share = rows["kerasunsup, bfloat16"]["ratio"] / rows["kerasunsup"]["ratio"]
+    assert are_near(TEXT, "bfloat16", f"{share:.2f}")
+    ratio = f"{SPEED['kerasunsup']['ratio']:.2f} times"
+    assert are_near(README, ratio, f"{ours['ratio']:.2f}", "adversarial step")
+
+
+def test_speed_with_bfloat16_instructions_is_the_measurement():
+    rows = [
+        measurement(f"{name}_with_bfloat16")["rows"]
+        for name in ("training_speed", "adversarial_speed")
+    ]
+    for contender, words in (
+        ("kerasunsup", "default"), ("kerasunsup, bfloat16", "mixed_bfloat16"),
+    ):  # fmt: skip
+        assert are_near(README, *(f"{part[contender]['ratio']:.2f}" for part in rows), words)
+        for part in rows:
+            assert f"{part[contender]['images_per_second']:,.0f}" in TEXT
+
+
+def test_supervised_table_and_its_sentences_are_the_reference_run():
+    numbers = SUPERVISED
+    sizes = ("10", "100", "1000", "10000", "all")
+    for arm in SupervisedSettings().arms:
+        expected = []
+        for size in sizes:
+            name = f"labels_{size}/{arm}_accuracy"
+            digits = 2 if size == "all" else 1
+            expected.append(
+                f"{100 * numbers[name]:.{digits}f} ± {100 * numbers[f'{name}_std']:.{digits}f}"
+                if name in numbers else ""
+            )  # fmt: skip
+        assert row(METHOD_NAMES[arm]) == expected
+    for size in sizes[1:]:
+        mean = numbers[f"labels_{size}/finetuned_minus_scratch"]
+        assert f"{100 * mean:+.2f}" in TEXT
+    for end in ("low", "high"):
+        assert f"{100 * numbers[f'labels_all/finetuned_minus_scratch_{end}']:+.2f}" in TEXT
+    assert numbers["labels_100/graph_accuracy"] >= 0.96
