@@ -82,7 +82,7 @@ class MethodTrainer:
         """Trains one cell and measures it on the validation and the test images.
 
         Args:
-            cell: the method, the number of labels and the repetition.
+            cell: which.
             keeps_weights: whether the result holds the weights of a network.
         """
         began = time.perf_counter()
@@ -118,8 +118,7 @@ class MethodTrainer:
         """Returns images -> probabilities (batch, num_classes), by the weights of a network."""
         network = self._network(method)
         network.set_weights(list(weights))
-        encoder = self._encoder if method == "frozen" else None
-        return _with_probabilities(network, encoder, self._splits.image_shape)
+        return _with_probabilities(network, self._encoder, self._splits.image_shape)
 
     def fit(
         self,
@@ -136,7 +135,7 @@ class MethodTrainer:
             method: one of `TRAINED`.
             labelled: the positions of the labelled training images.
             seed: everything random follows from it.
-            num_steps: how many steps; None lets the settings decide.
+            num_steps: None lets the settings decide.
             may_stop: whether Ctrl-C may end it.
         """
         batches = self._batches(method, labelled, seed, num_steps)
@@ -200,12 +199,12 @@ class MethodTrainer:
 
 
 def _with_probabilities(
-    network: keras.Model, encoder: keras.Model | None, image_shape: tuple[int, int, int]
+    network: keras.Model, encoder: keras.Model, image_shape: tuple[int, int, int]
 ) -> keras.Model:
     """Returns images -> probabilities; of a network on codes, by the encoder that makes them."""
     inputs = keras.Input(image_shape, name="images")
     x = inputs
-    if encoder is not None:
+    if network.input_shape[1:] != image_shape:
         x = keras.layers.Reshape(network.input_shape[1:])(encoder(inputs))
     softmax = keras.layers.Softmax(dtype="float32", name="probabilities")
     return keras.Model(inputs, softmax(network(x)), name="classifier")
