@@ -20,7 +20,6 @@ import tensorflow as tf
 
 from kerasunsup.data import images
 from kerasunsup.errors import InputError
-from kerasunsup.settings import TrainingSettings, read_config
 
 # What a model can do: name -> (input name, output name), as in the SavedModels of this package.
 _SIGNATURES = {
@@ -86,16 +85,6 @@ class LoadedModel:
                 f"{_WORKS_WITH[name]}"
             )
         return self._functions[name]
-
-    def settings(self, config_type: type[TrainingSettings]) -> TrainingSettings | None:
-        """The settings of the run; None for a model that stands alone.
-
-        Raises:
-            InputError: if the file with the settings is damaged.
-        """
-        if self.run is None or not (self.run / "config.json").is_file():
-            return None
-        return config_type(**read_config(config_type, self.run / "config.json"))
 
 
 def open_model(path: Path, *, is_trusted: bool = False) -> LoadedModel:

@@ -88,11 +88,10 @@ class MethodTrainer:
         began = time.perf_counter()
         seed = self._settings.seed + cell.repetition
         labelled = balanced_subset(self._train_labels, cell.num_labels, seed)
-        weights: tuple[np.ndarray, ...] = ()
+        weights: list[np.ndarray] = []
         if cell.method in TRAINED:
             trainer, curve, _ = self.fit(cell.method, labelled, seed)
-            if keeps_weights:
-                weights = tuple(trainer.network.get_weights())
+            weights = trainer.network.get_weights() if keeps_weights else []
             test = trainer.probabilities(self._inputs(cell.method, "test"))
             validation = trainer.probabilities(self._inputs(cell.method, "validation"))
         else:
@@ -101,17 +100,16 @@ class MethodTrainer:
             answers = self._probe(cell.method, labelled, seed, np.concatenate(queries))
             test, validation = np.split(answers, [len(self._test_labels)])
         predictions = test.argmax(axis=1)
+        right = validation.argmax(axis=1) == self._validation_labels
         return CellResult(
             predictions=predictions,
             confidence=test.max(axis=1).astype(np.float32),
             accuracy=classifier_metrics.accuracy(self._test_labels, predictions),
             loss=mean_cross_entropy(test, self._test_labels),
-            validation_accuracy=classifier_metrics.accuracy(
-                self._validation_labels, validation.argmax(axis=1)
-            ),
+            validation_accuracy=float(right.mean()),
             curve=curve,
             seconds=time.perf_counter() - began,
-            weights=weights,
+            weights=tuple(weights),
         )
 
     def classifier(self, method: str, weights: Sequence[np.ndarray]) -> keras.Model:
@@ -139,10 +137,10 @@ class MethodTrainer:
             may_stop: whether Ctrl-C may end it.
         """
         batches = self._batches(method, labelled, seed, num_steps)
-        if num_steps is None and (method, batches.batch_size) not in self._traced:
-            # Tracing is no part of the seconds of a cell.
+        key = method, batches.batch_size
+        if num_steps is None and key not in self._traced:
+            self._traced.add(key)  # and tracing is no part of the seconds of a cell
             self.fit(method, labelled, seed, num_steps=2)
-            self._traced.add((method, batches.batch_size))
         if method not in self._trainers:
             self._trainers[method] = NetworkTrainer(
                 functools.partial(self._network, method),
