@@ -18,7 +18,7 @@ from kerasunsup.figures import curves, image_grids, scatter_plots, style
 
 _P = ParamSpec("_P")
 _MOST_CODES = 5000  # what t-SNE handles in half a minute
-_INLINE_DPI = 100
+_INLINE_DPI = 80
 
 
 def _inline(plot: Callable[_P, style.Figure]) -> Callable[_P, style.Figure]:
