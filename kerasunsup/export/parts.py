@@ -213,7 +213,11 @@ def _plain(model: keras.Model, name: str, output_name: str) -> keras.Model:
     def call(layer: Any, *arguments: Any, **keywords: Any) -> Any:
         if type(layer).__name__ == "Argmax" and layer.axis == -1 and not layer.keepdims:
             return _Largest()(arguments[0])
-        if type(layer).__name__ == "OneHot" and layer.axis == -1 and layer.dtype in (None, "float32"):
+        if (
+            type(layer).__name__ == "OneHot"
+            and layer.axis == -1
+            and layer.dtype in (None, "float32")
+        ):
             return _OneHot(layer.num_classes)(arguments[0])
         return layer(*arguments, **keywords)
 
