@@ -124,9 +124,11 @@ def test_without_training_images_one_line_says_why(ae, tmp_path, capsys, case):
 def test_integers_that_depend_on_the_batch_are_refused(ae):
     part = export_parts.open_parts(ae).get("encoder")
     inputs = np.zeros((64, *part.input_shape), np.float32)
-    with pytest.raises(ValueError, match="differs from itself by 8"):
+    experiment._check_batches(part, lambda values: np.zeros(len(values)), inputs, 0.1)
+    experiment._check_batches(part, lambda values: np.full(len(values), len(values)), inputs, 63.0)
+    with pytest.raises(InputError, match="differs from itself by 63 between batches of 1 and 64"):
         experiment._check_batches(
-            part, lambda x: np.arange(len(x)) // 8 + 1.0 * len(x) // 8, inputs
+            part, lambda values: np.full(len(values), len(values)), inputs, 40.0
         )
 
 
