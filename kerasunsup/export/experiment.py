@@ -22,7 +22,7 @@ from kerasunsup.export.parts import Part, Parts
 from kerasunsup.export.settings import FORMATS, Export, ExportSettings
 from kerasunsup.models import export as models_export
 from kerasunsup.models.loading import Function
-from kerasunsup.settings import to_json
+from kerasunsup.settings import path_of
 from kerasunsup.training import files
 
 RECORD = "export.json"
@@ -54,8 +54,14 @@ def run(command: Export) -> None:
     """
     settings = command.config
     parts = export_parts.open_parts(command.model)
-    output = command.output or parts.default_output(settings.folder_name)
-    identity = {"model": parts.fingerprint, **to_json(settings)}
+    default = str(parts.default_output(settings.folder_name))
+    output = command.output or path_of("MODEL", default)
+    identity = {
+        "model": parts.fingerprint,
+        "format": settings.format,
+        "int8": settings.int8,
+        "calibration": settings.num_calibration if settings.int8 else None,
+    }
     if _is_done(output, identity):
         print(f"{output} is done already: there is nothing to do", flush=True)
         return
@@ -89,12 +95,12 @@ def _is_done(output: Path, identity: dict[str, Any]) -> bool:
         return False
     path = output / RECORD
     record = files.read_json(path) if path.is_file() else {}
-    if isinstance(record, dict) and record and isinstance(record.get("parts"), dict):
+    if isinstance(record, dict) and record.keys() >= {*identity, "parts"}:
+        is_same = all(record[key] == value for key, value in identity.items())
         names = [name for part in record["parts"].values() for name in part["files"]]
-        is_same = all(record.get(key) == value for key, value in identity.items())
         if is_same and all((output / name).exists() for name in names):
             return True
-        what = "another export"
+        what = "another export" if not is_same else "an export that has lost files"
     else:
         what = "files that are no export"
     raise InputError(
@@ -106,7 +112,9 @@ def _is_done(output: Path, identity: dict[str, Any]) -> bool:
 @contextlib.contextmanager
 def _whole_folder(output: Path) -> Iterator[Path]:
     """A temporary folder beside the output that takes its name when all went well, or goes."""
+    output = Path(os.path.abspath(output))  # `.` has no name to put another beside
     temporary = output.with_name(files.part_name(output.name))
+    new_parents = [parent for parent in output.parents if not parent.exists()]
     try:
         temporary.mkdir(parents=True)
     except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
@@ -124,8 +132,12 @@ def _whole_folder(output: Path) -> Iterator[Path]:
                 f"--output {output} was made by another process meanwhile: look at it, or choose "
                 "another"
             ) from None
-    finally:
+    except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        for parent in new_parents:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
 
 
 def _write_float(part: Part, job: Job) -> dict[str, Any]:
@@ -134,10 +146,7 @@ def _write_float(part: Part, job: Job) -> dict[str, Any]:
     path = formats.write(part, job.settings.format, job.folder, inputs[:4])
     function = formats.load(part, job.settings.format, path)
     differences = {
-        f"batch_{number}": models_export.largest_difference(
-            function(inputs[:number]), part.reference(inputs[:number])
-        )
-        for number in _BATCHES
+        f"batch_{number}": _difference(part, function, inputs[:number]) for number in _BATCHES
     }
     said = _said(part, path, job)
     for name, difference in differences.items():
@@ -153,6 +162,16 @@ def _write_float(part: Part, job: Job) -> dict[str, Any]:
     )
     print(f"{path.name}: {_size(said['bytes'])}, differs by {told}", flush=True)
     return {**said, "difference": differences}
+
+
+def _difference(part: Part, function: Function, inputs: np.ndarray) -> float:
+    result, expected = function(inputs), part.reference(inputs)
+    if result.shape != expected.shape:
+        raise InputError(
+            f"the {part.name} gives {result.shape} for {len(inputs)} rows, the Keras model "
+            f"{expected.shape}: nothing was written; choose another --format"
+        )
+    return models_export.largest_difference(result, expected)
 
 
 def _write_int8(part: Part, job: Job) -> dict[str, Any]:
@@ -228,7 +247,6 @@ def _record(job: Job) -> dict[str, Any]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return {
-        "calibration": job.settings.num_calibration if job.settings.int8 else None,
         "compared_on": compared,
         "tolerance": None if job.settings.int8 else models_export.TOLERANCE,
         "versions": versions,

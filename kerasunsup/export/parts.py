@@ -221,7 +221,7 @@ def _plain(model: keras.Model, name: str, output_name: str) -> keras.Model:
             return _OneHot(layer.num_classes)(arguments[0])
         return layer(*arguments, **keywords)
 
-    if any(type(operation).__name__ == "Argmax" for operation in model.operations):
+    if any(type(operation).__name__ == "Argmax" for operation in getattr(model, "operations", ())):
         model = keras.models.clone_model(
             model, clone_function=lambda layer: layer, call_function=call
         )

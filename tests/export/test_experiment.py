@@ -222,7 +222,7 @@ def test_an_output_that_stands_there_is_never_overwritten(model, tmp_path, capsy
     assert {path.name: path.read_bytes() for path in other.iterdir()} == before
     (other / "classifier.tflite").unlink()
     line = complaint(capsys, model, "--format", "litert", "--output", other)
-    assert "choose another folder, or remove it" in line
+    assert "an export that has lost files and is never overwritten" in line
 
 
 @pytest.mark.parametrize("wrong", [1e-3, np.nan])
@@ -260,7 +260,8 @@ def test_a_conversion_that_fails_is_one_line_and_leaves_nothing(
 
     monkeypatch.setattr(keras.Model, "export", fail)
     before = names(model)
-    assert run(model, "--format", "litert") == status
+    output = ["--output", model / "new" / "folder"]
+    assert run(model, "--format", "litert", *output) == status
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert words in line
     assert names(model) == before
@@ -279,6 +280,20 @@ def test_a_folder_that_another_process_made_meanwhile_is_kept(tmp_path):
         write_beside_another()
     assert names(tmp_path) == ["output"]
     assert names(output) == ["theirs"]
+
+
+def test_a_file_of_another_shape_is_one_line(model, capsys, monkeypatch):
+    monkeypatch.setattr(formats, "load", lambda *_: lambda values: values[:, 0])
+    line = complaint(capsys, model, "--format", "litert")
+    assert "the classifier gives (1, 16, 1) for 1 rows, the Keras model (1, 3)" in line
+    assert not (model / "litert").exists()
+
+
+def test_the_folder_that_one_stands_in_may_be_filled(model, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert run(model, "--format", "savedmodel", "--output", ".") == 0
+    assert names(tmp_path / "empty") == ["classifier", "export.json"]
 
 
 # ------------------------------------------------------------------------------------------- codes

@@ -89,13 +89,19 @@ def test_a_classifier_without_labels_is_compared_with_itself(supervised):
     )
 
 
-def test_the_folder_is_another_than_that_of_floats_and_the_default_number_is_said(ae, tmp_path):
-    copy = shutil.copytree(ae, tmp_path / "ae" / "copy")
+def test_the_folder_is_another_than_that_of_floats_and_the_default_number_is_said(
+    supervised, tmp_path, capsys
+):
+    copy = shutil.copytree(supervised, tmp_path / "supervised" / "copy")
     assert run(copy, "--format", "litert", "--int8") == 0
+    assert run(copy, "--format", "litert", "--int8") == 0
+    assert "litert_int8 is done already" in capsys.readouterr().out
+    assert run(copy, "--format", "litert", "--int8", "--calibration", "20") == 2
+    assert "holds another export" in capsys.readouterr().err
     record = json.loads((copy / "litert_int8" / "export.json").read_text(encoding="utf-8"))
     training = len(run_images.splits_of_run(export_parts.open_parts(copy)).train)
     assert record["calibration"] == 500
-    assert record["parts"]["encoder"]["calibrated_on"] == training  # there are no more
+    assert record["parts"]["classifier"]["calibrated_on"] == training  # there are no more
 
 
 @pytest.mark.parametrize("case", ["alone", "gone", "others"])
