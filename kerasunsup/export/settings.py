@@ -18,7 +18,8 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "savedmodel": (),
 }
 
-# More images change little: see docs/export.md.
+# On the study's autoencoder 20 to 2,000 images gave a test MSE of 0.00413 to 0.00422, without
+# integers 0.00398: see docs/export.md.
 _CALIBRATION = 500
 
 
