@@ -15,6 +15,7 @@ _COMMANDS = {
     "supervised": "compare what an encoder is worth with few labels and with all",
     "novelty": "measure which score finds outliers, one class against the rest",
     "apply": "use what was trained on your own images",
+    "export": "write a trained model as files for ONNX, LiteRT, OpenVINO or TensorFlow",
     "report": "run the whole study and write it on one page",
 }
 
