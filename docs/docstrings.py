@@ -19,4 +19,8 @@ class ReadDocstrings(griffe.Extension):
         text = re.sub(
             r"(?<![\w`-])--([a-z][a-z-]*)", lambda found: found[1].replace("-", "_"), text
         )
+        # What an estimator is told comes before what it has learned.
+        text = re.sub(
+            r"(\n\nAttributes:\n.*?)(\n\nArgs:\n.*?)\s*\Z", r"\2\1", text, flags=re.DOTALL
+        )
         obj.docstring.value = text.replace("  # doctest: +SKIP", "")
