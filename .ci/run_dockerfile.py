@@ -146,11 +146,13 @@ def main(arguments: list[str]) -> None:
     _mount("-t", "tmpfs", "tmpfs", str(temporary))
     try:
         stage = build((ROOT / "Dockerfile").read_text(encoding="utf-8"), temporary)
-        for user in (stage.user, NAMELESS):
-            stage.user = user
-            if user == NAMELESS:
-                stage.path("/work").chmod(0o777)  # as a folder of that user's own
-            stage.run([*stage.entry_point, *arguments])
+        stage.run([*stage.entry_point, *arguments])
+        # A new container has nothing of the first, and a folder of that user's own is mounted.
+        shutil.rmtree(stage.path("/tmp/matplotlib"))  # noqa: S108
+        stage.path("mounted").mkdir()
+        stage.path("mounted").chmod(0o777)
+        stage.user, stage.folder = NAMELESS, "/work/mounted"
+        stage.run([*stage.entry_point, *arguments])
     finally:
         subprocess.run(["umount", "--recursive", "--lazy", str(temporary)], check=False)  # noqa: S603, S607
         temporary.rmdir()
