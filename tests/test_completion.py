@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 import subprocess
@@ -107,8 +108,9 @@ def test_without_shtab_one_line_says_what_to_install(capsys, monkeypatch):
 
 
 def test_a_command_without_our_parser_is_a_programming_error(monkeypatch):
+    command = importlib.import_module("kerasunsup.ae.__main__")
     with pytest.raises(cli.ParserMade):
-        __main__.importlib.import_module("kerasunsup.ae.__main__").parse([cli.PARSER_ALONE])
-    monkeypatch.setattr("kerasunsup.ae.__main__.parse", lambda argv: None)
+        command.parse([cli.PARSER_ALONE])
+    monkeypatch.setattr(command, "parse", lambda argv: None)
     with pytest.raises(TypeError, match="ae parses without a parser"):
         __main__._parser_of("ae")
