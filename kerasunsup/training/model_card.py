@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,11 +100,14 @@ _KINDS = {
 }
 
 
-def write(run: Run) -> Path:
-    """Writes the `README.md` of a finished run, in place of one from before it was resumed.
+def write(run: Run, numbers: Mapping[str, float]) -> Path:
+    """Writes the `README.md` of a run, in place of one from before it was resumed.
+
+    It comes before `metrics.json`, by which a run is told to be finished.
 
     Args:
-        run: with `config.json`, `environment.json`, `metrics.json` and its model files.
+        run: with `config.json`, `environment.json` and its model files.
+        numbers: what `metrics.json` will hold.
 
     Returns:
         The file.
@@ -115,9 +119,9 @@ def write(run: Run) -> Path:
     """
     if run.experiment not in _KINDS:
         raise ValueError(f"{run.experiment} leaves no model: one of {', '.join(_KINDS)} does")
+    numbers = {name: value for name, value in numbers.items() if math.isfinite(value)}
     settings = _read(run.folder / "config.json")
     made = _read(run.folder / "environment.json")
-    numbers = run.read_metrics()
     sections = (
         _front_matter(run, settings, numbers),
         _introduction(run, settings, made),
