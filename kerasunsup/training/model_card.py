@@ -100,7 +100,7 @@ _KINDS = {
 }
 
 
-def write(run: Run, numbers: Mapping[str, float]) -> Path:
+def write(run: Run, numbers: Mapping[str, float | None]) -> Path:
     """Writes the `README.md` of a run, in place of one from before it was resumed.
 
     It comes before `metrics.json`, by which a run is told to be finished.
@@ -119,17 +119,18 @@ def write(run: Run, numbers: Mapping[str, float]) -> Path:
     """
     if run.experiment not in _KINDS:
         raise ValueError(f"{run.experiment} leaves no model: one of {', '.join(_KINDS)} does")
-    numbers = {name: value for name, value in numbers.items() if math.isfinite(value)}
+    known = {name: value for name, value in numbers.items() if value is not None}
+    finite = {name: value for name, value in known.items() if math.isfinite(value)}
     settings = _read(run.folder / "config.json")
     made = _read(run.folder / "environment.json")
     sections = (
-        _front_matter(run, settings, numbers),
+        _front_matter(run, settings, finite),
         _introduction(run, settings, made),
         _data(settings, made),
         "## Settings\n\nAll are in `config.json`, which `kerasunsup --config` takes.\n\n"
         + _table(settings, ("setting", "value")),
         "## Numbers\n\nMeasured by this run, on the test images where the name does not say"
-        " otherwise; from `metrics.json`.\n\n" + _table(numbers, ("number", "value")),
+        " otherwise; from `metrics.json`.\n\n" + _table(finite, ("number", "value")),
         _loading(run, settings),
         _licence(settings),
         _origin(run, made),
