@@ -130,7 +130,8 @@ def write(run: Run, numbers: Mapping[str, float | None]) -> Path:
         "## Settings\n\nAll are in `config.json`, which `kerasunsup --config` takes.\n\n"
         + _table(settings, ("setting", "value")),
         "## Numbers\n\nMeasured by this run, on the test images where the name does not say"
-        " otherwise; from `metrics.json`.\n\n" + _table(finite, ("number", "value")),
+        " otherwise; from `metrics.json`.\n\n"
+        + _table({name: finite.get(name) for name in numbers}, ("number", "value")),
         _loading(run, settings),
         _licence(settings),
         _origin(run, made),
