@@ -13,6 +13,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kerasunsup.models import replicated
+
 # (real logits (batch, 1), generated logits (batch, 1)) -> (generator's loss, discriminator's loss),
 # scalars, mean over the batch.
 AdversarialLoss = Callable[[Any, Any], tuple[Any, Any]]
@@ -181,6 +183,9 @@ class GAN(keras.Model):
         """Images of the generator as it is now: not averaged."""
         return self.generator(noise, training=training)
 
+    def _maybe_symbolic_build(self, *_: Any, **__: Any) -> None:
+        """Nothing is left to be built; see `models.replicated`."""
+
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update of both networks on one batch of real images, float32 in [0, 1]."""
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -210,7 +215,17 @@ class GAN(keras.Model):
         )
         for tracker, value in zip(self._trackers, values, strict=True):
             tracker.update_state(value)
-        return {tracker.name: tracker.result() for tracker in self._trackers}
+        return replicated.with_an_axis({one.name: one.result() for one in self._trackers})
+
+    def keep_averages_here(self) -> None:
+        """Moves the averaged generator out of the strategy that the networks are trained under.
+
+        To be called outside of its scope; then one worker can generate without the others.
+        """
+        weights = self.averaged_generator.get_weights()
+        del self.averaged_generator
+        self.averaged_generator = keras.models.clone_model(self.generator)
+        self.averaged_generator.set_weights(weights)
 
     def refresh_averaged_generator(self) -> keras.Model:
         """Returns the generator with averaged weights, if any, and settled statistics."""
@@ -219,12 +234,18 @@ class GAN(keras.Model):
 
 
 def draw_noise(random: keras.random.SeedGenerator, num_images: Any, noise_dim: int) -> Any:
-    """Standard normal noise, float32 (num_images, noise_dim), another on each replica."""
+    """Standard normal noise, float32 (num_images, noise_dim), another on each replica.
+
+    Each draws the noise of the whole batch and takes its own rows: all together have the noise that
+    one would draw.
+    """
     seed = tf.cast(random.next(), tf.int32)
     context = tf.distribute.get_replica_context()
-    if context is not None and context.num_replicas_in_sync > 1:
-        seed = tf.random.experimental.stateless_fold_in(seed, context.replica_id_in_sync_group)
-    return tf.random.stateless_normal((num_images, noise_dim), seed)
+    if context is None or context.num_replicas_in_sync == 1:
+        return tf.random.stateless_normal((num_images, noise_dim), seed)
+    everything = (num_images * context.num_replicas_in_sync, noise_dim)
+    first = tf.cast(context.replica_id_in_sync_group, tf.int32) * num_images
+    return tf.random.stateless_normal(everything, seed)[first : first + num_images]
 
 
 def _random_states(gan: GAN) -> dict[str, Any]:
@@ -272,7 +293,7 @@ def _copy_averages(generator: keras.Model, optimizer: keras.Optimizer, target: k
     if optimizer.use_ema:
         weights = optimizer._model_variables_moving_average
     for variable, value in zip(target.trainable_variables, weights, strict=True):
-        variable.assign(value)
+        variable.assign(keras.ops.convert_to_numpy(value))  # they may be of a strategy's
     settle_statistics(target)
 
 
