@@ -129,10 +129,11 @@ def run(command: Command) -> dict[str, float]:
                 recorders = {"samples": samples, "measurements": measurements}
                 fitted = train(gan, splits, settings, run, recorders)
             several_workers.leave()
-            gan.refresh_averaged_generator()
             # What is measured and shipped is plain: float32, on one device.
             plain = build(settings, splits.image_shape, is_shipped=True)
             plain.set_weights(gan.get_weights())
+            averages = gan.refresh_averaged_generator().get_weights()
+            plain.averaged_generator.set_weights(averages)
             try:
                 return finish(plain, splits, settings, run, network, fitted, samples)
             except KeyboardInterrupt:

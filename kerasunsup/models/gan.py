@@ -5,6 +5,7 @@ It receives its two networks and its loss; it builds neither.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -102,6 +103,7 @@ class GAN(keras.Model):
         self.discriminator = discriminator
         # Filled by `refresh_averaged_generator`; no copy of the layers' state before.
         self.averaged_generator = keras.models.clone_model(generator)
+        self._averaged_here: keras.Model | None = None
         self.adversarial_loss = adversarial_loss
         self.label_smoothing = label_smoothing
         self.gradient_penalty = gradient_penalty
@@ -186,14 +188,27 @@ class GAN(keras.Model):
     def _maybe_symbolic_build(self, *_: Any, **__: Any) -> None:
         """Nothing is left to be built; see `models.replicated`."""
 
-    def train_step(self, data: Any) -> dict[str, Any]:
-        """One update of both networks on one batch of real images, float32 in [0, 1]."""
+    def make_train_function(self, force: bool = False) -> Any:
+        """What Keras calls for each step."""
+        is_alone = self._distribute_strategy is None
+        if is_alone or not self.gradient_penalty or (self.train_function and not force):
+            return super().make_train_function(force)
+        self.train_function = _paying_by_turns(self)
+        return self.train_function
+
+    def train_step(self, data: Any, is_due: bool | None = None) -> dict[str, Any]:
+        """One update of both networks on one batch of real images, float32 in [0, 1].
+
+        Args:
+            data: the images.
+            is_due: whether the gradient penalty is; None decides by the steps so far.
+        """
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         noise = draw_noise(self.random, tf.shape(images)[0], self.noise_dim)
         with tf.GradientTape(persistent=True) as tape:
             generated = self.generator(noise, training=True)
             real_logits = self.discriminator(images, training=True)
-            penalty = _due_penalty(self, images)
+            penalty = _due_penalty(self, images, is_due)
             generated_logits = self.discriminator(generated, training=True)
             generator_loss, discriminator_loss = self.adversarial_loss(
                 real_logits, generated_logits
@@ -218,19 +233,18 @@ class GAN(keras.Model):
         return replicated.with_an_axis({one.name: one.result() for one in self._trackers})
 
     def keep_averages_here(self) -> None:
-        """Moves the averaged generator out of the strategy that the networks are trained under.
+        """Gives the averages a generator outside of the strategy that the networks train under.
 
         To be called outside of its scope; then one worker can generate without the others.
         """
-        weights = self.averaged_generator.get_weights()
-        del self.averaged_generator
-        self.averaged_generator = keras.models.clone_model(self.generator)
-        self.averaged_generator.set_weights(weights)
+        # Untracked, so that the GAN has the variables that one without a strategy has.
+        object.__setattr__(self, "_averaged_here", keras.models.clone_model(self.generator))
 
     def refresh_averaged_generator(self) -> keras.Model:
         """Returns the generator with averaged weights, if any, and settled statistics."""
-        _copy_averages(self.generator, self.generator_optimizer, self.averaged_generator)
-        return self.averaged_generator
+        target = self._averaged_here or self.averaged_generator
+        _copy_averages(self.generator, self.generator_optimizer, target)
+        return target
 
 
 def draw_noise(random: keras.random.SeedGenerator, num_images: Any, noise_dim: int) -> Any:
@@ -255,13 +269,32 @@ def _random_states(gan: GAN) -> dict[str, Any]:
     return {f"random_state_{i}": one.state for i, one in enumerate([gan.random, *own])}
 
 
-def _due_penalty(gan: GAN, images: Any) -> Any:
+def _due_penalty(gan: GAN, images: Any, is_due: bool | None) -> Any:
     """The gradient penalty, paid in every eighth step and then eightfold; 0 in the others."""
-    if not gan.gradient_penalty:
+    if not gan.gradient_penalty or is_due is False:
         return 0.0
-    is_due = tf.equal(tf.cast(gan.optimizer.iterations, tf.int32) % _PENALTY_EVERY, 0)
     weight = gan.gradient_penalty * _PENALTY_EVERY
-    return tf.cond(is_due, lambda: r1_penalty(gan.discriminator, images, weight), lambda: 0.0)
+    if is_due:
+        return r1_penalty(gan.discriminator, images, weight)
+    is_now = tf.equal(tf.cast(gan.optimizer.iterations, tf.int32) % _PENALTY_EVERY, 0)
+    return tf.cond(is_now, lambda: r1_penalty(gan.discriminator, images, weight), lambda: 0.0)
+
+
+def _paying_by_turns(gan: GAN) -> Callable[[Any], Any]:
+    """A step on what an iterator gives next, for several replicas: their sums are in no `tf.cond`.
+
+    So there are two graphs, one with the penalty; under a strategy Python begins every step.
+    """
+    due, other = (
+        gan._make_function(functools.partial(gan.train_step, is_due=is_due))
+        for is_due in (True, False)
+    )
+
+    def step(iterator: Any) -> Any:
+        is_due = int(gan.optimizer.iterations.numpy()) % _PENALTY_EVERY == 0
+        return (due if is_due else other)(iterator)
+
+    return step
 
 
 def _update(
