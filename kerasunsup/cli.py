@@ -85,10 +85,7 @@ def parse(
     if resume:
         _check_resume(name, is_search, bool(file is not None or is_quick or preset))
         folder = logs / experiment / name
-        if given.get("strategy") == "multiworker" and not (folder / "config.json").is_file():
-            settings = settings_type(**given)  # a worker but the first: it is told the others
-        else:
-            settings = _settings_to_resume(settings_type, folder, given, may_go_longer)
+        settings = _settings_to_resume(settings_type, folder, given, may_go_longer)
         workers.check(settings.strategy)
         return Command(experiment, settings, logs, name, True, arguments, searched, workers)
     defaults = {**(search_defaults if is_search else {}), **(presets[preset] if preset else {})}
@@ -195,6 +192,8 @@ def _settings_to_resume(
 ) -> TrainingSettingsType:
     """The stored settings of a run that goes on; only its length may be changed by flags."""
     if not (folder / "config.json").is_file():
+        if given.get("strategy") == "multiworker":
+            return settings_type(**given)  # worker 0 has the run, and tells the others of it
         raise InputError(
             f"--resume: there is no {folder.parent.name} run in {folder}; leave --resume out to "
             "start one"

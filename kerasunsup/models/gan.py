@@ -190,45 +190,18 @@ class GAN(keras.Model):
 
     def make_train_function(self, force: bool = False) -> Any:
         """What Keras calls for each step."""
-        is_alone = self._distribute_strategy is None
-        if is_alone or not self.gradient_penalty or (self.train_function and not force):
-            return super().make_train_function(force)
-        self.train_function = _paying_by_turns(self)
+        super().make_train_function(force)
+        if self._distribute_strategy is not None and self.gradient_penalty:
+            self.train_function: Any = _paying_by_turns(self)
         return self.train_function
 
     def train_step(self, data: Any, is_due: bool | None = None) -> dict[str, Any]:
         """One update of both networks on one batch of real images, float32 in [0, 1].
 
-        Args:
-            data: the images.
-            is_due: whether the gradient penalty is; None decides by the steps so far.
+        `is_due` is whether the gradient penalty is; None decides by the steps so far.
         """
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        noise = draw_noise(self.random, tf.shape(images)[0], self.noise_dim)
-        with tf.GradientTape(persistent=True) as tape:
-            generated = self.generator(noise, training=True)
-            real_logits = self.discriminator(images, training=True)
-            penalty = _due_penalty(self, images, is_due)
-            generated_logits = self.discriminator(generated, training=True)
-            generator_loss, discriminator_loss = self.adversarial_loss(
-                real_logits, generated_logits
-            )
-            # -(1 - s) log D - s log(1 - D) is -log D plus s times the logit.
-            smoothing = self.label_smoothing * ops.mean(real_logits)
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            # Gradients are summed over replicas, and each mean is over one replica's share.
-            scaled_generator_loss = generator_loss / replicas
-            scaled_discriminator_loss = (discriminator_loss + smoothing + penalty) / replicas
-        _update(self.optimizer, self.discriminator, tape, scaled_discriminator_loss)
-        _update(self.generator_optimizer, self.generator, tape, scaled_generator_loss)
-        del tape
-        values = (
-            generator_loss,
-            discriminator_loss,
-            ops.mean(ops.cast(real_logits > 0.0, "float32")),
-            ops.mean(ops.cast(generated_logits < 0.0, "float32")),
-        )
-        for tracker, value in zip(self._trackers, values, strict=True):
+        for tracker, value in zip(self._trackers, _played(self, images, is_due), strict=True):
             tracker.update_state(value)
         return replicated.with_an_axis({one.name: one.result() for one in self._trackers})
 
@@ -267,6 +240,32 @@ def _random_states(gan: GAN) -> dict[str, Any]:
     layers = [*gan.generator.layers, *gan.discriminator.layers]
     own = [layer.seed_generator for layer in layers if hasattr(layer, "seed_generator")]
     return {f"random_state_{i}": one.state for i, one in enumerate([gan.random, *own])}
+
+
+def _played(gan: GAN, images: Any, is_due: bool | None) -> tuple[Any, Any, Any, Any]:
+    """One update of both networks; returns the values of `_METRICS`."""
+    noise = draw_noise(gan.random, tf.shape(images)[0], gan.noise_dim)
+    with tf.GradientTape(persistent=True) as tape:
+        generated = gan.generator(noise, training=True)
+        real_logits = gan.discriminator(images, training=True)
+        penalty = _due_penalty(gan, images, is_due)
+        generated_logits = gan.discriminator(generated, training=True)
+        generator_loss, discriminator_loss = gan.adversarial_loss(real_logits, generated_logits)
+        # -(1 - s) log D - s log(1 - D) is -log D plus s times the logit.
+        smoothing = gan.label_smoothing * ops.mean(real_logits)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        # Gradients are summed over replicas, and each mean is over one replica's share.
+        scaled_generator_loss = generator_loss / replicas
+        scaled_discriminator_loss = (discriminator_loss + smoothing + penalty) / replicas
+    _update(gan.optimizer, gan.discriminator, tape, scaled_discriminator_loss)
+    _update(gan.generator_optimizer, gan.generator, tape, scaled_generator_loss)
+    del tape
+    return (
+        generator_loss,
+        discriminator_loss,
+        ops.mean(ops.cast(real_logits > 0.0, "float32")),
+        ops.mean(ops.cast(generated_logits < 0.0, "float32")),
+    )
 
 
 def _due_penalty(gan: GAN, images: Any, is_due: bool | None) -> Any:

@@ -92,17 +92,26 @@ def _of_slurm() -> tuple[list[str], int]:
 
     first, number = _SLURM_PORTS
     try:
-        job = int(os.environ.get("SLURM_JOB_ID", "0"))
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            port_base=first + job % number, gpus_per_node=1, gpus_per_task=0, auto_set_gpu=False
+            port_base=first + int(os.environ.get("SLURM_JOB_ID", "0")) % number,
+            # It counts no devices: which of them a task sees is left to SLURM.
+            gpus_per_node=int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")),
+            gpus_per_task=1,
+            auto_set_gpu=False,
         )
-        spec = resolver.cluster_spec()
+        addresses = resolver.cluster_spec().job_tasks("worker")
+        index = int(os.environ["SLURM_PROCID"])
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"SLURM's variables cannot be used ({error}): start the command by srun, or give "
             "--workers and --worker-index"
         ) from error
-    return spec.job_tasks("worker"), int(os.environ["SLURM_PROCID"])
+    # The resolver puts node10 before node2, SLURM counts its tasks the other way.
+    return sorted(addresses, key=_by_number), index
+
+
+def _by_number(address: str) -> list[tuple[int, str]]:
+    return [(int(part or 0), text) for text, part in re.findall(r"([^0-9]*)([0-9]*)", address)]
 
 
 class _Listener:
