@@ -46,6 +46,8 @@ class ReplicatedModel(keras.Model):
     def test_step(self, data: Any) -> dict[str, Any]:
         """The loss of one batch, of which rows with the weight 0 do not count."""
         inputs, target, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if weights is None:
+            weights = ops.ones(ops.shape(inputs)[:1])
         outputs = self(inputs, training=False)
         of_pixels = ops.reshape(weights, (-1, *[1] * (len(target.shape) - 2)))
         loss = self._compute_loss(

@@ -104,6 +104,9 @@ class Workers:
         for process in self.processes:
             process.kill()
             process.wait()
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
 
     def ends(self) -> list[tuple[int, str, str]]:
         """(status, standard output, standard error) of each worker."""
@@ -395,7 +398,9 @@ def test_validation_batches_are_filled_up_and_the_filling_does_not_count():
     shapes = [[tuple(part.shape) for part in batch] for batch in filled]
     assert shapes == [[(4, 4, 4, 1), (4, 4, 4, 1), (4,)]] * 3
     loss = model.evaluate(filled, verbose=0)
-    assert loss == pytest.approx(plain.evaluate(pairs, verbose=0), rel=1e-6)
+    expected = plain.evaluate(pairs, verbose=0)
+    assert loss == pytest.approx(expected, rel=1e-6)
+    assert model.evaluate(pairs, verbose=0) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("number", [1, 2])
