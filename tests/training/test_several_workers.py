@@ -47,7 +47,7 @@ import killed_runs, pytest
 from kerasunsup.training import callbacks
 experiment = importlib.import_module(f"kerasunsup.{sys.argv[2]}.experiment")
 with pytest.MonkeyPatch.context() as patch:
-    if sys.argv[2] != "supervised":
+    if sys.argv[2] == "ae":
         killed_runs.shorten_reports(patch, experiment)
     if "PAUSE" in os.environ:
         begin = callbacks.EpochOrder.on_epoch_begin
@@ -217,7 +217,7 @@ def test_workers_that_differ_are_told_what_is_different(tmp_path):
 
 @pytest.mark.slow(*_COVERED, "kerasunsup/supervised/")
 def test_the_usual_encoder_is_trained_by_two_workers(tmp_path):
-    command = ["--quick", "--encoder-epochs", "2", "--repetitions", "1", "--logs", str(tmp_path)]
+    command = ["--quick", "--encoder-epochs", "2", "--logs", str(tmp_path)]
     first, second = finished("supervised", [*command, "--name", "two"], command)
     assert "training the usual encoder" in first
     assert second.count("\n") == 1
