@@ -69,7 +69,7 @@ LOSSES: Mapping[str, AdversarialLoss] = {"non_saturating": non_saturating, "mini
 
 
 @keras.saving.register_keras_serializable(package="kerasunsup")
-class GAN(keras.Model):
+class GAN(replicated.Replicated):
     """A generator and a discriminator that train each other; `fit` it on batches of images.
 
     Each step draws noise, generates once, and updates both networks by what both were before the
@@ -185,14 +185,12 @@ class GAN(keras.Model):
         """Images of the generator as it is now: not averaged."""
         return self.generator(noise, training=training)
 
-    def _maybe_symbolic_build(self, *_: Any, **__: Any) -> None:
-        """Nothing is left to be built; see `models.replicated`."""
-
     def make_train_function(self, force: bool = False) -> Any:
         """What Keras calls for each step."""
-        super().make_train_function(force)
-        if self._distribute_strategy is not None and self.gradient_penalty:
-            self.train_function: Any = _paying_by_turns(self)
+        if self._distribute_strategy is None or not self.gradient_penalty:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = _paying_by_turns(self, self._distribute_strategy)
         return self.train_function
 
     def train_step(self, data: Any, is_due: bool | None = None) -> dict[str, Any]:
@@ -203,7 +201,7 @@ class GAN(keras.Model):
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         for tracker, value in zip(self._trackers, _played(self, images, is_due), strict=True):
             tracker.update_state(value)
-        return replicated.with_an_axis({one.name: one.result() for one in self._trackers})
+        return {tracker.name: tracker.result() for tracker in self._trackers}
 
     def keep_averages_here(self) -> None:
         """Gives the averages a generator outside of the strategy that the networks train under.
@@ -279,13 +277,13 @@ def _due_penalty(gan: GAN, images: Any, is_due: bool | None) -> Any:
     return tf.cond(is_now, lambda: r1_penalty(gan.discriminator, images, weight), lambda: 0.0)
 
 
-def _paying_by_turns(gan: GAN) -> Callable[[Any], Any]:
+def _paying_by_turns(gan: GAN, strategy: tf.distribute.Strategy) -> Callable[[Any], Any]:
     """A step on what an iterator gives next, for several replicas: their sums are in no `tf.cond`.
 
     So there are two graphs, one with the penalty; under a strategy Python begins every step.
     """
     due, other = (
-        gan._make_function(functools.partial(gan.train_step, is_due=is_due))
+        replicated.on_all_replicas(strategy, functools.partial(gan.train_step, is_due=is_due))
         for is_due in (True, False)
     )
 

@@ -1,15 +1,17 @@
 """What Keras needs where several replicas train one model, on one machine or on several.
 
-`MultiWorkerMirroredStrategy` fails under Keras 3 in two places, and both can be overridden:
+`MultiWorkerMirroredStrategy` fails under Keras 3 in two places, and `Replicated` overrides both:
 
 - Before the first step Keras adds up the first batch of all replicas to see its shape. Here every
-  model is built already, so that there is nothing to see (`_maybe_symbolic_build`).
-- Keras averages each number that a step returns over its first axis, which a scalar has not.
+  model is built already, so that there is nothing to see.
+- Keras averages the numbers of each step over all replicas, and cannot do so with scalars. Here a
+  step returns none: the metrics hold them, and are added up once an epoch. That also saves the
+  workers two exchanges for each number in each step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -18,30 +20,60 @@ import tensorflow as tf
 from keras import ops
 
 
-def with_an_axis(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """The scalars that a step returns, as Keras takes them under the strategy in use.
+class Replicated(keras.Model):
+    """A model that is built when it is fitted, so that several replicas can train it."""
 
-    Returns:
-        Each of the shape (1,) where several machines train; as they were elsewhere.
-    """
-    if not isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
-        return dict(numbers)
-    return {name: tf.reshape(number, (1,)) for name, number in numbers.items()}
+    train_function: Any
+    test_function: Any
+
+    def _maybe_symbolic_build(self, *_: Any, **__: Any) -> None:
+        """Nothing is left to be built."""
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """What Keras calls for each training step."""
+        if self._distribute_strategy is None:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = on_all_replicas(self._distribute_strategy, self.train_step)
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """What Keras calls for each step of a validation."""
+        if self._distribute_strategy is None:
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            self.test_function = on_all_replicas(self._distribute_strategy, self.test_step)
+        return self.test_function
+
+    def _get_metrics_result_or_logs(self, logs: Any) -> Any:
+        """The metrics over all replicas."""
+        if self._distribute_strategy is None:
+            return super()._get_metrics_result_or_logs(logs)
+        return self.get_metrics_result()
 
 
-class ReplicatedModel(keras.Model):
+def on_all_replicas(
+    strategy: tf.distribute.Strategy, step: Callable[[Any], Any]
+) -> Callable[[Any], dict[str, Any]]:
+    """Lets all replicas do a step, each with what an iterator gives it; returns no numbers."""
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def graph(iterator: Any) -> None:
+        strategy.run(step, args=(iterator.get_next(),))
+
+    def function(iterator: Any) -> dict[str, Any]:
+        graph(iterator)
+        return {}
+
+    return function
+
+
+class ReplicatedModel(Replicated):
     """A functional model that is trained by several replicas, on batches of equal shares.
 
     Validation batches are (input, target, weights), weights float32 (batch,): 1, or 0 for what only
     fills a batch up and does not count (see `filled`).
     """
-
-    def _maybe_symbolic_build(self, *_: Any, **__: Any) -> None:
-        """Nothing is left to be built."""
-
-    def train_step(self, data: Any) -> dict[str, Any]:
-        """One update of the model, as Keras's own."""
-        return with_an_axis(super().train_step(data))
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The loss of one batch, of which rows with the weight 0 do not count."""
@@ -59,7 +91,7 @@ class ReplicatedModel(keras.Model):
         counted = ops.sum(weights)
         mean = tf.math.divide_no_nan(loss * replicas * rows, counted)
         self._loss_tracker.update_state(mean, sample_weight=counted)
-        return with_an_axis({"loss": self._loss_tracker.result()})
+        return {"loss": self._loss_tracker.result()}
 
 
 def replicated(model: keras.Model) -> keras.Model:

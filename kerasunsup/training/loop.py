@@ -282,7 +282,7 @@ def _epoch_callbacks(
 def _last_epoch(parts: Mapping[str, callbacks.Stateful], first_epoch: int, epochs: int) -> int:
     """Where training ends: where it stands already, if patience was over by then."""
     is_over = any(getattr(part, "is_over", False) for part in parts.values())
-    return first_epoch if is_over else max(first_epoch, epochs)
+    return several_workers.said_by_first(first_epoch if is_over else max(first_epoch, epochs))
 
 
 @contextlib.contextmanager
@@ -369,4 +369,5 @@ def how_to_resume(run: Run, done: int, unit: str = "epochs") -> str:
     return (
         f"stopped, {done} {unit} are saved; go on with: "
         f"python -m kerasunsup.{run.experiment} {shlex.join(arguments)}"
+        f"{'' if several_workers.current() is None else ' and the flags of the workers, on each'}"
     )

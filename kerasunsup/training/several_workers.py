@@ -15,6 +15,7 @@ import dataclasses
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,12 +31,16 @@ from kerasunsup.training import worker_addresses
 
 logger = logging.getLogger(__name__)
 
-# What TensorFlow raises where another process of the cluster is gone.
+# What TensorFlow raises where another process of the cluster is gone; the latter ones have other
+# causes, too, and count where they speak of the connection.
 _LOST = (
     tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
-    tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError, tf.errors.InternalError,
-    tf.errors.UnknownError,
+    tf.errors.DeadlineExceededError,
 )  # fmt: skip
+_PERHAPS_LOST = (
+    tf.errors.FailedPreconditionError, tf.errors.InternalError, tf.errors.UnknownError,
+)  # fmt: skip
+_OF_A_CONNECTION = re.compile(r"[Cc]ollective|[Cc]oordination|RPC|onnect|/job:worker/.*/task:")
 
 
 class Cluster:
@@ -215,8 +220,9 @@ def joined(command: Command) -> Iterator[Command]:
             with contextlib.suppress(Exception):
                 cluster.agree(error=str(error))
         raise
-    except _LOST as error:
-        if not cluster.is_open:
+    except (*_LOST, *_PERHAPS_LOST) as error:
+        is_of_others = isinstance(error, _LOST) or _OF_A_CONNECTION.search(str(error))
+        if not (cluster.is_open and is_of_others):
             raise
         name = f" --name {cluster.run}" if cluster.run else ""
         raise InputError(
@@ -306,6 +312,12 @@ def is_wanted(is_to_train: bool = False) -> bool:
         cluster.is_waited_for = False
         leave()
     return is_to_train
+
+
+def said_by_first(number: int) -> int:
+    """The number that worker 0 gives, at every worker; where one trains alone it is its own."""
+    cluster = current()
+    return number if cluster is None else int(cluster.share(str(number).encode()))
 
 
 def leave() -> None:

@@ -345,7 +345,8 @@ def test_workers_with_other_lists_are_told(monkeypatch):
     assert len(complaints) == 2
 
 
-def test_flags_of_workers_need_their_strategy(capsys):
+def test_flags_of_workers_need_their_strategy(capsys, monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
     assert ae.main(["--workers", "a:1,b:2", "--worker-index", "0"]) == 2
     assert "--workers needs --strategy multiworker" in capsys.readouterr().err
     assert ae.main(["--strategy", "multiworker", "--workers", "a:1,b:2"]) == 2
@@ -357,7 +358,8 @@ def test_flags_of_workers_need_their_strategy(capsys):
     assert "choose from 'none', 'mirrored'" in capsys.readouterr().err
 
 
-def test_a_worker_goes_on_with_a_run_that_only_worker_0_has(tmp_path):
+def test_a_worker_goes_on_with_a_run_that_only_worker_0_has(tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
     flags = ["--strategy", "multiworker", "--workers", "a:1,b:2", "--worker-index"]
     flags += ["1", "--logs", str(tmp_path), "--name", "run", "--resume"]
     assert ae.parse(flags).resume
