@@ -27,6 +27,7 @@ from kerasunsup.settings import (
     CheckedSettings,
     Command,
     TrainingSettings,
+    WorkerSettings,
     flag,
     path_of,
     plain_type,
@@ -71,13 +72,11 @@ def parse(
     arguments = tuple(sys.argv[1:] if argv is None else argv)
     parser = new_parser(experiment, description)
     _add_run_flags(parser, presets)
-    for kind in filter(None, (settings_type, search)):
+    for kind in filter(None, (settings_type, search, WorkerSettings)):
         add_settings(parser, kind)
     given = vars(parser.parse_args(arguments))
-    searched: Any = None
-    if search is not None:
-        names = [field.name for field in dataclasses.fields(search)]
-        searched = search(**{name: given.pop(name) for name in names if name in given})
+    workers = WorkerSettings(**_taken(given, WorkerSettings))
+    searched: Any = None if search is None else search(**_taken(given, search))
     is_search = searched is not None and searched.kind is not None
     logs = path_of("--logs", given.pop("logs", "logs"))
     keys = ("name", "resume", "config", "preset", "quick")
@@ -87,7 +86,8 @@ def parse(
         _check_resume(name, is_search, bool(file is not None or is_quick or preset))
         folder = logs / experiment / name
         settings = _settings_to_resume(settings_type, folder, given, may_go_longer)
-        return Command(experiment, settings, logs, name, True, arguments, searched)
+        workers.check(settings.strategy)
+        return Command(experiment, settings, logs, name, True, arguments, searched, workers)
     defaults = {**(search_defaults if is_search else {}), **(presets[preset] if preset else {})}
     if file is not None:
         defaults |= read_config(settings_type, path_of("--config", file, is_written=False))
@@ -96,7 +96,14 @@ def parse(
         settings = _shrunk(settings, quick)
         searched = searched.shrunk() if is_search else searched
     settings = dataclasses.replace(settings, **given)
-    return Command(experiment, settings, logs, name, False, arguments, searched)
+    workers.check(settings.strategy, is_search=is_search)
+    return Command(experiment, settings, logs, name, False, arguments, searched, workers)
+
+
+def _taken(given: dict[str, Any], settings_type: type[CheckedSettings]) -> dict[str, Any]:
+    """The given values of one dataclass of settings, taken out of all."""
+    names = [field.name for field in dataclasses.fields(settings_type)]
+    return {name: given.pop(name) for name in names if name in given}
 
 
 def parse_settings(
@@ -185,6 +192,8 @@ def _settings_to_resume(
 ) -> TrainingSettingsType:
     """The stored settings of a run that goes on; only its length may be changed by flags."""
     if not (folder / "config.json").is_file():
+        if given.get("strategy") == "multiworker":
+            return settings_type(**given)  # worker 0 has the run, and tells the others of it
         raise InputError(
             f"--resume: there is no {folder.parent.name} run in {folder}; leave --resume out to "
             "start one"

@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import json
 import math
+import os
 import types
 import typing
 from collections.abc import Sequence
@@ -80,9 +81,64 @@ class TrainingSettings(CheckedSettings):
         "float32", "arithmetic of the layers", choices=("float32", "mixed_bfloat16")
     )
     strategy: str = setting(
-        "none", "mirrored: train on all devices of this machine", choices=("none", "mirrored")
+        "none",
+        "mirrored: train on all devices of this machine; multiworker: on several machines",
+        choices=("none", "mirrored", "multiworker"),
     )
     deterministic: bool = setting(False, "same seed, same machine: bit-identical weights")
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkerSettings(CheckedSettings):
+    """Which machines train together by `--strategy multiworker`, and which of them this one is.
+
+    Raises:
+        InputError: if a value is wrong, or one of the first two is given alone.
+    """
+
+    workers: str | None = setting(
+        None,
+        "with --strategy multiworker: every worker, the same list on each machine; left out,"
+        " TF_CONFIG or SLURM's variables count",
+        metavar="HOST:PORT,HOST:PORT",
+    )
+    worker_index: int | None = setting(
+        None,
+        "which of the workers this machine is, from 0; worker 0 writes the run",
+        least=0,
+        metavar="I",
+    )
+    wait_for_workers: float = setting(
+        300.0, "wait for the other workers", above=0.0, metavar="SECONDS"
+    )
+
+    def __post_init__(self) -> None:
+        """Checks that the list and the number come together."""
+        super().__post_init__()
+        if (self.workers is None) != (self.worker_index is None):
+            raise InputError("--workers and --worker-index go together: give both or none")
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """HOST:PORT of each worker; empty where they are not given."""
+        return () if self.workers is None else tuple(map(str.strip, self.workers.split(",")))
+
+    def check(self, strategy: str, *, is_search: bool = False) -> None:
+        """Refuses what does not go with a strategy; hides TensorFlow's own lines on a lost worker.
+
+        Raises:
+            InputError: if workers are named for another strategy, or for a search.
+        """
+        if strategy != "multiworker":
+            if self.workers is not None:
+                raise InputError("--workers needs --strategy multiworker")
+        elif is_search:
+            raise InputError(
+                "--strategy multiworker trains one model on several machines; a search runs other "
+                "trials on each by --distributed: leave --strategy out"
+            )
+        else:
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +152,7 @@ class Command:
     resume: bool
     arguments: tuple[str, ...]
     search: Any = None  # settings of a search, where the experiment knows one
+    workers: WorkerSettings = dataclasses.field(default_factory=WorkerSettings)
 
 
 def read_config(config_type: type[TrainingSettings], path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -18,9 +19,9 @@ from kerasunsup.data import batches, corruption
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
-from kerasunsup.models import export, folded_convolution, networks, optimizers
+from kerasunsup.models import export, folded_convolution, networks, optimizers, replicated
 from kerasunsup.settings import Command, to_json
-from kerasunsup.training import callbacks, loop, model_card, run_folder
+from kerasunsup.training import callbacks, loop, model_card, run_folder, several_workers
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -58,6 +59,8 @@ def build(
         shape["convolution"] = folded_convolution.FoldedConv2DTranspose
     decoder = networks.decoder(image_shape, **shape)
     model = networks.autoencoder(encoder, decoder)
+    if loop.is_distributed():
+        model = replicated.replicated(model)
     model.compile(
         optimizer=optimizers.adam(
             settings.learning_rate,
@@ -138,12 +141,19 @@ def run(command: Command, *, brief: bool = False) -> dict[str, float]:
         InputError: for everything that a user can mend.
         Interrupted: on Ctrl-C.
     """
-    settings: AutoencoderSettings = command.config
-    splits = data_splits.load(settings)
-    check(settings, splits)
-    with run_folder.opened(command, splits.fingerprint) as run:
-        with loop.machine(settings):
-            model = build(settings, splits.image_shape)
+    with several_workers.joined(command) as command:
+        settings: AutoencoderSettings = command.config
+        splits = data_splits.load(settings)
+        check(settings, splits)
+        several_workers.check_same_images(splits.fingerprint)
+        if several_workers.is_follower():
+            several_workers.announce()
+            train(untrained(settings, splits), splits, settings, None, {})
+            several_workers.leave()
+            return {}
+        with run_folder.opened(command, splits.fingerprint) as run:
+            several_workers.announce(run.name)
+            model = untrained(settings, splits)
             logger.info(introduction(splits, model, run))
             examples = splits.test.array(example_indices(splits))
             snapshots = callbacks.Snapshots(
@@ -151,24 +161,42 @@ def run(command: Command, *, brief: bool = False) -> dict[str, float]:
                 lambda epoch: epoch == 1 or epoch % settings.snapshot_every == 0,
                 run.folder / "checkpoints" / "snapshots",
             )
-            fitted = loop.fit(
-                model,
-                splits,
-                settings,
-                run,
-                prepare=corruption_of(settings),
-                rate=functools.partial(loop.learning_rate, settings, settings.epochs),
-                recorders={"snapshots": snapshots},
-            )
-        # What is measured and shipped is the plain network, in float32 and on one device: in
-        # bfloat16 a graph and its reloaded copy differ by the rounding, about 0.001 of a pixel.
-        plain = build(settings, splits.image_shape, is_shipped=True)
-        plain.set_weights(model.get_weights())
-        try:
-            return finish(plain, splits, settings, run, fitted, snapshots, brief=brief)
-        except KeyboardInterrupt:
-            done = len(fitted.history["epoch"])
-            raise Interrupted(loop.how_to_resume(run, done)) from None
+            fitted = train(model, splits, settings, run, {"snapshots": snapshots})
+            several_workers.leave()
+            # What is measured and shipped is the plain network, in float32 and on one device: in
+            # bfloat16 a graph and its reloaded copy differ by the rounding, about 0.001 of a pixel.
+            plain = build(settings, splits.image_shape, is_shipped=True)
+            plain.set_weights(model.get_weights())
+            try:
+                return finish(plain, splits, settings, run, fitted, snapshots, brief=brief)
+            except KeyboardInterrupt:
+                done = len(fitted.history["epoch"])
+                raise Interrupted(loop.how_to_resume(run, done)) from None
+
+
+def untrained(settings: AutoencoderSettings, splits: Splits) -> keras.Model:
+    """The compiled autoencoder on the devices that the settings name."""
+    with loop.machine(settings):
+        return build(settings, splits.image_shape)
+
+
+def train(
+    model: keras.Model,
+    splits: Splits,
+    settings: AutoencoderSettings,
+    run: Run | None,
+    recorders: Mapping[str, Any],
+) -> loop.Fitted:
+    """Trains it; `run` is None where another worker writes it."""
+    return loop.fit(
+        model,
+        splits,
+        settings,
+        run,
+        prepare=corruption_of(settings),
+        rate=functools.partial(loop.learning_rate, settings, settings.epochs),
+        recorders=recorders,
+    )
 
 
 def check(settings: AutoencoderSettings, splits: Splits) -> None:
@@ -184,6 +212,7 @@ def check(settings: AutoencoderSettings, splits: Splits) -> None:
     except ValueError as error:
         raise InputError(f"--filters: {error}") from error
     sizes = " ".join(map(str, filters))
+    loop.check_shares(settings, len(splits.train))
     loop.check_memory(num_weights, f"--filters {sizes} and --hidden-units {hidden}")
     side = min(splits.image_shape[:2])
     if settings.crop >= side:

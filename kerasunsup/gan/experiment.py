@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,14 @@ from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import export, folded_convolution, networks, optimizers
 from kerasunsup.models import gan as models_gan
 from kerasunsup.settings import Command, to_json
-from kerasunsup.training import callbacks, feature_network, loop, model_card, run_folder
+from kerasunsup.training import (
+    callbacks,
+    feature_network,
+    loop,
+    model_card,
+    run_folder,
+    several_workers,
+)
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -96,16 +104,20 @@ def run(command: Command) -> dict[str, float]:
         InputError: for everything that a user can mend.
         Interrupted: on Ctrl-C.
     """
-    settings: GANSettings = command.config
-    splits = data_splits.load(settings)
-    check(settings, splits)
-    with run_folder.opened(command, splits.fingerprint) as run:
-        network = feature_network.of_data(splits, command.logs / "judge")
-        with (
-            loop.machine(settings),
-            training_tensorboard.TensorBoardWriter(run.folder) as tensorboard,
-        ):
-            gan = build(settings, splits.image_shape)
+    with several_workers.joined(command) as command:
+        settings: GANSettings = command.config
+        splits = data_splits.load(settings)
+        check(settings, splits)
+        several_workers.check_same_images(splits.fingerprint)
+        if several_workers.is_follower():
+            several_workers.announce()
+            train(untrained(settings, splits), splits, settings, None, {})
+            several_workers.leave()
+            return {}
+        with run_folder.opened(command, splits.fingerprint) as run:
+            several_workers.announce(run.name)
+            network = feature_network.of_data(splits, command.logs / "judge")
+            gan = untrained(settings, splits)
             logger.info(introduction(splits, gan, run))
             noise = fixed_noise(settings, results.SHOWN)
             samples = callbacks.Snapshots(
@@ -113,28 +125,52 @@ def run(command: Command) -> dict[str, float]:
                 lambda epoch: epoch in shown_epochs(settings.epochs),
                 run.folder / "checkpoints" / "snapshots",
             )
-            measurements = Measurements(gan, splits, settings, network, tensorboard)
-            fitted = loop.fit(
-                gan,
-                splits,
-                settings,
-                run,
-                prepare=images_only,
-                rate=functools.partial(loop.learning_rate, settings, settings.epochs),
-                optimizers=[gan.optimizer, gan.generator_optimizer],
-                validates=False,
-                recorders={"samples": samples, "measurements": measurements},
-                shown=SHOWN_NUMBERS,
-            )
-            gan.refresh_averaged_generator()
-        # What is measured and shipped is plain: float32, on one device.
-        plain = build(settings, splits.image_shape, is_shipped=True)
-        plain.set_weights(gan.get_weights())
-        try:
-            return finish(plain, splits, settings, run, network, fitted, samples)
-        except KeyboardInterrupt:
-            done = len(fitted.history["epoch"])
-            raise Interrupted(loop.how_to_resume(run, done)) from None
+            with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
+                measurements = Measurements(gan, splits, settings, network, tensorboard)
+                recorders = {"samples": samples, "measurements": measurements}
+                fitted = train(gan, splits, settings, run, recorders)
+            several_workers.leave()
+            # What is measured and shipped is plain: float32, on one device.
+            plain = build(settings, splits.image_shape, is_shipped=True)
+            plain.set_weights(gan.get_weights())
+            averages = gan.refresh_averaged_generator().get_weights()
+            plain.averaged_generator.set_weights(averages)
+            try:
+                return finish(plain, splits, settings, run, network, fitted, samples)
+            except KeyboardInterrupt:
+                done = len(fitted.history["epoch"])
+                raise Interrupted(loop.how_to_resume(run, done)) from None
+
+
+def untrained(settings: GANSettings, splits: Splits) -> models_gan.GAN:
+    """The compiled GAN on the devices that the settings name."""
+    with loop.machine(settings):
+        gan = build(settings, splits.image_shape)
+    if settings.strategy != "none":
+        gan.keep_averages_here()
+    return gan
+
+
+def train(
+    gan: models_gan.GAN,
+    splits: Splits,
+    settings: GANSettings,
+    run: Run | None,
+    recorders: Mapping[str, Any],
+) -> loop.Fitted:
+    """Trains it; `run` is None where another worker writes it."""
+    return loop.fit(
+        gan,
+        splits,
+        settings,
+        run,
+        prepare=images_only,
+        rate=functools.partial(loop.learning_rate, settings, settings.epochs),
+        optimizers=[gan.optimizer, gan.generator_optimizer],
+        validates=False,
+        recorders=recorders,
+        shown=SHOWN_NUMBERS,
+    )
 
 
 def check(settings: GANSettings, splits: Splits) -> None:
@@ -150,6 +186,7 @@ def check(settings: GANSettings, splits: Splits) -> None:
         raise InputError(
             f"--data {splits.name}: {error}; choose one with --image-size N"
         ) from error
+    loop.check_shares(settings, len(splits.train))
     loop.check_memory(
         networks.num_weights(shape, filters, hidden, 4),
         f"--base-filters {settings.base_filters} and --hidden-units {hidden}",

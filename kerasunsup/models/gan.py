@@ -5,6 +5,7 @@ It receives its two networks and its loss; it builds neither.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
+
+from kerasunsup.models import replicated
 
 # (real logits (batch, 1), generated logits (batch, 1)) -> (generator's loss, discriminator's loss),
 # scalars, mean over the batch.
@@ -66,7 +69,7 @@ LOSSES: Mapping[str, AdversarialLoss] = {"non_saturating": non_saturating, "mini
 
 
 @keras.saving.register_keras_serializable(package="kerasunsup")
-class GAN(keras.Model):
+class GAN(replicated.Replicated):
     """A generator and a discriminator that train each other; `fit` it on batches of images.
 
     Each step draws noise, generates once, and updates both networks by what both were before the
@@ -100,6 +103,7 @@ class GAN(keras.Model):
         self.discriminator = discriminator
         # Filled by `refresh_averaged_generator`; no copy of the layers' state before.
         self.averaged_generator = keras.models.clone_model(generator)
+        self._averaged_here: keras.Model | None = None
         self.adversarial_loss = adversarial_loss
         self.label_smoothing = label_smoothing
         self.gradient_penalty = gradient_penalty
@@ -181,50 +185,52 @@ class GAN(keras.Model):
         """Images of the generator as it is now: not averaged."""
         return self.generator(noise, training=training)
 
-    def train_step(self, data: Any) -> dict[str, Any]:
-        """One update of both networks on one batch of real images, float32 in [0, 1]."""
+    def make_train_function(self, force: bool = False) -> Any:
+        """What Keras calls for each step."""
+        if self._distribute_strategy is None or not self.gradient_penalty:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = _paying_by_turns(self, self._distribute_strategy)
+        return self.train_function
+
+    def train_step(self, data: Any, is_due: bool | None = None) -> dict[str, Any]:
+        """One update of both networks on one batch of real images, float32 in [0, 1].
+
+        `is_due` is whether the gradient penalty is; None decides by the steps so far.
+        """
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        noise = draw_noise(self.random, tf.shape(images)[0], self.noise_dim)
-        with tf.GradientTape(persistent=True) as tape:
-            generated = self.generator(noise, training=True)
-            real_logits = self.discriminator(images, training=True)
-            penalty = _due_penalty(self, images)
-            generated_logits = self.discriminator(generated, training=True)
-            generator_loss, discriminator_loss = self.adversarial_loss(
-                real_logits, generated_logits
-            )
-            # -(1 - s) log D - s log(1 - D) is -log D plus s times the logit.
-            smoothing = self.label_smoothing * ops.mean(real_logits)
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            # Gradients are summed over replicas, and each mean is over one replica's share.
-            scaled_generator_loss = generator_loss / replicas
-            scaled_discriminator_loss = (discriminator_loss + smoothing + penalty) / replicas
-        _update(self.optimizer, self.discriminator, tape, scaled_discriminator_loss)
-        _update(self.generator_optimizer, self.generator, tape, scaled_generator_loss)
-        del tape
-        values = (
-            generator_loss,
-            discriminator_loss,
-            ops.mean(ops.cast(real_logits > 0.0, "float32")),
-            ops.mean(ops.cast(generated_logits < 0.0, "float32")),
-        )
-        for tracker, value in zip(self._trackers, values, strict=True):
+        for tracker, value in zip(self._trackers, _played(self, images, is_due), strict=True):
             tracker.update_state(value)
         return {tracker.name: tracker.result() for tracker in self._trackers}
 
+    def keep_averages_here(self) -> None:
+        """Gives the averages a generator outside of the strategy that the networks train under.
+
+        To be called outside of its scope; then one worker can generate without the others.
+        """
+        # Untracked, so that the GAN has the variables that one without a strategy has.
+        object.__setattr__(self, "_averaged_here", keras.models.clone_model(self.generator))
+
     def refresh_averaged_generator(self) -> keras.Model:
         """Returns the generator with averaged weights, if any, and settled statistics."""
-        _copy_averages(self.generator, self.generator_optimizer, self.averaged_generator)
-        return self.averaged_generator
+        target = self._averaged_here or self.averaged_generator
+        _copy_averages(self.generator, self.generator_optimizer, target)
+        return target
 
 
 def draw_noise(random: keras.random.SeedGenerator, num_images: Any, noise_dim: int) -> Any:
-    """Standard normal noise, float32 (num_images, noise_dim), another on each replica."""
+    """Standard normal noise, float32 (num_images, noise_dim), another on each replica.
+
+    Each draws the noise of the whole batch and takes its own rows: all together have the noise that
+    one would draw.
+    """
     seed = tf.cast(random.next(), tf.int32)
     context = tf.distribute.get_replica_context()
-    if context is not None and context.num_replicas_in_sync > 1:
-        seed = tf.random.experimental.stateless_fold_in(seed, context.replica_id_in_sync_group)
-    return tf.random.stateless_normal((num_images, noise_dim), seed)
+    if context is None or context.num_replicas_in_sync == 1:
+        return tf.random.stateless_normal((num_images, noise_dim), seed)
+    everything = (num_images * context.num_replicas_in_sync, noise_dim)
+    first = tf.cast(context.replica_id_in_sync_group, tf.int32) * num_images
+    return tf.random.stateless_normal(everything, seed)[first : first + num_images]
 
 
 def _random_states(gan: GAN) -> dict[str, Any]:
@@ -234,13 +240,58 @@ def _random_states(gan: GAN) -> dict[str, Any]:
     return {f"random_state_{i}": one.state for i, one in enumerate([gan.random, *own])}
 
 
-def _due_penalty(gan: GAN, images: Any) -> Any:
+def _played(gan: GAN, images: Any, is_due: bool | None) -> tuple[Any, Any, Any, Any]:
+    """One update of both networks; returns the values of `_METRICS`."""
+    noise = draw_noise(gan.random, tf.shape(images)[0], gan.noise_dim)
+    with tf.GradientTape(persistent=True) as tape:
+        generated = gan.generator(noise, training=True)
+        real_logits = gan.discriminator(images, training=True)
+        penalty = _due_penalty(gan, images, is_due)
+        generated_logits = gan.discriminator(generated, training=True)
+        generator_loss, discriminator_loss = gan.adversarial_loss(real_logits, generated_logits)
+        # -(1 - s) log D - s log(1 - D) is -log D plus s times the logit.
+        smoothing = gan.label_smoothing * ops.mean(real_logits)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        # Gradients are summed over replicas, and each mean is over one replica's share.
+        scaled_generator_loss = generator_loss / replicas
+        scaled_discriminator_loss = (discriminator_loss + smoothing + penalty) / replicas
+    _update(gan.optimizer, gan.discriminator, tape, scaled_discriminator_loss)
+    _update(gan.generator_optimizer, gan.generator, tape, scaled_generator_loss)
+    del tape
+    return (
+        generator_loss,
+        discriminator_loss,
+        ops.mean(ops.cast(real_logits > 0.0, "float32")),
+        ops.mean(ops.cast(generated_logits < 0.0, "float32")),
+    )
+
+
+def _due_penalty(gan: GAN, images: Any, is_due: bool | None) -> Any:
     """The gradient penalty, paid in every eighth step and then eightfold; 0 in the others."""
-    if not gan.gradient_penalty:
+    if not gan.gradient_penalty or is_due is False:
         return 0.0
-    is_due = tf.equal(tf.cast(gan.optimizer.iterations, tf.int32) % _PENALTY_EVERY, 0)
     weight = gan.gradient_penalty * _PENALTY_EVERY
-    return tf.cond(is_due, lambda: r1_penalty(gan.discriminator, images, weight), lambda: 0.0)
+    if is_due:
+        return r1_penalty(gan.discriminator, images, weight)
+    is_now = tf.equal(tf.cast(gan.optimizer.iterations, tf.int32) % _PENALTY_EVERY, 0)
+    return tf.cond(is_now, lambda: r1_penalty(gan.discriminator, images, weight), lambda: 0.0)
+
+
+def _paying_by_turns(gan: GAN, strategy: tf.distribute.Strategy) -> Callable[[Any], Any]:
+    """A step on what an iterator gives next, for several replicas: their sums are in no `tf.cond`.
+
+    So there are two graphs, one with the penalty; under a strategy Python begins every step.
+    """
+    due, other = (
+        replicated.on_all_replicas(strategy, functools.partial(gan.train_step, is_due=is_due))
+        for is_due in (True, False)
+    )
+
+    def step(iterator: Any) -> Any:
+        is_due = int(gan.optimizer.iterations.numpy()) % _PENALTY_EVERY == 0
+        return (due if is_due else other)(iterator)
+
+    return step
 
 
 def _update(
@@ -272,7 +323,7 @@ def _copy_averages(generator: keras.Model, optimizer: keras.Optimizer, target: k
     if optimizer.use_ema:
         weights = optimizer._model_variables_moving_average
     for variable, value in zip(target.trainable_variables, weights, strict=True):
-        variable.assign(value)
+        variable.assign(keras.ops.convert_to_numpy(value))  # they may be of a strategy's
     settle_statistics(target)
 
 

@@ -30,6 +30,10 @@ class NoveltySettings(TrainingSettings):
         " wave",
         choices=("constant", "cosine"),
     )
+    # Each class has a model of its own, too small to be trained on several machines.
+    strategy: str = setting(
+        "none", "mirrored: train on all devices of this machine", choices=("none", "mirrored")
+    )
     most_classes: int | None = setting(
         None, "measure the first N classes that have images enough (all)", least=1
     )

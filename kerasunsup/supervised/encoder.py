@@ -17,7 +17,7 @@ from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
 from kerasunsup.settings import Command, path_of, to_json
 from kerasunsup.supervised.settings import SupervisedSettings
-from kerasunsup.training import files
+from kerasunsup.training import files, several_workers
 from kerasunsup.training.run_folder import Run
 
 logger = logging.getLogger(__name__)
@@ -109,6 +109,22 @@ def encoder_name(settings: AutoencoderSettings, fingerprint: str) -> str:
     return f"encoder-{fingerprint}-{settings.epochs}-{digest[:8]}"
 
 
+def encoder_settings_of(settings: SupervisedSettings) -> AutoencoderSettings:
+    """Returns the settings that the usual encoder is trained by."""
+    shared: dict[str, Any] = {field: getattr(settings, field) for field in _SHARED}
+    return AutoencoderSettings(epochs=settings.encoder_epochs, **shared, **ENCODER_SETTINGS)
+
+
+def train_along(command: Command) -> None:
+    """Trains the usual encoder with worker 0, which compares the classifiers afterwards.
+
+    Where that has the encoder already there is nothing to do.
+    """
+    if several_workers.is_wanted():
+        encoder_settings = encoder_settings_of(command.config)
+        autoencoder.run(Command("ae", encoder_settings, command.logs, None, False, ()), brief=True)
+
+
 def usual_encoder(command: Command, splits: Splits, run: Run) -> Path:
     """Returns the path of the encoder that all comparisons on the same data share.
 
@@ -116,10 +132,7 @@ def usual_encoder(command: Command, splits: Splits, run: Run) -> Path:
     began with.
     """
     settings: SupervisedSettings = command.config
-    shared: dict[str, Any] = {field: getattr(settings, field) for field in _SHARED}
-    encoder_settings = AutoencoderSettings(
-        epochs=settings.encoder_epochs, **shared, **ENCODER_SETTINGS
-    )
+    encoder_settings = encoder_settings_of(settings)
     name = encoder_name(encoder_settings, splits.fingerprint)
     if command.resume:
         record = run.folder / "checkpoints" / _RECORD
@@ -128,7 +141,7 @@ def usual_encoder(command: Command, splits: Splits, run: Run) -> Path:
             before = Path(files.read_json(record)["encoder"]).parent.name
         name = before if (command.logs / "ae" / before / "metrics.json").exists() else name
     folder = command.logs / "ae" / name
-    if not (folder / "metrics.json").exists():
+    if several_workers.is_wanted(not (folder / "metrics.json").exists()):
         logger.info(
             f"training the usual encoder of {splits.name}, without labels (once, kept in {folder})"
         )

@@ -18,7 +18,14 @@ from kerasunsup.supervised import results
 from kerasunsup.supervised.cells import Cell, CellResult
 from kerasunsup.supervised.methods import MethodTrainer
 from kerasunsup.supervised.settings import METHOD_NAMES, SupervisedSettings
-from kerasunsup.training import feature_network, files, loop, model_card, run_folder
+from kerasunsup.training import (
+    feature_network,
+    files,
+    loop,
+    model_card,
+    run_folder,
+    several_workers,
+)
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -39,8 +46,24 @@ def run(command: Command) -> dict[str, float]:
         Interrupted: on Ctrl-C.
     """
     settings: SupervisedSettings = command.config
-    splits = data_splits.load(settings)
-    check(splits)
+    if settings.encoder is not None and settings.strategy == "multiworker":
+        raise InputError(
+            "--strategy multiworker trains the usual encoder on several machines, and --encoder "
+            f"{settings.encoder} is trained already: leave one of them out"
+        )
+    with several_workers.joined(command) as command:
+        splits = data_splits.load(command.config)
+        check(splits)
+        several_workers.check_same_images(splits.fingerprint)
+        if several_workers.is_follower():
+            encoders.train_along(command)
+            return {}
+        return compare(command, splits)
+
+
+def compare(command: Command, splits: Splits) -> dict[str, float]:
+    """Trains what the comparison needs, as `run`."""
+    settings: SupervisedSettings = command.config
     label_counts = comparison_cells.label_counts(settings, splits)
     cells = comparison_cells.planned_cells(settings, label_counts)
     named = None if settings.encoder is None else encoders.named_encoder(command, splits)

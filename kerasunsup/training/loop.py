@@ -17,8 +17,9 @@ import tensorflow as tf
 from kerasunsup.data import batches
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
+from kerasunsup.models import replicated
 from kerasunsup.settings import TrainingSettings
-from kerasunsup.training import callbacks
+from kerasunsup.training import callbacks, several_workers
 from kerasunsup.training.run_folder import Run
 
 
@@ -41,20 +42,36 @@ class Fitted:
 
 @contextlib.contextmanager
 def machine(settings: TrainingSettings) -> Iterator[tf.distribute.Strategy]:
-    """The seeds, precision, determinism and devices of a training; yields the strategy, entered."""
+    """The seeds, precision, determinism and devices of a training; yields the strategy, entered.
+
+    On several machines a model is built inside, but measured outside: there every new variable is
+    one of all workers.
+
+    Raises:
+        InputError: if several machines are to train and this process has not joined them.
+    """
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
         # Now TensorFlow puts a plain map in the place of each parallel one, and logs as an error
         # what it drops on the way. None asks for a plain one at once, in Keras's own maps too.
         tf.data.AUTOTUNE = None
-    strategy = (
-        tf.distribute.MirroredStrategy()
-        if settings.strategy == "mirrored"
-        else tf.distribute.get_strategy()
-    )
-    with precision(settings.precision), strategy.scope():
-        yield strategy
+    with precision(settings.precision), _strategy(settings.strategy).scope():
+        yield tf.distribute.get_strategy()
+
+
+def _strategy(name: str) -> tf.distribute.Strategy:
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    if name == "none" or several_workers.is_over():
+        return tf.distribute.get_strategy()
+    cluster = several_workers.current()
+    if cluster is None:
+        raise InputError(
+            "--strategy multiworker is for the commands ae, gan and supervised: choose none or "
+            "mirrored"
+        )
+    return cluster.strategy
 
 
 @contextlib.contextmanager
@@ -89,6 +106,32 @@ def check_memory(num_weights: int, flags: str) -> None:
         raise InputError(
             f"{flags}: a network of {num_weights:,} weights needs {needed / 2**30:,.0f} GiB to be "
             f"trained, this machine has {there / 2**30:,.1f} GiB: choose less"
+        )
+
+
+def check_shares(settings: TrainingSettings, num_images: int) -> None:
+    """Refuses batches that cannot be divided evenly over the devices, before anything is written.
+
+    Args:
+        settings: batch size and strategy.
+        num_images: of the training set.
+
+    Raises:
+        InputError: if the size is no multiple of their number.
+    """
+    cluster = several_workers.current()
+    if settings.strategy == "none":
+        return
+    if cluster is not None:
+        number = cluster.strategy.num_replicas_in_sync
+    else:
+        number = max(1, *(len(tf.config.list_logical_devices(kind)) for kind in ("CPU", "GPU")))
+    size = min(settings.batch_size, num_images)
+    if size % number:
+        fitting = size // number * number
+        advice = f"{fitting} or {fitting + number}" if fitting else str(number)
+        raise InputError(
+            f"--batch-size {size} cannot be divided evenly over {number} devices: choose {advice}"
         )
 
 
@@ -147,7 +190,7 @@ def fit(
     parts = _stateful_parts(model, settings, optimizers, recorders, validates)
     history, first_epoch = _restored(run, parts)
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-    training, validation = _batches(splits, settings, epoch, prepare, validates)
+    training, validation = _batches(splits, settings, epoch, prepare, validates, model)
     steps = batches.steps_per_epoch(splits.train, settings.batch_size)
     progress = callbacks.EpochProgress(settings.epochs, steps, first_epoch, shown)
     patience: Any = parts.get("patience")
@@ -164,11 +207,19 @@ def fit(
                 *_epoch_callbacks(epoch, rate, optimizers, images, patience, run),
                 *recorders.values(),
                 callbacks.Checkpoint(run, parts, history),
-                progress,
+                *_shown(progress),
             ],
         )
     best_epoch = len(history.get("epoch", [])) if patience is None else patience.best_epoch + 1
     return Fitted(history, best_epoch, sum(history.get("seconds", [])), bool(stops))
+
+
+def _shown(progress: callbacks.EpochProgress) -> list[keras.callbacks.Callback]:
+    """What comes last in an epoch: one worker shows how it goes, and all keep together."""
+    cluster = several_workers.current()
+    if cluster is None:
+        return [progress]
+    return [*([progress] if cluster.is_first else []), several_workers.KeepTogether(cluster)]
 
 
 @contextlib.contextmanager
@@ -200,7 +251,8 @@ def _stateful_parts(
 ) -> dict[str, callbacks.Stateful]:
     """Everything that decides how the training goes on, by the name it is stored under."""
     if optimizers is None:
-        model.optimizer.build(model.trainable_variables)
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
     parts: dict[str, callbacks.Stateful] = {"model": callbacks.ModelState(model, optimizers)}
     if validates:
         shapes = [weight.shape for weight in model.get_weights()]
@@ -230,7 +282,7 @@ def _epoch_callbacks(
 def _last_epoch(parts: Mapping[str, callbacks.Stateful], first_epoch: int, epochs: int) -> int:
     """Where training ends: where it stands already, if patience was over by then."""
     is_over = any(getattr(part, "is_over", False) for part in parts.values())
-    return first_epoch if is_over else max(first_epoch, epochs)
+    return several_workers.said_by_first(first_epoch if is_over else max(first_epoch, epochs))
 
 
 @contextlib.contextmanager
@@ -255,15 +307,29 @@ def _batches(
     epoch: tf.Variable,
     prepare: batches.Prepare | None,
     validates: bool,
-) -> tuple[tf.data.Dataset, tf.data.Dataset | None]:
-    """Those of training, whose order follows from (seed, epoch), and of validation, if any."""
+    model: keras.Model,
+) -> tuple[Any, Any]:
+    """Those of training, whose order follows from (seed, epoch), and of validation, if any.
+
+    Several replicas get validation batches of one size with weights, so that their shares are
+    equal; each worker gets its own rows.
+    """
     size = settings.batch_size
     training = batches.training_batches(
         splits.train, size, seed=settings.seed, epoch=epoch, prepare=prepare
     )
-    if not validates:
-        return training, None
-    return training, batches.evaluation_batches(splits.validation, size, prepare=prepare)
+    validation = None
+    if validates:
+        validation = batches.evaluation_batches(splits.validation, size, prepare=prepare)
+        if isinstance(model, replicated.ReplicatedModel):
+            replicas = model.distribute_strategy.num_replicas_in_sync
+            least = -(-len(splits.validation) // replicas) * replicas
+            validation = replicated.filled(validation, min(size, least))
+    cluster = several_workers.current()
+    if cluster is None:
+        return training, validation
+    distributed = cluster.distributed
+    return distributed(training), None if validation is None else distributed(validation)
 
 
 def _restored(
@@ -277,9 +343,10 @@ def _restored(
     Raises:
         InputError: if the stored state is damaged or of another model.
     """
-    stored = None if run is None else callbacks.read_state(run)
-    if run is None or stored is None:
+    stored = several_workers.of_all(None if run is None else callbacks.read_state(run))
+    if stored is None:
         return {}, 0
+    place = "the state that worker 0 gave" if run is None else run.checkpoint
     try:
         for name, part in parts.items():
             part.restore(stored[name])
@@ -287,7 +354,7 @@ def _restored(
         raise
     except (LookupError, ValueError, TypeError, ArithmeticError) as error:
         raise InputError(
-            f"{run.checkpoint} does not fit this version's model ({error}): start a new run"
+            f"{place} does not fit this version's model ({error}): start a new run"
         ) from error
     history = {name: column.tolist() for name, column in stored["history"].items()}
     return history, len(history["epoch"])
@@ -302,4 +369,5 @@ def how_to_resume(run: Run, done: int, unit: str = "epochs") -> str:
     return (
         f"stopped, {done} {unit} are saved; go on with: "
         f"python -m kerasunsup.{run.experiment} {shlex.join(arguments)}"
+        f"{'' if several_workers.current() is None else ' and the flags of the workers, on each'}"
     )
