@@ -20,7 +20,7 @@ from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.models import export, folded_convolution, networks, optimizers
 from kerasunsup.settings import Command, to_json
-from kerasunsup.training import callbacks, loop, run_folder
+from kerasunsup.training import callbacks, loop, precision, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -141,6 +141,8 @@ def run(command: Command, *, brief: bool = False) -> dict[str, float]:
     settings: AutoencoderSettings = command.config
     splits = data_splits.load(settings)
     check(settings, splits)
+    settings = precision.decided(settings, splits, build, corruption_of(settings), command.logs)
+    command = dataclasses.replace(command, config=settings)
     with run_folder.opened(command, splits.fingerprint) as run:
         with loop.machine(settings):
             model = build(settings, splits.image_shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from typing import Any
@@ -19,7 +20,7 @@ from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import export, folded_convolution, networks, optimizers
 from kerasunsup.models import gan as models_gan
 from kerasunsup.settings import Command, to_json
-from kerasunsup.training import callbacks, feature_network, loop, run_folder
+from kerasunsup.training import callbacks, feature_network, loop, precision, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -99,6 +100,8 @@ def run(command: Command) -> dict[str, float]:
     settings: GANSettings = command.config
     splits = data_splits.load(settings)
     check(settings, splits)
+    settings = precision.decided(settings, splits, build, images_only, command.logs)
+    command = dataclasses.replace(command, config=settings)
     with run_folder.opened(command, splits.fingerprint) as run:
         network = feature_network.of_data(splits, command.logs / "judge")
         with (
