@@ -134,11 +134,11 @@ def seconds_a_step(build: Callable[[], keras.Model], element: Any) -> dict[str, 
     for name in (FLOAT32, BFLOAT16):
         with loop.precision(name):
             models[name] = build()
-            models[name].fit(batches, verbose=0)  # traced and warm
+            models[name].fit(batches, shuffle=False, verbose=0)  # traced and warm
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(_ROUNDS):
         for name, model in models.items():
             began = time.perf_counter()
-            model.fit(batches, verbose=0)
+            model.fit(batches, shuffle=False, verbose=0)
             seconds[name].append((time.perf_counter() - began) / _STEPS)
     return {name: statistics.median(times) for name, times in seconds.items()}
