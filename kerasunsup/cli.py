@@ -223,8 +223,20 @@ _SHAPE: Mapping[str, Any] = {
 }
 
 
+PARSER_ALONE = "\0"  # in the place of arguments, none of which can hold it
+
+
+class ParserMade(Exception):  # noqa: N818 - no error
+    """Brings the parser that `PARSER_ALONE` asks for, in the place of what it would parse."""
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if args and PARSER_ALONE in args:
+            raise ParserMade(self)
+        return super().parse_args(args, namespace)
 
     def error(self, message: str) -> typing.NoReturn:
         self.exit(2, f"{self.prog}: {message} (see --help)\n")

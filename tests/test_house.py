@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "ae": ("search", *_TRAINING),
     "gan": _TRAINING,
     "apply": ("ae.settings", *_TRAINING),
+    "export": _TRAINING,
     "search": ("training", "figures", "data", *SLAB),
     "training": ("models", "data", "evaluation", "figures.style", *SLAB),
     "models": ("data", "training.files", *SLAB),  # an export is written whole or not at all

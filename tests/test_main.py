@@ -40,7 +40,7 @@ def test_unknown_command_is_refused_with_what_there_is(capsys, word):
     assert __main__.main([word, "--help"]) == 2
     output = capsys.readouterr()
     assert output.out == ""
-    listed = "ae, gan, supervised, novelty, apply, report"
+    listed = "ae, gan, supervised, novelty, apply, export, report"
     assert output.err == f"kerasunsup: unknown command {word!r}: use one of {listed}\n"
 
 

@@ -20,7 +20,7 @@ from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.models import export, folded_convolution, networks, optimizers
 from kerasunsup.settings import Command, to_json
-from kerasunsup.training import callbacks, loop, precision, run_folder
+from kerasunsup.training import callbacks, loop, model_card, precision, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -223,6 +223,7 @@ def finish(
             model, splits, settings, run, tensorboard, fitted, snapshots, brief=brief
         )
         run.write_metrics(numbers)
+        model_card.write(run)
         tensorboard.hyperparameters(to_json(settings), headline(numbers))
         tensorboard.graph(model)
         tensorboard.tables(to_json(settings), numbers)

@@ -60,7 +60,11 @@ class SettingsKeywords(BaseEstimator):
             for kind in (cls.settings_type, cls.own_settings)
             for field in cls._fields(kind)
         }
-        cls.__init__ = _initializer(keywords_and_help)  # type: ignore[method-assign]
+        initialize = _initializer(keywords_and_help)
+        # Where documentation tools look for it.
+        initialize.__module__, initialize.__name__ = cls.__module__, "__init__"
+        initialize.__qualname__ = f"{cls.__qualname__}.__init__"
+        cls.__init__ = initialize  # type: ignore[method-assign]
         listed = "\n".join(
             f"    {name}: {text}. Default {default!r}."
             for name, (default, text) in keywords_and_help.items()

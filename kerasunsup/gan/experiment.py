@@ -20,7 +20,7 @@ from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import export, folded_convolution, networks, optimizers
 from kerasunsup.models import gan as models_gan
 from kerasunsup.settings import Command, to_json
-from kerasunsup.training import callbacks, feature_network, loop, precision, run_folder
+from kerasunsup.training import callbacks, feature_network, loop, model_card, precision, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -185,6 +185,7 @@ def finish(
         trained = results.TrainedGAN(gan, splits, settings, run, network, tensorboard)
         numbers = results.write_results(trained, fitted, samples)
         run.write_metrics(numbers)
+        model_card.write(run)
         tensorboard.hyperparameters(to_json(settings), headline(numbers))
         tensorboard.graph(generator)
         tensorboard.tables(to_json(settings), numbers)

@@ -104,8 +104,35 @@ def _difference(
 ) -> float:  # fmt: skip
     signature = reloaded.signatures[name]  # type: ignore[attr-defined]
     result = signature(**{input_name: tf.constant(example)})[output_name].numpy()
-    expected = np.asarray(model(example, training=False), np.float32)
-    return float(np.max(np.abs(result - expected), initial=0.0))
+    return largest_difference(result, np.asarray(model(example, training=False), np.float32))
+
+
+def largest_difference(result: np.ndarray, expected: np.ndarray) -> float:
+    """The largest absolute difference; as a share of the largest value where that is above 1.
+
+    Images and probabilities are compared as they are. Codes and logits may be of any size, and
+    float32 rounds in proportion to it.
+
+    Args:
+        result: of any shape.
+        expected: of the same shape.
+
+    Returns:
+        The difference, at least 0; NaN if either holds one.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+        >>> float(largest_difference(np.array([0.5, 0.25]), np.array([0.5, 0.5])))
+        0.25
+        >>> float(largest_difference(np.array([10.0, 5.0]), np.array([10.0, 6.0])))
+        0.1
+    """
+    if result.shape != expected.shape:
+        raise ValueError(f"shapes differ: received {result.shape}, expected {expected.shape}")
+    largest = max(1.0, float(np.max(np.abs(expected), initial=0.0)))
+    return float(np.max(np.abs(result - expected), initial=0.0)) / largest
 
 
 def _replace(temporary: Path, folder: Path) -> None:

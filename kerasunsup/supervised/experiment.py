@@ -18,7 +18,7 @@ from kerasunsup.supervised import results
 from kerasunsup.supervised.cells import Cell, CellResult
 from kerasunsup.supervised.methods import MethodTrainer
 from kerasunsup.supervised.settings import METHOD_NAMES, SupervisedSettings
-from kerasunsup.training import feature_network, files, loop, run_folder
+from kerasunsup.training import feature_network, files, loop, model_card, run_folder
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -186,6 +186,7 @@ def export_and_report(
     numbers = results.measure_and_draw(comparison, cell_results)
     run.write_metrics(numbers)
     run.write_history(results.history_columns(cell_results))
+    model_card.write(run)
     table = training_tensorboard.markdown_table
     # No entry in the HParams tab: it would hide the lines of the cells there.
     tensorboard.scalars({name: numbers[name] for name in _HEADLINE if name in numbers})

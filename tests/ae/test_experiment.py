@@ -78,6 +78,7 @@ def test_a_run_leaves_what_the_interface_promises(finished):
     assert {path.name for path in finished.iterdir()} >= {
         "config.json", "environment.json", "history.csv", "metrics.json", "figures",
         "checkpoints", "model.keras", "export", "train", "validation", "report", "projector",
+        "README.md",
     }  # fmt: skip
     assert {path.stem for path in (finished / "figures").glob("*.png")} == FIGURES
     for path in (finished / "figures").glob("*.png"):
