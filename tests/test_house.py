@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "novelty": ("ae", "search", *_TRAINING),
     "ae": ("search", *_TRAINING),
     "gan": _TRAINING,
-    "apply": ("ae.settings", *_TRAINING),
+    "apply": _TRAINING,
     "export": _TRAINING,
     "search": ("training", "figures", "data", *SLAB),
     "training": ("models", "data", "evaluation", "figures.style", *SLAB),

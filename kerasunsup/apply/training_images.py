@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.apply import image_stream
 from kerasunsup.errors import InputError
 from kerasunsup.models import loading
@@ -22,7 +21,7 @@ def training_images(model: loading.LoadedModel) -> image_stream.Stream | None:
     if model.run is None or not (model.run / "config.json").is_file():
         return None
     try:
-        splits = trained_on.splits(model.run, AutoencoderSettings)
+        splits = trained_on.splits(model.run)
     except InputError as error:
         raise InputError(
             f"the images that MODEL {model.path} was trained on cannot be found ({error}): put "

@@ -90,7 +90,7 @@ class TrainedAutoencoder(ImageEstimator):
         self._require_fitted()
         if self._usual is None and self._run_read is not None:
             try:
-                splits = trained_on.splits(self._run_read, AutoencoderSettings)
+                splits = trained_on.splits(self._run_read)
             except InputError as error:
                 raise InputError(
                     f"{method} needs the images that the run was trained on, which cannot be found "

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
 from kerasunsup.export.parts import Part, Parts
-from kerasunsup.settings import TrainingSettings
-from kerasunsup.training import files
+from kerasunsup.training import trained_on
 
 COMPARED = 64  # rows of the larger batch that files are compared on
 _SEED = 0
@@ -28,25 +23,13 @@ def splits_of_run(parts: Parts) -> Splits:
     """
     if parts.run is None:
         raise InputError(f"MODEL {parts.path} belongs to no run that could tell its images")
-    environment = _read(parts.run / "environment.json")
-    stored = _read(parts.run / "config.json")
-    # Every experiment has these settings and more; they say which images a run took.
-    names = {field.name for field in dataclasses.fields(TrainingSettings)}
-    settings = TrainingSettings(**{key: stored[key] for key in names & set(stored)})
-    places = dict.fromkeys([environment.get("data_path") or settings.data, settings.data])
-    reason = f"{' and '.join(places)} holds other images"
-    for place in places:
-        try:
-            splits = data_splits.load(dataclasses.replace(settings, data=place))
-        except InputError as error:
-            reason = str(error).replace("--data ", "")
-            continue
-        if splits.fingerprint == environment.get("data"):
-            return splits
-    raise InputError(
-        f"the images that MODEL {parts.path} was trained on cannot be found ({reason}): put them "
-        "back"
-    )
+    try:
+        return trained_on.splits(parts.run)
+    except InputError as error:
+        raise InputError(
+            f"the images that MODEL {parts.path} was trained on cannot be found ({error}): put "
+            "them back"
+        ) from error
 
 
 def splits_at_hand(parts: Parts) -> Splits | None:
@@ -57,13 +40,6 @@ def splits_at_hand(parts: Parts) -> Splits | None:
         if all(shape == splits.image_shape for shape in shapes):
             return splits
     return None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    values = files.read_json(path) if path.is_file() else {}
-    if not isinstance(values, dict):
-        raise InputError(f"{path} is damaged (no JSON object): remove it")
-    return values
 
 
 def inputs_for(

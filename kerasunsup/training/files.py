@@ -68,7 +68,7 @@ def read_json(path: Path) -> Any:
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes named arrays as one uncompressed .npz, atomically."""
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes a name for a setting
     write_bytes(path, buffer.getbuffer())
 
 
