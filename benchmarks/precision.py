@@ -2,9 +2,9 @@
 
     python benchmarks/precision.py --output docs/precision.json
 
-Trains the autoencoder and the GAN on the packaged MNIST in both arithmetics with the same seeds, and
+Trains the autoencoder and the GAN on the packaged MNIST in both with the same seeds, and
 measures on validation images: the error of reconstructions, how many labels a nearest neighbour
-among 10,000 codes has right, and the Frechet distance of 10,000 samples to training images. Times
+among 10,000 codes has right, the Frechet distance of 10,000 samples to training images. Times
 of trainings are given, but their ratio is that of `training.precision`, measured in turns.
 """
 
