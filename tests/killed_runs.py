@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import processes
 import pytest
@@ -91,12 +90,15 @@ def reuse_models(patch: pytest.MonkeyPatch, experiment: Any) -> None:
 def shorten_reports(patch: pytest.MonkeyPatch, experiment: Any) -> None:
     """Leaves out what takes long at the end of a run: one number, two figures, two exports."""
 
-    def write_results(model: keras.Model, *rest: Any, **_: Any) -> dict[str, float]:
-        (run,) = (part for part in rest if isinstance(part, run_folder.Run))
+    def write_results(model: Any, *rest: Any, **_: Any) -> dict[str, float]:
+        # A GAN comes with its run in one object.
+        trained = [model.run, model.gan] if hasattr(model, "run") else [model]
+        (run,) = (one for one in (*rest, *trained) if isinstance(one, run_folder.Run))
+        network = trained[-1]
         (fitted,) = (part for part in rest if isinstance(part, loop.Fitted))
         for name in ("first", "second"):
             run.write_figure(name, b"a figure")
-        weights = sum(float(np.abs(weight).sum()) for weight in model.get_weights())
+        weights = sum(float(np.abs(weight).sum()) for weight in network.get_weights())
         return {"training_seconds": fitted.seconds, "weights": weights}
 
     def write_export(path: Path, *_: Any) -> None:

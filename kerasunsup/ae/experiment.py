@@ -222,8 +222,8 @@ def finish(
         numbers = results.write_results(
             model, splits, settings, run, tensorboard, fitted, snapshots, brief=brief
         )
+        model_card.write(run, numbers)
         run.write_metrics(numbers)
-        model_card.write(run)
         tensorboard.hyperparameters(to_json(settings), headline(numbers))
         tensorboard.graph(model)
         tensorboard.tables(to_json(settings), numbers)

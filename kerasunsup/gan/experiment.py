@@ -184,8 +184,8 @@ def finish(
     with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
         trained = results.TrainedGAN(gan, splits, settings, run, network, tensorboard)
         numbers = results.write_results(trained, fitted, samples)
+        model_card.write(run, numbers)
         run.write_metrics(numbers)
-        model_card.write(run)
         tensorboard.hyperparameters(to_json(settings), headline(numbers))
         tensorboard.graph(generator)
         tensorboard.tables(to_json(settings), numbers)

@@ -184,9 +184,9 @@ def export_and_report(
             {"classify": splits.test.array(np.arange(min(4, len(splits.test))))},
         )
     numbers = results.measure_and_draw(comparison, cell_results)
+    model_card.write(run, numbers)
     run.write_metrics(numbers)
     run.write_history(results.history_columns(cell_results))
-    model_card.write(run)
     table = training_tensorboard.markdown_table
     # No entry in the HParams tab: it would hide the lines of the cells there.
     tensorboard.scalars({name: numbers[name] for name in _HEADLINE if name in numbers})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,11 +100,14 @@ _KINDS = {
 }
 
 
-def write(run: Run) -> Path:
-    """Writes the `README.md` of a finished run, in place of one from before it was resumed.
+def write(run: Run, numbers: Mapping[str, float | None]) -> Path:
+    """Writes the `README.md` of a run, in place of one from before it was resumed.
+
+    It comes before `metrics.json`, by which a run is told to be finished.
 
     Args:
-        run: with `config.json`, `environment.json`, `metrics.json` and its model files.
+        run: with `config.json`, `environment.json` and its model files.
+        numbers: what `metrics.json` will hold.
 
     Returns:
         The file.
@@ -115,17 +119,19 @@ def write(run: Run) -> Path:
     """
     if run.experiment not in _KINDS:
         raise ValueError(f"{run.experiment} leaves no model: one of {', '.join(_KINDS)} does")
+    known = {name: value for name, value in numbers.items() if value is not None}
+    finite = {name: value for name, value in known.items() if math.isfinite(value)}
     settings = _read(run.folder / "config.json")
     made = _read(run.folder / "environment.json")
-    numbers = run.read_metrics()
     sections = (
-        _front_matter(run, settings, numbers),
+        _front_matter(run, settings, finite),
         _introduction(run, settings, made),
         _data(settings, made),
         "## Settings\n\nAll are in `config.json`, which `kerasunsup --config` takes.\n\n"
         + _table(settings, ("setting", "value")),
         "## Numbers\n\nMeasured by this run, on the test images where the name does not say"
-        " otherwise; from `metrics.json`.\n\n" + _table(numbers, ("number", "value")),
+        " otherwise; from `metrics.json`.\n\n"
+        + _table({name: finite.get(name) for name in numbers}, ("number", "value")),
         _loading(run, settings),
         _licence(settings),
         _origin(run, made),

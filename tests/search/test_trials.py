@@ -136,8 +136,8 @@ def test_a_loss_that_is_no_number_is_the_trials_own_failure(shop):
 def test_folds_are_disjoint_and_whole():
     images = splits().train
     parts = trials.folds(images, 3)
-    held_out = [part._indices.tolist() for _, part in parts]
-    assert sorted(itertools.chain(*held_out)) == sorted(images._indices.tolist())
+    held_out = [part.positions.tolist() for _, part in parts]
+    assert sorted(itertools.chain(*held_out)) == sorted(images.positions.tolist())
     for rest, part in parts:
-        assert not set(rest._indices) & set(part._indices)
+        assert not set(rest.positions) & set(part.positions)
         assert len(rest) + len(part) == len(images)

@@ -165,7 +165,7 @@ def test_the_classifier_of_a_cell_answers_as_the_cell_did(trainer):
         result = trainer.train(Cell(method, 20, 0), keeps_weights=True)
         kept = CellResult.from_arrays(result.to_arrays())
         trainer.train(Cell(method, 20, 1))  # what is trained later changes nothing
-        model = trainer.classifier(method, kept)
+        model = trainer.classifier(method, kept.weights)
         probabilities = model.predict(SPLITS.test.array(), verbose=0)
         np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
         np.testing.assert_array_equal(probabilities.argmax(axis=1), result.predictions)

@@ -54,7 +54,7 @@ def front_matter(text):
 
 
 def written(run) -> str:
-    path = model_card.write(run)
+    path = model_card.write(run, run.read_metrics())
     assert path == run.folder / "README.md"
     return path.read_text(encoding="utf-8")
 
@@ -168,7 +168,7 @@ def test_it_is_written_anew_whole_or_not_at_all(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", fail)
         with pytest.raises(OSError, match="No space"):
-            model_card.write(run)
+            model_card.write(run, {})
     assert (run.folder / "README.md").read_text(encoding="utf-8") == first
     assert "| test/mse | 0.5 |" in written(run)
     assert not list(run.folder.glob(".*"))
@@ -178,6 +178,6 @@ def test_what_cannot_be_told_is_refused(tmp_path):
     run = run_of(tmp_path, "ae")
     (run.folder / "config.json").write_text("[]")
     with pytest.raises(InputError, match=r"config\.json is damaged"):
-        model_card.write(run)
+        model_card.write(run, {})
     with pytest.raises(ValueError, match="novelty leaves no model"):
-        model_card.write(Run(tmp_path / "novelty" / "first"))
+        model_card.write(Run(tmp_path / "novelty" / "first"), {})
