@@ -78,7 +78,10 @@ class TrainingSettings(CheckedSettings):
     )
     seed: int = setting(0, "everything random follows from it", least=0)
     precision: str = setting(
-        "float32", "arithmetic of the layers", choices=("float32", "mixed_bfloat16")
+        "auto",
+        "arithmetic of the layers; auto: the faster one, timed once on this machine where a long"
+        " training makes it worth while, else float32",
+        choices=("auto", "float32", "mixed_bfloat16"),
     )
     strategy: str = setting(
         "none",

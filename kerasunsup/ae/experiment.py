@@ -21,7 +21,14 @@ from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.models import export, folded_convolution, networks, optimizers, replicated
 from kerasunsup.settings import Command, to_json
-from kerasunsup.training import callbacks, loop, model_card, run_folder, several_workers
+from kerasunsup.training import (
+    callbacks,
+    loop,
+    model_card,
+    precision,
+    run_folder,
+    several_workers,
+)
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -145,6 +152,8 @@ def run(command: Command, *, brief: bool = False) -> dict[str, float]:
         settings: AutoencoderSettings = command.config
         splits = data_splits.load(settings)
         check(settings, splits)
+        settings = precision.decided(settings, splits, build, corruption_of(settings), command.logs)
+        command = dataclasses.replace(command, config=settings)
         several_workers.check_same_images(splits.fingerprint)
         if several_workers.is_follower():
             several_workers.announce()

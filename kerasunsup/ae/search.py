@@ -22,7 +22,7 @@ from kerasunsup.search import distributed, figures, runner
 from kerasunsup.search.session import Problem
 from kerasunsup.search.settings import SearchSettings
 from kerasunsup.settings import Command, to_json
-from kerasunsup.training import files, loop
+from kerasunsup.training import files, loop, precision
 from kerasunsup.training import tensorboard as training_tensorboard
 
 logger = logging.getLogger(__name__)
@@ -50,6 +50,9 @@ def run(command: Command) -> dict[str, Any] | None:
                 f"--name {command.name}: {folder} exists already and is never overwritten; choose "
                 "another name, or add --search-only"
             )
+    if settings.precision == "auto":  # trials are compared, so all have one arithmetic
+        settings = dataclasses.replace(settings, precision=precision.FLOAT32)
+        command = dataclasses.replace(command, config=settings)
     splits = data_splits.load(settings)
     experiment.check(settings, splits)
     with loop.machine(settings):

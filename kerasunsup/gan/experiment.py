@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from kerasunsup.training import (
     feature_network,
     loop,
     model_card,
+    precision,
     run_folder,
     several_workers,
 )
@@ -108,6 +110,8 @@ def run(command: Command) -> dict[str, float]:
         settings: GANSettings = command.config
         splits = data_splits.load(settings)
         check(settings, splits)
+        settings = precision.decided(settings, splits, build, images_only, command.logs)
+        command = dataclasses.replace(command, config=settings)
         several_workers.check_same_images(splits.fingerprint)
         if several_workers.is_follower():
             several_workers.announce()

@@ -76,9 +76,9 @@ def _strategy(name: str) -> tf.distribute.Strategy:
 
 @contextlib.contextmanager
 def precision(name: str) -> Iterator[None]:
-    """The arithmetic of the layers that are built inside: `float32` or `mixed_bfloat16`."""
+    """The arithmetic of the layers that are built inside; `auto` that is not decided is float32."""
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
+    keras.config.set_dtype_policy("float32" if name == "auto" else name)
     try:
         yield
     finally:

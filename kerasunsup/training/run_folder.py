@@ -190,7 +190,7 @@ def _check_same_images(folder: Path, data: str | None, settings: TrainingSetting
             "a new run"
         )
     before = (recorded.get("usable_processors"), recorded.get("processor"))
-    now = (decoding.num_processors(), _processor())
+    now = (decoding.num_processors(), processor())
     if before[0] is not None and before != now:
         logger.info(
             f"processors: {before[0]} x {before[1]} when this run began, {now[0]} x {now[1]}"
@@ -260,7 +260,7 @@ def environment(command: Command) -> dict[str, Any]:
         "seed": command.config.seed,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "processors": os.cpu_count(),
         "usable_processors": decoding.num_processors(),
         "versions": versions,
@@ -268,7 +268,8 @@ def environment(command: Command) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the machine calls its processor."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
