@@ -75,9 +75,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--autoencoder-epochs", type=int, default=10)
     parser.add_argument("--gan-epochs", type=int, default=5)
+    parser.add_argument("--limit", type=int, help="use so many training images")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    data = ku.load_images("mnist")
+    data = ku.load_images("mnist", limit=arguments.limit)
     rows: dict[str, Any] = {}
     for name, measure, epochs in (
         ("autoencoder", autoencoder_quality, arguments.autoencoder_epochs),
@@ -95,6 +96,7 @@ def main() -> None:
         "machine": platform.machine(),
         "epochs": {"autoencoder": arguments.autoencoder_epochs, "gan": arguments.gan_epochs},
         "seeds": arguments.seeds,
+        "training_images": len(data.train),
         "quality": rows,
         "seconds_a_step": {
             "autoencoder": speed(AutoencoderSettings(), autoencoder.build, None),
