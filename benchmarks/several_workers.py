@@ -1,6 +1,6 @@
 """Speed of two workers with one core each beside one process with one core, over loopback.
 
-    python benchmarks/several_workers.py --output docs/several_workers.json
+    python benchmarks/several_workers.py --output several_workers.json
 
 Both train the packaged MNIST by the real commands: the autoencoder and the GAN, each with its
 default settings, so that two workers divide the same batches of 128 images. What counts is the

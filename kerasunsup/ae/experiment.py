@@ -62,7 +62,7 @@ def build(
         "kernel_size": _KERNEL_SIZE,
     }
     encoder = networks.encoder(image_shape, **shape)
-    if folded_convolution.is_faster() and not (is_shipped or loop.is_distributed()):
+    if folded_convolution.is_faster() and not is_shipped:
         shape["convolution"] = folded_convolution.FoldedConv2DTranspose
     decoder = networks.decoder(image_shape, **shape)
     model = networks.autoencoder(encoder, decoder)

@@ -62,7 +62,7 @@ def build(
         "synchronized": is_distributed,
     }
     convolution = layers.Conv2DTranspose
-    if folded_convolution.is_faster() and not (is_shipped or is_distributed):
+    if folded_convolution.is_faster() and not is_shipped:
         convolution = folded_convolution.FoldedConv2DTranspose
     gan = models_gan.GAN(
         networks.generator(

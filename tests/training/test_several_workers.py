@@ -81,6 +81,7 @@ class Workers:
         addresses = ",".join(f"localhost:{processes.free_port()}" for _ in commands)
         tests = str(Path(processes.__file__).parent)
         environment = os.environ | ({"PAUSE": str(pause)} if pause else {})
+        environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # of this process, which knows no workers
         heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
         self.processes = [
             subprocess.Popen(
