@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,11 +100,18 @@ def encode_stream(
             path = folder / f"{start:09d}.npz"
             block = _finished_block(path)
             if block is None:
-                block = _encoded_block(model, stream, positions, settings, errors, look, progress)
+                block = encoded_block(model, stream, positions, settings, errors, look, progress)
                 files.write_arrays(path, block)
             else:
                 progress.advance(len(positions))
             blocks.append(block)
+    return joined(stream, blocks)
+
+
+def joined(
+    stream: image_stream.Stream, blocks: Sequence[Mapping[str, np.ndarray]]
+) -> EncodedImages:
+    """The images of a whole stream from what `encoded_block` returned for each stretch of it."""
     merged = {name: np.concatenate([block[name] for block in blocks]) for name in _OF_EACH_IMAGE}
     unreadable = [
         (stream.names[position], str(reason))
@@ -132,7 +139,7 @@ def _finished_block(path: Path) -> dict[str, np.ndarray] | None:
     return block if {*_OF_EACH_IMAGE, "lowest", "highest", "unreadable"} <= set(block) else None
 
 
-def _encoded_block(
+def encoded_block(
     model: loading.LoadedModel,
     stream: image_stream.Stream,
     positions: range,
@@ -141,6 +148,14 @@ def _encoded_block(
     look: Look | None,
     progress: Progress,
 ) -> dict[str, np.ndarray]:
+    """The images at some positions of a stream, encoded, as the arrays of one file.
+
+    The arguments are those of `encode_stream`.
+
+    Returns:
+        `positions`, `codes`, `errors`, `looks`, `lowest` and `highest` as in `EncodedImages`, and
+        `unreadable`, int64 positions, with `reasons`, text, as many.
+    """
     encode, shape = model.function("encode"), model.input_shape("encode")
     lowest, highest = np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)
     to_shape = to_model_shape(model, settings)
