@@ -103,7 +103,7 @@ class Parts:
             raise InputError(
                 f"--codes {self._folder}: {len(missing)} of {len(self)} parts are missing or of "
                 f"other images, such as {self.path(missing[0])}: go on by encode MODEL IMAGES "
-                f"--output {self._folder}"
+                f"--output {self._folder}, with the same --limit and --part"
             )
 
     def arrays(self) -> Iterator[dict[str, np.ndarray]]:
@@ -126,7 +126,7 @@ class Parts:
                 done += len(self.positions(index))
                 progress.advance_to(done)
         if counts["changed"]:
-            logger.info(f"{counts['changed']} parts were of other images: made again")
+            logger.info(f"parts made again, as their images had changed: {counts['changed']}")
             counts["made"] += counts.pop("changed")
         return counts
 
