@@ -13,6 +13,7 @@ import importlib.util
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,16 +97,36 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         _check_reachable(address)
         options["address"] = address
     try:
-        ray.init(**options)
+        with _quiet():
+            ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"--ray {address}: no Ray cluster can be used ({lines[0]})") from None
+        raise InputError(
+            f"--ray {address}: no Ray cluster can be used ({lines[0]}): give the address that ray "
+            "start --head showed; a cluster that asks for a token needs RAY_AUTH_MODE=token in the "
+            "environment of this command"
+        ) from None
     try:
         processors = ray.cluster_resources().get("CPU", 0)
         logger.info(f"Ray: {len(ray.nodes())} machines, {processors:g} processors")
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on standard error: Ray's C++ warns each second there, and raises an error at last."""
+    sys.stderr.flush()
+    original = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(original, 2)
+        os.close(original)
 
 
 def _check_reachable(address: str) -> None:
