@@ -111,8 +111,14 @@ def encode_stream(
 def joined(
     stream: image_stream.Stream, blocks: Sequence[Mapping[str, np.ndarray]]
 ) -> EncodedImages:
-    """The images of a whole stream from what `encoded_block` returned for each stretch of it."""
-    merged = {name: np.concatenate([block[name] for block in blocks]) for name in _OF_EACH_IMAGE}
+    """The images of a whole stream from what `encoded_block` returned for each stretch of it.
+
+    `errors` and `looks` may be left out.
+    """
+    none = np.empty(0, np.uint8)
+    merged = {
+        name: np.concatenate([block.get(name, none) for block in blocks]) for name in _OF_EACH_IMAGE
+    }
     unreadable = [
         (stream.names[position], str(reason))
         for block in blocks
@@ -128,6 +134,14 @@ def joined(
 
 
 _OF_EACH_IMAGE = ("positions", "codes", "errors", "looks")
+
+
+def arrays_of(*, errors: bool, look: bool) -> list[str]:
+    """The names of the arrays that `joined` needs: with errors, with looks, or without."""
+    left_out = {"errors"} if not errors else set()
+    left_out |= {"looks"} if not look else set()
+    own = (*_OF_EACH_IMAGE, "lowest", "highest", "unreadable", "reasons")
+    return [name for name in own if name not in left_out]
 
 
 def _finished_block(path: Path) -> dict[str, np.ndarray] | None:

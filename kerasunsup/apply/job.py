@@ -126,7 +126,8 @@ class Job:
         """
         source = self.stream if stream is None else stream
         if stream is None and self.parts is not None:
-            encoded = encoded_images.joined(source, list(self.parts.arrays()))
+            names = encoded_images.arrays_of(errors=errors, look=look is not None)
+            encoded = encoded_images.joined(source, list(self.parts.arrays(*names)))
         else:
             encoded = encoded_images.encode_stream(
                 self.model, source, self.output.part(name), self.settings, errors=errors, look=look

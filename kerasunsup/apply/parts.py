@@ -106,9 +106,11 @@ class Parts:
                 f"--output {self._folder}, with the same --limit and --part"
             )
 
-    def arrays(self) -> Iterator[dict[str, np.ndarray]]:
-        """The content of all parts, in their order."""
-        return (training_files.read_arrays(self.path(index)) for index in range(len(self)))
+    def arrays(self, *names: str) -> Iterator[dict[str, np.ndarray]]:
+        """Arrays of these names from all parts, in their order; no others are read."""
+        for index in range(len(self)):
+            with np.load(self.path(index), allow_pickle=False) as part:
+                yield {name: part[name] for name in names}
 
     def make(self, indices: Iterable[int], make: Make, locks: Locks) -> collections.Counter[str]:
         """Makes those of some parts that do not stand and that no other process is making.

@@ -43,7 +43,7 @@ def restore_images(job: Job) -> dict[str, Any]:
         missing = list(range(len(stream)))
         failed = [
             (int(position), str(reason))
-            for part in job.parts.arrays()
+            for part in job.parts.arrays("unreadable", "reasons")
             for position, reason in zip(part["unreadable"], part["reasons"], strict=True)
         ]
     unreadable = [(stream.names[position], reason) for position, reason in failed]
