@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from apply_command import complaint, files, pictures, run, table, write
+from PIL import Image
 
 from kerasunsup.apply import parts
 from kerasunsup.training import files as training_files
@@ -32,10 +33,10 @@ def images(folder):
     return folder
 
 
-def start(*arguments):
+def start(*arguments, **environment):
     """A command in a process of its own."""
     command = [sys.executable, "-m", "kerasunsup.apply", *map(str, arguments)]
-    return subprocess.Popen(command)
+    return subprocess.Popen(command, env=os.environ | environment)
 
 
 def until(condition, process):
@@ -143,6 +144,33 @@ def test_an_image_that_changed_is_restored_again(model, images, tmp_path, capsys
     assert run(*arguments, "--shard", "1/1") == 0
     assert "their images had changed: 1" in capsys.readouterr().out
     assert (output / "a" / "0.png").read_bytes() != before
+
+
+def test_images_of_more_than_8_bits_are_scaled_alike_in_all_parts(
+    model, tmp_path, capsys, small_parts
+):
+    def write_deep(number, most):
+        pixels = np.random.default_rng(number).integers(0, most, (16, 16), np.uint16)
+        path = tmp_path / "images" / f"{number:02d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(path)
+
+    for number in range(40):
+        write_deep(number, 200 if number < 16 else 4096)  # the first part alone would be 8 bits
+    arguments = ["encode", model, tmp_path / "images", "--batch-size", 8, "--output"]
+    output = tmp_path / "out"
+    for shard in ("1/2", "2/2"):
+        assert run(*arguments, output, "--shard", shard) == 0
+    assert run(*arguments, tmp_path / "at-once") == 0
+    assert run(*arguments, output) == 0
+    before = (output / "codes.npz").read_bytes()
+    assert before == (tmp_path / "at-once" / "codes.npz").read_bytes()
+    write_deep(40, 65536)  # and so all are of 16 bits
+    capsys.readouterr()
+    assert run(*arguments, output) == 0
+    assert "their images had changed: 3" in capsys.readouterr().out
+    assert run(*arguments, tmp_path / "again") == 0
+    assert (output / "codes.npz").read_bytes() == (tmp_path / "again" / "codes.npz").read_bytes()
 
 
 def test_parts_of_another_command_are_refused_and_kept(
@@ -309,10 +337,11 @@ def workers_of(pid):
 def test_ray_gives_the_same_files_although_a_worker_is_killed(model, many, tmp_path):
     pytest.importorskip("ray")
     output = tmp_path / "out"
-    process = start("encode", model, many, "--output", output, "--ray", "auto")
+    process = start("encode", model, many, "--output", output, "--ray", "auto", HOME=str(tmp_path))
     assert until(lambda: any(output.glob("parts/*.npz")), process)
-    assert until(lambda: workers_of(process.pid), process)
-    os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+    found = []
+    assert until(lambda: found.extend(workers_of(process.pid)) or found, process)
+    os.kill(found[0], signal.SIGKILL)
     assert process.wait(300) == 0
     assert run("encode", model, many, "--output", tmp_path / "at-once") == 0
     for name in ("codes.npz", "codes.csv"):
