@@ -2,5 +2,5 @@
 
 Open `experiment` first. It starts a verb; each verb has a file of its own (`restore`, `encode`,
 `similar`, `outliers`, `cluster`, `generate`), reads an `image_stream` and writes into an
-`output_folder`.
+`output_folder`. Large collections are made in `parts`, by many processes or `on_ray`.
 """

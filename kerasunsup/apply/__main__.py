@@ -67,7 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         tensorflow_startup.import_tensorflow()
         from kerasunsup.apply import experiment
 
-        experiment.run(command)
+        elsewhere = None
+        if command.config.ray is not None:
+            from kerasunsup.apply import on_ray
+
+            on_ray.check_installed()
+            elsewhere = on_ray.make_parts
+        experiment.run(command, elsewhere)
     return status.code
 
 

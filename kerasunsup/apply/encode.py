@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from kerasunsup.apply import duplicates, encoded_images
 from kerasunsup.apply.job import Job
 from kerasunsup.data import images
+from kerasunsup.progress import Progress
 from kerasunsup.training import tensorboard as training_tensorboard
 
 _MOST_SPRITES = 10_000  # images that the projector shows
@@ -26,3 +30,24 @@ def write_codes(job: Job) -> dict[str, Any]:
             labels = [images.shown(name) for name in names[:shown]]
             tensorboard.projector(encoded.codes[:shown], pictures, labels)
     return {"images": len(names), "code_size": int(encoded.codes.shape[1])}
+
+
+def make_part(job: Job, positions: range, progress: Progress) -> dict[str, np.ndarray]:
+    """The codes of the images at some positions, and all that other verbs take from a part.
+
+    Those are the reconstructions' errors, where the model reconstructs, and what shows copies.
+
+    Returns:
+        The arrays of `encoded_images.encoded_block`, and `files`, the names of `positions`.
+    """
+    block = encoded_images.encoded_block(
+        job.model,
+        job.stream,
+        positions,
+        job.settings,
+        errors=job.model.offers("reconstruct"),
+        look=duplicates.look,
+        progress=progress,
+    )
+    files = [job.stream.names[position] for position in block["positions"]]
+    return {**block, "files": np.array(files, np.str_)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,12 +100,25 @@ def encode_stream(
             path = folder / f"{start:09d}.npz"
             block = _finished_block(path)
             if block is None:
-                block = _encoded_block(model, stream, positions, settings, errors, look, progress)
+                block = encoded_block(model, stream, positions, settings, errors, look, progress)
                 files.write_arrays(path, block)
             else:
                 progress.advance(len(positions))
             blocks.append(block)
-    merged = {name: np.concatenate([block[name] for block in blocks]) for name in _OF_EACH_IMAGE}
+    return joined(stream, blocks)
+
+
+def joined(
+    stream: image_stream.Stream, blocks: Sequence[Mapping[str, np.ndarray]]
+) -> EncodedImages:
+    """The images of a whole stream from what `encoded_block` returned for each stretch of it.
+
+    `errors` and `looks` may be left out.
+    """
+    none = np.empty(0, np.uint8)
+    merged = {
+        name: np.concatenate([block.get(name, none) for block in blocks]) for name in _OF_EACH_IMAGE
+    }
     unreadable = [
         (stream.names[position], str(reason))
         for block in blocks
@@ -123,6 +136,14 @@ def encode_stream(
 _OF_EACH_IMAGE = ("positions", "codes", "errors", "looks")
 
 
+def arrays_of(*, errors: bool, look: bool) -> list[str]:
+    """The names of the arrays that `joined` needs: with errors, with looks, or without."""
+    left_out = {"errors"} if not errors else set()
+    left_out |= {"looks"} if not look else set()
+    own = (*_OF_EACH_IMAGE, "lowest", "highest", "unreadable", "reasons")
+    return [name for name in own if name not in left_out]
+
+
 def _finished_block(path: Path) -> dict[str, np.ndarray] | None:
     """The block in a file; None where there is no file, or it cannot be used."""
     try:
@@ -132,7 +153,7 @@ def _finished_block(path: Path) -> dict[str, np.ndarray] | None:
     return block if {*_OF_EACH_IMAGE, "lowest", "highest", "unreadable"} <= set(block) else None
 
 
-def _encoded_block(
+def encoded_block(
     model: loading.LoadedModel,
     stream: image_stream.Stream,
     positions: range,
@@ -141,6 +162,14 @@ def _encoded_block(
     look: Look | None,
     progress: Progress,
 ) -> dict[str, np.ndarray]:
+    """The images at some positions of a stream, encoded, as the arrays of one file.
+
+    The arguments are those of `encode_stream`.
+
+    Returns:
+        `positions`, `codes`, `errors`, `looks`, `lowest` and `highest` as in `EncodedImages`, and
+        `unreadable`, int64 positions, with `reasons`, text, as many.
+    """
     encode, shape = model.function("encode"), model.input_shape("encode")
     lowest, highest = np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)
     to_shape = to_model_shape(model, settings)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
+import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kerasunsup.apply import cluster, encode, generate, outliers, restore, similar
+import numpy as np
+
+from kerasunsup.apply import cluster, encode, generate, outliers, parts, restore, similar
 from kerasunsup.apply.job import Job
 from kerasunsup.apply.output_folder import OutputFolder
-from kerasunsup.apply.settings import Application
+from kerasunsup.apply.result_files import ResultFiles
+from kerasunsup.apply.settings import Application, shard_of
 from kerasunsup.errors import InputError, Interrupted
+from kerasunsup.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +32,14 @@ _VERBS: dict[str, Callable[[Job], dict[str, Any]]] = {
     "generate": generate.generate_images,
 }
 
+# What makes a part of a large collection.
+_MAKE_PART: dict[str, Callable[[Job, range, Progress], Mapping[str, np.ndarray]]] = {
+    "encode": encode.make_part, "restore": restore.make_part,
+}  # fmt: skip
+
+# Makes some parts on other machines.
+Elsewhere = Callable[[Application, Sequence[int]], None]
+
 # What the model must be able to do.
 _NEEDS = {
     "restore": ("reconstruct",), "encode": ("encode",), "similar": ("encode",),
@@ -32,8 +47,13 @@ _NEEDS = {
 }  # fmt: skip
 
 
-def run(command: Application) -> None:
+def run(command: Application, elsewhere: Elsewhere | None = None) -> None:
     """Does what a command line of `apply` says, and logs the numbers.
+
+    Args:
+        command: the parsed command line.
+        elsewhere: makes the parts of the work in the place of this process; None where there are
+            none, or this process makes them.
 
     Raises:
         InputError: if the model, the images or the settings cannot be used.
@@ -42,22 +62,111 @@ def run(command: Application) -> None:
     start = time.perf_counter()
     job = Job(command)
     _check(job)
-    with OutputFolder(command.output, job.identity()) as output:
+    if command.config.shard is not None:
+        _make_shard(job, command)
+        return
+    is_in_parts = elsewhere is not None or parts.are_in(command.output)
+    with contextlib.ExitStack() as stack:
+        if is_in_parts and command.verb in _MAKE_PART:
+            stack.enter_context(_all_parts(job, command, elsewhere))
+        output = stack.enter_context(OutputFolder(command.output, job.identity()))
         if output.is_done:
             logger.info(f"{command.output} is done already: there is nothing to do")
             return
-        job.output = output
-        try:
+        job.output, job.files = output, output.files
+        with _stops_well():
             numbers = _VERBS[command.verb](job)
-        except KeyboardInterrupt:
-            raise Interrupted(
-                "stopped; what is finished is kept, the same command goes on"
-            ) from None
         numbers["seconds"] = round(time.perf_counter() - start, 1)
         output.finish(**numbers)
     for name, value in numbers.items():
         logger.info(f"  {name.replace('_', ' ')}: {value}")
     logger.info(f"\neverything is in {command.output}")
+
+
+@contextlib.contextmanager
+def _stops_well() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("stopped; what is finished is kept, the same command goes on") from None
+
+
+def _make_shard(job: Job, command: Application) -> None:
+    """Makes the parts that fall to `--shard I/N`: the I-th, and every N-th after it."""
+    shard, shards = shard_of(command.config.shard or "")
+    with _stops_well(), _claimed(job, command, is_whole=False) as (made_of, locks):
+        mine = range(shard - 1, len(made_of), shards)
+        counts = _made(job, mine, locks)
+    standing = sum(made_of.path(index).exists() for index in range(len(made_of)))
+    logger.info(
+        f"shard {shard}/{shards}: {counts['made']} of its {len(mine)} parts made, "
+        f"{counts['there']} were there"
+        + (f", {counts['busy']} are being made by another process" if counts["busy"] else "")
+    )
+    rest = (
+        "" if standing < len(made_of) else ": the same command without --shard puts them together"
+    )
+    logger.info(f"{standing} of {len(made_of)} parts stand in {command.output}{rest}")
+
+
+@contextlib.contextmanager
+def _all_parts(job: Job, command: Application, elsewhere: Elsewhere | None) -> Iterator[None]:
+    """Makes the parts that are missing; then they are this process's alone to put together."""
+    identity = job.identity()
+    if parts.is_joined(command.output, identity):
+        yield
+        return
+    with _stops_well(), _claimed(job, command, is_whole=True) as (made_of, locks):
+        missing = made_of.missing()
+        if elsewhere is not None and missing:
+            elsewhere(command, missing)
+            missing = made_of.missing()
+        counts = _made(job, missing, locks)
+        with locks.of_all():
+            if counts["busy"]:  # another process was making them, and has ended since
+                _made(job, made_of.missing(), locks)
+            parts.reopen(command.output, _record(job))
+            yield
+
+
+def make_parts(command: Application, indices: Sequence[int]) -> None:
+    """Makes some parts of a command that another process has claimed the output folder for."""
+    job, locks = _opened(command)
+    _made(job, indices, locks)
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(command: Application) -> tuple[Job, parts.Locks]:
+    """What makes parts, opened once in a process that is given one part after another."""
+    job = Job(command)
+    job.files = ResultFiles(command.output)
+    job.stream = job.open_parts(command.output).stream
+    return job, parts.Locks(command.output)
+
+
+@contextlib.contextmanager
+def _claimed(
+    job: Job, command: Application, *, is_whole: bool
+) -> Iterator[tuple[parts.Parts, parts.Locks]]:
+    """The parts in the output folder, once it belongs to this command."""
+    with parts.claim(command.output, _record(job)) as locks:
+        job.files = ResultFiles(command.output)
+        made_of = job.open_parts(command.output)
+        with locks.of_record():
+            made_of.scale_alike(again=is_whole)
+        job.stream = made_of.stream
+        yield made_of, locks
+
+
+def _record(job: Job) -> dict[str, Any]:
+    return {"verb": job.verb, **job.identity_of_parts()}
+
+
+def _made(job: Job, indices: Iterable[int], locks: parts.Locks) -> collections.Counter[str]:
+    if job.parts is None:
+        raise ValueError("the parts must be opened first")
+    make = functools.partial(_MAKE_PART[job.verb], job)
+    return job.parts.make(indices, make, locks)
 
 
 def _check(job: Job) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasunsup.apply import training_images
 from kerasunsup.apply.job import Job
 from kerasunsup.data import images
 from kerasunsup.errors import InputError
@@ -63,7 +64,7 @@ def _drawing(job: Job) -> tuple[Draw, loading.Function]:
             return np.random.default_rng([seed, block]).standard_normal((_BLOCK, dim), np.float32)
 
         return noise, job.model.function("generate")
-    real, called = job.clean_images()
+    real, called = training_images.clean_images(job.model, job.reference)
     if real is None:
         raise InputError(
             f"MODEL {job.model.path} does not tell which images it was trained on, and new codes "

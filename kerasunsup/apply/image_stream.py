@@ -34,19 +34,27 @@ class Stream:
         what: what the user called the images, for messages.
         names: relative paths with '/', one an image; numbered where images are no files.
         labels: int64 (num_images,), or None; only compared with results, never used for them.
-        fingerprint: a hex digest of names, sizes and times of files, or of all pixels.
         white: returns the value that is white in files of more than 8 bits.
     """
 
     what: str
     names: Sequence[str]
     labels: np.ndarray | None
-    fingerprint: str
-    _read: Callable[[Sequence[int]], Iterator[np.ndarray | str]]
+    _digest: Callable[[Sequence[int] | None], str]
+    _read: Callable[[Sequence[int], Callable[[], float]], Iterator[np.ndarray | str]]
     white: Callable[[], float] = lambda: bit_depth.WHITE
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hex digest of names, sizes and times of files, or of all pixels."""
+        return self._digest(None)
+
+    def stamp(self, positions: Sequence[int]) -> str:
+        """The fingerprint of the images at these positions alone; no other file is looked at."""
+        return self._digest(positions)
 
     def read(self, positions: Iterable[int]) -> Iterator[np.ndarray | str]:
         """The pictures at these positions, in this order, decoded a little ahead.
@@ -54,7 +62,7 @@ class Stream:
         Returns:
             uint8 (height, width, 1|3) each, or the reason why one cannot be read.
         """
-        return self._read(list(positions))
+        return self._read(list(positions), self.white)
 
     def batches(
         self, positions: Iterable[int], batch_size: int, change: Change
@@ -94,7 +102,7 @@ class Stream:
             yield readable, images.to_unit(stacked), unreadable
 
 
-EMPTY = Stream("no images", (), None, "", lambda _: iter(()))
+EMPTY = Stream("no images", (), None, lambda _: "", lambda *_: iter(()))
 
 
 def open_images(
@@ -138,12 +146,15 @@ def open_images(
 
 
 def _of_files(what: str, root: Path, names: Sequence[str], like: Stream | None) -> Stream:
-    digest = hashlib.sha256()
-    for name in names:
-        digest.update(os.fsencode(name) + b"\0")
-        with contextlib.suppress(OSError):  # a broken link is reported when it is read
-            state = os.stat(os.path.join(root, name))
-            digest.update(f"{state.st_size}\0{state.st_mtime_ns}\0".encode())
+    def digest(positions: Sequence[int] | None) -> str:
+        content = hashlib.sha256()
+        for name in names if positions is None else [names[position] for position in positions]:
+            content.update(os.fsencode(name) + b"\0")
+            with contextlib.suppress(OSError):  # a broken link is reported when it is read
+                state = os.stat(os.path.join(root, name))
+                content.update(f"{state.st_size}\0{state.st_mtime_ns}\0".encode())
+        return content.hexdigest()[:16]
+
     _, classes = from_folder.splits_and_classes(names)
     labels = None
     if "" not in classes and len(set(classes)) > 1:
@@ -159,10 +170,10 @@ def _of_files(what: str, root: Path, names: Sequence[str], like: Stream | None) 
             return like.white()
         return from_folder.white_of(what, paths(range(len(names))))
 
-    def read(positions: Sequence[int]) -> Iterator[np.ndarray | str]:
+    def read(positions: Sequence[int], white: Callable[[], float]) -> Iterator[np.ndarray | str]:
         return from_folder.decoded(paths(positions), white=white())
 
-    return Stream(what, names, labels, digest.hexdigest()[:16], read, white)
+    return Stream(what, names, labels, digest, read, white)
 
 
 def _of_data(what: str, part: str, limit: int | None) -> Stream:
@@ -195,8 +206,19 @@ def of_set(what: str, image_set: ImageSet) -> Stream:
 def _of_set(
     what: str, image_set: ImageSet, names: Sequence[str], labels: np.ndarray | None
 ) -> Stream:
-    def read(positions: Sequence[int]) -> Iterator[np.ndarray | str]:
+    def read(
+        positions: Sequence[int], white: Callable[[], float] = lambda: bit_depth.WHITE
+    ) -> Iterator[np.ndarray]:
         for start in range(0, len(positions), 256):
             yield from images.to_uint8(image_set.array(positions[start : start + 256]))
 
-    return Stream(what, names, labels, image_set.fingerprint, read)
+    def digest(positions: Sequence[int] | None) -> str:
+        if positions is None:
+            return image_set.fingerprint
+        content = hashlib.sha256()
+        for position, picture in zip(positions, read(positions), strict=True):
+            content.update(f"{names[position]}\0{picture.shape}\0".encode())
+            content.update(np.ascontiguousarray(picture).data)
+        return content.hexdigest()[:16]
+
+    return Stream(what, names, labels, digest, read)

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kerasunsup.apply import encoded_images, image_stream, training_images
+from kerasunsup.apply import encoded_images, image_stream
 from kerasunsup.apply.masks import Masks
 from kerasunsup.apply.output_folder import OutputFolder
+from kerasunsup.apply.parts import Parts
 from kerasunsup.apply.result_files import ResultFiles
 from kerasunsup.apply.settings import Application, ApplySettings, settings_of
 from kerasunsup.data import images
 from kerasunsup.errors import InputError
 from kerasunsup.figures import style
 from kerasunsup.models import loading
-from kerasunsup.settings import flag, to_json
+from kerasunsup.settings import flag, path_of, to_json
 
 logger = logging.getLogger(__name__)
 
-_WITHOUT_EFFECT = ("batch_size", "trust_model")  # settings that change no result
+# Settings that change no result.
+_WITHOUT_EFFECT = ("batch_size", "trust_model", "shard", "ray", "codes")
 
 
 class Job:
@@ -39,12 +42,15 @@ class Job:
         query: the images of `--query`; None without it.
         reference: the images of `--reference`; None without it.
         output: the folder for the results; `experiment` sets it.
+        files: what writes the results; `experiment` sets it.
+        parts: what was made of the images in parts; None where nothing was.
 
     Raises:
         InputError: if the model, the images or the masks cannot be used.
     """
 
     output: OutputFolder
+    files: ResultFiles
 
     def __init__(self, command: Application) -> None:
         self.settings: ApplySettings = command.config
@@ -61,17 +67,13 @@ class Job:
             )
         )
         self.masks = Masks(self.settings.mask, self.stream)
-        self.query = self._images_of_flag("query", self.settings.query)
-        self.reference = self._images_of_flag("reference", self.settings.reference)
-
-    def _images_of_flag(self, name: str, what: str | None) -> image_stream.Stream | None:
-        if what is None:
-            return None
         like = self.stream if len(self.stream) else None
-        try:
-            return image_stream.open_images(what, without=None, part="all", limit=None, like=like)
-        except InputError as error:
-            raise InputError(str(error).replace("IMAGES", f"--{name}")) from error
+        self.query = _images_of_flag("query", self.settings.query, like)
+        self.reference = _images_of_flag("reference", self.settings.reference, like)
+        self.parts: Parts | None = None
+        if self.settings.codes is not None:
+            folder = path_of("--codes", self.settings.codes, is_written=False)
+            self.open_parts(folder).check_whole()
 
     def identity(self) -> dict[str, Any]:
         """Everything that the results follow from, as plain JSON values."""
@@ -93,10 +95,18 @@ class Job:
             identity["mask"] = self.masks.fingerprint
         return identity
 
-    @property
-    def files(self) -> ResultFiles:
-        """What writes the results."""
-        return self.output.files
+    def identity_of_parts(self) -> dict[str, Any]:
+        """What each part of the results follows from, beside its images: plain JSON values."""
+        settings = {
+            f"--{name}": getattr(self.settings, name) for name in ("resize", "grey", "passes")
+        }
+        return {"model": self.model.fingerprint, **settings, "mask": self.masks.fingerprint}
+
+    def open_parts(self, folder: Path) -> Parts:
+        """Takes what is done of the images in parts from a folder."""
+        self.parts = Parts(folder, self.identity_of_parts(), self.stream)
+        self.stream = self.parts.stream
+        return self.parts
 
     def encode(
         self,
@@ -115,9 +125,13 @@ class Job:
             look: what is kept of each picture beside its code; None keeps nothing.
         """
         source = self.stream if stream is None else stream
-        encoded = encoded_images.encode_stream(
-            self.model, source, self.output.part(name), self.settings, errors=errors, look=look
-        )
+        if stream is None and self.parts is not None:
+            names = encoded_images.arrays_of(errors=errors, look=look is not None)
+            encoded = encoded_images.joined(source, list(self.parts.arrays(*names)))
+        else:
+            encoded = encoded_images.encode_stream(
+                self.model, source, self.output.part(name), self.settings, errors=errors, look=look
+            )
         table = "unreadable.csv" if stream is None else f"unreadable_{name}.csv"
         self.list_unreadable(encoded.unreadable, source, table)
         if encoded.are_alike():
@@ -158,16 +172,16 @@ class Job:
         """Writes a figure as the contact sheet `<name>_sheet.png`."""
         self.files.write(f"{name}_sheet.png", style.to_png(figure))
 
-    def clean_images(self) -> tuple[image_stream.Stream | None, str]:
-        """The images of `--reference`, else those that the model was trained on.
 
-        Returns:
-            (the images, what to call them); None for a model that stands alone.
-        """
-        if self.reference is not None:
-            return self.reference, self.reference.what
-        clean = training_images.training_images(self.model)
-        return clean, "the images that the model was trained on"
+def _images_of_flag(
+    name: str, what: str | None, like: image_stream.Stream | None
+) -> image_stream.Stream | None:
+    if what is None:
+        return None
+    try:
+        return image_stream.open_images(what, without=None, part="all", limit=None, like=like)
+    except InputError as error:
+        raise InputError(str(error).replace("IMAGES", f"--{name}")) from error
 
 
 def short(name: str) -> str:

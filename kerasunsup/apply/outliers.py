@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasunsup.apply import training_images
 from kerasunsup.apply.encoded_images import EncodedImages
 from kerasunsup.apply.job import Job, short
 from kerasunsup.apply.settings import ApplySettings
@@ -27,7 +28,7 @@ def find_outliers(job: Job) -> dict[str, Any]:
     """
     encoded = job.encode(errors=True)
     names = encoded.names
-    clean, called = job.clean_images()
+    clean, called = training_images.clean_images(job.model, job.reference)
     if clean is None:
         reference, called = encoded, "the images themselves"
     else:

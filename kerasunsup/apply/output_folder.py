@@ -14,7 +14,7 @@ from kerasunsup.apply.result_files import ResultFiles
 from kerasunsup.errors import InputError
 from kerasunsup.training import files as training_files
 
-_RECORD = "apply.json"
+RECORD = "apply.json"
 _WORK = ".work"  # holds the lock, and parts of results until all is done
 _LOCK = "lock"
 
@@ -59,7 +59,7 @@ class OutputFolder:
             for leftover in folder.rglob(".*.part"):  # a killed write left it
                 if leftover.is_file():
                     leftover.unlink(missing_ok=True)
-            training_files.write_json(folder / _RECORD, {**self._identity, "done": False})
+            training_files.write_json(folder / RECORD, {**self._identity, "done": False})
         except BaseException:
             self.close()
             raise
@@ -73,7 +73,7 @@ class OutputFolder:
                 f"--output {self.folder} cannot be a folder ({error.strerror}): choose another"
             ) from None
         names = {path.name for path in self.folder.iterdir()}
-        if _RECORD not in names and not names <= {_WORK}:
+        if RECORD not in names and not names <= {_WORK}:
             raise InputError(
                 f"--output {self.folder} holds files that are no results of apply: choose another "
                 "folder"
@@ -84,7 +84,7 @@ class OutputFolder:
 
         Unfinished ones are refused under the lock only: until then that command may be at work.
         """
-        path = self.folder / _RECORD
+        path = self.folder / RECORD
         record = training_files.read_json(path) if path.is_file() else {}
         if not isinstance(record, dict):
             raise InputError(f"{path} is damaged: choose another --output")
@@ -92,9 +92,9 @@ class OutputFolder:
             return False
         differing = [name for name, now in self._identity.items() if record.get(name, now) != now]
         if differing:
-            difference = _difference(differing[0], record, self._identity)
+            told = difference(differing[0], record, self._identity)
             raise InputError(
-                f"--output {self.folder} holds results of another command: {difference}: "
+                f"--output {self.folder} holds results of another command: {told}: "
                 "choose another folder"
             )
         return bool(record.get("done"))
@@ -103,7 +103,7 @@ class OutputFolder:
         """Whether the folder holds no result and no part of one."""
         names = {path.name for path in self.folder.iterdir()}
         parts = {path.name for path in self._work.iterdir()} if self._work.is_dir() else set()
-        return names <= {_RECORD, _WORK} and parts <= {_LOCK}
+        return names <= {RECORD, _WORK} and parts <= {_LOCK}
 
     def _take_lock(self) -> None:
         """Locks the folder; a lock file that its owner removed meanwhile is no lock."""
@@ -132,7 +132,7 @@ class OutputFolder:
     def finish(self, **numbers: Any) -> None:
         """Records that all is done, removes the parts and releases the folder."""
         training_files.write_json(
-            self.folder / _RECORD, {**self._identity, "done": True, "numbers": numbers}
+            self.folder / RECORD, {**self._identity, "done": True, "numbers": numbers}
         )
         self.is_done = True
         self.close()
@@ -147,10 +147,10 @@ class OutputFolder:
             return
         self._is_held = False
         names = {path.name for path in self.folder.iterdir()}
-        came_to_nothing = names <= {_RECORD, _WORK} and (is_refused or self._is_untouched())
+        came_to_nothing = names <= {RECORD, _WORK} and (is_refused or self._is_untouched())
         # The lock is released last: until then no other process uses the folder.
         if not self.is_done and came_to_nothing:
-            (self.folder / _RECORD).unlink(missing_ok=True)
+            (self.folder / RECORD).unlink(missing_ok=True)
         if self.is_done or came_to_nothing:
             shutil.rmtree(self._work, ignore_errors=True)
         if not self.is_done and came_to_nothing and self._is_new:
@@ -168,7 +168,8 @@ class OutputFolder:
         self.close(is_refused=kind is not None and issubclass(kind, InputError))
 
 
-def _difference(name: str, record: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
+def difference(name: str, record: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
+    """How a command of before and one of now differ in one name, in words."""
     if name == "verb" or name.startswith("--"):
         return f"their {name} is {record[name]}, now it is {identity[name]}"
     return f"they were made with {'other' if name.startswith('images') else 'another'} {name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,27 +34,19 @@ def restore_images(job: Job) -> dict[str, Any]:
     Raises:
         InputError: if an image or a mask does not fit.
     """
-    stream, settings = job.stream, job.settings
-    missing = [
-        position for position, name in enumerate(stream.names) if not job.files.path(name).exists()
-    ]
-    unreadable: list[tuple[str, str]] = []
-    num_restored = 0
-    pictures = zip(missing, stream.read(missing), strict=True)
-    with Progress(len(missing), "image") as progress:
-        for group in _groups(pictures, settings.batch_size):
-            names, prepared = [], []
-            for position, picture in group:
-                name = stream.names[position]
-                if isinstance(picture, str):
-                    unreadable.append((name, picture))
-                    continue
-                names.append(name)
-                prepared.append(_prepared(job, name, picture))
-            for name, restored in zip(names, _restored(job.model, prepared, settings), strict=True):
-                job.files.write_picture(name, images.to_uint8(restored))
-                num_restored += 1
-            progress.advance(len(group))
+    stream = job.stream
+    if job.parts is None:
+        missing = [at for at, name in enumerate(stream.names) if not job.files.path(name).exists()]
+        with Progress(len(missing), "image") as progress:
+            failed = _restored_at(job, missing, progress)
+    else:
+        missing = list(range(len(stream)))
+        failed = [
+            (int(position), str(reason))
+            for part in job.parts.arrays("unreadable", "reasons")
+            for position, reason in zip(part["unreadable"], part["reasons"], strict=True)
+        ]
+    unreadable = [(stream.names[position], reason) for position, reason in failed]
     job.list_unreadable(unreadable, stream)
     before, after = _before_and_after(job)
     if len(before):
@@ -64,10 +56,42 @@ def restore_images(job: Job) -> dict[str, Any]:
         ]
         job.write_sheet("restore", image_grids.sampled_images(rows))
     return {
-        "restored": num_restored,
+        "restored": len(missing) - len(unreadable),
         "there_already": len(stream) - len(missing),
         "unreadable": len(unreadable),
     }
+
+
+def make_part(job: Job, positions: range, progress: Progress) -> dict[str, np.ndarray]:
+    """Restores the images at some positions, those that are there too.
+
+    Returns:
+        The record of what could not be read: `unreadable`, int64 positions, and `reasons`, text.
+    """
+    failed = _restored_at(job, positions, progress)
+    return {
+        "unreadable": np.array([position for position, _ in failed], np.int64),
+        "reasons": np.array([reason for _, reason in failed], np.str_),
+    }
+
+
+def _restored_at(job: Job, positions: Sequence[int], progress: Progress) -> list[tuple[int, str]]:
+    """Writes the images at some positions; returns (position, reason) of each unreadable one."""
+    stream, settings = job.stream, job.settings
+    unreadable: list[tuple[int, str]] = []
+    pictures = zip(positions, stream.read(positions), strict=True)
+    for group in _groups(pictures, settings.batch_size):
+        names, prepared = [], []
+        for position, picture in group:
+            if isinstance(picture, str):
+                unreadable.append((position, picture))
+                continue
+            names.append(stream.names[position])
+            prepared.append(_prepared(job, names[-1], picture))
+        for name, restored in zip(names, _restored(job.model, prepared, settings), strict=True):
+            job.files.write_picture(name, images.to_uint8(restored))
+        progress.advance(len(group))
+    return unreadable
 
 
 def _before_and_after(job: Job) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 from kerasunsup.errors import InputError
@@ -88,12 +89,57 @@ class ApplySettings(CheckedSettings):
         only=("cluster",),
     )
     count: int = setting(100, "make N images", least=1, only=("generate",))
+    shard: str | None = setting(
+        None,
+        "make only shard I of N, with I from 1 to N; the same command without --shard puts"
+        " together what all shards made",
+        metavar="I/N",
+        only=("encode", "restore"),
+    )
+    ray: str | None = setting(
+        None,
+        "work on the machines of a Ray cluster: its HOST:PORT, or auto for the one that runs here"
+        " (without one, for all processors of this machine)",
+        metavar="auto|ADDRESS",
+        only=("encode", "restore"),
+    )
+    codes: str | None = setting(
+        None,
+        "take the codes from this folder, which encode --shard or encode --ray filled from the same"
+        " MODEL and IMAGES",
+        metavar="DIR",
+        only=("similar", "outliers", "cluster"),
+    )
 
     def __post_init__(self) -> None:
         """Checks each value, then which values go together."""
         super().__post_init__()
         if self.passes is not None and self.mask is None:
             raise InputError("--passes repeats the filling of holes: add --mask, or leave it out")
+        if self.shard is not None:
+            shard_of(self.shard)
+            if self.ray is not None:
+                raise InputError("--ray hands out all parts by itself: leave --shard out")
+        if self.ray is not None and not re.fullmatch(_RAY_ADDRESS, self.ray):
+            raise InputError(
+                f"--ray must be auto, HOST:PORT or ray://HOST:PORT, received {self.ray!r}"
+            )
+
+
+_RAY_ADDRESS = r"auto|(ray://)?([^\s:/]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}"
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """The I and the N of `--shard I/N`.
+
+    Raises:
+        InputError: unless both are whole numbers and I is from 1 to N.
+    """
+    parsed = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    shard, shards = map(int, parsed.groups()) if parsed else (0, 0)
+    if not 1 <= shard <= shards:
+        raise InputError(f"--shard must be I/N with I from 1 to N, such as 3/16, received {text!r}")
+    return shard, shards
 
 
 def settings_of(verb: str) -> list[dataclasses.Field]:

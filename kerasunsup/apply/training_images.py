@@ -12,6 +12,19 @@ from kerasunsup.training import trained_on
 _MOST_IMAGES = 50_000  # to which a mixture or a detector is fitted
 
 
+def clean_images(
+    model: loading.LoadedModel, reference: image_stream.Stream | None
+) -> tuple[image_stream.Stream | None, str]:
+    """The images of `--reference`, else those that the model was trained on.
+
+    Returns:
+        (the images, what to call them); None for a model that stands alone.
+    """
+    if reference is not None:
+        return reference, reference.what
+    return training_images(model), "the images that the model was trained on"
+
+
 def training_images(model: loading.LoadedModel) -> image_stream.Stream | None:
     """The first 50,000 training images of a model's run; None for a model that stands alone.
 
