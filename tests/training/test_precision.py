@@ -18,7 +18,7 @@ IMAGES = ImageSet(
 )
 SPLITS = Splits(IMAGES, IMAGES, IMAGES, "few", None, None)
 LONG = AutoencoderSettings(
-    latent_dim=2, filters=(2,), hidden_units=4, batch_size=16, epochs=100_000
+    precision="auto", latent_dim=2, filters=(2,), hidden_units=4, batch_size=16, epochs=100_000
 )
 
 
