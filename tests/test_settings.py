@@ -36,7 +36,7 @@ WRONG = [
     ("patience", -1, "--patience must be at least 0"),
     ("seed", -1, "--seed must be at least 0"),
     ("seed", 2**31, "--seed must be at most 2147483647"),
-    ("precision", "float16", "--precision must be one of float32, mixed_bfloat16"),
+    ("precision", "float16", "--precision must be one of auto, float32, mixed_bfloat16"),
     ("precision", ["float32"], "--precision must be of type str"),
     ("strategy", "multi", "--strategy must be one of none, mirrored"),
     ("deterministic", 1, "--deterministic must be of type bool"),
