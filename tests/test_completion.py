@@ -17,7 +17,7 @@ from kerasunsup.supervised.settings import SupervisedSettings
 TYPED = {
     ("a",): {"ae", "apply"},
     ("ae", "--lat"): {"--latent-dim"},
-    ("ae", "--precision", ""): {"float32", "mixed_bfloat16"},
+    ("ae", "--precision", ""): {"auto", "float32", "mixed_bfloat16"},
     ("ae", "--tune", "--max"): {"--max-epochs"},
     ("gan", "--preset", ""): {"study"},
     ("apply", "clu"): {"cluster"},

@@ -69,7 +69,7 @@ LOSSES: Mapping[str, AdversarialLoss] = {"non_saturating": non_saturating, "mini
 
 
 @keras.saving.register_keras_serializable(package="kerasunsup")
-class GAN(replicated.Replicated):
+class GAN(replicated.Replicated, keras.Model):
     """A generator and a discriminator that train each other; `fit` it on batches of images.
 
     Each step draws noise, generates once, and updates both networks by what both were before the

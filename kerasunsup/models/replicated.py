@@ -20,11 +20,19 @@ import tensorflow as tf
 from keras import ops
 
 
-class Replicated(keras.Model):
-    """A model that is built when it is fitted, so that several replicas can train it."""
+class Replicated:
+    """Beside `keras.Model`: built when it is fitted, so that several replicas can train it.
+
+    No `keras.Model` itself: Keras makes every model among the bases of a functional model's class
+    a functional one, so that no GAN could be made after the first replicated autoencoder.
+    """
 
     train_function: Any
     test_function: Any
+    train_step: Any
+    test_step: Any
+    get_metrics_result: Any
+    _distribute_strategy: Any
 
     def _maybe_symbolic_build(self, *_: Any, **__: Any) -> None:
         """Nothing is left to be built."""
@@ -32,7 +40,7 @@ class Replicated(keras.Model):
     def make_train_function(self, force: bool = False) -> Any:
         """What Keras calls for each training step."""
         if self._distribute_strategy is None:
-            return super().make_train_function(force)
+            return super().make_train_function(force)  # type: ignore[misc]
         if self.train_function is None or force:
             self.train_function = on_all_replicas(self._distribute_strategy, self.train_step)
         return self.train_function
@@ -40,7 +48,7 @@ class Replicated(keras.Model):
     def make_test_function(self, force: bool = False) -> Any:
         """What Keras calls for each step of a validation."""
         if self._distribute_strategy is None:
-            return super().make_test_function(force)
+            return super().make_test_function(force)  # type: ignore[misc]
         if self.test_function is None or force:
             self.test_function = on_all_replicas(self._distribute_strategy, self.test_step)
         return self.test_function
@@ -48,7 +56,7 @@ class Replicated(keras.Model):
     def _get_metrics_result_or_logs(self, logs: Any) -> Any:
         """The metrics over all replicas."""
         if self._distribute_strategy is None:
-            return super()._get_metrics_result_or_logs(logs)
+            return super()._get_metrics_result_or_logs(logs)  # type: ignore[misc]
         return self.get_metrics_result()
 
 
@@ -68,7 +76,7 @@ def on_all_replicas(
     return function
 
 
-class ReplicatedModel(Replicated):
+class ReplicatedModel(Replicated, keras.Model):
     """A functional model that is trained by several replicas, on batches of equal shares.
 
     Validation batches are (input, target, weights), weights float32 (batch,): 1, or 0 for what only

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from kerasunsup.models import gan as models_gan
-from kerasunsup.models import networks, optimizers
+from kerasunsup.models import networks, optimizers, replicated
 
 SHAPE = (16, 16, 1)
 
@@ -356,3 +356,13 @@ assert np.abs(first - second).min() > 0
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=300
     )
     assert result.returncode == 0, result.stderr[-3000:]
+
+
+def test_a_gan_can_be_made_after_a_replicated_autoencoder():
+    inputs = keras.Input((16, 16, 1))
+    replicated.replicated(keras.Model(inputs, keras.layers.Activation("linear")(inputs)))
+    gan = models_gan.GAN(
+        networks.generator((16, 16, 1), noise_dim=3, base_filters=2),
+        networks.discriminator((16, 16, 1), base_filters=2),
+    )
+    assert gan.generator.output_shape == (None, 16, 16, 1)

@@ -487,4 +487,4 @@ def test_processor_has_a_name_where_the_system_does_not_tell(monkeypatch):
     monkeypatch.setattr(run_folder, "Path", lambda _: type("Gone", (), {"read_text": refuse(2)})())
     monkeypatch.setattr(run_folder.platform, "processor", lambda: "")
     monkeypatch.setattr(run_folder.platform, "machine", lambda: "some machine")
-    assert run_folder._processor() == "some machine"
+    assert run_folder.processor() == "some machine"
