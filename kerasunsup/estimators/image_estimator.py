@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import dataclasses
 import logging
@@ -32,7 +33,7 @@ FILE = "estimator.json"  # in a folder that `save` wrote
 _BATCH_SIZE = 500  # images that a network is given at a time
 
 
-class ImageEstimator(SettingsKeywords):
+class ImageEstimator(SettingsKeywords, abc.ABC):
     """Training, attributes and files of an estimator of images."""
 
     def __sklearn_tags__(self) -> Any:
@@ -46,9 +47,9 @@ class ImageEstimator(SettingsKeywords):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "image_shape_")
 
+    @abc.abstractmethod
     def _network(self) -> keras.Model:
         """What a `.keras` file receives."""
-        raise NotImplementedError
 
     def _require_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():
