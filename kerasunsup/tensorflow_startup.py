@@ -16,7 +16,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 # Start-up notes that tell a user nothing that they can act on. All else passes through.
 _NOISE = re.compile(
@@ -134,19 +134,27 @@ def import_tensorflow() -> None:
 
 
 @contextlib.contextmanager
-def _only_real_lines() -> Iterator[None]:
-    """Holds back what is written on descriptor 2, then shows what is no start-up note."""
-    # The lines bypass sys.stderr, so the file descriptor itself is put aside for the while.
+def standard_error_into(file: IO[bytes]) -> Iterator[None]:
+    """Sends what is written on descriptor 2 to a file: C++ writes there, past sys.stderr."""
     sys.stderr.flush()
     original = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(original, 2)
+        os.close(original)
+
+
+@contextlib.contextmanager
+def _only_real_lines() -> Iterator[None]:
+    """Holds back what is written on descriptor 2, then shows what is no start-up note."""
     with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
         try:
-            yield
+            with standard_error_into(caught):
+                yield
         finally:
-            sys.stderr.flush()
-            os.dup2(original, 2)
-            os.close(original)
             caught.seek(0)
             for line in caught.read().decode(errors="replace").splitlines():
                 if line.strip() and not _NOISE.search(line):

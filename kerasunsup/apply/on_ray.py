@@ -13,7 +13,6 @@ import importlib.util
 import logging
 import os
 import socket
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,16 +116,8 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Nothing on standard error: Ray's C++ warns each second there, and raises an error at last."""
-    sys.stderr.flush()
-    original = os.dup(2)
-    with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
+    with open(os.devnull, "wb") as nothing, tensorflow_startup.standard_error_into(nothing):
         yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(original, 2)
-        os.close(original)
 
 
 def _check_reachable(address: str) -> None:

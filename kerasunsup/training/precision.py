@@ -1,8 +1,9 @@
 """Which arithmetic trains a network fastest on this machine: `--precision auto`.
 
-With bfloat16 instructions (AVX-512 BF16, AMX) a step of the adversarial game takes 0.77 of its time
-in float32; without them it takes twelve times as long. So the answer is measured, once for each
-machine, network and version, and kept beside the logs.
+On an AMD EPYC with AVX-512 BF16 a step of the adversarial game takes 0.77 of its time in float32
+(commit f33b7d4), on one without such instructions twelve times as long (commit 9c0688b), and an
+Intel Xeon that has instructions for it was slower with it, too (see docs/gan.md). So the answer is
+measured, once for each machine, network and version, and kept beside the logs.
 """
 
 from __future__ import annotations
