@@ -38,10 +38,14 @@ VARIATIONS: dict[str, list[str]] = {
     "gradient penalty 0.1": ["--gradient-penalty", "0.1"],
     "discriminator's noise 0.2": ["--discriminator-noise", "0.2"],
     "dropout 0.3": ["--dropout", "0.3"],
-    "twice the filters": ["--base-filters", "32"],
+    "16 filters": ["--base-filters", "16"],
+    "24 filters": ["--base-filters", "24"],
+    "32 filters": ["--base-filters", "32"],
+    "128 hidden units": ["--hidden-units", "128"],
     "beta_1 0.9": ["--beta-1", "0.9"],
     "the study's game": ["--preset", "study"],
     "bfloat16": ["--precision", "mixed_bfloat16"],
+    "float32": ["--precision", "float32"],
 }
 # Read from the default's own runs: row -> where its numbers stand.
 TWINS = {

@@ -19,9 +19,9 @@ def coarse_figures() -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def plain_updates() -> Iterator[None]:
     """No XLA, which compiles anew for each network; its own tests compare the two."""
-    from kerasunsup.models import folded_convolution, optimizers  # loads TensorFlow
+    from kerasunsup.models import faster_layers, optimizers  # loads TensorFlow
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(optimizers, "FusedAdam", optimizers.AveragingAdam)
-        monkeypatch.setattr(folded_convolution, "is_faster", lambda: False)
+        monkeypatch.setattr(faster_layers, "is_faster", lambda: False)
         yield

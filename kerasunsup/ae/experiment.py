@@ -19,7 +19,7 @@ from kerasunsup.data import batches, corruption
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
-from kerasunsup.models import export, folded_convolution, networks, optimizers, replicated
+from kerasunsup.models import export, faster_layers, networks, optimizers, replicated
 from kerasunsup.settings import Command, to_json
 from kerasunsup.training import (
     callbacks,
@@ -62,8 +62,8 @@ def build(
         "kernel_size": _KERNEL_SIZE,
     }
     encoder = networks.encoder(image_shape, **shape)
-    if folded_convolution.is_faster() and not is_shipped:
-        shape["convolution"] = folded_convolution.FoldedConv2DTranspose
+    if faster_layers.is_faster() and not is_shipped:
+        shape["layer_types"] = faster_layers
     decoder = networks.decoder(image_shape, **shape)
     model = networks.autoencoder(encoder, decoder)
     if loop.is_distributed():

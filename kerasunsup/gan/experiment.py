@@ -18,7 +18,7 @@ from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.gan import results
 from kerasunsup.gan.measurements import Measurements, fixed_noise, shown_epochs
 from kerasunsup.gan.settings import GANSettings
-from kerasunsup.models import export, folded_convolution, networks, optimizers
+from kerasunsup.models import export, faster_layers, networks, optimizers
 from kerasunsup.models import gan as models_gan
 from kerasunsup.settings import Command, to_json
 from kerasunsup.training import (
@@ -60,16 +60,13 @@ def build(
         "base_filters": settings.base_filters,
         "hidden_units": settings.hidden_units,
         "synchronized": is_distributed,
+        "layer_types": faster_layers if faster_layers.is_faster() and not is_shipped else layers,
     }
-    convolution = layers.Conv2DTranspose
-    if folded_convolution.is_faster() and not is_shipped:
-        convolution = folded_convolution.FoldedConv2DTranspose
     gan = models_gan.GAN(
         networks.generator(
             image_shape,
             noise_dim=settings.noise_dim,
             categories=settings.categories_used,
-            convolution=convolution,
             **shape,
         ),
         networks.discriminator(

@@ -71,7 +71,7 @@ def decoder(
     filters: Sequence[int] = (32,),
     hidden_units: int = 128,
     kernel_size: int = 5,
-    convolution: type[layers.Conv2DTranspose] = layers.Conv2DTranspose,
+    layer_types: Any = layers,
 ) -> keras.Model:
     """The study's decoder: two dense layers, transposed convolution, sigmoid.
 
@@ -81,7 +81,7 @@ def decoder(
         filters: as given to the encoder; used in reverse.
         hidden_units: of the first dense layer.
         kernel_size: side of every transposed convolution's window, in pixels.
-        convolution: what computes them.
+        layer_types: `keras.layers`, or `faster_layers`, which has the same.
 
     Returns:
         codes (batch, latent_dim) -> images (batch, height, width, channels) in [0, 1].
@@ -96,7 +96,7 @@ def decoder(
     x = layers.Reshape(shapes[-1], name="feature_maps")(x)
     for stage in reversed(range(len(filters))):
         activation = "relu" if stage else None
-        x = _doubled(x, shapes, stage, convolution, kernel_size, activation=activation)
+        x = _doubled(x, shapes, stage, layer_types, kernel_size, activation=activation)
     images = layers.Activation("sigmoid", dtype="float32", name="images")(x)
     return keras.Model(inputs, images, name="decoder")
 
@@ -105,13 +105,15 @@ def _doubled(
     x: Any,
     shapes: Sequence[tuple[int, int, int]],
     stage: int,
-    convolution: type[layers.Conv2DTranspose],
+    layer_types: Any,
     kernel_size: int,
     **options: Any,
 ) -> Any:
     """Feature maps of `shapes[stage + 1]` turned into those of `shapes[stage]`."""
     height, width, channels = shapes[stage]
-    x = convolution(
+    if not stage:  # makes the image: float32 in every precision
+        options["dtype"] = "float32"
+    x = layer_types.Conv2DTranspose(
         channels,
         kernel_size,
         strides=2,
@@ -173,7 +175,7 @@ def generator(
     hidden_units: int = 256,
     categories: int = 0,
     synchronized: bool = False,
-    convolution: type[layers.Conv2DTranspose] = layers.Conv2DTranspose,
+    layer_types: Any = layers,
 ) -> keras.Model:
     """Noise to images: dense layers, then transposed convolutions, each doubling the side.
 
@@ -195,7 +197,7 @@ def generator(
         hidden_units: of the dense layer between noise and feature maps; 0 leaves it out.
         categories: how many the noise chooses from; below 2 it does not choose.
         synchronized: take batch statistics over all replicas of a `tf.distribute` strategy.
-        convolution: what computes the transposed convolutions.
+        layer_types: `keras.layers`, or `faster_layers`, which has the same.
 
     Returns:
         noise (batch, noise_dim) -> images (batch, height, width, channels) in [0, 1].
@@ -206,7 +208,9 @@ def generator(
     if categories > noise_dim:
         raise ValueError(f"{categories} categories need as many noise values, received {noise_dim}")
     shapes = stage_shapes(image_shape, adversarial_filters(image_shape, base_filters))
-    normalized = functools.partial(_normalized_relu, synchronized=synchronized)
+    normalized = functools.partial(
+        _normalized_relu, synchronized=synchronized, layer_types=layer_types
+    )
     inputs = keras.Input((noise_dim,), name="noise")
     x = inputs
     if categories > 1:
@@ -219,7 +223,7 @@ def generator(
     x = normalized(layers.Reshape(shapes[-1], name="feature_maps")(x), "0")
     for stage in reversed(range(len(shapes) - 1)):
         # Kernel 4 at stride 2: no checkerboard (Odena et al. 2016, doi:10.23915/distill.00003).
-        x = _doubled(x, shapes, stage, convolution, 4, use_bias=not stage)
+        x = _doubled(x, shapes, stage, layer_types, 4, use_bias=not stage)
         x = normalized(x, str(stage + 1)) if stage else x
     # float32 in every precision: bfloat16 has 128 levels between 0.5 and 1.
     x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
@@ -227,12 +231,12 @@ def generator(
     return keras.Model(inputs, images, name="generator")
 
 
-def _normalized_relu(x: Any, name: str, *, synchronized: bool) -> Any:
-    return layers.Activation("relu", name=f"relu_{name}")(_normalized(x, name, synchronized))
+def _normalized_relu(x: Any, name: str, **options: Any) -> Any:
+    return layers.Activation("relu", name=f"relu_{name}")(_normalized(x, name, **options))
 
 
-def _normalized(x: Any, name: str, synchronized: bool) -> Any:
-    return layers.BatchNormalization(
+def _normalized(x: Any, name: str, *, synchronized: bool, layer_types: Any) -> Any:
+    return layer_types.BatchNormalization(
         momentum=0.9, synchronized=synchronized, name=f"normalization_{name}"
     )(x)
 
@@ -245,6 +249,7 @@ def discriminator(
     noise: float = 0.0,
     dropout: float = 0.0,
     synchronized: bool = False,
+    layer_types: Any = layers,
 ) -> keras.Model:
     """Images to one logit, above 0 for real: strided convolutions, each halving the side.
 
@@ -260,6 +265,7 @@ def discriminator(
             generated, on the scale [-1, 1] (Sonderby et al. 2017, arXiv:1610.04490, section 3.2).
         dropout: share of each stage's outputs that is dropped while training.
         synchronized: take batch statistics over all replicas of a `tf.distribute` strategy.
+        layer_types: `keras.layers`, or `faster_layers`, which has the same.
 
     Returns:
         images (batch, height, width, channels) in [0, 1] -> logits (batch, 1).
@@ -270,7 +276,7 @@ def discriminator(
 
     def activated(x: Any, name: str, *, is_normalized: bool = True) -> Any:
         if is_normalized:
-            x = _normalized(x, name, synchronized)
+            x = _normalized(x, name, synchronized=synchronized, layer_types=layer_types)
         x = layers.LeakyReLU(negative_slope=0.2, name=f"leaky_relu_{name}")(x)
         return layers.Dropout(dropout, name=f"dropout_{name}")(x) if dropout else x
 
@@ -279,7 +285,7 @@ def discriminator(
     if noise:
         x = layers.GaussianNoise(noise, name="noise")(x)
     for stage, num_filters in enumerate(adversarial_filters(image_shape, base_filters), start=1):
-        convolution = layers.Conv2D(
+        convolution = layer_types.Conv2D(
             num_filters, 4, strides=2, padding="same", use_bias=stage == 1, name=f"conv_{stage}"
         )
         x = activated(convolution(x), str(stage), is_normalized=stage > 1)

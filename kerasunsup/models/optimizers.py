@@ -102,6 +102,16 @@ class FusedAdam(AveragingAdam):
 
         @tf.function(jit_compile=True, autograph=False)
         def update(*gradients: tf.Tensor) -> None:
-            super(FusedAdam, self).apply(list(gradients), trainable_variables)
+            full = [tf.cast(gradient, tf.float32) for gradient in gradients]
+            super(FusedAdam, self).apply(full, trainable_variables)
 
-        update(*grads)
+        update(*map(_before_cast, grads))
+
+
+def _before_cast(gradient: tf.Tensor) -> tf.Tensor:
+    """A gradient as it was before it was cast to float32: the compiled update casts as it reads.
+
+    In bfloat16 the autoencoder's step has 0.96 of its time so, in turns.
+    """
+    is_cast = gradient.op.type == "Cast" and gradient.dtype == tf.float32
+    return gradient.op.inputs[0] if is_cast else gradient

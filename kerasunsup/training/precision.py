@@ -130,7 +130,10 @@ def seconds_a_step(build: Callable[[], keras.Model], element: Any) -> dict[str, 
         build: () -> compiled model, under the present policy.
         element: what the model gets in one step.
     """
-    batches = tf.data.Dataset.from_tensors(element).repeat(_STEPS)
+    # Where tf.data tunes itself, the end of a pass may wait for its thread, up to half of the time.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    batches = tf.data.Dataset.from_tensors(element).repeat(_STEPS).with_options(options)
     models = {}
     for name in (FLOAT32, BFLOAT16):
         with loop.precision(name):
