@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import turns
 from sklearn import mixture, preprocessing
 
 from kerasunsup.ae.settings import AutoencoderSettings
@@ -59,7 +59,7 @@ def main() -> None:
     if arguments.output:
         result = {
             "command": "python benchmarks/clustering.py " + " ".join(sys.argv[1:]),
-            "processor": platform.processor() or platform.machine(),
+            "machine": turns.machine(),
             "rows": rows,
         }
         arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

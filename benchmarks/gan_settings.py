@@ -15,13 +15,14 @@ import argparse
 import concurrent.futures
 import json
 import os
-import platform
 import queue
 import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import turns
 
 DEFAULT = "as it is"
 # Name -> what is changed.
@@ -175,7 +176,7 @@ def main() -> None:
             "command": "python benchmarks/gan_settings.py " + " ".join(sys.argv[1:]),
             "epochs": options.epochs,
             "seeds": options.seeds,
-            "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
+            "machine": turns.machine(),
             "rows": {
                 name: [{key: round(value, 4) for key, value in one.items()} for one in results]
                 for name, results in rows.items()

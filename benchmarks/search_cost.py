@@ -19,7 +19,6 @@ import argparse
 import dataclasses
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import turns
 
 BATCH_SIZE = 128
 SIZES = (16, 32, 64)
@@ -265,7 +266,7 @@ def main() -> None:
             "limit": options.limit,
             "validation": options.validation,
             "max_epochs": options.max_epochs,
-            "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
+            "machine": turns.machine(),
             "rows": rows,
         }
         options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

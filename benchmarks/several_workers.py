@@ -24,6 +24,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import turns
+
 _EPOCHS = 4
 _LIMITS = {"ae": 12_800, "gan": 2_560}  # training images
 
@@ -95,11 +97,15 @@ def main() -> None:
             "least_ratio": min(ratios),
             "most_ratio": max(ratios),
         }
-    print("\n| command | one worker, images/s | two, images/s | ratio |\n| --- | --- | --- | --- |")
+    print("\n| command | one worker, images/s | two, images/s | ratio | of the rounds |")
+    print("| --- | --- | --- | --- | --- |")
     for experiment, row in rows.items():
-        print(f"| {experiment} | {row['one']:,.0f} | {row['two']:,.0f} | {row['ratio']:.2f} |")
+        spread = f"{row['least_ratio']:.2f} to {row['most_ratio']:.2f}"
+        cells = f"{row['one']:,.0f} | {row['two']:,.0f} | {row['ratio']:.2f}"
+        print(f"| {experiment} | {cells} | {spread} |")
     if options.output:
-        result = {"rounds": options.rounds, "load_at_the_start": load, "rows": rows}
+        about = {**turns.machine(), "load_at_the_start": load}
+        result = {"rounds": options.rounds, "machine": about, "rows": rows}
         options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -80,6 +79,19 @@ def matmul_rate(size: int = 2048) -> float:
     return 2 * size**3 / statistics.median(seconds) / 1e9
 
 
+def machine() -> dict[str, object]:
+    """The processor, whether it has instructions for bfloat16, and what else it had to do."""
+    from kerasunsup.training import precision, run_folder
+
+    return {
+        "processor": run_folder.processor(),
+        "processors": os.cpu_count(),
+        "has_bfloat16": precision.has_bfloat16(),
+        "gflops_in_float32": round(matmul_rate(), 1),
+        "load_at_the_end": os.getloadavg()[0],
+    }
+
+
 def main(
     script: str,
     description: str,
@@ -130,18 +142,17 @@ def main(
             "most_ratio": max(ratios),
             "last_loss": losses[name],
         }
-    rate = matmul_rate()
-    print(f"\n| contender | images/s | times {best} | loss, last epoch |")
-    print("| --- | --- | --- | --- |")
+    about = machine()
+    print(f"\n| contender | images/s | times {best} | of the rounds | loss, last epoch |")
+    print("| --- | --- | --- | --- | --- |")
     for name, row in rows.items():
         print(
             f"| {name} | {row['images_per_second']:,.0f} | {row['ratio']:.2f} "
-            f"| {row['last_loss']:.5f} |"
+            f"| {row['least_ratio']:.2f} to {row['most_ratio']:.2f} | {row['last_loss']:.5f} |"
         )
-    print(f"\nmatrix products alone: {rate:.0f} GFLOP/s on {os.cpu_count()} processors")
+    print(f"\n{about}")
     if options.output:
-        machine = {"platform": platform.platform(), "processors": os.cpu_count(), "gflops": rate}
-        result = {"reference": best, "rounds": options.rounds, "machine": machine, "rows": rows}
+        result = {"reference": best, "rounds": options.rounds, "machine": about, "rows": rows}
         options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
