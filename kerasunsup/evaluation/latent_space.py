@@ -135,7 +135,7 @@ def tsne(codes: np.ndarray, seed: int) -> np.ndarray:
         ValueError: if there are fewer than four codes.
 
     Source:
-        van der Maaten & Hinton, 2008, JMLR 9; Barnes-Hut approximation, angle 0.5.
+        van der Maaten & Hinton, 2008, JMLR 9; Barnes-Hut approximation, angle 0.7.
 
     Example:
         >>> tsne(np.random.default_rng(0).normal(size=(10, 3)), seed=0).shape
@@ -149,6 +149,7 @@ def tsne(codes: np.ndarray, seed: int) -> np.ndarray:
         perplexity=min(30.0, (len(codes) - 1) / 3.0),
         init="pca" if has_plane else "random",
         learning_rate="auto",
+        angle=0.7,  # 0.5, the default, ends at a divergence of 1.25 and not 1.27, and takes 1.3 times
         random_state=seed,
     )
     # On few codes threads wait for each other longer than they work (measured: twice the time).
