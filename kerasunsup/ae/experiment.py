@@ -62,8 +62,8 @@ def build(
         "kernel_size": _KERNEL_SIZE,
     }
     encoder = networks.encoder(image_shape, **shape)
-    if faster_layers.is_faster() and not is_shipped:
-        shape["layer_types"] = faster_layers
+    if not is_shipped:
+        shape["layer_types"] = faster_layers.for_training()
     decoder = networks.decoder(image_shape, **shape)
     model = networks.autoencoder(encoder, decoder)
     if loop.is_distributed():

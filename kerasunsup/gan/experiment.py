@@ -60,7 +60,7 @@ def build(
         "base_filters": settings.base_filters,
         "hidden_units": settings.hidden_units,
         "synchronized": is_distributed,
-        "layer_types": faster_layers if faster_layers.is_faster() and not is_shipped else layers,
+        "layer_types": layers if is_shipped else faster_layers.for_training(),
     }
     gan = models_gan.GAN(
         networks.generator(

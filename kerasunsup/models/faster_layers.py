@@ -1,8 +1,8 @@
 """Keras's layers, the same to the order of roundings, by kernels that are faster on processors.
 
-For training where `is_faster`; what is shipped is built of Keras's own, so that it loads anywhere.
-They have the names of Keras's, and of their weights: a network takes its layers from `keras.layers`
-or from here.
+For training, where `for_training` says so; what is shipped is built of Keras's own, so that it
+loads anywhere. They have the names of Keras's, and of their weights: a network takes its layers
+from `keras.layers` or from here.
 
 - A convolution's kernels work on many channels at once, and an image has one or three: oneDNN's
   transposed convolution to one channel took a quarter of a profiled step of the autoencoder. The
@@ -19,6 +19,7 @@ normalization): 1.10 times as fast in float32 with 32 base filters, 1.12 with 64
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -29,12 +30,17 @@ from keras import layers, ops
 _MOST_CHANNELS = 4  # of an image; with more, the kernels for many channels have something to do
 
 
-def is_faster() -> bool:
-    """Whether the folded layer is the faster one here: beside oneDNN's kernels, on processors.
+def for_training() -> Any:
+    """Where a network that is trained here takes its layers from: this module or `keras.layers`.
 
-    Beside TensorFlow's other kernels a step takes about 1.1 times as long with it; graphics cards
-    have kernels of their own.
+    Beside TensorFlow's other kernels a step takes about 1.1 times as long with these; graphics
+    cards have kernels of their own.
     """
+    return sys.modules[__name__] if is_faster() else layers
+
+
+def is_faster() -> bool:
+    """Whether these layers are the faster ones: beside oneDNN's kernels, on processors."""
     return os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1" and not tf.config.list_physical_devices(
         "GPU"
     )

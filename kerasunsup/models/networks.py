@@ -326,6 +326,7 @@ def classifier(
     filters: Sequence[int] = (32, 64, 128),
     feature_dim: int = 128,
     is_pooled_first: bool = False,
+    layer_types: Any = layers,
 ) -> keras.Model:
     """A small convolutional classifier with a named feature layer.
 
@@ -340,6 +341,7 @@ def classifier(
         is_pooled_first: halve the side before the normalization and not behind the activation,
             which leaves a quarter of the numbers to normalize. With filters of 16, 32 and 128 a
             step of 128 MNIST images takes 24 ms where the default takes 59; both reach 99.2 %.
+        layer_types: `keras.layers`, or `faster_layers`, which has the same.
 
     Returns:
         images (batch, height, width, channels) -> logits (batch, num_classes).
@@ -352,7 +354,7 @@ def classifier(
         if is_pooled_first:
             x = pooling(x)
         # 0.99, Keras's default, remembers the first weights: too long for a hundred steps.
-        x = layers.BatchNormalization(momentum=0.9, name=f"norm_{stage}")(x)
+        x = layer_types.BatchNormalization(momentum=0.9, name=f"norm_{stage}")(x)
         x = layers.Activation("relu", name=f"relu_{stage}")(x)
         if not is_pooled_first:
             x = pooling(x)

@@ -23,7 +23,7 @@ from scipy import special
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
 from kerasunsup.evaluation import classifier_metrics, generative_metrics
-from kerasunsup.models import networks
+from kerasunsup.models import faster_layers, networks
 from kerasunsup.training import files
 
 logger = logging.getLogger(__name__)
@@ -255,7 +255,9 @@ def train_classifier(splits: Splits) -> keras.Model:
     """A new classifier of the training part, which has labels; its weights follow from a seed."""
     classes = classes_of(splits)
     keras.utils.set_random_seed(_SEED)
-    model = networks.classifier(splits.image_shape, len(classes))
+    model = networks.classifier(
+        splits.image_shape, len(classes), layer_types=faster_layers.for_training()
+    )
     targets = np.searchsorted(classes, splits.labels.train)  # type: ignore[union-attr]
     _fit(model, splits, keras.losses.SparseCategoricalCrossentropy(from_logits=True), targets)
     return model
@@ -264,7 +266,9 @@ def train_classifier(splits: Splits) -> keras.Model:
 def _train_encoder(splits: Splits) -> keras.Model:
     keras.utils.set_random_seed(_SEED)
     encoder = networks.encoder(splits.image_shape, **_ENCODER)
-    decoder = networks.decoder(splits.image_shape, **_ENCODER)
+    decoder = networks.decoder(
+        splits.image_shape, **_ENCODER, layer_types=faster_layers.for_training()
+    )
     _fit(networks.autoencoder(encoder, decoder), splits, "mean_squared_error", None)
     return encoder
 
