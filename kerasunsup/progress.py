@@ -87,7 +87,8 @@ class Progress:
         elif self._unit and now - self._told > _SECONDS_BETWEEN_LINES:
             self._told = now
             speed = (self._done - self._first) / (now - self._began)
-            self.say(f"{self._done:,} of {self._total:,} {self._unit}s, {speed:,.0f} a second")
+            shown = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
+            self.say(f"{self._done:,} of {self._total:,} {self._unit}s, {shown} a second")
 
     def say(self, text: str) -> None:
         """Says how it goes: behind the bar, or as a line of the log where there is none."""

@@ -77,9 +77,9 @@ class TrainingSettings(CheckedSettings):
         10, "epochs without a lower validation loss before stopping; 0 turns it off", least=0
     )
     seed: int = setting(0, "everything random follows from it", least=0)
-    # That bfloat16 trains as well is not shown yet: see `benchmarks/precision.py`.
+    # bfloat16 trains as well: see docs/speed.md, which `benchmarks/precision.py` measured.
     precision: str = setting(
-        "float32",
+        "auto",
         "arithmetic of the layers; auto: the faster one, timed once on this machine where a long"
         " training makes it worth while, else float32",
         choices=("auto", "float32", "mixed_bfloat16"),

@@ -16,6 +16,7 @@ from kerasunsup.data import corruption, images
 from kerasunsup.data.splits import Splits
 from kerasunsup.evaluation import clustering, image_metrics, latent_space
 from kerasunsup.figures import curves, image_grids, scatter_plots
+from kerasunsup.progress import Progress
 from kerasunsup.training import callbacks, feature_network, files, loop
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
@@ -61,7 +62,9 @@ def write_results(
     logger.info("restoring images with noise and holes")
     numbers |= restoration(trained)
     logger.info("drawing the encoded space")
-    numbers |= encoded_space(trained) | groups(trained)
+    numbers |= encoded_space(trained)
+    logger.info("comparing groups of images with their classes")
+    numbers |= groups(trained)
     logger.info("drawing new samples")
     numbers |= sampling(trained)
     return image_metrics.finite(numbers)
@@ -125,11 +128,13 @@ def restoration(trained: TrainedAutoencoder) -> dict[str, float]:
     numbers: dict[str, float] = {}
     holes = [hole for hole in _HOLES if hole < side]
     swept: dict[str, list[dict[str, float]]] = {"noise": [], "crop": []}
-    for kind, strengths in (("noise", _SIGMAS), ("crop", holes)):
-        for strength in strengths:
+    corruptions = [("noise", sigma) for sigma in _SIGMAS] + [("crop", hole) for hole in holes]
+    with Progress(len(corruptions), "corruption") as progress:
+        for kind, strength in corruptions:
             measured = _restored(trained, kind, strength)
             swept[kind].append(measured)
             numbers |= {f"{kind}_{strength:g}/{name}": value for name, value in measured.items()}
+            progress.advance()
     columns = {
         kind: {name: [measured.get(name, math.nan) for measured in rows] for name in _RESTORED}
         for kind, rows in swept.items()
@@ -276,12 +281,14 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
 
     numbers: dict[str, float] = {}
     rows, compared = [], []
-    for name, shown_name, pictures, shown in sets:
-        measured = network.compare(pictures, reference_features)
-        compared.append(measured)
-        numbers |= {f"{name}/{key}": value for key, value in measured.items()}
-        columns = feature_network.columns(measured)
-        rows.append(image_grids.SampleRow(shown_name, shown[:SHOWN], columns))
+    with Progress(len(sets), "set") as progress:
+        for name, shown_name, pictures, shown in sets:
+            measured = network.compare(pictures, reference_features)
+            compared.append(measured)
+            numbers |= {f"{name}/{key}": value for key, value in measured.items()}
+            columns = feature_network.columns(measured)
+            rows.append(image_grids.SampleRow(shown_name, shown[:SHOWN], columns))
+            progress.advance()
     feature_network.log_left_out(network, compared)
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy

@@ -178,6 +178,8 @@ class Autoencoder(
         settings, _ = self._checked()
         splits = as_splits(images, validation, settings.seed)
         experiment.check(settings, splits)
+        prepare = experiment.corruption_of(settings)
+        settings = self._decided(settings, splits, experiment.build, prepare)
         with self._training(settings, splits) as run:
             model = experiment.build(settings, splits.image_shape)
             fitted = loop.fit(
@@ -185,7 +187,7 @@ class Autoencoder(
                 splits,
                 settings,
                 run,
-                prepare=experiment.corruption_of(settings),
+                prepare=prepare,
                 rate=functools.partial(loop.learning_rate, settings, settings.epochs),
                 may_stop=True,
             )

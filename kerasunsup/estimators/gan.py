@@ -65,6 +65,8 @@ class GAN(ImageEstimator):
         settings, _ = self._checked()
         splits = as_splits(images, None, settings.seed, holds_out=False)
         experiment.check(settings, splits)
+        prepare = experiment.images_only
+        settings = self._decided(settings, splits, experiment.build, prepare)
         with self._training(settings, splits) as run:
             gan = experiment.build(settings, splits.image_shape)
             fitted = loop.fit(
@@ -72,7 +74,7 @@ class GAN(ImageEstimator):
                 splits,
                 settings,
                 run,
-                prepare=experiment.images_only,
+                prepare=prepare,
                 rate=functools.partial(loop.learning_rate, settings, settings.epochs),
                 optimizers=[gan.optimizer, gan.generator_optimizer],
                 validates=False,
