@@ -255,9 +255,20 @@ def _played(gan: GAN, images: Any, is_due: bool | None) -> tuple[Any, Any, Any, 
         # Gradients are summed over replicas, and each mean is over one replica's share.
         scaled_generator_loss = generator_loss / replicas
         scaled_discriminator_loss = (discriminator_loss + smoothing + penalty) / replicas
-    _update(gan.optimizer, gan.discriminator, tape, scaled_discriminator_loss)
-    _update(gan.generator_optimizer, gan.generator, tape, scaled_generator_loss)
+    of_discriminator = _values(gan.discriminator)
+    if gan.adversarial_loss is minimax:
+        # What the generator learns from is minus what the discriminator does: one way back, 0.9 of
+        # the step's time.
+        *gradients, by_images = tape.gradient(
+            scaled_discriminator_loss, [*of_discriminator, generated]
+        )
+        own = tape.gradient(generated, _values(gan.generator), output_gradients=-by_images)
+    else:
+        gradients = tape.gradient(scaled_discriminator_loss, of_discriminator)
+        own = tape.gradient(scaled_generator_loss, _values(gan.generator))
     del tape
+    gan.optimizer.apply(gradients, gan.discriminator.trainable_variables)
+    gan.generator_optimizer.apply(own, gan.generator.trainable_variables)
     return (
         generator_loss,
         discriminator_loss,
@@ -294,12 +305,8 @@ def _paying_by_turns(gan: GAN, strategy: tf.distribute.Strategy) -> Callable[[An
     return step
 
 
-def _update(
-    optimizer: keras.Optimizer, network: keras.Model, tape: tf.GradientTape, loss: Any
-) -> None:
-    variables = network.trainable_variables
-    values = [variable.value for variable in variables]
-    optimizer.apply(tape.gradient(loss, values), variables)
+def _values(network: keras.Model) -> list[Any]:
+    return [variable.value for variable in network.trainable_variables]
 
 
 def r1_penalty(discriminator: keras.Model, images: Any, weight: float) -> Any:
