@@ -21,7 +21,7 @@ def write_codes(job: Job) -> dict[str, Any]:
     names = encoded.names
     job.files.write_codes("codes.npz", encoded.codes, names)
     header = ["file", *(f"code_{index}" for index in range(encoded.codes.shape[1]))]
-    rows = ([name, *code] for name, code in zip(names, encoded.codes, strict=True))
+    rows = ([name, *code.tolist()] for name, code in zip(names, encoded.codes, strict=True))
     job.files.write_table("codes.csv", header, rows)
     if job.settings.projector:
         tensorflow_startup.import_tensorflow()
