@@ -173,11 +173,19 @@ def _made(job: Job, indices: Iterable[int], locks: parts.Locks) -> collections.C
     return job.parts.make(indices, make, locks)
 
 
+def _shown_by_codes(job: Job, function: str) -> bool:
+    """Whether codes that were given show, without the model, that it has a function."""
+    if job.parts is None:
+        return False
+    part = next(job.parts.arrays("codes", "errors"))
+    return function == "encode" or 0 < len(part["codes"]) == len(part["errors"])
+
+
 def _check(job: Job) -> None:
     """Refuses a model that cannot do what the verb needs, before anything is written."""
     is_generator = job.verb == "generate" and job.model.offers("generate")
     for function in ("generate",) if is_generator else _NEEDS[job.verb]:
-        if not job.is_known_to_be_able(function):
+        if not _shown_by_codes(job, function):
             job.model.function(function)
     if is_generator and job.reference is not None:
         raise InputError(

@@ -111,13 +111,6 @@ class Job:
         self.stream = self.parts.stream
         return self.parts
 
-    def is_known_to_be_able(self, function: str) -> bool:
-        """Whether codes that were given show, without the model, that it has a function."""
-        if self.parts is None:
-            return False
-        part = next(self.parts.arrays("codes", "errors"))
-        return function == "encode" or 0 < len(part["codes"]) == len(part["errors"])
-
     def encode(
         self,
         stream: image_stream.Stream | None = None,
