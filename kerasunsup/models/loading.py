@@ -81,12 +81,11 @@ class LoadedModel:
     def _content(self) -> Content:
         tensorflow_startup.import_tensorflow()
         try:
-            content = self._load()
+            return self._load()
         except InputError:
             raise
         except Exception as error:  # zipfile, json, h5py, Keras, TensorFlow each raise their own
             raise _damaged(self.path, error) from error
-        return content
 
     @property
     def keras_model(self) -> keras.Model | None:
