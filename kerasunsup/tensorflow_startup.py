@@ -100,13 +100,10 @@ def printable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def import_tensorflow() -> None:
-    """Imports TensorFlow and Keras with the known start-up notes removed from stderr.
+def set_environment() -> None:
+    """Sets what libraries read when they are loaded, where the environment says nothing of it.
 
-    Later C++ notes below the level of an error are switched off, for child processes too.
-
-    Keras is the one that this package is written for, whatever `KERAS_BACKEND` or the user's
-    `keras.json` say for other projects: on TensorFlow, channels last, float32.
+    C++ notes of TensorFlow's below the level of an error are switched off, for child processes too.
 
     Threads of OpenMP, which t-SNE and k-means use, sleep while they wait. By default they spin, and
     beside other work that takes the processors from those that are waited for: t-SNE of 3,000 codes
@@ -121,6 +118,15 @@ def import_tensorflow() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if platform.machine() in ("x86_64", "AMD64"):
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow and Keras with the known start-up notes removed from stderr.
+
+    Keras is the one that this package is written for, whatever `KERAS_BACKEND` or the user's
+    `keras.json` say for other projects: on TensorFlow, channels last, float32.
+    """
+    set_environment()
     if "tensorflow" in sys.modules:
         return
     standard_streams()

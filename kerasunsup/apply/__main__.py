@@ -63,8 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 0, 2 (wrong use) or 130 (Ctrl-C)."""
     with cli.exit_status("apply", _HOW_TO_GO_ON) as status:
         command = parse(argv)
-        # TensorFlow takes seconds to load: only now that the arguments are known to be right.
-        tensorflow_startup.import_tensorflow()
+        # What follows takes a second to load, and what needs the network loads TensorFlow, which
+        # takes seconds.
+        tensorflow_startup.set_environment()
         from kerasunsup.apply import experiment
 
         elsewhere = None

@@ -13,10 +13,8 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-from scipy import ndimage
 
 from kerasunsup.data import images
-from kerasunsup.evaluation import neighbors as code_neighbors
 
 # The largest difference between copies: the root mean square, of values in [0, 1], over the 4 x 4
 # pixels where it is largest. Luma is smoothed over 3 x 3 pixels before. Colour differences are
@@ -75,6 +73,8 @@ def pairs(
         (position, later position, distance) of each pair: the Euclidean distance of their codes, 0
         for exact copies. Of several exact copies only the first is paired with other copies.
     """
+    from kerasunsup.evaluation import neighbors as code_neighbors  # loads slowly
+
     _, first, inverse = np.unique(
         looks[:, :_HASH_BYTES], axis=0, return_index=True, return_inverse=True
     )
@@ -149,6 +149,8 @@ def are_copies(one: np.ndarray, other: np.ndarray, most_luma: float = _MOST_LUMA
         other: as `one`. If the sizes differ, both are brought to the smaller height and width.
         most_luma: the largest difference of the luma, in [0, 1].
     """
+    from scipy import ndimage  # loads slowly
+
     if abs(one.shape[0] * other.shape[1] - one.shape[1] * other.shape[0]) > max(
         one.shape[0] + other.shape[1], other.shape[0] + one.shape[1]
     ):

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from kerasunsup import tensorflow_startup
 from kerasunsup.apply import duplicates, encoded_images
 from kerasunsup.apply.job import Job
 from kerasunsup.data import images
 from kerasunsup.progress import Progress
-from kerasunsup.training import tensorboard as training_tensorboard
 
 _MOST_SPRITES = 10_000  # images that the projector shows
 
@@ -21,9 +21,12 @@ def write_codes(job: Job) -> dict[str, Any]:
     names = encoded.names
     job.files.write_codes("codes.npz", encoded.codes, names)
     header = ["file", *(f"code_{index}" for index in range(encoded.codes.shape[1]))]
-    rows = ([name, *code] for name, code in zip(names, encoded.codes, strict=True))
+    rows = ([name, *code.tolist()] for name, code in zip(names, encoded.codes, strict=True))
     job.files.write_table("codes.csv", header, rows)
     if job.settings.projector:
+        tensorflow_startup.import_tensorflow()
+        from kerasunsup.training import tensorboard as training_tensorboard
+
         shown = min(_MOST_SPRITES, len(names))
         with training_tensorboard.TensorBoardWriter(job.output.folder) as tensorboard:
             pictures = job.thumbnails(encoded.positions[:shown])

@@ -61,13 +61,10 @@ class EncodedImages:
         return len(self.codes) > 1 and float((highest - lowest).max()) <= _ALIKE
 
 
-def to_model_shape(model: loading.LoadedModel, settings: ApplySettings) -> image_stream.Change:
-    """The function that brings a picture into the model's shape."""
+def change_to(shape: tuple[int, ...], settings: ApplySettings) -> image_stream.Change:
+    """The function that brings a picture into the shape that the model takes."""
     return functools.partial(
-        loading.to_shape,
-        shape=model.input_shape("encode"),
-        resize=settings.resize,
-        grey=settings.grey,
+        loading.to_shape, shape=shape, resize=settings.resize, grey=settings.grey
     )
 
 
@@ -172,7 +169,7 @@ def encoded_block(
     """
     encode, shape = model.function("encode"), model.input_shape("encode")
     lowest, highest = np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)
-    to_shape = to_model_shape(model, settings)
+    to_shape = change_to(shape, settings)
     # The first of `codes` and `looks` only give the arrays their widths.
     codes = [encode(np.zeros((1, *shape), np.float32))[:0]]
     looks = [np.empty(0, np.uint8) if look is None else look(np.zeros((1, 1, 1), np.uint8))]

@@ -5,37 +5,30 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import importlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
-from kerasunsup.apply import cluster, encode, generate, outliers, parts, restore, similar
+from kerasunsup.apply import output_folder, parts
 from kerasunsup.apply.job import Job
 from kerasunsup.apply.output_folder import OutputFolder
 from kerasunsup.apply.result_files import ResultFiles
 from kerasunsup.apply.settings import Application, shard_of
 from kerasunsup.errors import InputError, Interrupted
-from kerasunsup.progress import Progress
 
 logger = logging.getLogger(__name__)
 
-# Each writes its results by `job.files` and returns the numbers that the command ends with.
-_VERBS: dict[str, Callable[[Job], dict[str, Any]]] = {
-    "restore": restore.restore_images,
-    "encode": encode.write_codes,
-    "similar": similar.find_similar,
-    "outliers": outliers.find_outliers,
-    "cluster": cluster.cluster_images,
-    "generate": generate.generate_images,
-}
-
-# What makes a part of a large collection.
-_MAKE_PART: dict[str, Callable[[Job, range, Progress], Mapping[str, np.ndarray]]] = {
-    "encode": encode.make_part, "restore": restore.make_part,
+# In the module of each verb, the function that writes its results by `job.files` and returns the
+# numbers that the command ends with.
+_FUNCTIONS = {
+    "restore": "restore_images", "encode": "write_codes", "similar": "find_similar",
+    "outliers": "find_outliers", "cluster": "cluster_images", "generate": "generate_images",
 }  # fmt: skip
+
+# Their modules also have `make_part`, which makes a part of a large collection.
+_IN_PARTS = ("encode", "restore")
 
 # Makes some parts on other machines.
 Elsewhere = Callable[[Application, Sequence[int]], None]
@@ -61,13 +54,16 @@ def run(command: Application, elsewhere: Elsewhere | None = None) -> None:
     """
     start = time.perf_counter()
     job = Job(command)
-    _check(job)
     if command.config.shard is not None:
+        _check(job)
         _make_shard(job, command)
         return
+    # The same command was checked when it began; to check it again needs the network.
+    if not output_folder.holds(command.output, job.identity()):
+        _check(job)
     is_in_parts = elsewhere is not None or parts.are_in(command.output)
     with contextlib.ExitStack() as stack:
-        if is_in_parts and command.verb in _MAKE_PART:
+        if is_in_parts and command.verb in _IN_PARTS:
             stack.enter_context(_all_parts(job, command, elsewhere))
         output = stack.enter_context(OutputFolder(command.output, job.identity()))
         if output.is_done:
@@ -75,12 +71,20 @@ def run(command: Application, elsewhere: Elsewhere | None = None) -> None:
             return
         job.output, job.files = output, output.files
         with _stops_well():
-            numbers = _VERBS[command.verb](job)
+            numbers = _function(command.verb, _FUNCTIONS[command.verb])(job)
         numbers["seconds"] = round(time.perf_counter() - start, 1)
         output.finish(**numbers)
     for name, value in numbers.items():
         logger.info(f"  {name.replace('_', ' ')}: {value}")
     logger.info(f"\neverything is in {command.output}")
+
+
+def _function(verb: str, name: str) -> Callable[..., Any]:
+    """A function of a verb's module, imported now: what the verbs need takes a second to load."""
+    function: Callable[..., Any] = getattr(
+        importlib.import_module(f"kerasunsup.apply.{verb}"), name
+    )
+    return function
 
 
 @contextlib.contextmanager
@@ -165,15 +169,24 @@ def _record(job: Job) -> dict[str, Any]:
 def _made(job: Job, indices: Iterable[int], locks: parts.Locks) -> collections.Counter[str]:
     if job.parts is None:
         raise ValueError("the parts must be opened first")
-    make = functools.partial(_MAKE_PART[job.verb], job)
+    make = functools.partial(_function(job.verb, "make_part"), job)
     return job.parts.make(indices, make, locks)
+
+
+def _shown_by_codes(job: Job, function: str) -> bool:
+    """Whether codes that were given show, without the model, that it has a function."""
+    if job.parts is None:
+        return False
+    part = next(job.parts.arrays("codes", "errors"))
+    return function == "encode" or 0 < len(part["codes"]) == len(part["errors"])
 
 
 def _check(job: Job) -> None:
     """Refuses a model that cannot do what the verb needs, before anything is written."""
     is_generator = job.verb == "generate" and job.model.offers("generate")
     for function in ("generate",) if is_generator else _NEEDS[job.verb]:
-        job.model.function(function)
+        if not _shown_by_codes(job, function):
+            job.model.function(function)
     if is_generator and job.reference is not None:
         raise InputError(
             f"--reference is for autoencoders, MODEL {job.model.path} is a generator: leave it out"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from kerasunsup.apply.result_files import ResultFiles
 from kerasunsup.apply.settings import Application, ApplySettings, settings_of
 from kerasunsup.data import images
 from kerasunsup.errors import InputError
-from kerasunsup.figures import style
 from kerasunsup.models import loading
 from kerasunsup.settings import flag, path_of, to_json
+
+if TYPE_CHECKING:
+    from kerasunsup.figures import style
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ class Job:
         self.query = _images_of_flag("query", self.settings.query, like)
         self.reference = _images_of_flag("reference", self.settings.reference, like)
         self.parts: Parts | None = None
+        self._shape: tuple[int, ...] = ()
         if self.settings.codes is not None:
             folder = path_of("--codes", self.settings.codes, is_written=False)
             self.open_parts(folder).check_whole()
@@ -132,6 +135,7 @@ class Job:
             encoded = encoded_images.encode_stream(
                 self.model, source, self.output.part(name), self.settings, errors=errors, look=look
             )
+        self._shape = encoded.lowest.shape
         table = "unreadable.csv" if stream is None else f"unreadable_{name}.csv"
         self.list_unreadable(encoded.unreadable, source, table)
         if encoded.are_alike():
@@ -162,14 +166,16 @@ class Job:
     def thumbnails(
         self, positions: Iterable[int], stream: image_stream.Stream | None = None
     ) -> np.ndarray:
-        """Reads images once more, to be shown: float32 (n, height, width, channels)."""
-        change = encoded_images.to_model_shape(self.model, self.settings)
+        """Reads encoded images once more, to be shown: float32 (n, height, width, channels)."""
+        change = encoded_images.change_to(self._shape, self.settings)
         shown = list(positions)
         batches = (stream or self.stream).batches(shown, max(1, len(shown)), change)
         return next(pixels for _, pixels, _ in batches)
 
     def write_sheet(self, name: str, figure: style.Figure) -> None:
         """Writes a figure as the contact sheet `<name>_sheet.png`."""
+        from kerasunsup.figures import style  # loads slowly
+
         self.files.write(f"{name}_sheet.png", style.to_png(figure))
 
 

@@ -81,7 +81,7 @@ def _check_result(ray: Any, result: Any, index: int) -> None:
 
 def _make_part(command: Application, index: int) -> None:
     """Makes one part in the process of a worker."""
-    tensorflow_startup.import_tensorflow()
+    tensorflow_startup.set_environment()
     from kerasunsup.apply import experiment
 
     experiment.make_parts(command, [index])

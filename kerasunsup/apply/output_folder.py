@@ -168,6 +168,15 @@ class OutputFolder:
         self.close(is_refused=kind is not None and issubclass(kind, InputError))
 
 
+def holds(folder: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether a folder holds results, or unfinished ones, of this very command."""
+    path = folder / RECORD
+    found = training_files.read_json(path) if path.is_file() else {}
+    return isinstance(found, dict) and all(
+        name in found and found[name] == now for name, now in identity.items()
+    )
+
+
 def difference(name: str, record: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
     """How a command of before and one of now differ in one name, in words."""
     if name == "verb" or name.startswith("--"):

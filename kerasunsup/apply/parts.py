@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from kerasunsup.apply.image_stream import Stream
-from kerasunsup.apply.output_folder import RECORD, difference
+from kerasunsup.apply.output_folder import RECORD, difference, holds
 from kerasunsup.errors import InputError
 from kerasunsup.progress import Progress
 from kerasunsup.training import files as training_files
@@ -105,6 +105,11 @@ class Parts:
                 f"other images, such as {self.path(missing[0])}: go on by encode MODEL IMAGES "
                 f"--output {self._folder}, with the same --limit and --part"
             )
+        with np.load(self.path(0), allow_pickle=False) as part:
+            if "codes" not in part:
+                raise InputError(
+                    f"--codes {self._folder} holds parts of restore: give those of encode"
+                )
 
     def arrays(self, *names: str) -> Iterator[dict[str, np.ndarray]]:
         """Arrays of these names from all parts, in their order; no others are read."""
@@ -322,10 +327,7 @@ def _check_record(folder: Path, record: Mapping[str, Any], locks: Locks) -> None
 
 def is_joined(folder: Path, identity: Mapping[str, Any]) -> bool:
     """Whether the parts were put together already, by the same command."""
-    path = folder / RECORD
-    found = training_files.read_json(path) if path.is_file() else {}
-    is_done = isinstance(found, dict) and bool(found.get("done"))
-    return is_done and all(name in found and found[name] == now for name, now in identity.items())
+    return holds(folder, {**identity, "done": True})
 
 
 def reopen(folder: Path, record: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from kerasunsup.errors import InputError
 from kerasunsup.training import files as training_files
 
 _NAMES_AT_A_TIME = 1024
+_FLOATS = (float, np.floating)
 
 
 class ResultFiles:
@@ -70,8 +71,8 @@ class ResultFiles:
         quoted = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
         plain.writerow(header)
         for row in rows:
-            fields = [f"{v:.6g}" if isinstance(v, float | np.floating) else str(v) for v in row]
-            (quoted if any("\r" in field for field in fields) else plain).writerow(fields)
+            fields = [f"{v:.6g}" if isinstance(v, _FLOATS) else str(v) for v in row]
+            (quoted if "\r" in "".join(fields) else plain).writerow(fields)
         self.write(name, buffer.getvalue().encode("utf-8", "surrogateescape"))
 
     def write_codes(self, name: str, codes: np.ndarray, files: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasunsup import tensorflow_startup
 from kerasunsup.data import images, pixel_storage
 from kerasunsup.errors import InputError
 
@@ -25,6 +26,7 @@ def read_mnist() -> pixel_storage.Source:
     Raises:
         InputError: if the packaged files are missing or damaged.
     """
+    tensorflow_startup.import_tensorflow()
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -101,6 +103,7 @@ def read(name: str, image_size: int | None, memory_limit: int) -> pixel_storage.
         pixel_storage.SideError: if the images are too small or too large.
         OSError: if the disk is full.
     """
+    tensorflow_startup.import_tensorflow()
     import tensorflow_datasets as tfds
 
     builder = _prepared_builder(name)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
 from kerasunsup.data import images, pixel_storage
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # TensorFlow copies an array that becomes a tensor: worth 0.1 ms a batch, but not a second gigabyte.
 _TENSOR_LIMIT = 256 << 20
@@ -109,6 +111,8 @@ class ImageSet:
         Returns:
             float32 (batch, height, width, channels) in [0, 1]; the same bits as `array` gives.
         """
+        import tensorflow as tf
+
         with tf.init_scope(), tf.device("CPU"):  # held by the graph, not written into it
             order = tf.constant(self.positions)
         positions = tf.gather(order, indices)
@@ -130,6 +134,8 @@ def block_size(shape: tuple[int, int, int]) -> int:
 
 def _tensor(store: pixel_storage.MemoryStore) -> tf.Tensor:
     """The store's array as one tensor, made once for all sets of the store."""
+    import tensorflow as tf
+
     if store not in _TENSORS:
         with tf.init_scope(), tf.device("CPU"):
             _TENSORS[store] = tf.constant(store.pixels)

@@ -170,7 +170,7 @@ def largest_value(path: str | Path, claim: pillow_pixels.Claim | None = None) ->
         0.0
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             header = file.read(25)
         if header[:4] == b"\x89PNG" and header[24:] != b"\x10":
             return 0.0

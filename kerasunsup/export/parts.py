@@ -135,14 +135,14 @@ def _keras_files(path: Path) -> list[Path]:
 
 def _open(file: Path) -> tuple[loading.LoadedModel, list[Part]]:
     trained = loading.open_model(file)
+    offered = [function for function in _PARTS if trained.offers(function)]  # or says what is wrong
     whole = keras.models.load_model(file, compile=False, safe_mode=True)
     if any(layer.compute_dtype != "float32" for layer in _layers(whole)):
         whole = _in_float32(whole)
     parts = []
-    for function, (name, input_name, output_name) in _PARTS.items():
-        if not trained.offers(function):
-            continue
-        is_inside = function in ("encode", "decode") and trained.offers("reconstruct")
+    for function in offered:
+        name, input_name, output_name = _PARTS[function]
+        is_inside = function in ("encode", "decode") and "reconstruct" in offered
         model = whole.get_layer(name) if is_inside else whole
         parts.append(
             Part(

@@ -3,23 +3,28 @@
 A SavedModel is a program: its graph may read and write any file, and nothing in its folder can
 vouch for it. A `.keras` file holds layers and weights, and Keras's safe mode lets no code in. So
 where both stand, as in every run of this package, the `.keras` file is opened.
+
+TensorFlow is loaded when a model's functions are first asked for, not when the model is found.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
+from kerasunsup import tensorflow_startup
 from kerasunsup.data import images
 from kerasunsup.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
 
 # What a model can do: name -> (input name, output name), as in the SavedModels of this package.
 _SIGNATURES = {
@@ -42,25 +47,54 @@ Function = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
+class Content:
+    """What a model's files hold.
+
+    Attributes:
+        functions: name -> (the function, what it takes without the batch).
+        keras_model: as the `.keras` file holds it; None for a SavedModel.
+    """
+
+    functions: Mapping[str, tuple[Function, tuple[int, ...]]]
+    keras_model: keras.Model | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class LoadedModel:
     """A model's functions, each from an array to an array, float32, any number of rows.
+
+    The model's files are loaded, and TensorFlow with them, when a function is first asked for:
+    then `InputError` is raised if they cannot be used.
 
     Attributes:
         path: as the user gave it.
         run: the folder of the run that it belongs to; None for a model that stands alone.
         fingerprint: hex digest of the model's files.
-        keras_model: as the `.keras` file holds it; None for a SavedModel.
     """
 
     path: Path
     run: Path | None
     fingerprint: str
-    _functions: Mapping[str, tuple[Function, tuple[int, ...]]]
-    keras_model: keras.Model | None = None
+    _load: Callable[[], Content]
+
+    @functools.cached_property
+    def _content(self) -> Content:
+        tensorflow_startup.import_tensorflow()
+        try:
+            return self._load()
+        except InputError:
+            raise
+        except Exception as error:  # zipfile, json, h5py, Keras, TensorFlow each raise their own
+            raise _damaged(self.path, error) from error
+
+    @property
+    def keras_model(self) -> keras.Model | None:
+        """The model as the `.keras` file holds it; None for a SavedModel."""
+        return self._content.keras_model
 
     def offers(self, name: str) -> bool:
         """Whether the model has a function: `reconstruct`, `encode`, `decode`, `generate`..."""
-        return name in self._functions
+        return name in self._content.functions
 
     def function(self, name: str) -> Function:
         """One of the model's functions.
@@ -79,27 +113,28 @@ class LoadedModel:
         return self._get(name)[1]
 
     def _get(self, name: str) -> tuple[Function, tuple[int, ...]]:
-        if name not in self._functions:
+        functions = self._content.functions
+        if name not in functions:
             raise InputError(
-                f"MODEL {self.path} can {' and '.join(sorted(self._functions))}, not {name}: give "
+                f"MODEL {self.path} can {' and '.join(sorted(functions))}, not {name}: give "
                 f"{_WORKS_WITH[name]}"
             )
-        return self._functions[name]
+        return functions[name]
 
 
 def open_model(path: Path, *, is_trusted: bool = False) -> LoadedModel:
-    """A trained model.
+    """A trained model, found and checked as far as that needs no TensorFlow.
 
     Args:
         path: a run's folder, a SavedModel's folder such as its `export/`, or a `.keras` file.
         is_trusted: whether a SavedModel without a `.keras` file beside it may be opened.
 
     Raises:
-        InputError: if there is no model, it may not be opened, or it cannot be used.
+        InputError: if there is no model, or it may not be opened or read.
     """
     path = Path(os.path.expanduser(path))  # Path's own fails for an unknown user
     if path.suffix == ".keras" and path.is_file():
-        return _open_keras(path, path)
+        return _found(path, path)
     exported = next(
         (at for at in (path / "export", path) if (at / "saved_model.pb").is_file()), None
     )
@@ -107,7 +142,7 @@ def open_model(path: Path, *, is_trusted: bool = False) -> LoadedModel:
     if exported != path or (run / "config.json").is_file():
         for file in (run / name for name in _KERAS_FILES):
             if file.is_file():
-                return _open_keras(path, file)
+                return _found(path, file)
     if exported is not None:
         if not is_trusted:
             raise InputError(
@@ -115,7 +150,7 @@ def open_model(path: Path, *, is_trusted: bool = False) -> LoadedModel:
                 "a program that can do anything on this machine: give the run's folder or a .keras "
                 "file, or add --trust-model if you know who made it"
             )
-        return _open_saved_model(path, exported)
+        return _found(path, exported)
     if (path / "config.json").is_file():
         raise InputError(
             f"MODEL {path} is a run without export/: it has not come to its end, go on with it by "
@@ -136,31 +171,43 @@ def _run_of(model: Path) -> Path | None:
     return parent if (parent / "config.json").exists() else None
 
 
-def _open_saved_model(path: Path, folder: Path) -> LoadedModel:
+def _found(path: Path, place: Path) -> LoadedModel:
+    """A model that lies in a `.keras` file or in a SavedModel's folder, not loaded yet."""
+    is_keras = place.is_file()
+    files = [place] if is_keras else sorted(file for file in place.rglob("*") if file.is_file())
     try:
-        digest = _digest(sorted(file for file in folder.rglob("*") if file.is_file()))
-        loaded = tf.saved_model.load(str(folder))
-        functions = {}
-        for name, (_, output) in _SIGNATURES.items():
-            if name in loaded.signatures:
-                signature = loaded.signatures[name]
-                (argument,) = signature.structured_input_signature[1]
-                shape = signature.structured_input_signature[1][argument].shape
-                functions[name] = (
-                    _from_signature(loaded, signature, argument, output),
-                    tuple(shape[1:]),
-                )
-    except Exception as error:  # TensorFlow raises nearly anything
+        digest = _digest(files)
+    except OSError as error:
         raise _damaged(path, error) from error
+    load = functools.partial(_load_keras if is_keras else _load_saved_model, path, place)
+    return LoadedModel(path, _run_of(place), digest, load)
+
+
+def _load_saved_model(path: Path, folder: Path) -> Content:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(folder))
+    functions = {}
+    for name, (_, output) in _SIGNATURES.items():
+        if name in loaded.signatures:
+            signature = loaded.signatures[name]
+            (argument,) = signature.structured_input_signature[1]
+            shape = signature.structured_input_signature[1][argument].shape
+            functions[name] = (
+                _from_signature(loaded, signature, argument, output),
+                tuple(shape[1:]),
+            )
     if not functions:
         raise InputError(
             f"MODEL {path} has none of the signatures {', '.join(_SIGNATURES)}: give a model that "
             "this package exported"
         )
-    return LoadedModel(path, _run_of(folder), digest, functions)
+    return Content(functions)
 
 
 def _from_signature(loaded: Any, signature: Any, argument: str, output: str) -> Function:
+    import tensorflow as tf
+
     def function(values: np.ndarray, owner: Any = loaded) -> np.ndarray:
         # The loaded object owns the variables, and the function owns it.
         return signature(**{argument: tf.constant(values, tf.float32)})[output].numpy()
@@ -168,12 +215,10 @@ def _from_signature(loaded: Any, signature: Any, argument: str, output: str) -> 
     return function
 
 
-def _open_keras(path: Path, file: Path) -> LoadedModel:
-    try:
-        model = keras.models.load_model(file, compile=False, safe_mode=True)
-        digest = _digest([file])
-    except Exception as error:  # zipfile, json, h5py and Keras each raise their own
-        raise _damaged(path, error) from error
+def _load_keras(path: Path, file: Path) -> Content:
+    import keras
+
+    model = keras.models.load_model(file, compile=False, safe_mode=True)
     functions = {
         name: (from_model(part), tuple(part.input_shape[1:])) for name, part in parts(model).items()
     }
@@ -182,11 +227,13 @@ def _open_keras(path: Path, file: Path) -> LoadedModel:
         raise InputError(
             f"MODEL {path} maps {shapes}: neither an autoencoder nor a generator of images"
         )
-    return LoadedModel(path, _run_of(file), digest, functions, model)
+    return Content(functions, model)
 
 
 def parts(model: keras.Model) -> dict[str, keras.Model]:
     """What a Keras model can do, told by its layers and its shapes."""
+    import keras
+
     layers = {layer.name: layer for layer in model.layers if isinstance(layer, keras.Model)}
     image_in, image_out = (
         isinstance(shape, tuple) and len(shape) == 4
@@ -206,6 +253,8 @@ def parts(model: keras.Model) -> dict[str, keras.Model]:
 
 def from_model(model: keras.Model) -> Function:
     """A Keras model as a function from an array to an array, float32, any number of rows."""
+    import tensorflow as tf
+
     specification = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     traced = tf.function(
         lambda values: tf.cast(model(values, training=False), tf.float32),

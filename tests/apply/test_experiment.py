@@ -4,10 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from apply_command import complaint, parts, run, write
 
 from kerasunsup.apply import __main__ as apply
-from kerasunsup.models import export, loading
+from kerasunsup.models import export
 from kerasunsup.training import files as training_files
 
 
@@ -54,8 +55,8 @@ def test_a_saved_model_is_opened_only_where_it_is_trusted(
     around = tmp_path / "around"
     shutil.copytree(model / "export", around / "export")
     shutil.copy(model / "config.json", around)
-    opened, load = [], loading.tf.saved_model.load
-    monkeypatch.setattr(loading.tf.saved_model, "load", lambda at: opened.append(at) or load(at))
+    opened, load = [], tf.saved_model.load
+    monkeypatch.setattr(tf.saved_model, "load", lambda at: opened.append(at) or load(at))
     for place in (alone, around, around / "export"):
         line = complaint(capsys, "encode", place, folder, "--output", tmp_path / "out")
         assert "can do anything" in line

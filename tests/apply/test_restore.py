@@ -163,7 +163,8 @@ def test_tiles_of_many_pictures_share_batches_and_none_is_larger(batch_size):
         batches.append(len(batch))
         return batch / 2
 
-    model = loading.LoadedModel(Path(), None, "", {"reconstruct": (halve, (16, 16, 1))})
+    content = loading.Content({"reconstruct": (halve, (16, 16, 1))})
+    model = loading.LoadedModel(Path(), None, "", lambda: content)
     made = restore._passed(seen, model, batch_size)
     for before, after in zip(seen, made, strict=True):
         np.testing.assert_allclose(after, before / 2, atol=1e-6)

@@ -60,6 +60,17 @@ def test_pictures_that_wait_to_be_used_count_too(tmp_path, monkeypatch):
     pictures.close()  # nobody is left waiting
 
 
+def test_outcomes_that_are_held_back_block_no_claim(monkeypatch):
+    monkeypatch.setattr(decoding, "_SECONDS_HELD", 60)
+    monkeypatch.setattr(decoding, "DECODING_LIMIT", 250)
+
+    def make(item, claim):
+        claim(100)
+        return np.full(100, item, np.uint8)
+
+    assert [part[0] for part in decoding.in_order(make, range(200))] == list(range(200))
+
+
 def test_an_error_in_a_thread_reaches_the_one_who_waits(monkeypatch):
     def fail(item, _claim):
         if item == 20:
