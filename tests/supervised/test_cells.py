@@ -17,7 +17,7 @@ from kerasunsup.supervised.settings import METHOD_NAMES, PSEUDO_LABELLED, Superv
 
 
 def test_methods_that_learn_from_their_own_answers_are_asked_for_by_name():
-    assert {*METHOD_NAMES} - {*SupervisedSettings().arms} == {*PSEUDO_LABELLED}
+    assert {*METHOD_NAMES} - {*SupervisedSettings().arms} == {*PSEUDO_LABELLED, "student"}
 
 
 def test_more_labels_than_there_are_images_are_all_of_them(capsys):

@@ -20,6 +20,7 @@ from kerasunsup.supervised.settings import (
     TRAINED,
     SupervisedSettings,
 )
+from kerasunsup.training import self_labelling
 
 SHAPE = (12, 12, 1)
 RANDOM = np.random.default_rng(0)
@@ -51,6 +52,7 @@ SETTINGS = SupervisedSettings(
     steps=8,
     pseudo_label_steps=3,
     graph_steps=40,
+    student_epochs=1,
     unlabelled_batch_size=16,
     batch_size=32,
     seed=5,
@@ -95,7 +97,8 @@ def test_measured_points_double_and_end_with_the_last():
 
 
 @pytest.mark.parametrize("method", list(METHOD_NAMES))
-def test_every_method_gives_an_answer_for_every_image(trainer, method):
+def test_every_method_gives_an_answer_for_every_image(trainer, method, monkeypatch):
+    monkeypatch.setattr(self_labelling, "_LEAST_STEPS", 10)
     result = trainer.train(Cell(method, 20, 0))
     assert result.predictions.shape == result.confidence.shape == (80,)
     assert set(result.predictions) <= {0, 1}
@@ -109,16 +112,17 @@ def test_every_method_gives_an_answer_for_every_image(trainer, method):
             "pseudo_labels_scratch": (20 + 16, 3),
             "graph_labels": (32, 40),
         }.get(method, (20, 8))
-        assert result.curve["images"].tolist() == [
-            size * step for step in (0, *sorted(measured_steps(steps)))
-        ]
+        measured = (0, *sorted(measured_steps(steps)))
+        if method == "student":  # the end of teaching groups, then of each epoch
+            size, measured = 32 + 20, (8, 8 + 10)
+        assert result.curve["images"].tolist() == [size * step for step in measured]
         assert (np.diff(result.curve["seconds"]) > 0).all()
         # Nothing is known at the start: the new layer is zeros.
-        if method != "convolutional":
+        if method not in ("convolutional", "student"):
             assert result.curve["loss"][0] == pytest.approx(np.log(2), rel=1e-4)
     else:
         assert result.curve == {}
-    if method not in ("convolutional", *PSEUDO_LABELLED):  # too few steps for these
+    if method not in ("convolutional", "student", *PSEUDO_LABELLED):  # too few steps for these
         assert result.accuracy > 0.9
 
 
