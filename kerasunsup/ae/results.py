@@ -246,7 +246,9 @@ def groups(trained: TrainedAutoencoder) -> dict[str, float]:
         "latent/kmeans": clustering.k_means(codes, number, seed),
         "latent/graph": clustering.groups(codes, number, seed),
     }
-    if trained.settings.student:
+    if trained.settings.student and loop.is_distributed():
+        logger.info("no groups by a student: it learns on one device, without --strategy")
+    elif trained.settings.student:
         logger.info("teaching groups of training codes to a student")
         groupings["latent/student"] = _students_groups(trained, pictures, number)
     return {

@@ -80,3 +80,8 @@ def test_the_best_method_is_chosen_by_validation_and_not_by_test():
     assert results.exported_label_count([cells.Cell("graph", 100, 0)], [100, 0]) is None
     few = [cells.Cell("pseudo_labels", 100, 0), cells.Cell("neighbors", 0, 0)]
     assert results.exported_label_count(few, [100, 0]) == 100
+
+
+def test_a_student_is_alone_on_one_device():
+    with pytest.raises(InputError, match="--arms student trains on one device"):
+        SupervisedSettings(arms=("student",), strategy="mirrored")
