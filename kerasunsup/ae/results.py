@@ -250,7 +250,10 @@ def groups(trained: TrainedAutoencoder) -> dict[str, float]:
         logger.info("no groups by a student: it learns on one device, without --strategy")
     elif trained.settings.student:
         logger.info("teaching groups of training codes to a student")
-        groupings["latent/student"] = _students_groups(trained, pictures, number)
+        try:
+            groupings["latent/student"] = _students_groups(trained, pictures, number)
+        except ValueError as error:
+            logger.info(f"no groups by a student: {error}")
     return {
         f"{name}_{key}": value
         for name, members in groupings.items()

@@ -6,12 +6,14 @@ See `training.self_labelling`.
 from __future__ import annotations
 
 import functools
+import time
 
 import keras
 import numpy as np
 from scipy import special
 
 from kerasunsup.data.image_set import ImageSet
+from kerasunsup.errors import InputError
 from kerasunsup.evaluation import classifier_metrics, sure_groups
 from kerasunsup.supervised.encoded_images import EncodedImages
 from kerasunsup.supervised.network_trainer import mean_cross_entropy
@@ -55,7 +57,10 @@ class StudentTrainer:
     def _groups(self) -> tuple[np.ndarray, np.ndarray]:
         """The groups of the training images and how sure they are."""
         codes = self._encoded.codes("train")
-        return sure_groups.with_confidence(codes, self._num_classes, self._seed)
+        try:
+            return sure_groups.with_confidence(codes, self._num_classes, self._seed)
+        except ValueError as error:
+            raise InputError(f"--arms student: {error}: give more images") from error
 
     def train(
         self,
@@ -73,15 +78,22 @@ class StudentTrainer:
             seed: everything random follows from it.
             validation: images that it is measured on after every epoch, float32.
             validation_labels: their classes from 0, int64.
+
+        Raises:
+            InputError: if there are too few training images.
         """
         rows: list[tuple[float, float, float, float]] = []
+        measuring = 0.0  # seconds, which are none of training
 
         def watch(network: keras.Model, epoch: self_labelling.Epoch) -> None:
+            nonlocal measuring
+            began = time.perf_counter()
             self.network = network
             answers = self.probabilities(validation)
             accuracy = classifier_metrics.accuracy(validation_labels, answers.argmax(axis=1))
             loss = mean_cross_entropy(answers, validation_labels)
-            rows.append((epoch.images, epoch.seconds, accuracy, loss))
+            rows.append((epoch.images, epoch.seconds - measuring, accuracy, loss))
+            measuring += time.perf_counter() - began
 
         if len(labelled) < len(self._images):
             groups, confidence = self._groups

@@ -81,7 +81,7 @@ class Epoch:
 
     Attributes:
         images: deformed images that it has learned from so far.
-        seconds: since the beginning.
+        seconds: since the beginning, with those that `watch` took.
         counted: share of the images whose answer the teacher was sure of; 1 in the first.
         changed: share of the watched images whose answer is another than an epoch before; NaN in
             the first.

@@ -9,6 +9,7 @@ import pytest
 from kerasunsup.data import pixel_storage
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Labels, Splits
+from kerasunsup.errors import InputError
 from kerasunsup.models import optimizers
 from kerasunsup.models.optimizers import FusedAdam
 from kerasunsup.supervised import encoded_images, methods
@@ -214,3 +215,14 @@ def test_what_unlabelled_codes_hold_is_found_once_for_all_cells(encoder, monkeyp
     drawn = methods.MethodTrainer(SPLITS, CLASSES, encoder, SETTINGS).train(Cell(method, 40, 0))
     assert made == [method]
     assert drawn.accuracy == pytest.approx(found[1].accuracy, abs=0.1)
+
+
+def test_a_student_of_too_few_images_is_one_line(encoder):
+    few = dataclasses.replace(
+        SPLITS,
+        train=SPLITS.train.subset(np.arange(20)),
+        labels=dataclasses.replace(SPLITS.labels, train=SPLITS.labels.train[:20]),
+    )
+    trainer = methods.MethodTrainer(few, CLASSES, encoder, SETTINGS)
+    with pytest.raises(InputError, match=r"--arms student: groups need .* give more images"):
+        trainer.train(Cell("student", 10, 0))
