@@ -37,7 +37,7 @@ class SelfLabelled(keras.Model):
             is sure of few classes, and the network would forget the others.
         averaging: share of itself that the teacher keeps in each step.
         is_balanced: divide the teacher's answers by their running mean and let each sum to 1 again,
-            so that no class takes over. Right where classes are about equally frequent.
+            so that no class takes over.
         weak: limits of the deformation of images that the teacher answers to.
         strong: limits of the deformation of images that the network learns.
         hole: side of the hole in images that the network learns, in pixels.

@@ -40,6 +40,9 @@ _LEAST_STEPS = 100  # of an epoch: few images are gone through several times
 class StudentSettings:
     """The settings of a student; the defaults were tried on MNIST.
 
+    Raises:
+        ValueError: if a share is none, or there is no step.
+
     Attributes:
         limits: the largest deformation that the network must see through. Images that groups are
             taught on are deformed by two thirds of it; those that the teacher answers to are only
@@ -51,7 +54,8 @@ class StudentSettings:
         changed: share of the images whose answer may change in the last epoch; 0 lets all come.
         threshold: probability from which an answer of the teacher counts.
         averaging: share of itself that the teacher keeps in each step.
-        is_balanced: whether classes are about equally frequent and the teacher is held to it.
+        is_balanced: whether the teacher is drawn towards equal classes. It keeps a large group from
+            taking over what belongs to others, and rare classes from being lost.
         learning_rate: Adam's first step size of either part; it falls along a cosine.
         batch_size: images in a step.
         labelled_batch_size: labelled images beside them, where there are any.
@@ -67,12 +71,25 @@ class StudentSettings:
     changed: float = 0.0005
     threshold: float = 0.9
     averaging: float = 0.99
-    is_balanced: bool = False
+    is_balanced: bool = True
     learning_rate: float = 0.001
     batch_size: int = 128
     labelled_batch_size: int = 64
     filters: tuple[int, ...] = (32, 64, 128)
     hidden_units: int = 128
+
+    def __post_init__(self) -> None:
+        """Refuses shares that are none, and a training without a step."""
+        for name in ("share", "threshold", "averaging"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise ValueError(
+                    f"{name} must be above 0 and at most 1, received {getattr(self, name)}"
+                )
+        if min(self.taught_steps, self.epochs) < 1:
+            raise ValueError(
+                "taught_steps and epochs must be at least 1, received "
+                f"{self.taught_steps} and {self.epochs}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

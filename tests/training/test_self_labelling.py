@@ -100,3 +100,11 @@ def test_what_nothing_can_be_learned_from_is_one_line(options, words):
     with pytest.raises(ValueError, match=words) as caught:
         train(**options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("share", 0.0), ("share", 1.1), ("threshold", np.nan), ("epochs", 0)]
+)
+def test_settings_without_sense_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name}.* must be .*received"):
+        self_labelling.StudentSettings(**{name: value})
