@@ -165,8 +165,9 @@ def test_methods_begin_where_they_say(encoder):
     assert np.abs(scratch - other).max() > 0.01
 
 
-def test_the_classifier_of_a_cell_answers_as_the_cell_did(trainer):
-    for method in ("frozen", "finetuned"):
+def test_the_classifier_of_a_cell_answers_as_the_cell_did(trainer, monkeypatch):
+    monkeypatch.setattr(self_labelling, "_LEAST_STEPS", 10)
+    for method in ("frozen", "finetuned", "student"):
         result = trainer.train(Cell(method, 20, 0), keeps_weights=True)
         kept = CellResult.from_arrays(result.to_arrays())
         trainer.train(Cell(method, 20, 1))  # what is trained later changes nothing
