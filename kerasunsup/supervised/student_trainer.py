@@ -20,6 +20,10 @@ from kerasunsup.supervised.network_trainer import mean_cross_entropy
 from kerasunsup.supervised.settings import SupervisedSettings
 from kerasunsup.training import self_labelling
 
+# Steps: after 20 batch statistics have not left their beginning and every answer is the same one,
+# after 60 they serve (600 images of MNIST).
+_LEAST_TAUGHT = 60
+
 
 class StudentTrainer:
     """Trains students, which begin from the same groups.
@@ -47,7 +51,7 @@ class StudentTrainer:
         self._seed = settings.seed
         self._settings = self_labelling.StudentSettings(
             limits=self_labelling.DIGITS.scaled(settings.deformation),
-            taught_steps=settings.steps,
+            taught_steps=max(_LEAST_TAUGHT, settings.steps),
             epochs=settings.student_epochs,
             learning_rate=settings.learning_rate,
             batch_size=settings.batch_size,
