@@ -1,7 +1,7 @@
 """Groups of codes: how sure each member is, which are the surest, and what a few labels name them.
 
 What is taught by groups is to be right: of ten groups of MNIST's training codes 93 % are, of the
-surest 60 % of each 99.4 % (seed 0).
+surest 80 % of each 97.3 % (seed 0).
 """
 
 from __future__ import annotations

@@ -48,7 +48,9 @@ class StudentSettings:
             taught on are deformed by two thirds of it; those that the teacher answers to are only
             shifted, by a third of it.
         hole: side of the hole in images that the student learns, as a share of the smaller side.
-        share: of each group, the surest, that is taught.
+        share: of each group, the surest, that is taught. Of MNIST's codes 0.6 holds fewer errors,
+            and too few of the rarer forms: sevens with a bar then end as twos, and after three
+            epochs 97.0 % of the validation images are right, not 98.0 % (seed 0).
         taught_steps: steps in which groups are taught.
         epochs: at most so many in which the network teaches itself.
         changed: share of the images whose answer may change in the last epoch; 0 lets all come.
@@ -65,7 +67,7 @@ class StudentSettings:
 
     limits: Deformation = MILD
     hole: float = 0.0
-    share: float = 0.6
+    share: float = 0.8
     taught_steps: int = 300
     epochs: int = 10
     changed: float = 0.0005
