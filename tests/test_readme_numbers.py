@@ -321,7 +321,9 @@ def test_table_of_both_arithmetics_is_the_measurement():
     quality = measurement("precision")["quality"]
     shown = {
         "autoencoder, 8 epochs: squared error": ("autoencoder", "validation_mse", 1, 5, ""),
-        "labels that the nearest code has right": ("autoencoder", "neighbor_accuracy", 100, 2, " %"),
+        "labels that the nearest code has right": (
+            "autoencoder", "neighbor_accuracy", 100, 2, " %",
+        ),
         "1,000 labels, encoder fine-tuned": ("autoencoder", "finetuned_accuracy", 100, 2, " %"),
         "1,000 labels, convolutional network": (
             "autoencoder", "convolutional_accuracy", 100, 2, " %",

@@ -57,6 +57,7 @@ WRONG = [
     ("crop", -1, "--crop must be at least 0"),
     ("snapshot_every", 0, "--snapshot-every must be at least 1"),
     ("num_codes", 9, "--num-codes must be at least 10"),
+    ("student", 1, "--student must be of type bool"),
     ("num_samples", 99, "--num-samples must be at least 100"),
 ]
 
@@ -134,7 +135,7 @@ def test_each_setting_has_a_flag_that_sets_it():
         "--num-samples": "200", "--schedule": "cosine",
     }  # fmt: skip
     arguments = [word for pair in given.items() for word in pair]
-    settings = to_json(parse(*arguments, "--deterministic").config)
+    settings = to_json(parse(*arguments, "--deterministic", "--student").config)
     defaults = to_json(AutoencoderSettings())
     assert [name for name in defaults if settings[name] == defaults[name]] == []
 

@@ -14,10 +14,10 @@ from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.ae.trained import SHOWN, TrainedAutoencoder, class_labels, example_indices
 from kerasunsup.data import corruption, images
 from kerasunsup.data.splits import Splits
-from kerasunsup.evaluation import clustering, image_metrics, latent_space
+from kerasunsup.evaluation import clustering, image_metrics, latent_space, sure_groups
 from kerasunsup.figures import curves, image_grids, scatter_plots
 from kerasunsup.progress import Progress
-from kerasunsup.training import callbacks, feature_network, files, loop
+from kerasunsup.training import callbacks, feature_network, files, loop, self_labelling
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -28,6 +28,7 @@ _HOLES = (4, 6, 8, 10, 12, 14)  # pixels
 _SHEET = 100
 _SWEPT = 10_000  # test images that are corrupted in every strength, at most
 _GROUPED = 10_000  # test images that are sorted into groups, at most
+_TAUGHT_CODES = 20_000  # training codes whose groups are taught to a student, at most
 _FITTED_CODES = 50_000  # training codes that samplers are fitted to, at most
 
 
@@ -228,8 +229,9 @@ def encoded_space(trained: TrainedAutoencoder) -> dict[str, float]:
 def groups(trained: TrainedAutoencoder) -> dict[str, float]:
     """How well as many groups as classes, made without labels, agree with the classes.
 
-    By k-means on pixels and on codes, and by the graph of codes that `apply cluster` uses, of the
-    first 10,000 test images, fewer where they are large. Empty without labels or with too few.
+    By k-means on pixels and on codes, by the graph of codes that `apply cluster` uses, and where it
+    is asked for by a student that learned from training images, of the first 10,000 test images,
+    fewer where they are large. Empty without labels or with too few.
     """
     if trained.splits.labels is None:
         return {}
@@ -249,11 +251,30 @@ def groups(trained: TrainedAutoencoder) -> dict[str, float]:
         "latent/kmeans": clustering.k_means(codes, number, seed),
         "latent/graph": clustering.groups(codes, number, seed),
     }
+    if trained.settings.student and loop.is_distributed():
+        logger.info("no groups by a student: it learns on one device, without --strategy")
+    elif trained.settings.student:
+        logger.info("teaching groups of training codes to a student")
+        try:
+            groupings["latent/student"] = _students_groups(trained, pictures, number)
+        except ValueError as error:
+            logger.info(f"no groups by a student: {error}")
     return {
         f"{name}_{key}": value
         for name, members in groupings.items()
         for key, value in clustering.agreement(members, labels).items()
     }
+
+
+def _students_groups(trained: TrainedAutoencoder, pictures: np.ndarray, number: int) -> np.ndarray:
+    """Groups of test images, int64, by a student that begins from groups of training codes."""
+    train, seed = trained.splits.train, trained.settings.seed
+    groups, confidence = np.full(len(train), -1), np.zeros(len(train))
+    codes = trained.codes(train, min(len(train), _TAUGHT_CODES))
+    first = slice(0, len(codes))
+    groups[first], confidence[first] = sure_groups.with_confidence(codes, number, seed)
+    student = self_labelling.train(train, groups, confidence, seed=seed)
+    return student.network.predict(pictures, batch_size=500, verbose=0).argmax(axis=1)
 
 
 def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
@@ -342,6 +363,7 @@ _SUMMARY = {
     "crop_8/gain_db": "gain at holes of 8 pixels, dB",
     "latent/kmeans_accuracy": "groups by k-means on codes, accuracy",
     "latent/graph_accuracy": "groups by the graph of codes, accuracy",
+    "latent/student_accuracy": "groups by the student, accuracy",
     "real/fid": "distance to test images: validation images",
     "reconstructed/fid": "reconstructions",
     "integers/fid": "samples, random integers",

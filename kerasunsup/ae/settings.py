@@ -50,6 +50,12 @@ class AutoencoderSettings(TrainingSettings):
     snapshot_every: int = setting(
         2, "record reconstructions of one image of each class every N epochs", least=1
     )
+    # Off: it takes longer than the training on most data.
+    student: bool = setting(
+        False,
+        "also group the test images by a self-labelling student, a convolutional network that"
+        " begins from groups of training codes; minutes",
+    )
     # Codes. What t-SNE and a browser's projector handle well; MNIST has 10,000.
     num_codes: int = setting(
         5000, "show the codes of N test images in the encoded space and the projector", least=10

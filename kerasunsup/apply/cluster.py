@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
 
+from kerasunsup import tensorflow_startup
+from kerasunsup.apply import encoded_images
 from kerasunsup.apply.job import Job
-from kerasunsup.data import images
+from kerasunsup.data import image_set, images, pixel_storage
 from kerasunsup.errors import InputError
 from kerasunsup.evaluation import clustering
+
+logger = logging.getLogger(__name__)
 
 _SHOWN_A_GROUP = 60  # images on the contact sheet of each group
 
@@ -23,14 +28,22 @@ def cluster_images(job: Job) -> dict[str, Any]:
     encoded = job.encode()
     names = encoded.names
     groups = np.zeros(len(names), np.int64)
+    columns: dict[str, list[Any]] = {}
     if not encoded.are_alike():
+        settings = job.settings
         try:
-            groups = clustering.groups(encoded.codes, job.settings.clusters, job.settings.seed)
+            if settings.student:
+                groups, probability = _students_groups(job, encoded)
+                columns["probability"] = [f"{value:.6g}" for value in probability]
+            else:
+                groups = clustering.groups(encoded.codes, settings.clusters, settings.seed)
         except ValueError as error:
-            advice = " or fewer --clusters" if job.settings.clusters else ""
+            advice = " or fewer --clusters" if settings.clusters else ""
             raise InputError(f"{error}: give more images{advice}") from error
-    rows = zip(names, groups.tolist(), strict=True)
-    job.files.write_table("clusters.csv", ("file", "cluster"), rows)
+    elif job.settings.student:
+        columns["probability"] = ["1"] * len(names)
+    rows = zip(names, groups.tolist(), *columns.values(), strict=True)
+    job.files.write_table("clusters.csv", ("file", "cluster", *columns), rows)
     for group in range(groups.max() + 1):
         members = np.flatnonzero(groups == group)
         shown = np.random.default_rng(job.settings.seed).permutation(members)[:_SHOWN_A_GROUP]
@@ -43,3 +56,55 @@ def cluster_images(job: Job) -> dict[str, Any]:
         agreement = clustering.agreement(groups, labels[encoded.positions])
         numbers |= {f"{name}_by_labels": round(value, 4) for name, value in agreement.items()}
     return numbers
+
+
+def _students_groups(
+    job: Job, encoded: encoded_images.EncodedImages
+) -> tuple[np.ndarray, np.ndarray]:
+    """The group that a student gives each image, the largest first, and how probable it is.
+
+    Raises:
+        InputError: if the codes are of one group, or an image cannot be read any more.
+        ValueError: if there are too few images.
+    """
+    tensorflow_startup.import_tensorflow()
+    from kerasunsup.evaluation import sure_groups
+    from kerasunsup.training import self_labelling
+
+    settings = job.settings
+    groups, confidence = sure_groups.with_confidence(
+        encoded.codes, settings.clusters, settings.seed
+    )
+    if not groups.any():
+        raise InputError(
+            "--student has nothing to tell apart, all images are one group: give --clusters N"
+        )
+    limits = self_labelling.DIGITS.scaled(settings.deformation)
+    logger.info(
+        "the student assumes that an image still shows the same when it is turned by "
+        f"{np.degrees(limits.rotation):.0f} degrees, scaled and sheared by {limits.scale:.0%} and "
+        f"shifted by {limits.shift:.0%} of a side (--deformation {settings.deformation:g})"
+    )
+    student = self_labelling.train(
+        _image_set(job, encoded.positions),
+        groups,
+        confidence,
+        settings=self_labelling.StudentSettings(limits=limits),
+        seed=settings.seed,
+    )
+    order = np.argsort(-np.bincount(student.classes), kind="stable")
+    return np.argsort(order)[student.classes], student.probability
+
+
+def _image_set(job: Job, positions: np.ndarray) -> image_set.ImageSet:
+    """The images at these positions of the stream, read once more; on disk where they are many."""
+    change = encoded_images.change_to(job.model.input_shape("encode"), job.settings)
+    writer = pixel_storage.Writer(len(positions), pixel_storage.MEMORY_LIMIT)
+    for _, pixels, failed in job.stream.batches(positions, job.settings.batch_size, change):
+        for position, reason in failed:
+            raise InputError(
+                f"{images.shown(job.stream.names[position])} was read before and cannot be read any"
+                f" more ({reason})"
+            )
+        writer.append(images.to_uint8(pixels))
+    return image_set.ImageSet(writer.finish())

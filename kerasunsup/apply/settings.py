@@ -88,6 +88,23 @@ class ApplySettings(CheckedSettings):
         most=1000,
         only=("cluster",),
     )
+    student: bool = setting(
+        False,
+        "teach the surest of each group to a convolutional network that then teaches itself on all"
+        " images, and take its groups; minutes for tens of thousands of images",
+        switch=True,
+        only=("cluster",),
+    )
+    # Half of what is right for digits: nobody said what the images show.
+    deformation: float = setting(
+        0.5,
+        "how far --student may deform images that still show the same; 1 turns them by up to 20"
+        " degrees, scales and shears them by 15 % and shifts them by a tenth of a side; 0 not at"
+        " all",
+        least=0.0,
+        most=5.0,
+        only=("cluster",),
+    )
     count: int = setting(100, "make N images", least=1, only=("generate",))
     shard: str | None = setting(
         None,

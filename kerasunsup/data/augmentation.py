@@ -6,20 +6,43 @@ deformed independently of each other, and the same seed deforms them alike.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import tensorflow as tf
 
 _GENERATOR = "philox"  # as in `corruption`: one meaning of a seed on every device
 
-# The largest deformation of strength 1.
-_DEGREES = 20.0
-_SCALE = 0.15
-_SHEAR = 0.3
-_SHIFT = 0.1  # of a side
+
+@dataclasses.dataclass(frozen=True)
+class Deformation:
+    """How far an image may at most be deformed and still show the same thing, each way >= 0.
+
+    This is knowledge about the images: a digit turned by half a circle is another digit.
+
+    Attributes:
+        rotation: in radians.
+        scale: share by which either side grows or shrinks.
+        shear: share of the height.
+        shift: share of a side.
+    """
+
+    rotation: float = math.radians(20.0)
+    scale: float = 0.15
+    shear: float = 0.3
+    shift: float = 0.1
+
+    def scaled(self, strength: float) -> Deformation:
+        """Each limit times the strength."""
+        return Deformation(*(strength * limit for limit in dataclasses.astuple(self)))
 
 
-def deform(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
+_USUAL = Deformation()
+
+
+def deform(
+    images: tf.Tensor, strength: float, seed: tf.Tensor, limits: Deformation = _USUAL
+) -> tf.Tensor:
     """Each image turned, scaled, sheared and shifted at random, all at once, about its middle.
 
     Args:
@@ -27,6 +50,7 @@ def deform(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
         strength: 0 changes nothing; 1 turns by up to 20 degrees, scales by 15 %, shears by 0.3 of
             the height and shifts by a tenth of each side. Each is drawn uniformly.
         seed: (2,), integers.
+        limits: of strength 1, where others than these are wanted.
 
     Returns:
         float32 of the images' shape, in [0, 1]; pixels from outside repeat the edge.
@@ -52,16 +76,16 @@ def deform(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
     height, width = images.shape[1:3]
     number = tf.shape(images)[0]
     drawn = tf.random.stateless_uniform((6, number), seed, -strength, strength, alg=_GENERATOR)
-    angle = drawn[0] * math.radians(_DEGREES)
-    across, down = 1.0 + _SCALE * drawn[1], 1.0 + _SCALE * drawn[2]
-    shear = _SHEAR * drawn[3]
+    angle = drawn[0] * limits.rotation
+    across, down = 1.0 + limits.scale * drawn[1], 1.0 + limits.scale * drawn[2]
+    shear = limits.shear * drawn[3]
     cosine, sine = tf.cos(angle), tf.sin(angle)
     # Output position -> input position: a turn, then shear and scale, about the middle.
     a, b = across * cosine, shear * cosine - down * sine
     c, d = across * sine, shear * sine + down * cosine
     x, y = (width - 1) / 2.0, (height - 1) / 2.0
-    x_offset = x - a * x - b * y + _SHIFT * width * drawn[4]
-    y_offset = y - c * x - d * y + _SHIFT * height * drawn[5]
+    x_offset = x - a * x - b * y + limits.shift * width * drawn[4]
+    y_offset = y - c * x - d * y + limits.shift * height * drawn[5]
     zeros = tf.zeros_like(a)
     transforms = tf.stack([a, b, x_offset, c, d, y_offset, zeros, zeros], axis=1)
     deformed = tf.raw_ops.ImageProjectiveTransformV3(

@@ -99,7 +99,8 @@ class PseudoLabelled(keras.Model):
         """One update on labelled images (batch, height, width, channels) and unlabelled ones."""
         (labelled, labels), (unlabelled, _) = data
         weak, strong = self._settings["weak"], self._settings["strong"]
-        seeds = [self._step_seed(part) for part in range(4)]
+        step = self.optimizer.iterations
+        seeds = [step_seed(self._seed_variable, step, part) for part in range(4)]
         answers = ops.softmax(
             self.network(augmentation.deform(unlabelled, weak, seeds[0]), training=False)
         )
@@ -113,10 +114,8 @@ class PseudoLabelled(keras.Model):
         num_labelled = ops.shape(labelled)[0]
         with tf.GradientTape() as tape:
             logits = self.network(images, training=True)
-            loss = ops.mean(_cross_entropy(labels, logits[:num_labelled]))
-            unlabelled_loss = ops.mean(
-                counts * _cross_entropy(pseudo_labels, logits[num_labelled:])
-            )
+            loss = ops.mean(cross_entropy(labels, logits[:num_labelled]))
+            unlabelled_loss = ops.mean(counts * cross_entropy(pseudo_labels, logits[num_labelled:]))
             # Gradients are summed over replicas, and each mean is over one replica's share.
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             total = (loss + unlabelled_loss) / replicas
@@ -129,17 +128,17 @@ class PseudoLabelled(keras.Model):
             tracker.update_state(value)
         return {tracker.name: tracker.result() for tracker in self._trackers}
 
-    def _step_seed(self, part: int) -> Any:
-        """int32 (2,), another in each step, part of a step and replica."""
-        step = ops.cast(self.optimizer.iterations, "int32")
-        seed = tf.stack([self._seed_variable, step])
-        context = tf.distribute.get_replica_context()
-        replica = 0 if context is None else context.replica_id_in_sync_group
-        for number in (part, replica):
-            seed = tf.random.experimental.stateless_fold_in(seed, number)
-        return seed
+
+def step_seed(seed: Any, step: Any, part: int) -> Any:
+    """int32 (2,), another in each step, part of a step and replica; `seed` is an int32 scalar."""
+    pair = tf.stack([seed, ops.cast(step, "int32")])
+    context = tf.distribute.get_replica_context()
+    replica = 0 if context is None else context.replica_id_in_sync_group
+    for number in (part, replica):
+        pair = tf.random.experimental.stateless_fold_in(pair, number)
+    return pair
 
 
-def _cross_entropy(labels: Any, logits: Any) -> Any:
+def cross_entropy(labels: Any, logits: Any) -> Any:
     """In nats, one an image."""
     return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)

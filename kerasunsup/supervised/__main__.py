@@ -26,6 +26,7 @@ about 15 minutes on two processor cores.
 _QUICK = {
     "epochs": 1, "limit": 1000, "test_limit": 300, "encoder_epochs": 2, "repetitions": 2,
     "labels": (10, 100), "steps": 20, "pseudo_label_steps": 20, "graph_steps": 20,
+    "student_epochs": 1,
     "unlabelled_batch_size": 64,
 }  # fmt: skip
 

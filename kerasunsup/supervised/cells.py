@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 # tell the time that is left.
 _STEP_COST = {
     "frozen": 0.1, "convolutional": 2.0, "graph_labels": 1.5, "pseudo_labels": 4.0,
-    "pseudo_labels_scratch": 4.0,
+    "pseudo_labels_scratch": 4.0, "student": 6.0,
 }  # fmt: skip
 _PROBE_COST = {"linear_probe": 50.0, "neighbors": 50.0, "mixture": 200.0, "graph": 300.0}
 
@@ -174,6 +174,9 @@ def relative_cost(cell: Cell, settings: SupervisedSettings, num_images: int) -> 
     """Returns about how long a cell takes, in steps of the same network trained plainly."""
     if cell.method in _PROBE_COST:
         return _PROBE_COST[cell.method]
+    if cell.method == "student":
+        epoch = num_images / settings.batch_size
+        return _STEP_COST["student"] * (settings.steps + settings.student_epochs * epoch)
     steps = training_steps(cell.method, settings, cell.num_labels or num_images)
     return steps * _STEP_COST.get(cell.method, 1.0)
 

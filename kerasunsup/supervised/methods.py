@@ -35,7 +35,8 @@ from kerasunsup.supervised.settings import (
     TRAINED,
     SupervisedSettings,
 )
-from kerasunsup.training import loop
+from kerasunsup.supervised.student_trainer import StudentTrainer
+from kerasunsup.training import loop, self_labelling
 
 # Validation images that curves are measured on and the best method is chosen by.
 MOST_VALIDATION = 2000
@@ -62,19 +63,20 @@ class MethodTrainer:
         encoder: keras.Model,
         settings: SupervisedSettings,
     ) -> None:
-        labels = splits.labels
-        if labels is None:
+        if splits.labels is None:
             raise ValueError("a comparison of classifiers needs labels")
         self._splits, self._settings, self._encoder = splits, settings, encoder
         self._num_classes = len(classes)
-        self._train_labels = np.searchsorted(classes, labels.train)
-        self._test_labels = np.searchsorted(classes, labels.test)
         measured = np.arange(min(MOST_VALIDATION, len(splits.validation)))
-        self._validation_labels = np.searchsorted(classes, labels.validation[measured])
+        labels = splits.labels.train, splits.labels.validation[measured], splits.labels.test
+        self._train_labels, self._validation_labels, self._test_labels = (
+            np.searchsorted(classes, of_split) for of_split in labels
+        )
         validation = splits.validation.subset(measured)
         self._images = {"validation": validation.array(), "test": splits.test.array()}
         image_sets = {"train": splits.train, "validation": validation, "test": splits.test}
         self._encoded = EncodedImages(encoder, image_sets, len(classes), settings.seed)
+        self._student = StudentTrainer(self._encoded, splits.train, len(classes), settings)
         self._trainers: dict[str, NetworkTrainer] = {}
         self._traced: set[tuple[str, int]] = set()  # (method, images in a step) that is compiled
 
@@ -96,17 +98,18 @@ class MethodTrainer:
             validation = trainer.probabilities(self._inputs(cell.method, "validation"))
         else:
             curve = {}
-            queries = [self._encoded.codes(split) for split in ("test", "validation")]
-            answers = self._probe(cell.method, labelled, seed, np.concatenate(queries))
+            queries = np.concatenate([self._encoded.codes(one) for one in ("test", "validation")])
+            labels = self._train_labels[labelled]
+            answers = self._encoded.probe(cell.method, labelled, labels, seed, queries)
             test, validation = np.split(answers, [len(self._test_labels)])
-        predictions = test.argmax(axis=1)
-        right = validation.argmax(axis=1) == self._validation_labels
         return CellResult(
-            predictions=predictions,
+            predictions=test.argmax(axis=1),
             confidence=test.max(axis=1).astype(np.float32),
-            accuracy=classifier_metrics.accuracy(self._test_labels, predictions),
+            accuracy=classifier_metrics.accuracy(self._test_labels, test.argmax(axis=1)),
             loss=mean_cross_entropy(test, self._test_labels),
-            validation_accuracy=float(right.mean()),
+            validation_accuracy=float(
+                np.mean(validation.argmax(axis=1) == self._validation_labels)
+            ),
             curve=curve,
             seconds=time.perf_counter() - began,
             weights=tuple(weights),
@@ -126,7 +129,7 @@ class MethodTrainer:
         *,
         num_steps: int | None = None,
         may_stop: bool = False,
-    ) -> tuple[NetworkTrainer, dict[str, np.ndarray], bool]:
+    ) -> tuple[NetworkTrainer | StudentTrainer, dict[str, np.ndarray], bool]:
         """Returns a trained network, its learning curve, and whether Ctrl-C ended the training.
 
         Args:
@@ -136,20 +139,24 @@ class MethodTrainer:
             num_steps: None lets the settings decide.
             may_stop: whether Ctrl-C may end it.
         """
+        inputs, labels = self._inputs(method, "validation"), self._validation_labels
+        if method == "student":
+            points = self._student.train(
+                labelled, self._train_labels[labelled], seed, inputs, labels
+            )
+            return self._student, points, False
         batches = self._batches(method, labelled, seed, num_steps)
         key = method, batches.batch_size
         if num_steps is None and key not in self._traced:
             self._traced.add(key)  # and tracing is no part of the seconds of a cell
             self.fit(method, labelled, seed, num_steps=2)
         if method not in self._trainers:
+            build, is_pseudo = functools.partial(self._network, method), method in PSEUDO_LABELLED
             self._trainers[method] = NetworkTrainer(
-                functools.partial(self._network, method),
-                self._settings,
-                is_pseudo_labelled=method in PSEUDO_LABELLED,
+                build, self._settings, is_pseudo_labelled=is_pseudo
             )
         trainer = self._trainers[method]
         trainer.begin(seed)
-        inputs, labels = self._inputs(method, "validation"), self._validation_labels
         curve = LearningCurve(trainer.probabilities, inputs, labels, batches, self._settings)
         with loop.stoppable(trainer.model, None, may_stop) as stops:
             trainer.model.fit(batches.dataset, shuffle=False, verbose=0, callbacks=[curve])
@@ -169,25 +176,19 @@ class MethodTrainer:
             )
             size = min(_LABELLED_BATCH, len(labelled)) + settings.unlabelled_batch_size
             return TrainingBatches(dataset, size, num_steps)
+        size = min(settings.batch_size, len(labelled))
         if method == "graph_labels":
-            all_labels = self._probe("graph", labelled, seed).argmax(axis=1)
+            all_labels = self._encoded.probe("graph", labelled, labels, seed).argmax(axis=1)
             all_labels[labelled] = labels
             size = min(settings.batch_size, len(images))
             dataset = _deformed(batches(images, all_labels, size), settings.deformation, seed)
             return TrainingBatches(dataset, size, num_steps)
         if method == "frozen":  # the encoder does not change: its codes are computed once
             images = ImageSet(pixel_storage.MemoryStore(self._inputs(method, "train")))
-        size = min(settings.batch_size, len(labelled))
         return TrainingBatches(batches(images.subset(labelled), labels, size), size, num_steps)
 
     def _network(self, method: str) -> keras.Model:
         return build_network(method, self._encoder, self._splits.image_shape, self._num_classes)
-
-    def _probe(
-        self, method: str, labelled: np.ndarray, seed: int, queries: np.ndarray | None = None
-    ) -> np.ndarray:
-        labels = self._train_labels[labelled]
-        return self._encoded.probe(method, labelled, labels, seed, queries)
 
     def _inputs(self, method: str, split: str) -> np.ndarray:
         """Returns what a method's network is given: images, or codes of a frozen encoder."""
@@ -219,6 +220,8 @@ def build_network(
         image_shape: (height, width, channels).
         num_classes: the number of classes.
     """
+    if method == "student":
+        return self_labelling.build_network(image_shape, num_classes)
     if method == "convolutional":
         return networks.classifier(image_shape, num_classes, filters=_FILTERS, is_pooled_first=True)
     # Zeros: the codes of an encoder are large, and random weights on them begin surely wrong.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from kerasunsup.errors import InputError
 from kerasunsup.settings import TrainingSettings, setting
 
 # Method -> what it is called in figures and tables.
@@ -19,17 +20,19 @@ METHOD_NAMES = {
     "neighbors": "nearest neighbor on codes",
     "mixture": "mixture of codes",
     "graph": "graph of codes",
+    "student": "self-labelling student",
 }
 FROM_SCRATCH = ("scratch", "convolutional", "pseudo_labels_scratch")
 PSEUDO_LABELLED = ("pseudo_labels", "pseudo_labels_scratch")
 # Networks that are trained in steps; the other methods are probes on codes.
-TRAINED = ("frozen", "finetuned", *FROM_SCRATCH, "pseudo_labels", "graph_labels")
+TRAINED = ("frozen", "finetuned", *FROM_SCRATCH, "pseudo_labels", "graph_labels", "student")
 # These learn from unlabelled images too.
 SEMI_SUPERVISED = (*PSEUDO_LABELLED, "graph_labels", "mixture", "graph")
 
-# The methods with pseudo-labels must be asked for: they take 1,500 steps of two passes over some
-# 300 images each.
-DEFAULT_METHODS = tuple(method for method in METHOD_NAMES if method not in PSEUDO_LABELLED)
+# These must be asked for. The methods with pseudo-labels take 1,500 steps of two passes over some
+# 300 images each; the student goes through all images ten times.
+SLOW = (*PSEUDO_LABELLED, "student")
+DEFAULT_METHODS = tuple(method for method in METHOD_NAMES if method not in SLOW)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +83,8 @@ class SupervisedSettings(TrainingSettings):
     # The field and its flag keep their earlier name: runs and scripts hold it.
     arms: tuple[str, ...] = setting(
         DEFAULT_METHODS,
-        "compare these methods; the two with pseudo-labels take longest and must be named",
+        "compare these methods; the two with pseudo-labels and the student take longest and must be"
+        " named",
         choices=tuple(METHOD_NAMES),
     )
     # Three epochs of ten images would be three steps.
@@ -96,6 +100,9 @@ class SupervisedSettings(TrainingSettings):
         " images",
         least=1,
     )
+    student_epochs: int = setting(
+        10, "let the student teach itself for at most N epochs of all images", least=1
+    )
     unlabelled_batch_size: int = setting(
         256, "unlabelled images in a step of the two methods with pseudo-labels", least=1
     )
@@ -106,3 +113,11 @@ class SupervisedSettings(TrainingSettings):
         least=0.0,
         most=5.0,
     )
+
+    def __post_init__(self) -> None:
+        """Checks each value, then that the student is alone on one device."""
+        super().__post_init__()
+        if "student" in self.arms and self.strategy != "none":
+            raise InputError(
+                f"--arms student trains on one device: leave it out, or --strategy {self.strategy}"
+            )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 import types
 
@@ -17,8 +19,8 @@ from kerasunsup.data import image_set as data_image_set
 from kerasunsup.data import pixel_storage
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Labels, Splits
-from kerasunsup.models import networks
-from kerasunsup.training import feature_network, loop
+from kerasunsup.models import networks, optimizers
+from kerasunsup.training import feature_network, loop, self_labelling
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -122,3 +124,26 @@ def test_large_images_are_held_in_smaller_numbers(monkeypatch):
     assert trained.most_held == 50
     trained = TrainedAutoencoder(None, splits(noise(300, 3, 16), 100), SETTINGS, None, None)
     assert trained.most_held == 4
+
+
+def test_a_student_groups_the_test_images_by_what_training_images_taught_it(monkeypatch):
+    """Bright upper or lower halves, whose codes are two numbers."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 200)
+    pixels = random.integers(0, 60, (200, 8, 8, 1), np.uint8)
+    for picture, label in zip(pixels, labels, strict=True):
+        picture[4 * label : 4 * label + 4] += 150
+    short = functools.partial(self_labelling.StudentSettings, taught_steps=40, epochs=1)
+    monkeypatch.setattr(self_labelling, "StudentSettings", short)
+    monkeypatch.setattr(self_labelling, "_LEAST_STEPS", 4)
+    monkeypatch.setattr(optimizers, "FusedAdam", optimizers.AveragingAdam)
+    inputs = keras.Input((8, 8, 1))
+    halves = keras.layers.Flatten()(keras.layers.AveragePooling2D((4, 8))(inputs))
+    model = keras.Model(inputs, keras.Model(inputs, halves, name="encoder")(inputs))
+    asked = dataclasses.replace(SETTINGS, student=True)
+    trained = TrainedAutoencoder(model, splits(pixels, 60, labels), asked, None, None)
+    numbers = results.groups(trained)
+    assert {"latent/student_accuracy", "latent/student_nmi", "latent/graph_ari"} <= set(numbers)
+    assert numbers["latent/student_accuracy"] > 0.9
+    trained = dataclasses.replace(trained, settings=SETTINGS)
+    assert "latent/student_accuracy" not in results.groups(trained)

@@ -1,6 +1,14 @@
 """`apply cluster`, with a small untrained model."""
 
-from apply_command import files, run, table
+import functools
+
+import numpy as np
+import pytest
+from apply_command import complaint, files, run, table
+
+from kerasunsup.evaluation import clustering
+from kerasunsup.models import optimizers
+from kerasunsup.training import self_labelling
 
 
 def test_cluster_names_a_group_for_every_image_and_compares_with_labels(
@@ -11,3 +19,37 @@ def test_cluster_names_a_group_for_every_image_and_compares_with_labels(
     assert {row["cluster"] for row in table(output / "clusters.csv")} == {"0", "1"}
     assert {"cluster_000_sheet.png", "cluster_001_sheet.png"} < files(output)
     assert "accuracy by labels" in capsys.readouterr().out
+
+
+@pytest.fixture
+def short_students(monkeypatch):
+    short = functools.partial(
+        self_labelling.StudentSettings, taught_steps=3, epochs=1, filters=(4,), hidden_units=8
+    )
+    monkeypatch.setattr(self_labelling, "StudentSettings", short)
+    monkeypatch.setattr(self_labelling, "_LEAST_STEPS", 2)
+    monkeypatch.setattr(optimizers, "FusedAdam", optimizers.AveragingAdam)
+
+
+def test_a_student_says_how_probable_each_group_is_and_what_it_assumes(
+    model, folder, tmp_path, capsys, short_students
+):
+    output = tmp_path / "out"
+    arguments = ("cluster", model, folder, "--clusters", 2, "--student", "--output", output)
+    assert run(*arguments) == 0
+    rows = table(output / "clusters.csv")
+    assert len(rows) == 40
+    assert {row["cluster"] for row in rows} <= {"0", "1"}
+    assert all(0.5 <= float(row["probability"]) <= 1.0 for row in rows)
+    out = capsys.readouterr().out
+    assert "turned by 10 degrees, scaled and sheared by 8% and shifted by 5%" in out
+    assert "accuracy by labels" in out
+
+
+def test_a_student_of_one_group_is_refused_with_what_to_do(
+    model, folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(clustering, "groups", lambda codes, *_: np.zeros(len(codes), np.int64))
+    line = complaint(capsys, "cluster", model, folder, "--student", "--output", tmp_path / "out")
+    assert "all images are one group: give --clusters N" in line
+    assert not (tmp_path / "out" / "clusters.csv").exists()

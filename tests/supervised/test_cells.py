@@ -17,7 +17,7 @@ from kerasunsup.supervised.settings import METHOD_NAMES, PSEUDO_LABELLED, Superv
 
 
 def test_methods_that_learn_from_their_own_answers_are_asked_for_by_name():
-    assert {*METHOD_NAMES} - {*SupervisedSettings().arms} == {*PSEUDO_LABELLED}
+    assert {*METHOD_NAMES} - {*SupervisedSettings().arms} == {*PSEUDO_LABELLED, "student"}
 
 
 def test_more_labels_than_there_are_images_are_all_of_them(capsys):
@@ -80,3 +80,8 @@ def test_the_best_method_is_chosen_by_validation_and_not_by_test():
     assert results.exported_label_count([cells.Cell("graph", 100, 0)], [100, 0]) is None
     few = [cells.Cell("pseudo_labels", 100, 0), cells.Cell("neighbors", 0, 0)]
     assert results.exported_label_count(few, [100, 0]) == 100
+
+
+def test_a_student_is_alone_on_one_device():
+    with pytest.raises(InputError, match="--arms student trains on one device"):
+        SupervisedSettings(arms=("student",), strategy="mirrored")

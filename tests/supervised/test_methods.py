@@ -9,6 +9,7 @@ import pytest
 from kerasunsup.data import pixel_storage
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Labels, Splits
+from kerasunsup.errors import InputError
 from kerasunsup.models import optimizers
 from kerasunsup.models.optimizers import FusedAdam
 from kerasunsup.supervised import encoded_images, methods
@@ -20,6 +21,7 @@ from kerasunsup.supervised.settings import (
     TRAINED,
     SupervisedSettings,
 )
+from kerasunsup.training import self_labelling
 
 SHAPE = (12, 12, 1)
 RANDOM = np.random.default_rng(0)
@@ -51,6 +53,7 @@ SETTINGS = SupervisedSettings(
     steps=8,
     pseudo_label_steps=3,
     graph_steps=40,
+    student_epochs=1,
     unlabelled_batch_size=16,
     batch_size=32,
     seed=5,
@@ -95,7 +98,8 @@ def test_measured_points_double_and_end_with_the_last():
 
 
 @pytest.mark.parametrize("method", list(METHOD_NAMES))
-def test_every_method_gives_an_answer_for_every_image(trainer, method):
+def test_every_method_gives_an_answer_for_every_image(trainer, method, monkeypatch):
+    monkeypatch.setattr(self_labelling, "_LEAST_STEPS", 10)
     result = trainer.train(Cell(method, 20, 0))
     assert result.predictions.shape == result.confidence.shape == (80,)
     assert set(result.predictions) <= {0, 1}
@@ -109,12 +113,13 @@ def test_every_method_gives_an_answer_for_every_image(trainer, method):
             "pseudo_labels_scratch": (20 + 16, 3),
             "graph_labels": (32, 40),
         }.get(method, (20, 8))
-        assert result.curve["images"].tolist() == [
-            size * step for step in (0, *sorted(measured_steps(steps)))
-        ]
+        measured = (0, *sorted(measured_steps(steps)))
+        if method == "student":  # the end of teaching groups, then of each epoch
+            size, measured = 32 + 20, (60, 60 + 10)
+        assert result.curve["images"].tolist() == [size * step for step in measured]
         assert (np.diff(result.curve["seconds"]) > 0).all()
         # Nothing is known at the start: the new layer is zeros.
-        if method != "convolutional":
+        if method not in ("convolutional", "student"):
             assert result.curve["loss"][0] == pytest.approx(np.log(2), rel=1e-4)
     else:
         assert result.curve == {}
@@ -160,8 +165,9 @@ def test_methods_begin_where_they_say(encoder):
     assert np.abs(scratch - other).max() > 0.01
 
 
-def test_the_classifier_of_a_cell_answers_as_the_cell_did(trainer):
-    for method in ("frozen", "finetuned"):
+def test_the_classifier_of_a_cell_answers_as_the_cell_did(trainer, monkeypatch):
+    monkeypatch.setattr(self_labelling, "_LEAST_STEPS", 10)
+    for method in ("frozen", "finetuned", "student"):
         result = trainer.train(Cell(method, 20, 0), keeps_weights=True)
         kept = CellResult.from_arrays(result.to_arrays())
         trainer.train(Cell(method, 20, 1))  # what is trained later changes nothing
@@ -210,3 +216,14 @@ def test_what_unlabelled_codes_hold_is_found_once_for_all_cells(encoder, monkeyp
     drawn = methods.MethodTrainer(SPLITS, CLASSES, encoder, SETTINGS).train(Cell(method, 40, 0))
     assert made == [method]
     assert drawn.accuracy == pytest.approx(found[1].accuracy, abs=0.1)
+
+
+def test_a_student_of_too_few_images_is_one_line(encoder):
+    few = dataclasses.replace(
+        SPLITS,
+        train=SPLITS.train.subset(np.arange(20)),
+        labels=dataclasses.replace(SPLITS.labels, train=SPLITS.labels.train[:20]),
+    )
+    trainer = methods.MethodTrainer(few, CLASSES, encoder, SETTINGS)
+    with pytest.raises(InputError, match=r"--arms student: groups need .* give more images"):
+        trainer.train(Cell("student", 10, 0))

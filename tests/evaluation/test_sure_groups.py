@@ -1,0 +1,43 @@
+"""How sure the members of groups are, and what labels name groups."""
+
+import numpy as np
+
+from kerasunsup.evaluation import sure_groups
+
+
+def test_names_match_one_to_one_or_follow_the_majority():
+    groups = np.array([0, 0, 0, 1, 1, 2, -1])
+    labelled, labels = np.array([0, 1, 3, 4, 6]), np.array([1, 1, 1, 0, 0])
+    # Three groups for two classes; nobody named the third, nor what has no group.
+    majority = sure_groups.named(groups, labelled, labels, 2)
+    assert majority.tolist() == [1, 1, 1, 1, 0, -1, 0]
+    matched = sure_groups.named(groups, labelled, labels, 3)
+    assert matched.tolist() == [1, 1, 1, 1, 0, -1, 0]
+    # Both groups have most labels of class 1: one of them gets the other class.
+    labelled, labels = np.array([0, 1, 2, 3, 4]), np.array([1, 1, 1, 1, 0])
+    two = np.array([0, 0, 0, 1, 1, 1])
+    assert sure_groups.named(two, labelled, labels, 2).tolist() == [1, 1, 1, 1, 0, 0]
+
+
+def test_groups_of_codes_are_sure_inside_and_less_so_between(monkeypatch):
+    random = np.random.default_rng(0)
+    codes = random.normal(size=(400, 2)).astype(np.float32)
+    codes[200:, 0] += 5.0
+    groups, confidence = sure_groups.with_confidence(codes, 2, 0)
+    right = max((groups == np.repeat(order, 200)).mean() for order in ([0, 1], [1, 0]))
+    assert right > 0.95
+    between = np.abs(codes[:, 0] - 2.5) < 0.7
+    assert confidence[between].mean() < confidence[~between].mean()
+    assert 0.0 <= confidence.min() <= confidence.max() <= 1.0 + 1e-9
+    monkeypatch.setattr(sure_groups, "_GRAPH_CODES", 200)
+    codes[200:, 0] += 5.0
+    groups, confidence = sure_groups.with_confidence(codes, 2, 0)
+    assert sorted({*groups[:200], *groups[200:]}) == [0, 1]
+    assert len({*groups[:200]}) == len({*groups[200:]}) == 1
+    np.testing.assert_allclose(confidence, 1.0, atol=1e-6)
+
+
+def test_a_code_without_links_or_groups_is_no_error():
+    groups, confidence = sure_groups.with_confidence(np.ones((40, 3), np.float32), 4, 0)
+    assert not groups.any()
+    assert (confidence == 1.0).all()
