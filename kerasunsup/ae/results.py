@@ -28,8 +28,7 @@ _HOLES = (4, 6, 8, 10, 12, 14)  # pixels
 _SHEET = 100
 _SWEPT = 10_000  # test images that are corrupted in every strength, at most
 _GROUPED = 10_000  # test images that are sorted into groups, at most
-_TAUGHT_CODES = 20_000  # training codes whose groups are taught to a student, at most
-_FITTED_CODES = 50_000  # training codes that samplers are fitted to, at most
+_FITTED_CODES = 50_000  # training codes that samplers and groups are fitted to, at most
 
 
 def write_results(
@@ -270,10 +269,11 @@ def _students_groups(trained: TrainedAutoencoder, pictures: np.ndarray, number: 
     """Groups of test images, int64, by a student that begins from groups of training codes."""
     train, seed = trained.splits.train, trained.settings.seed
     groups, confidence = np.full(len(train), -1), np.zeros(len(train))
-    codes = trained.codes(train, min(len(train), _TAUGHT_CODES))
+    codes = trained.codes(train, min(len(train), _FITTED_CODES))
     first = slice(0, len(codes))
     groups[first], confidence[first] = sure_groups.with_confidence(codes, number, seed)
-    student = self_labelling.train(train, groups, confidence, seed=seed)
+    with loop.precision(trained.settings.precision):
+        student = self_labelling.train(train, groups, confidence, seed=seed)
     return student.network.predict(pictures, batch_size=500, verbose=0).argmax(axis=1)
 
 
