@@ -1,0 +1,104 @@
+"""How right a self-labelling student is after each of its epochs, and what each setting does.
+
+    python benchmarks/student.py logs/ae/RUN --output student.json -- "" "share=0.6" "hole=0.25"
+
+Groups of the training images' codes, made by the encoder of a finished run on MNIST, are taught
+to a student. Its answers on the validation images, from which it does not learn, are compared with
+their labels: the best matching of groups and classes. Each argument behind `--` is a variation,
+settings of `training.self_labelling.StudentSettings` with commas between them; an empty one is the
+default. With `--labels N` so many labelled images name the groups and take part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import turns
+
+from kerasunsup import tensorflow_startup
+
+tensorflow_startup.import_tensorflow()
+
+from kerasunsup.ae.settings import AutoencoderSettings  # noqa: E402
+from kerasunsup.data import splits as data_splits  # noqa: E402
+from kerasunsup.evaluation import clustering, sure_groups  # noqa: E402
+from kerasunsup.models import loading  # noqa: E402
+from kerasunsup.supervised.cells import balanced_subset  # noqa: E402
+from kerasunsup.training import loop, self_labelling  # noqa: E402
+
+_NUMBER = 10
+
+
+def settings_of(text: str) -> self_labelling.StudentSettings:
+    """The settings that a variation names; `deformation` scales those for digits."""
+    given = {k: json.loads(v) for k, v in (part.split("=") for part in text.split(",") if part)}
+    limits = self_labelling.DIGITS.scaled(given.pop("deformation", 1.0))
+    plain = self_labelling.StudentSettings(limits=limits, changed=0.0)
+    return dataclasses.replace(plain, **given)
+
+
+def epochs_of(
+    data: Any,
+    groups: tuple[np.ndarray, np.ndarray],
+    settings: self_labelling.StudentSettings,
+    seed: int,
+    num_labels: int,
+) -> list[dict[str, float]]:
+    """One student: a row an epoch."""
+    rows: list[dict[str, float]] = []
+    validation, labels = data.validation.array(), data.labels.validation
+
+    def watch(network: Any, epoch: self_labelling.Epoch) -> None:
+        answers = network.predict(validation, batch_size=500, verbose=0).argmax(axis=1)
+        matched = clustering.agreement(answers, labels)["accuracy"]
+        right = float(np.mean(answers == labels)) if num_labels else matched
+        rows.append({"accuracy": right, **dataclasses.asdict(epoch)})
+        print(f"  {right:.4f} after {epoch.seconds:.0f} s", flush=True)
+
+    given = {}
+    if num_labels:
+        labelled = balanced_subset(data.labels.train, num_labels, seed)
+        given = {"labelled": labelled, "labels": data.labels.train[labelled]}
+    self_labelling.train(
+        data.train, *groups, settings=settings, seed=seed, watch=watch, num_classes=_NUMBER, **given
+    )
+    return rows
+
+
+def main() -> None:
+    """Trains and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("model", type=Path, help="a finished autoencoder run on MNIST")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--labels", type=int, default=0, help="labelled images; 0 for none")
+    parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
+    parser.add_argument("--output", type=Path, help="write the results as JSON")
+    parser.add_argument("variations", nargs="*", default=[""])
+    options = parser.parse_args()
+    data = data_splits.load(AutoencoderSettings())
+    encode = loading.open_model(options.model).function("encode")
+    codes = np.concatenate([encode(block) for block in data.train.blocks()])
+    rows: dict[str, Any] = {}
+    for seed in options.seeds:
+        groups = sure_groups.with_confidence(codes, _NUMBER, seed)
+        right = clustering.agreement(groups[0], data.labels.train)["accuracy"]
+        print(f"seed {seed}: groups of training images {right:.4f}", flush=True)
+        for variation in options.variations:
+            print(f" {variation or 'as it is'}", flush=True)
+            with loop.precision(options.precision):
+                epochs = epochs_of(data, groups, settings_of(variation), seed, options.labels)
+            rows.setdefault(variation, []).append({"groups": right, "epochs": epochs})
+    if options.output:
+        command = "python benchmarks/student.py " + " ".join(sys.argv[1:])
+        result = {"command": command, "machine": turns.machine(), "rows": rows}
+        options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
