@@ -152,8 +152,8 @@ def run(command: Command, *, brief: bool = False) -> dict[str, float]:
         settings: AutoencoderSettings = command.config
         splits = data_splits.load(settings)
         check(settings, splits)
-        settings = precision.decided(settings, splits, build, corruption_of(settings), command.logs)
-        command = dataclasses.replace(command, config=settings)
+        command = precision.of_command(command, splits, build, corruption_of(settings))
+        settings = command.config
         several_workers.check_same_images(splits.fingerprint)
         if several_workers.is_follower():
             several_workers.announce()

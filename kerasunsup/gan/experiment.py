@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 from collections.abc import Mapping
@@ -107,8 +106,8 @@ def run(command: Command) -> dict[str, float]:
         settings: GANSettings = command.config
         splits = data_splits.load(settings)
         check(settings, splits)
-        settings = precision.decided(settings, splits, build, images_only, command.logs)
-        command = dataclasses.replace(command, config=settings)
+        command = precision.of_command(command, splits, build, images_only)
+        settings = command.config
         several_workers.check_same_images(splits.fingerprint)
         if several_workers.is_follower():
             several_workers.announce()

@@ -179,7 +179,8 @@ def state_of(step: Step, places: Places) -> State:
     for path in sorted((places.logs / step.experiment).glob("[!.]*/config.json")):
         folder = path.parent
         try:
-            if _read_object(path) != settings:
+            stored = _read_object(path)
+            if stored != _wanted(settings, stored):
                 continue
             if not (folder / "metrics.json").exists():
                 state.unfinished = folder.name
@@ -192,6 +193,12 @@ def state_of(step: Step, places: Places) -> State:
         if started >= newest:
             newest, state.finished = started, run
     return state
+
+
+def _wanted(settings: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A step's settings with a run's arithmetic, where the step leaves it to the machine."""
+    is_left = settings["precision"] == "auto" and "precision" in stored
+    return settings | ({"precision": stored["precision"]} if is_left else {})
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -222,7 +229,7 @@ def _read_run(folder: Path, settings: Mapping[str, Any], problems: list[str]) ->
     return FinishedRun(folder, metrics, settings, environment, history)
 
 
-def _find_record(state: State, settings: Mapping[str, Any], places: Places) -> None:
+def _find_record(state: State, settings: dict[str, Any], places: Places) -> None:
     for path in (places.searches / name for name in _RECORDS):
         if not path.exists():
             continue
@@ -233,7 +240,8 @@ def _find_record(state: State, settings: Mapping[str, Any], places: Places) -> N
             state.problems.append(str(error))
             continue
         stored = search["fingerprint"]["settings"]
-        differs = [key for key, value in stored.items() if settings.get(key) != value]
+        wanted = _wanted(settings, stored)
+        differs = [key for key, value in stored.items() if wanted.get(key) != value]
         if search["fingerprint"]["max_epochs"] != _MOST_EPOCHS[places.quick]:
             differs.append("max_epochs")
         if differs:

@@ -24,7 +24,7 @@ import tensorflow as tf
 import kerasunsup
 from kerasunsup.data import batches
 from kerasunsup.data.splits import Splits
-from kerasunsup.settings import TrainingSettings, to_json
+from kerasunsup.settings import Command, TrainingSettings, read_config, to_json
 from kerasunsup.training import files, loop, run_folder
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,23 @@ _OF_NO_EFFECT = (
 )  # fmt: skip
 
 _Settings = TypeVar("_Settings", bound=TrainingSettings)
+
+
+def of_command(
+    command: Command,
+    splits: Splits,
+    build: Callable[[Any, tuple[int, int, int]], keras.Model],
+    prepare: batches.Prepare | None,
+) -> Command:
+    """A command whose settings name an arithmetic: `decided`'s, or that its run began with."""
+    settings = command.config
+    if command.resume and command.name and settings.precision == "auto":
+        begun = command.logs / command.experiment / command.name / "config.json"
+        if begun.is_file():
+            kept = str(read_config(type(settings), begun)["precision"])
+            settings = dataclasses.replace(settings, precision=kept)
+    settings = decided(settings, splits, build, prepare, command.logs)
+    return dataclasses.replace(command, config=settings)
 
 
 def decided(

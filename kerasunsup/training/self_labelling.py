@@ -160,8 +160,7 @@ def train(
         watch: told after every epoch.
 
     Raises:
-        ValueError: if there are too few images, arrays do not belong to them, or there is one class
-            only.
+        ValueError: if images are too few, arrays are not theirs, or there is one class only.
     """
     settings = settings or StudentSettings()
     began = time.perf_counter()

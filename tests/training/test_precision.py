@@ -11,6 +11,7 @@ from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.pixel_storage import MemoryStore
 from kerasunsup.data.splits import Splits
+from kerasunsup.settings import Command, to_json
 from kerasunsup.training import loop, precision
 
 IMAGES = ImageSet(
@@ -75,3 +76,14 @@ def test_both_are_timed_on_the_network_itself():
         seconds = precision.seconds_a_step(lambda: experiment.build(LONG, IMAGES.shape), element)
     assert set(seconds) == {"float32", "mixed_bfloat16"}
     assert min(seconds.values()) > 0.0
+
+
+def test_a_run_that_goes_on_keeps_what_it_began_with(timed, tmp_path):
+    run = tmp_path / "ae" / "begun"
+    run.mkdir(parents=True)
+    begun = dataclasses.replace(LONG, precision="float32")
+    (run / "config.json").write_text(json.dumps(to_json(begun)))
+    for resume, expected in ((True, "float32"), (False, "mixed_bfloat16")):
+        command = Command("ae", LONG, tmp_path, "begun", resume, ())
+        found = precision.of_command(command, SPLITS, experiment.build, None)
+        assert found.config == dataclasses.replace(LONG, precision=expected)
