@@ -25,6 +25,10 @@ class Deformation:
         scale: share by which either side grows or shrinks.
         shear: share of the height.
         shift: share of a side.
+
+    Example:
+        >>> Deformation(shift=0.2).scaled(0.5).shift
+        0.1
     """
 
     rotation: float = math.radians(20.0)
