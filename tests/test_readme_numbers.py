@@ -279,6 +279,17 @@ def test_tables_of_apply_are_the_measurements():
         assert row(name) == [f"{found['found']} of {found['copies']}"]
 
 
+def test_the_student_is_as_right_as_was_measured():
+    ((student,),) = measurement("student")["rows"].values()
+    assert f"right in {percent(student['groups'])}" in TEXT
+    epochs = student["epochs"]
+    assert are_near(TEXT, f"{epochs[0]['accuracy']:.3f} when the groups")
+    for epoch in (2, 6):
+        found = epochs[epoch]
+        assert f"{found['accuracy']:.3f} after {found['seconds']:.0f} s" in TEXT
+    assert f"after {epochs[-1]['seconds']:.0f} s" in TEXT
+
+
 def test_table_of_outlier_scores_is_the_report():
     for score, title in OUTLIER_SCORES.items():
         areas = [NOVELTY[f"{score}/auroc_{label}"] for label in ("mean", *range(10))]
