@@ -59,7 +59,11 @@ def build(
         "base_filters": settings.base_filters,
         "hidden_units": settings.hidden_units,
         "synchronized": is_distributed,
-        "layer_types": layers if is_shipped else faster_layers.for_training(),
+        # A gradient penalty is paid inside `tf.cond`, where the second derivative of TensorFlow's
+        # kernel for batch normalization comes out wrong (2.21; outside of it, it is exact).
+        "layer_types": (
+            layers if is_shipped or settings.gradient_penalty else faster_layers.for_training()
+        ),
     }
     gan = models_gan.GAN(
         networks.generator(

@@ -198,7 +198,8 @@ class Conv2D(layers.Conv2D):
 class BatchNormalization(layers.BatchNormalization):
     """`keras.layers.BatchNormalization` of the last axis, by TensorFlow's kernel while training.
 
-    Its gradient of second order is exact, where Keras's leaves out what comes through the mean.
+    Its gradient of second order is exact outside of `tf.cond` and wrong inside (TensorFlow 2.21);
+    Keras's leaves out what comes through the mean.
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:

@@ -217,6 +217,8 @@ def test_only_networks_that_train_beside_fast_kernels_are_of_folded_layers(
     gan = experiment.build(GANSettings(base_filters=2), shape, **shipped)
     for network in (model.get_layer("decoder"), gan.generator):
         assert _is_folded(network) == (onednn == "1" and not is_shipped)
+    paying = experiment.build(GANSettings(base_filters=2, gradient_penalty=0.1), shape, **shipped)
+    assert not _is_folded(paying.generator)  # its second derivative goes through `tf.cond`
     for network in (gan.discriminator, gan.generator):
         is_faster = any(
             isinstance(layer, faster_layers.BatchNormalization) for layer in network.layers
