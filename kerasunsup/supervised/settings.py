@@ -30,7 +30,7 @@ TRAINED = ("frozen", "finetuned", *FROM_SCRATCH, "pseudo_labels", "graph_labels"
 SEMI_SUPERVISED = (*PSEUDO_LABELLED, "graph_labels", "mixture", "graph")
 
 # These must be asked for. The methods with pseudo-labels take 1,500 steps of two passes over some
-# 300 images each; the student goes through all images ten times.
+# 300 images each; the student goes through all images twelve times.
 SLOW = (*PSEUDO_LABELLED, "student")
 DEFAULT_METHODS = tuple(method for method in METHOD_NAMES if method not in SLOW)
 
@@ -101,7 +101,9 @@ class SupervisedSettings(TrainingSettings):
         least=1,
     )
     student_epochs: int = setting(
-        10, "let the student teach itself for at most N epochs of all images", least=1
+        6,
+        "let the student teach itself for at most N epochs of all images, in each of two rounds",
+        least=1,
     )
     unlabelled_batch_size: int = setting(
         256, "unlabelled images in a step of the two methods with pseudo-labels", least=1

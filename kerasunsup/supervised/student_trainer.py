@@ -52,6 +52,7 @@ class StudentTrainer:
         self._settings = self_labelling.StudentSettings(
             limits=self_labelling.DIGITS.scaled(settings.deformation),
             taught_steps=max(_LEAST_TAUGHT, settings.steps),
+            retaught_steps=3 * max(_LEAST_TAUGHT, settings.steps),
             epochs=settings.student_epochs,
             learning_rate=settings.learning_rate,
             batch_size=settings.batch_size,

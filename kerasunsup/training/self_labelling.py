@@ -3,7 +3,8 @@
 Codes say which images lie together, and some of that is wrong. What is the surest of every group is
 taught to a convolutional network, under deformations; it sees images and not codes, and errors that
 follow no pattern in the images it does not learn. Then the network's average labels all images and
-the network learns what that is sure of (see `models.student`), until answers change no more.
+the network learns what that is sure of (see `models.student`), until answers change no more. A
+second network, new, begins from these answers.
 """
 
 from __future__ import annotations
@@ -52,7 +53,12 @@ class StudentSettings:
             and too few of the rarer forms: sevens with a bar then end as twos, and after three
             epochs 97.0 % of the validation images are right, not 98.0 % (seed 0).
         taught_steps: steps in which groups are taught.
-        epochs: at most so many in which the network teaches itself.
+        epochs: at most so many in which the network teaches itself, in each round.
+        rounds: how many networks there are, one after the other. All but the first are new ones
+            that begin from the answers of the last: what of its errors follows no pattern in the
+            images a new network does not learn again (Xie et al., 2020, arXiv:1911.04252).
+        retaught_share: of each class, the surest answers that are taught to a new network.
+        retaught_steps: steps in which they are taught.
         changed: share of the images whose answer may change in the last epoch; 0 lets all come.
         threshold: probability from which an answer of the teacher counts.
         averaging: share of itself that the teacher keeps in each step.
@@ -69,7 +75,10 @@ class StudentSettings:
     hole: float = 0.0
     share: float = 0.8
     taught_steps: int = 300
-    epochs: int = 10
+    epochs: int = 6
+    rounds: int = 2
+    retaught_share: float = 0.95
+    retaught_steps: int = 900
     changed: float = 0.0005
     threshold: float = 0.9
     averaging: float = 0.99
@@ -82,28 +91,26 @@ class StudentSettings:
 
     def __post_init__(self) -> None:
         """Refuses shares that are none, and a training without a step."""
-        for name in ("share", "threshold", "averaging"):
+        for name in ("share", "retaught_share", "threshold", "averaging"):
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise ValueError(
                     f"{name} must be above 0 and at most 1, received {getattr(self, name)}"
                 )
-        if min(self.taught_steps, self.epochs) < 1:
-            raise ValueError(
-                "taught_steps and epochs must be at least 1, received "
-                f"{self.taught_steps} and {self.epochs}"
-            )
+        for name in ("taught_steps", "epochs", "rounds", "retaught_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, received {getattr(self, name)}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Epoch:
-    """How a student stands after an epoch; the first is the end of teaching groups.
+    """How a student stands after an epoch; the first of each round is the end of teaching.
 
     Attributes:
         images: deformed images that it has learned from so far.
         seconds: since the beginning, with those that `watch` took.
-        counted: share of the images whose answer the teacher was sure of; 1 in the first.
+        counted: share of the images whose answer the teacher was sure of; 1 in a first one.
         changed: share of the watched images whose answer is another than an epoch before; NaN in
-            the first.
+            a first one.
     """
 
     images: int
@@ -163,36 +170,29 @@ def train(
         ValueError: if images are too few, arrays are not theirs, or there is one class only.
     """
     settings = settings or StudentSettings()
-    began = time.perf_counter()
     classes, num_classes = _classes(images, groups, confidence, labelled, labels, num_classes)
     given = None if labelled is None or labels is None else (images.subset(labelled), labels)
-    taught = sure_groups.surest(classes, confidence, settings.share)
-    taught = taught if labelled is None else np.union1d(taught, labelled)
-    keras.utils.set_random_seed(seed)
-    network = build_network(
-        images.shape, num_classes, settings, layer_types=faster_layers.for_training()
-    )
-    training = _Training(images, given, settings, seed)
-    watched = np.random.default_rng(seed).permutation(len(images))[:_WATCHED]
-    with Progress(training.num_steps, "step") as progress:
-        training.teach(network, images.subset(taught), classes[taught], progress)
-        before = _probabilities(network, images.subset(watched)).argmax(axis=1)
-        model = training.self_labelled(network)
-        epochs: list[Epoch] = []
-        for number in range(settings.epochs + 1):
-            counted, changed = 1.0, math.nan
-            if number:
-                counted = training.teach_itself(model, number, progress)
-                answers = _probabilities(model.teacher, images.subset(watched)).argmax(axis=1)
-                changed, before = float(np.mean(answers != before)), answers
-            seconds = time.perf_counter() - began
-            epochs.append(Epoch(training.images_seen(number), seconds, counted, changed))
-            if watch is not None:
-                watch(model.teacher, epochs[-1])
-            if changed < settings.changed:
-                break
-    answers = _probabilities(model.teacher, images)
-    return Student(model.teacher, answers.argmax(axis=1), answers.max(axis=1), tuple(epochs))
+    record = _Record(images, settings, seed, watch)
+    rounds = [_Round(images, given, settings, seed, number) for number in range(settings.rounds)]
+    with Progress(sum(one.num_steps for one in rounds), "step") as progress:
+        for one in rounds:
+            taught = sure_groups.surest(classes, confidence, one.share)
+            taught = taught if labelled is None else np.union1d(taught, labelled)
+            network = one.new_network(num_classes)
+            one.teach(network, images.subset(taught), classes[taught], progress)
+            model = one.self_labelled(network)
+            record.epoch_ended(model.teacher, one.images_taught, 1.0, is_first=True)
+            for epoch in range(1, settings.epochs + 1):
+                counted = one.teach_itself(model, epoch, progress)
+                record.epoch_ended(model.teacher, one.images_an_epoch, counted)
+                if record.epochs[-1].changed < settings.changed:
+                    break
+            probabilities = _probabilities(model.teacher, images)
+            answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+            classes = answers.copy()
+            if labelled is not None:
+                classes[labelled] = labels
+    return Student(model.teacher, answers, confidence, tuple(record.epochs))
 
 
 def build_network(
@@ -252,8 +252,31 @@ def _classes(
     return classes, number
 
 
-class _Training:
-    """The two parts of a student's training: what is given to the network, and in which steps."""
+class _Record:
+    """How a student stands after each of its epochs, and what is told of it."""
+
+    def __init__(
+        self, images: ImageSet, settings: StudentSettings, seed: int, watch: Watch | None
+    ) -> None:
+        watched = np.random.default_rng(seed).permutation(len(images))[:_WATCHED]
+        self._watched, self._watch = images.subset(watched), watch
+        self._began, self._answers = time.perf_counter(), np.empty(0)
+        self.epochs: list[Epoch] = []
+
+    def epoch_ended(
+        self, network: keras.Model, num_images: int, counted: float, *, is_first: bool = False
+    ) -> None:
+        """Adds an epoch of so many images; `is_first` of a network that was only taught."""
+        before, self._answers = self._answers, _probabilities(network, self._watched).argmax(axis=1)
+        changed = math.nan if is_first else float(np.mean(self._answers != before))
+        seen = num_images + (self.epochs[-1].images if self.epochs else 0)
+        self.epochs.append(Epoch(seen, time.perf_counter() - self._began, counted, changed))
+        if self._watch is not None:
+            self._watch(network, self.epochs[-1])
+
+
+class _Round:
+    """The two parts of a network's training: what is given to it, and in which steps."""
 
     def __init__(
         self,
@@ -261,21 +284,33 @@ class _Training:
         given: tuple[ImageSet, np.ndarray] | None,
         settings: StudentSettings,
         seed: int,
+        number: int,
     ) -> None:
-        self._images, self._given, self._settings, self._seed = images, given, settings, seed
+        self._images, self._given, self._settings = images, given, settings
+        self._seed = (seed + 15_485_863 * number) % 2**31
         self._steps = max(_LEAST_STEPS, batches.steps_per_epoch(images, settings.batch_size))
+        self._taught_steps = settings.retaught_steps if number else settings.taught_steps
+        self.share = settings.retaught_share if number else settings.share
+        size = min(settings.batch_size, len(images))
+        if given is not None:
+            size += min(settings.labelled_batch_size, len(given[0]))
+        self.images_taught, self.images_an_epoch = size * self._taught_steps, size * self._steps
+        # Of all rounds before, if no epoch was left out.
+        before = settings.taught_steps + (number - 1) * settings.retaught_steps if number else 0
+        self._begin = before + number * settings.epochs * self._steps
 
     @property
     def num_steps(self) -> int:
         """In all, if no epoch is left out."""
-        return self._settings.taught_steps + self._settings.epochs * self._steps
+        return self._taught_steps + self._settings.epochs * self._steps
 
-    def images_seen(self, epoch: int) -> int:
-        """Images that were learned from until the end of an epoch."""
-        size = min(self._settings.batch_size, len(self._images))
-        if self._given is not None:
-            size += min(self._settings.labelled_batch_size, len(self._given[0]))
-        return size * (self._settings.taught_steps + epoch * self._steps)
+    def new_network(self, num_classes: int) -> keras.Model:
+        """Images -> logits, untrained."""
+        keras.utils.set_random_seed(self._seed)
+        layer_types = faster_layers.for_training()
+        return build_network(
+            self._images.shape, num_classes, self._settings, layer_types=layer_types
+        )
 
     def teach(
         self, network: keras.Model, images: ImageSet, classes: np.ndarray, progress: Progress
@@ -294,14 +329,14 @@ class _Training:
             seed = tf.stack([tf.constant(self._seed, tf.int64), step])
             return augmentation.deform(pictures, 1.0, seed, limits), targets
 
-        dataset = self._batches(images, classes, 0, settings.taught_steps)
+        dataset = self._batches(images, classes, 0, self._taught_steps)
         dataset = dataset.enumerate().map(deformed, **batches.map_options(2))
         self._compile(
             network,
-            settings.taught_steps,
+            self._taught_steps,
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
-        self._fit(network, dataset, 0, progress)
+        self._fit(network, dataset, self._begin, progress)
 
     def self_labelled(self, network: keras.Model) -> student.SelfLabelled:
         """The model that goes on with a taught network."""
@@ -323,7 +358,7 @@ class _Training:
         """Goes through an epoch, from 1; returns the share of answers that counted."""
         unread = np.zeros(len(self._images), np.int64)
         dataset = self._batches(self._images, unread, epoch, self._steps)
-        done = self._settings.taught_steps + (epoch - 1) * self._steps
+        done = self._begin + self._taught_steps + (epoch - 1) * self._steps
         return float(self._fit(model, dataset, done, progress)["counted"][-1])
 
     def _batches(

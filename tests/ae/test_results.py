@@ -133,7 +133,7 @@ def test_a_student_groups_the_test_images_by_what_training_images_taught_it(monk
     pixels = random.integers(0, 60, (200, 8, 8, 1), np.uint8)
     for picture, label in zip(pixels, labels, strict=True):
         picture[4 * label : 4 * label + 4] += 150
-    short = functools.partial(self_labelling.StudentSettings, taught_steps=40, epochs=1)
+    short = functools.partial(self_labelling.StudentSettings, taught_steps=40, epochs=1, rounds=1)
     monkeypatch.setattr(self_labelling, "StudentSettings", short)
     monkeypatch.setattr(self_labelling, "_LEAST_STEPS", 4)
     monkeypatch.setattr(optimizers, "FusedAdam", optimizers.AveragingAdam)

@@ -24,7 +24,12 @@ def test_cluster_names_a_group_for_every_image_and_compares_with_labels(
 @pytest.fixture
 def short_students(monkeypatch):
     short = functools.partial(
-        self_labelling.StudentSettings, taught_steps=3, epochs=1, filters=(4,), hidden_units=8
+        self_labelling.StudentSettings,
+        taught_steps=3,
+        epochs=1,
+        rounds=1,
+        filters=(4,),
+        hidden_units=8,
     )
     monkeypatch.setattr(self_labelling, "StudentSettings", short)
     monkeypatch.setattr(self_labelling, "_LEAST_STEPS", 2)

@@ -114,8 +114,8 @@ def test_every_method_gives_an_answer_for_every_image(trainer, method, monkeypat
             "graph_labels": (32, 40),
         }.get(method, (20, 8))
         measured = (0, *sorted(measured_steps(steps)))
-        if method == "student":  # the end of teaching groups, then of each epoch
-            size, measured = 32 + 20, (60, 60 + 10)
+        if method == "student":  # two rounds: the end of teaching, then of an epoch
+            size, measured = 32 + 20, (60, 70, 70 + 180, 70 + 190)
         assert result.curve["images"].tolist() == [size * step for step in measured]
         assert (np.diff(result.curve["seconds"]) > 0).all()
         # Nothing is known at the start: the new layer is zeros.

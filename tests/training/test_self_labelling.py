@@ -11,8 +11,8 @@ from kerasunsup.models import optimizers
 from kerasunsup.training import self_labelling
 
 SETTINGS = self_labelling.StudentSettings(
-    taught_steps=50, epochs=2, changed=0.0, batch_size=32, labelled_batch_size=6, filters=(8, 16),
-    hidden_units=16,
+    taught_steps=50, epochs=2, rounds=1, changed=0.0, batch_size=32, labelled_batch_size=6,
+    filters=(8, 16), hidden_units=16,
 )  # fmt: skip
 NUMBER = 240
 
@@ -70,6 +70,19 @@ def test_training_ends_when_hardly_any_answer_changes():
     assert len(train(settings=always).epochs) == 2
 
 
+def test_a_second_network_begins_from_the_answers_of_the_first():
+    taught = dataclasses.replace(SETTINGS, taught_steps=1, epochs=1, retaught_share=1.0)
+    taught = dataclasses.replace(taught, retaught_steps=60)
+    first = train(settings=taught)
+    second = train(settings=dataclasses.replace(taught, rounds=2))
+    assert second.epochs[0].images == first.epochs[0].images
+    assert [epoch.images for epoch in second.epochs] == [32 * n for n in (1, 41, 101, 141)]
+    assert np.isnan([epoch.changed for epoch in second.epochs]).tolist() == [True, False] * 2
+    assert (second.classes == first.classes).mean() > 0.9
+    weights = (student.network.get_weights()[0] for student in (first, second))
+    assert abs(np.subtract(*weights)).mean() > 0.05  # not the first one trained on
+
+
 def test_labels_name_the_groups_and_take_part():
     labelled = np.concatenate([np.flatnonzero((one == LABELS) & ~IS_WRONG)[:3] for one in range(3)])
     other_names = (GROUPS + 1) % 3
@@ -103,7 +116,8 @@ def test_what_nothing_can_be_learned_from_is_one_line(options, words):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("share", 0.0), ("share", 1.1), ("threshold", np.nan), ("epochs", 0)]
+    ("name", "value"),
+    [("share", 0.0), ("share", 1.1), ("threshold", np.nan), ("epochs", 0), ("rounds", 0)],
 )
 def test_settings_without_sense_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name}.* must be .*received"):
