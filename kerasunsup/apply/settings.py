@@ -95,9 +95,9 @@ class ApplySettings(CheckedSettings):
         switch=True,
         only=("cluster",),
     )
-    # Half of what is right for digits: nobody said what the images show.
+    # Nobody said what the images show. Of MNIST's digits 0.7 taught more than 0.5, 1 and 1.4.
     deformation: float = setting(
-        0.5,
+        0.7,
         "how far --student may deform images that still show the same; 1 turns them by up to 20"
         " degrees, scales and shears them by 15 % and shifts them by a tenth of a side; 0 not at"
         " all",

@@ -50,7 +50,7 @@ class StudentTrainer:
         self._encoded, self._images, self._num_classes = encoded, images, num_classes
         self._seed = settings.seed
         self._settings = self_labelling.StudentSettings(
-            limits=self_labelling.DIGITS.scaled(settings.deformation),
+            limits=self_labelling.MILD.scaled(settings.deformation),
             taught_steps=max(_LEAST_TAUGHT, settings.steps),
             retaught_steps=3 * max(_LEAST_TAUGHT, settings.steps),
             epochs=settings.student_epochs,

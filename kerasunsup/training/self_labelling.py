@@ -29,8 +29,8 @@ from kerasunsup.progress import Progress
 
 # What may happen to a digit: three of its 28 pixels, 20 degrees. No flips.
 DIGITS = Deformation(rotation=0.35, scale=0.15, shear=0.15, shift=3 / 28)
-# Images that nobody described: half of it changes hardly any thing into another one.
-MILD = DIGITS.scaled(0.5)
+# Images that nobody described. On MNIST too it taught more than 0.5, 1 and 1.4 of it did.
+MILD = DIGITS.scaled(0.7)
 
 _EVALUATED = 500  # images that the network is given at a time
 _WATCHED = 5000  # images whose answers are compared from one epoch to the next, at most

@@ -47,7 +47,7 @@ def test_a_student_says_how_probable_each_group_is_and_what_it_assumes(
     assert {row["cluster"] for row in rows} <= {"0", "1"}
     assert all(0.5 <= float(row["probability"]) <= 1.0 for row in rows)
     out = capsys.readouterr().out
-    assert "turned by 10 degrees, scaled and sheared by 8% and shifted by 5%" in out
+    assert "turned by 14 degrees, scaled and sheared by 10% and shifted by 8%" in out
     assert "accuracy by labels" in out
 
 
