@@ -49,7 +49,8 @@ def test_a_student_says_how_probable_each_group_is_and_what_it_assumes(
 def test_a_student_of_one_group_is_refused_with_what_to_do(
     model, folder, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(clustering, "groups", lambda codes, *_: np.zeros(len(codes), np.int64))
+    one = np.zeros(40, np.int64)
+    monkeypatch.setattr(clustering, "of_graph", lambda *_: (np.arange(40), one))
     line = complaint(capsys, "cluster", model, folder, "--student", "--output", tmp_path / "out")
     assert "all images are one group: give --clusters N" in line
     assert not (tmp_path / "out" / "clusters.csv").exists()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kerasunsup.evaluation import sure_groups
+from kerasunsup.evaluation import clustering, sure_groups
 
 
 def test_names_match_one_to_one_or_follow_the_majority():
@@ -29,7 +29,7 @@ def test_groups_of_codes_are_sure_inside_and_less_so_between(monkeypatch):
     between = np.abs(codes[:, 0] - 2.5) < 0.7
     assert confidence[between].mean() < confidence[~between].mean()
     assert 0.0 <= confidence.min() <= confidence.max() <= 1.0 + 1e-9
-    monkeypatch.setattr(sure_groups, "_GRAPH_CODES", 200)
+    monkeypatch.setattr(clustering, "_GRAPH_CODES", 200)
     codes[200:, 0] += 5.0
     groups, confidence = sure_groups.with_confidence(codes, 2, 0)
     assert sorted({*groups[:200], *groups[200:]}) == [0, 1]
