@@ -5,8 +5,9 @@
 The number that comes back in random draws (`clustering.groups` without a number) stands beside the
 largest gap of the graph of codes, and the gap statistic of k-means (Tibshirani, Walther & Hastie,
 2001): codes of MNIST's training images by the encoder of a finished run, all digits or some of
-them, and clouds. Then ten groups of all training codes: single draws of 20,000 codes, and the draw
-that agrees most with the others.
+them, and clouds. Where there are images, also the number that is left when groups are joined that
+mildly deformed images move between (`sure_groups.number_when_deformed`). Then ten groups of all
+training codes: single draws of 20,000 codes, and the draw that agrees most with the others.
 """
 
 from __future__ import annotations
@@ -23,13 +24,20 @@ import numpy as np
 import turns
 from sklearn import cluster
 
-from kerasunsup.ae.settings import AutoencoderSettings
-from kerasunsup.data import splits as data_splits
-from kerasunsup.evaluation import clustering, latent_space
-from kerasunsup.models import loading
+from kerasunsup import tensorflow_startup
+
+tensorflow_startup.import_tensorflow()
+
+from kerasunsup.ae.settings import AutoencoderSettings  # noqa: E402
+from kerasunsup.data import augmentation  # noqa: E402
+from kerasunsup.data import splits as data_splits  # noqa: E402
+from kerasunsup.evaluation import clustering, latent_space, sure_groups  # noqa: E402
+from kerasunsup.models import loading  # noqa: E402
+from kerasunsup.training import self_labelling  # noqa: E402
 
 _MOST = 20
 _GRAPH_CODES = 20_000
+_STRENGTH = 0.5  # of the deformations that are right for digits
 _BOXES = 10  # uniform sets that the gap statistic compares with
 _COUNTED = 3_000  # vectors that it is computed of
 
@@ -69,42 +77,61 @@ def clouds(sizes: list[int], dim: int, distance: float, seed: int) -> tuple[np.n
 
 
 def sets(
-    codes: np.ndarray, labels: np.ndarray, pixels: Any, seed: int
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, codes and classes of each set."""
+    codes: np.ndarray, labels: np.ndarray, images: Any, encode: Any, seed: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Name, codes, classes, and where there are images, the codes of these once deformed."""
     drawn = np.random.default_rng(100 + seed).choice(len(codes), _GRAPH_CODES, replace=False)
-    digits = labels[drawn]
+    digits, pictures = labels[drawn], images.array(drawn)
+    changed = [
+        encode(augmentation.deform(block, _STRENGTH, [seed, at], self_labelling.DIGITS).numpy())
+        for at, block in enumerate(np.array_split(pictures, 40))
+    ]
+    after = np.concatenate(changed)
     for number in (_GRAPH_CODES, 10_000, 5_000):
-        yield f"all digits, {number:,} codes", codes[drawn[:number]], digits[:number]
+        yield (
+            f"all digits, {number:,} codes",
+            codes[drawn[:number]],
+            digits[:number],
+            after[:number],
+        )
     some = np.random.default_rng(seed).permutation(10)
     kept = {"0 to 4": np.arange(5), "5 to 9": np.arange(5, 10)}
     kept |= {"seven at random": some[:7], "five at random": some[5:]}
     for name, which in kept.items():
         members = np.isin(digits, which)
-        yield f"digits {name}", codes[drawn[members]], digits[members]
-    components = latent_space.principal_components(pixels(drawn), codes.shape[1], seed)
+        yield f"digits {name}", codes[drawn[members]], digits[members], after[members]
+    pixels = pictures.reshape(len(pictures), -1)
+    components = latent_space.principal_components(pixels, codes.shape[1], seed)
     name = f"all digits, {codes.shape[1]} principal components of pixels"
-    yield name, components.transform(pixels(drawn)), digits
-    yield "one cloud", *clouds([2000], 5, 0.0, seed)
-    yield "2 clouds", *clouds([700, 700], 8, 5.0, seed)
-    yield "3 clouds, unequal", *clouds([1500, 800, 200], 8, 6.0, seed)
-    yield "5 clouds", *clouds([400] * 5, 8, 6.0, seed)
-    yield "12 clouds", *clouds([200] * 12, 8, 8.0, seed)
+    yield name, components.transform(pixels), digits, None
+    yield "one cloud", *clouds([2000], 5, 0.0, seed), None
+    yield "2 clouds", *clouds([700, 700], 8, 5.0, seed), None
+    yield "3 clouds, unequal", *clouds([1500, 800, 200], 8, 6.0, seed), None
+    yield "5 clouds", *clouds([400] * 5, 8, 6.0, seed), None
+    yield "12 clouds", *clouds([200] * 12, 8, 8.0, seed), None
     unequal = [600, 500, 400, 300, 250, 200, 150, 150, 100, 100, 80, 60]
-    yield "12 clouds, unequal", *clouds(unequal, 16, 9.0, seed)
+    yield "12 clouds, unequal", *clouds(unequal, 16, 9.0, seed), None
 
 
-def found_numbers(codes: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, Any]:
+def found_numbers(
+    codes: np.ndarray, labels: np.ndarray, deformed: np.ndarray | None, seed: int
+) -> dict[str, Any]:
     """What each rule finds, and how well its groups agree with the classes."""
     row: dict[str, Any] = {"classes": len(np.unique(labels))}
-    for name, by_gap in (("stable", False), ("largest gap", True)):
+    for name, least in (("stable", clustering.STABLE), ("largest gap", None)):
         began = time.perf_counter()
-        groups = clustering.groups(codes, None, seed, by_gap=by_gap)
+        groups = clustering.groups(codes, None, seed, least_stability=least)
         seconds = time.perf_counter() - began
         ari = clustering.agreement(groups, labels)["ari"]
         row[name] = {
             "groups": int(groups.max()) + 1, "ari": round(ari, 3), "seconds": round(seconds, 1)
         }  # fmt: skip
+    if deformed is not None:
+        row["deformed"] = {
+            "groups": sure_groups.number_when_deformed(
+                codes, np.arange(len(codes)), deformed, _STRENGTH, seed
+            )
+        }
     row["gap statistic"] = {"groups": gap_statistic(codes, seed)}
     return row
 
@@ -145,12 +172,8 @@ def main() -> None:
     labels = data.labels.train
     rows: dict[str, list[Any]] = {}
     for seed in options.seeds:
-
-        def pixels(positions: np.ndarray) -> np.ndarray:
-            return data.train.array(positions).reshape(len(positions), -1)
-
-        for name, vectors, classes in sets(codes, labels, pixels, seed):
-            rows.setdefault(name, []).append(found_numbers(vectors, classes, seed))
+        for name, *given in sets(codes, labels, data.train, encode, seed):
+            rows.setdefault(name, []).append(found_numbers(*given, seed))
             print(f"{name:48} seed {seed} {rows[name][-1]}", flush=True)
     result = {
         "command": "python benchmarks/group_numbers.py " + " ".join(sys.argv[1:]),

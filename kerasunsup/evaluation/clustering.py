@@ -39,6 +39,7 @@ from kerasunsup.evaluation import label_spreading, latent_space, neighbors, spec
 logger = logging.getLogger(__name__)
 
 LEAST_CODES = 30
+STABLE = 0.75  # of a group comes back in random draws (Hennig, 2007)
 _GRAPH_CODES = 20_000  # beyond, as many are drawn and the others follow their nearest
 _DRAWS = 5  # of so many codes; three chose a poor one in 3 % of cases, five in none
 _COMPARED = 3_000  # codes on which draws are compared
@@ -46,15 +47,17 @@ _NO_LINK = 1e-6  # a weight below it joins nothing: 3.4 times as far as the near
 _MOST_OF_ALL = 0.95
 
 
-def groups(codes: np.ndarray, number: int | None, seed: int, *, by_gap: bool = False) -> np.ndarray:
+def groups(
+    codes: np.ndarray, number: int | None, seed: int, *, least_stability: float | None = STABLE
+) -> np.ndarray:
     """The group of each code, by spectral clustering as the module describes it.
 
     Args:
         codes: (num_codes, latent_dim), `LEAST_CODES` or more.
         number: how many groups; None lets the graph decide.
         seed: >= 0.
-        by_gap: whether a number that is not given follows from the largest gap alone, as it did
-            before random draws were asked.
+        least_stability: where no number is given, how much of each group is to come back in random
+            draws, in (0, 1]; None for the largest gap alone.
 
     Returns:
         int64 (num_codes,), from 0; the largest group first. Codes that are all alike, but for
@@ -72,7 +75,7 @@ def groups(codes: np.ndarray, number: int | None, seed: int, *, by_gap: bool = F
         >>> np.bincount(groups(codes, 2, seed=0))
         array([20, 10])
     """
-    in_graph, group_of = of_graph(codes, number, seed, by_gap=by_gap)
+    in_graph, group_of = of_graph(codes, number, seed, least_stability=least_stability)
     if len(in_graph) == len(codes):
         return group_of
     graph = label_spreading.GraphOfCodes(codes[in_graph], seed)
@@ -82,7 +85,7 @@ def groups(codes: np.ndarray, number: int | None, seed: int, *, by_gap: bool = F
 
 
 def of_graph(
-    codes: np.ndarray, number: int | None, seed: int, *, by_gap: bool = False
+    codes: np.ndarray, number: int | None, seed: int, *, least_stability: float | None = STABLE
 ) -> tuple[np.ndarray, np.ndarray]:
     """The groups of the codes that one graph holds: of all, or of the draw that agrees most.
 
@@ -106,13 +109,13 @@ def of_graph(
         return np.arange(len(codes)), np.zeros(len(codes), np.int64)
     if len(codes) <= _GRAPH_CODES:
         graph = label_spreading.GraphOfCodes(codes, seed)
-        group_of = _groups_of_graph(graph, codes, number, seed, by_gap)
+        group_of = _groups_of_graph(graph, codes, number, seed, least_stability)
         return np.arange(len(codes)), _largest_first(group_of)
-    return _agreeing_draw(codes, number, seed, by_gap)
+    return _agreeing_draw(codes, number, seed, least_stability)
 
 
 def _agreeing_draw(
-    codes: np.ndarray, number: int | None, seed: int, by_gap: bool
+    codes: np.ndarray, number: int | None, seed: int, least_stability: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """What `of_graph` returns of more codes than a graph holds."""
     generator = np.random.default_rng(seed)
@@ -121,7 +124,7 @@ def _agreeing_draw(
     for draw in range(_DRAWS):
         in_graph = np.sort(generator.choice(len(codes), _GRAPH_CODES, replace=False))
         graph = label_spreading.GraphOfCodes(codes[in_graph], seed)
-        found = _groups_of_graph(graph, codes[in_graph], number, seed + draw, by_gap)
+        found = _groups_of_graph(graph, codes[in_graph], number, seed + draw, least_stability)
         draws.append((in_graph, _largest_first(found)))
         answers.append(_of_nearest(graph, found, compared))
         number = int(found.max()) + 1
@@ -152,7 +155,7 @@ def _groups_of_graph(
     codes: np.ndarray,
     number: int | None,
     seed: int,
-    by_gap: bool,
+    least_stability: float | None,
 ) -> np.ndarray:
     """Int64 (num_codes,), a group for each code of a graph."""
     links = graph.links.multiply(graph.links >= _NO_LINK).tocsr()
@@ -167,7 +170,9 @@ def _groups_of_graph(
             group_of[part] = one
     else:
         numbers = (
-            _numbers_found(links, parts, seed, by_gap) if number is None else parts.numbers(number)
+            _numbers_found(links, parts, seed, least_stability)
+            if number is None
+            else parts.numbers(number)
         )
         group_of = parts.cut(numbers, seed)
     lost = group_of < 0
@@ -179,7 +184,7 @@ def _groups_of_graph(
 
 
 def _numbers_found(
-    links: sparse.csr_array, parts: spectral_cuts.Parts, seed: int, by_gap: bool
+    links: sparse.csr_array, parts: spectral_cuts.Parts, seed: int, least_stability: float | None
 ) -> list[int]:
     """Groups a part where no number is given."""
     sizes = [len(part) for part in parts.members]
@@ -188,15 +193,38 @@ def _numbers_found(
     if sizes[largest] < _MOST_OF_ALL * links.shape[0] or numbers[largest] > 1:
         return numbers
     numbers[largest] = gap = spectral_cuts.number_by_gap(parts.values[largest], sizes[largest])
-    if not by_gap:
+    if least_stability is not None:
         members = parts.members[largest]
-        stable = spectral_cuts.stable_number(links[members][:, members], seed)
+        stable = spectral_cuts.stable_number(links[members][:, members], least_stability, seed)
         numbers[largest] = stable if stable > 1 else gap
         told = f"{stable} groups are" if stable > 1 else "no number of groups is"
         logger.info(
             f"{told} stable in random draws of the codes; their graph's largest gap is after {gap}"
         )
     return numbers
+
+
+def carried(codes: np.ndarray, group_of: np.ndarray, queries: np.ndarray, seed: int) -> np.ndarray:
+    """The groups of other codes: for each the one that most of its nearest codes are in.
+
+    Args:
+        codes: (num_codes, dim), two or more; beyond 20,000 as many are drawn.
+        group_of: int64 (num_codes,), their groups from 0.
+        queries: (num_queries, dim).
+        seed: >= 0.
+
+    Returns:
+        int64 (num_queries,).
+
+    Example:
+        >>> codes = np.repeat([[0.0], [9.0]], 20, axis=0) + np.linspace(0.0, 1.0, 40)[:, None]
+        >>> carried(codes, np.repeat([0, 1], 20), np.array([[8.0], [1.0]]), seed=0)
+        array([1, 0])
+    """
+    if len(codes) > _GRAPH_CODES:
+        drawn = np.random.default_rng(seed).choice(len(codes), _GRAPH_CODES, replace=False)
+        codes, group_of = codes[drawn], group_of[drawn]
+    return _of_nearest(label_spreading.GraphOfCodes(codes, seed), group_of, queries)
 
 
 def k_means(vectors: np.ndarray, number: int, seed: int) -> np.ndarray:

@@ -23,7 +23,6 @@ _DENSE = 300  # codes, up to which all eigenvectors are faster than the first fe
 _DRAWS = 6
 _DRAWN = 0.8  # of the codes; half of them show fewer groups
 _DRAWS_RESTARTS = 3
-_COMES_BACK = 0.75  # of the codes of a group and its like in another draw are in both
 
 
 def _with_more(number: int) -> int:
@@ -141,23 +140,23 @@ def _most_groups(values: np.ndarray, size: int) -> int:
     return min(MOST_GROUPS, size // LEAST_MEMBERS, len(values) - 2)
 
 
-def stable_number(links: sparse.csr_array, seed: int) -> int:
+def stable_number(links: sparse.csr_array, least: float, seed: int) -> int:
     """The most groups of a part that all come back in random draws of its codes; 1 if none do.
 
     Six draws of 80 % of the codes are sorted into 20 groups, 19, and so on, and the draw that
     agrees most with the others is asked. A group is there again in another draw by the share of
     codes that are in both it and its likest group there, of those in either; the worst group
-    counts, on the mean over the other draws.
+    counts, on the mean over the other draws, and is to reach `least`.
 
     Source:
         Hennig, 2007, "Cluster-wise assessment of cluster stability", Computational Statistics and
-        Data Analysis 52: Jaccard index, 0.75 or more for a group that is there. He compares draws
-        with the groups of all codes, group by group.
+        Data Analysis 52: Jaccard index, 0.75 or more for a valid and stable group, 0.6 or more for
+        a pattern. He compares draws with the groups of all codes, group by group.
 
     Example:
         >>> two = np.kron(np.eye(2), np.ones((20, 20)) - np.eye(20))
         >>> two[19, 20] = two[20, 19] = 0.1
-        >>> stable_number(sparse.csr_array(two), seed=0)
+        >>> stable_number(sparse.csr_array(two), 0.75, seed=0)
         2
     """
     generator, size = np.random.default_rng(seed), links.shape[0]
@@ -174,7 +173,7 @@ def stable_number(links: sparse.csr_array, seed: int) -> int:
                 warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
                 # Another seed a draw: codes of the same rank would begin groups in each of them.
                 found[draw, drawn] = parts.cut(parts.numbers(number), seed + draw, _DRAWS_RESTARTS)
-        if stability(found) >= _COMES_BACK:
+        if stability(found) >= least:
             return number
     return 1
 

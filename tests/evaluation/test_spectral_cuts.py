@@ -21,7 +21,7 @@ def links_of(codes):
 @pytest.mark.parametrize(("sizes", "seed"), [([120] * 5, 3), ([300, 200, 60], 1)])
 def test_clouds_that_touch_are_counted_where_the_largest_gap_is_not_theirs(sizes, seed, caplog):
     codes, labels = clouds(sizes, 6.0, seed)
-    plain = clustering.groups(codes, None, seed, by_gap=True)
+    plain = clustering.groups(codes, None, seed, least_stability=None)
     assert plain.max() + 1 == len(sizes) - 1
     assert not caplog.records
     with caplog.at_level("INFO"):
@@ -35,9 +35,10 @@ def test_clouds_that_touch_are_counted_where_the_largest_gap_is_not_theirs(sizes
 @pytest.mark.parametrize("seed", range(3))
 def test_one_cloud_has_no_stable_number_and_is_cut_as_before(seed):
     codes, _ = clouds([300], 0.0, seed)
-    assert spectral_cuts.stable_number(links_of(codes), seed) == 1
+    assert spectral_cuts.stable_number(links_of(codes), 0.75, seed) == 1
     np.testing.assert_array_equal(
-        clustering.groups(codes, None, seed), clustering.groups(codes, None, seed, by_gap=True)
+        clustering.groups(codes, None, seed),
+        clustering.groups(codes, None, seed, least_stability=None),
     )
 
 
@@ -45,7 +46,7 @@ def test_a_draw_that_loses_the_bridge_between_two_groups_still_has_both():
     ring = sparse.csr_array(np.kron(np.eye(3), np.ones((20, 20)) - np.eye(20))).tolil()
     for first, second in ((19, 20), (39, 40)):
         ring[first, second] = ring[second, first] = 0.2
-    assert spectral_cuts.stable_number(ring.tocsr(), 0) == 3
+    assert spectral_cuts.stable_number(ring.tocsr(), 0.75, 0) == 3
 
 
 def test_stability_is_of_the_worst_group_on_codes_that_both_draws_have():
@@ -71,9 +72,9 @@ def test_of_five_draws_the_one_that_agrees_most_with_the_others_is_taken(monkeyp
     sort = clustering._groups_of_graph
     numbers = []
 
-    def sometimes_poor(graph, drawn, number, seed, by_gap):
+    def sometimes_poor(graph, drawn, number, seed, least):
         numbers.append(number)
-        groups = sort(graph, drawn, 3, seed, by_gap)
+        groups = sort(graph, drawn, 3, seed, least)
         if seed in (10, 12):  # the first and third of seed 10: two clouds in one, one cut in two
             groups[groups == 1] = 0
             groups[np.flatnonzero(groups == 0)[::2]] = 1
