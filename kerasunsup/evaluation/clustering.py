@@ -197,9 +197,10 @@ def _numbers_found(
         members = parts.members[largest]
         stable = spectral_cuts.stable_number(links[members][:, members], least_stability, seed)
         numbers[largest] = stable if stable > 1 else gap
-        told = f"{stable} groups are" if stable > 1 else "no number of groups is"
+        told = f"{stable} groups come" if stable > 1 else "no number of groups comes"
         logger.info(
-            f"{told} stable in random draws of the codes; their graph's largest gap is after {gap}"
+            f"{told} back in random draws of the codes, {least_stability:.0%} of each; the largest "
+            f"gap of their graph is after {gap}"
         )
     return numbers
 
