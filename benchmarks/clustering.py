@@ -46,7 +46,10 @@ def main() -> None:
         "k-means on standardized codes": lambda: clustering.k_means(standard, _NUMBER, 0),
         "mixture of Gaussians on codes": lambda: gaussians.fit_predict(standard),
         "graph of codes, ten groups (apply cluster)": lambda: clustering.groups(codes, _NUMBER, 0),
-        "the same, number of groups not given": lambda: clustering.groups(codes, None, 0),
+        "the same, number by the largest gap": lambda: clustering.groups(
+            codes, None, 0, least_stability=None
+        ),
+        "the same, number stable in random draws": lambda: clustering.groups(codes, None, 0),
     }
     rows = {}
     for name, method in steps.items():

@@ -47,7 +47,7 @@ def test_clustering_table_is_what_was_measured():
     assert len(shown) == 5
     for name in shown:
         assert row(name) == [f"{rows[name][key]:.3f}" for key in ("accuracy", "nmi", "ari")]
-    assert rows["the same, number of groups not given"]["groups"] == 8
+    assert rows["the same, number by the largest gap"]["groups"] == 8
     assert rows["graph of codes, ten groups (apply cluster)"]["accuracy"] >= 0.9
 
 

@@ -17,6 +17,8 @@ from kerasunsup.evaluation import clustering
 logger = logging.getLogger(__name__)
 
 _SHOWN_A_GROUP = 60  # images on the contact sheet of each group
+_COUNTED = 20_000  # images by which a student's groups are counted, at most
+_MILD = 0.5
 
 
 def cluster_images(job: Job) -> dict[str, Any]:
@@ -72,21 +74,22 @@ def _students_groups(
     from kerasunsup.training import self_labelling
 
     settings = job.settings
-    groups, confidence = sure_groups.with_confidence(
-        encoded.codes, settings.clusters, settings.seed
-    )
-    if not groups.any():
-        raise InputError(
-            "--student has nothing to tell apart, all images are one group: give --clusters N"
-        )
     limits = self_labelling.DIGITS.scaled(settings.deformation)
     logger.info(
         "the student assumes that an image still shows the same when it is turned by "
         f"{np.degrees(limits.rotation):.0f} degrees, scaled and sheared by {limits.scale:.0%} and "
         f"shifted by {limits.shift:.0%} of a side (--deformation {settings.deformation:g})"
     )
+    pictures, number = _image_set(job, encoded.positions), settings.clusters
+    if number is None and settings.deformation:
+        number = _number_when_deformed(job, encoded.codes, pictures)
+    groups, confidence = sure_groups.with_confidence(encoded.codes, number, settings.seed)
+    if not groups.any():
+        raise InputError(
+            "--student has nothing to tell apart, all images are one group: give --clusters N"
+        )
     student = self_labelling.train(
-        _image_set(job, encoded.positions),
+        pictures,
         groups,
         confidence,
         settings=self_labelling.StudentSettings(limits=limits),
@@ -94,6 +97,31 @@ def _students_groups(
     )
     order = np.argsort(-np.bincount(student.classes), kind="stable")
     return np.argsort(order)[student.classes], student.probability
+
+
+def _number_when_deformed(job: Job, codes: np.ndarray, pictures: image_set.ImageSet) -> int | None:
+    """How many groups a student is taught where nobody says it; None lets the codes decide."""
+    import tensorflow as tf
+
+    from kerasunsup.data import augmentation
+    from kerasunsup.evaluation import sure_groups
+    from kerasunsup.training import self_labelling
+
+    settings, encode = job.settings, job.model.function("encode")
+    # Strong ones change digits into each other too.
+    strength = min(_MILD, settings.deformation)
+    drawn = np.sort(np.random.default_rng(settings.seed).permutation(len(codes))[:_COUNTED])
+    deformed = []
+    for start in range(0, len(drawn), settings.batch_size):
+        block = pictures.array(drawn[start : start + settings.batch_size])
+        seed = tf.constant([settings.seed, start])
+        changed = augmentation.deform(block, strength, seed, self_labelling.DIGITS)
+        deformed.append(encode(changed.numpy()))
+    number = sure_groups.number_when_deformed(
+        codes[drawn], np.arange(len(drawn)), np.concatenate(deformed), strength, settings.seed
+    )
+    logger.info(f"{number} groups whose images do not change into each other when deformed")
+    return number if number > 1 else None
 
 
 def _image_set(job: Job, positions: np.ndarray) -> image_set.ImageSet:

@@ -83,7 +83,9 @@ class ApplySettings(CheckedSettings):
     )
     clusters: int | None = setting(
         None,
-        "make N groups; without --clusters, the number follows from the codes",
+        "make N groups; without --clusters, the number follows from the codes: the most groups that"
+        " come back in random draws of them, or with --student those that mild deformations of the"
+        " images do not change into each other",
         least=2,
         most=1000,
         only=("cluster",),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from apply_command import complaint, files, run, table
 
-from kerasunsup.evaluation import clustering
+from kerasunsup.evaluation import clustering, sure_groups
 from kerasunsup.models import optimizers
 from kerasunsup.training import self_labelling
 
@@ -51,10 +51,33 @@ def test_a_student_says_how_probable_each_group_is_and_what_it_assumes(
     assert "accuracy by labels" in out
 
 
+@pytest.mark.parametrize(("deformation", "strength"), [(0.2, 0.2), (2.0, 0.5), (0.0, None)])
+def test_a_student_without_clusters_counts_groups_by_mildly_deformed_images(
+    model, folder, tmp_path, capsys, short_students, monkeypatch, deformation, strength
+):
+    counted = []
+
+    def number(codes, seen, deformed, strength, seed):
+        counted.append(strength)
+        assert len(codes) == len(seen) == len(deformed) == 40
+        assert codes.shape == deformed.shape
+        assert not np.allclose(codes, deformed)
+        return 2
+
+    monkeypatch.setattr(sure_groups, "number_when_deformed", number)
+    arguments = ("cluster", model, folder, "--student", "--deformation", deformation)
+    assert run(*arguments, "--output", tmp_path / "out") == 0
+    assert counted == ([] if strength is None else [strength])
+    if counted:
+        assert {row["cluster"] for row in table(tmp_path / "out" / "clusters.csv")} <= {"0", "1"}
+        assert "2 groups whose images do not change into each other" in capsys.readouterr().out
+
+
 def test_a_student_of_one_group_is_refused_with_what_to_do(
     model, folder, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(clustering, "groups", lambda codes, *_: np.zeros(len(codes), np.int64))
+    one = np.zeros(40, np.int64)
+    monkeypatch.setattr(clustering, "of_graph", lambda *_, **__: (np.arange(40), one))
     line = complaint(capsys, "cluster", model, folder, "--student", "--output", tmp_path / "out")
     assert "all images are one group: give --clusters N" in line
     assert not (tmp_path / "out" / "clusters.csv").exists()
