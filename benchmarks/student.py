@@ -29,7 +29,7 @@ tensorflow_startup.import_tensorflow()
 
 from kerasunsup.ae.settings import AutoencoderSettings  # noqa: E402
 from kerasunsup.data import splits as data_splits  # noqa: E402
-from kerasunsup.evaluation import clustering, sure_groups  # noqa: E402
+from kerasunsup.evaluation import clustering, label_spreading, sure_groups  # noqa: E402
 from kerasunsup.models import loading  # noqa: E402
 from kerasunsup.supervised.cells import balanced_subset  # noqa: E402
 from kerasunsup.training import loop, self_labelling  # noqa: E402
@@ -48,6 +48,7 @@ def settings_of(text: str) -> self_labelling.StudentSettings:
 def student_of(
     data: Any,
     groups: tuple[np.ndarray, np.ndarray],
+    graph: label_spreading.GraphOfCodes | None,
     settings: self_labelling.StudentSettings,
     seed: int,
     options: argparse.Namespace,
@@ -69,9 +70,11 @@ def student_of(
         print(f"  {right:.4f} after {epoch.seconds:.0f} s", flush=True)
 
     given = {}
-    if num_labels:
+    if graph is not None:
         labelled = balanced_subset(data.labels.train, num_labels, seed)
         given = {"labelled": labelled, "labels": data.labels.train[labelled]}
+        spread = graph.classes(labelled, given["labels"], _NUMBER)
+        groups = (sure_groups.agreed(groups[0], spread, **given), groups[1])
     student = self_labelling.train(
         data.train, *groups, settings=settings, seed=seed, watch=watch, num_classes=_NUMBER, **given
     )
@@ -94,6 +97,8 @@ def main() -> None:
     data = data_splits.load(AutoencoderSettings(data=options.data))
     encode = loading.open_model(options.model).function("encode")
     codes = np.concatenate([encode(block) for block in data.train.blocks()])
+    # Labels spread along this one; it is the same for all seeds.
+    graph = label_spreading.GraphOfCodes(codes, 0) if options.labels else None
     rows: dict[str, Any] = {}
     for seed in options.seeds:
         began = time.perf_counter()
@@ -104,7 +109,7 @@ def main() -> None:
         for variation in options.variations:
             print(f" {variation or 'as it is'}", flush=True)
             with loop.precision(options.precision):
-                row = student_of(data, groups, settings_of(variation), seed, options)
+                row = student_of(data, groups, graph, settings_of(variation), seed, options)
             rows.setdefault(variation, []).append(
                 {"seed": seed, "groups": right, "groups_seconds": seconds, **row}
             )

@@ -102,6 +102,8 @@ class StudentTrainer:
 
         if len(labelled) < len(self._images):
             groups, confidence = self._groups
+            spread = self._encoded.probe("graph", labelled, labels, self._seed)
+            groups = sure_groups.agreed(groups, spread, labelled, labels)
         else:  # nothing is left to be named
             groups, confidence = np.full(len(labelled), -1), np.zeros(len(labelled))
         self_labelling.train(
