@@ -1,0 +1,104 @@
+"""What a contrastive encoder is worth beside the usual one, from runs, and what its steps cost.
+
+    python benchmarks/contrastive.py logs/supervised/RUN ... --output docs/contrastive.json
+
+The runs are finished ones of `python -m kerasunsup.supervised --arms contrastive ...` on MNIST.
+A step is 128 images: it draws them again, or tells two views of each apart. Forty of each are timed
+by turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import turns
+
+from kerasunsup import tensorflow_startup
+
+tensorflow_startup.import_tensorflow()
+
+from kerasunsup.ae import experiment  # noqa: E402
+from kerasunsup.ae.settings import AutoencoderSettings  # noqa: E402
+from kerasunsup.data import batches  # noqa: E402
+from kerasunsup.data import splits as data_splits  # noqa: E402
+from kerasunsup.supervised.encoder import ENCODER_SETTINGS  # noqa: E402
+from kerasunsup.training import contrastive, self_labelling  # noqa: E402
+
+_STEPS = 40
+_LEFT_OUT = ("_calibration_error", "_loss")
+
+
+def numbers_of(run: Path) -> dict[str, Any]:
+    """The command of a run and its numbers, without those of single figures."""
+    environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    shown = {
+        name: value
+        for name, value in metrics.items()
+        if name.startswith(("labels_", "contrastive/", "encoder/")) and not name.endswith(_LEFT_OUT)
+    }
+    # Where the encoder lay is of no use to others.
+    words = [Path(word).name if "/" in word else word for word in environment["command"]]
+    return {"command": " ".join(words), "seed": environment["seed"], "numbers": shown}
+
+
+def steps_in_turns(rounds: int) -> dict[str, list[float]]:
+    """Milliseconds a step of either training, one number a round."""
+    settings = AutoencoderSettings(**ENCODER_SETTINGS)
+    images = data_splits.load(settings).train.subset(np.arange(settings.batch_size * _STEPS))
+    model = experiment.build(settings, images.shape)
+    drawn = batches.training_batches(images, settings.batch_size, seed=0)
+    views = contrastive.ContrastiveSettings(limits=self_labelling.DIGITS)
+    encoder = model.get_layer("encoder")
+
+    def draw() -> float:
+        began = time.perf_counter()
+        model.fit(drawn, shuffle=False, verbose=0)
+        return (time.perf_counter() - began) / _STEPS
+
+    def compare() -> float:
+        trained = contrastive.train(encoder, images, num_steps=_STEPS + 1, settings=views)
+        return trained.seconds / _STEPS
+
+    contenders: dict[str, Callable[[], float]] = {"encoder": draw, "contrastive": compare}
+    draw()  # is compiled; the other leaves its first step out
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, contender in contenders.items():
+            seconds[name].append(round(1000 * contender(), 2))
+    return seconds
+
+
+def main() -> None:
+    """Prints and writes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("runs", type=Path, nargs="+", help="finished runs of supervised")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--output", type=Path, help="write the results as JSON")
+    options = parser.parse_args()
+    milliseconds = steps_in_turns(options.rounds)
+    ratios = [
+        ours / usual
+        for ours, usual in zip(milliseconds["contrastive"], milliseconds["encoder"], strict=True)
+    ]
+    result = {
+        "machine": turns.machine(),
+        "milliseconds_a_step": milliseconds,
+        "ratio_of_steps": round(statistics.median(ratios), 3),
+        "runs": [numbers_of(run) for run in options.runs],
+    }
+    text = json.dumps(result, indent=1) + "\n"
+    print(text)
+    if options.output:
+        options.output.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
