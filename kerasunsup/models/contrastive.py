@@ -33,7 +33,7 @@ def nt_xent(first: Any, second: Any, temperature: float) -> Any:
         Chen et al., 2020, arXiv:2002.05709, eq. 1, and its mean over all positive pairs.
 
     Example:
-        >>> nt_xent(tf.eye(2), tf.eye(2), temperature=0.1).numpy().round(4).item()
+        >>> round(float(nt_xent(tf.eye(2), tf.eye(2), temperature=0.1)), 4)
         0.0001
     """
     number = ops.shape(first)[0]
@@ -57,6 +57,10 @@ def projection_head(codes_dim: int, *, hidden_units: int = 128, dim: int = 64) -
 
     Returns:
         codes (batch, codes_dim) -> projections (batch, dim).
+
+    Example:
+        >>> projection_head(32)(tf.ones((5, 32))).shape
+        TensorShape([5, 64])
     """
     inputs = keras.Input((codes_dim,), name="codes")
     x = layers.Dense(hidden_units, activation="relu", name="hidden")(inputs)

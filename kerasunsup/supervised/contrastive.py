@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 # Codes of a split that are sorted into groups, at most: of test images as many as `ae` takes.
 _GROUPED = {"groups": 10_000, "groups_training": 20_000}
+_CHECKED = 1000  # images whose codes must be numbers
 
 
 class EncoderTrainers:
@@ -139,7 +140,7 @@ def _contrastive_encoder(
     An earlier session of the run may have trained it, or have found out how many steps it takes.
 
     Raises:
-        InputError: if the run holds a damaged one.
+        InputError: if the run holds a damaged one, or the learning rate is too large.
     """
     kept = run.folder / "checkpoints" / "contrastive_encoder.npz"
     planned = run.folder / "checkpoints" / "contrastive.json"
@@ -167,6 +168,13 @@ def _contrastive_encoder(
     trained = contrastive.train(
         like, splits.train, num_steps=num_steps, settings=training, seed=settings.seed
     )
+    shown = splits.train.array(np.arange(min(_CHECKED, len(splits.train))))
+    codes = trained.encoder.predict(shown, verbose=0)
+    if not (np.isfinite(trained.losses).all() and np.isfinite(codes).all()):
+        raise InputError(
+            "the contrastive encoder gives codes that are no numbers: choose a smaller "
+            "--learning-rate"
+        )
     numbers = {
         "contrastive/seconds": trained.seconds,
         "contrastive/images": trained.images,

@@ -166,6 +166,17 @@ def test_no_contrastive_encoder_is_trained_unless_a_method_needs_it(
     assert not any("contrastive" in name for name in numbers_of(tmp_path / "supervised" / "run"))
 
 
+def test_codes_that_are_no_numbers_are_one_line(small, encoder, tmp_path, capsys):
+    arguments = ["--logs", str(tmp_path), "--name", "run", "--encoder", str(encoder)]
+    broken = ["--arms", "contrastive", "--learning-rate", "1e30"]
+    assert supervised.main([*small, *arguments, *broken]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "codes that are no numbers: choose a smaller --learning-rate" in error
+    kept = tmp_path / "supervised" / "run" / "checkpoints" / "contrastive_encoder.npz"
+    assert not kept.exists()
+
+
 def test_several_devices_are_refused_in_one_line(small, tmp_path, capsys):
     arguments = ["--logs", str(tmp_path), "--arms", "contrastive", "--strategy", "mirrored"]
     assert supervised.main([*small, *arguments]) == 2
