@@ -3,8 +3,9 @@
     python benchmarks/contrastive.py logs/supervised/RUN ... --output docs/contrastive.json
 
 The runs are finished ones of `python -m kerasunsup.supervised --arms contrastive ...` on MNIST.
-A step is 128 images: it draws them again, or tells two views of each apart. Forty of each are timed
-by turns.
+Groups of one set of images jump from one set to the next, so those of `--blocks` times 10,000
+training images are made too. A step is 128 images: it draws them again, or tells two views of each
+apart; forty of each are timed by turns a round. `--blocks 0` and `--rounds 0` leave these out.
 """
 
 from __future__ import annotations
@@ -24,14 +25,18 @@ from kerasunsup import tensorflow_startup
 
 tensorflow_startup.import_tensorflow()
 
+import keras  # noqa: E402
+
 from kerasunsup.ae import experiment  # noqa: E402
 from kerasunsup.ae.settings import AutoencoderSettings  # noqa: E402
 from kerasunsup.data import batches  # noqa: E402
 from kerasunsup.data import splits as data_splits  # noqa: E402
-from kerasunsup.supervised.encoder import ENCODER_SETTINGS  # noqa: E402
-from kerasunsup.training import contrastive, self_labelling  # noqa: E402
+from kerasunsup.evaluation import clustering  # noqa: E402
+from kerasunsup.supervised import encoder as encoders  # noqa: E402
+from kerasunsup.training import contrastive, files, self_labelling  # noqa: E402
 
 _STEPS = 40
+_BLOCK = 10_000  # images, as many as are tested on
 _LEFT_OUT = ("_calibration_error", "_loss")
 
 
@@ -49,9 +54,30 @@ def numbers_of(run: Path) -> dict[str, Any]:
     return {"command": " ".join(words), "seed": environment["seed"], "numbers": shown}
 
 
+def groups_of_blocks(run: Path, number: int) -> dict[str, list[float]]:
+    """The share of images in the right one of ten groups, by either encoder, a number a block."""
+    splits = data_splits.load(AutoencoderSettings())
+    record = json.loads((run / "checkpoints" / "encoder.json").read_text(encoding="utf-8"))
+    usual = encoders.load_encoder(Path(record["encoder"]), "the encoder", "train it")
+    other = keras.models.clone_model(usual)
+    kept = files.read_arrays(run / "checkpoints" / "contrastive_encoder.npz")
+    other.set_weights([kept[name] for name in sorted(kept) if name.startswith("weights/")])
+    shares: dict[str, list[float]] = {"encoder": [], "contrastive": []}
+    for block in range(number):
+        shown = np.arange(_BLOCK * block, _BLOCK * (block + 1))
+        for name, encoder in (("encoder", usual), ("contrastive", other)):
+            codes = encoder.predict(splits.train.array(shown), batch_size=500, verbose=0)
+            found = clustering.agreement(
+                clustering.groups(codes, 10, 0), splits.labels.train[shown]
+            )
+            shares[name].append(found["accuracy"])
+            print(name, block, found["accuracy"], flush=True)
+    return shares
+
+
 def steps_in_turns(rounds: int) -> dict[str, list[float]]:
     """Milliseconds a step of either training, one number a round."""
-    settings = AutoencoderSettings(**ENCODER_SETTINGS)
+    settings = AutoencoderSettings(**encoders.ENCODER_SETTINGS)
     images = data_splits.load(settings).train.subset(np.arange(settings.batch_size * _STEPS))
     model = experiment.build(settings, images.shape)
     drawn = batches.training_batches(images, settings.batch_size, seed=0)
@@ -80,20 +106,19 @@ def main() -> None:
     """Prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("runs", type=Path, nargs="+", help="finished runs of supervised")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, help="write the results as JSON")
     options = parser.parse_args()
-    milliseconds = steps_in_turns(options.rounds)
-    ratios = [
-        ours / usual
-        for ours, usual in zip(milliseconds["contrastive"], milliseconds["encoder"], strict=True)
-    ]
-    result = {
-        "machine": turns.machine(),
-        "milliseconds_a_step": milliseconds,
-        "ratio_of_steps": round(statistics.median(ratios), 3),
-        "runs": [numbers_of(run) for run in options.runs],
-    }
+    result: dict[str, Any] = {"runs": [numbers_of(run) for run in options.runs]}
+    if options.blocks:
+        result["groups_of_blocks"] = groups_of_blocks(options.runs[0], options.blocks)
+    if options.rounds:
+        steps = steps_in_turns(options.rounds)
+        pairs = zip(steps["contrastive"], steps["encoder"], strict=True)
+        ratio = statistics.median(ours / usual for ours, usual in pairs)
+        result |= {"milliseconds_a_step": steps, "ratio_of_steps": round(ratio, 3)}
+    result["machine"] = turns.machine()
     text = json.dumps(result, indent=1) + "\n"
     print(text)
     if options.output:

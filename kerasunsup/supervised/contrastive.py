@@ -91,8 +91,8 @@ class EncoderTrainers:
 
         `groups_accuracy` is the share of the first 10,000 test images in the right one of as many
         groups as classes, by the best matching, `groups_training_accuracy` that of the first 20,000
-        training images, by which a choice can be made: groups of 5,000 validation images, half as
-        many, are less right. Images that are too few for so many groups have no such number.
+        training images. One such number says little: groups of another draw of images may be ten
+        points more or less right. Images that are too few for so many groups have none.
         """
         if "contrastive" not in self._encoders:
             return {}
