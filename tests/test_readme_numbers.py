@@ -300,6 +300,15 @@ def test_table_of_the_contrastive_encoder_is_the_measurement():
         assert row(title) == [f"{100 * numbers[key]:.1f}" for key in keys]
     for name in ("encoder", "contrastive"):
         assert f"{numbers[f'{name}/seconds']:.0f} s" in TEXT
+    varied = measurement("contrastive")["variations"]["rows"]
+    usual = varied.pop("reconstruction, all 20 epochs")
+    shares = {key: [found[key] for found in varied.values()] for key in usual}
+    ends = [f"{100 * end(shares[key]):.1f}" for key in usual for end in (min, max)]
+    probe, graph = (f"{100 * usual[key]:.1f}" for key in usual)
+    text = " ".join(TEXT.split())
+    assert f"right in {ends[0]} to {ends[1]} % of the validation images" in text
+    assert f"in {ends[2]} to {ends[3]} % by the graph" in text
+    assert f"where reconstruction has {probe} and {graph}" in text
 
 
 def test_the_student_is_as_right_as_was_measured():
