@@ -279,6 +279,38 @@ def test_tables_of_apply_are_the_measurements():
         assert row(name) == [f"{found['found']} of {found['copies']}"]
 
 
+def test_table_of_the_contrastive_encoder_is_the_measurement():
+    (run,) = measurement("contrastive")["runs"]
+    numbers = run["numbers"]
+    for title, usual, other in (
+        ("linear probe", "linear_probe", "contrastive"),
+        ("encoder fine-tuned", "finetuned", "contrastive_finetuned"),
+        ("graph of codes", "graph", "contrastive_graph"),
+    ):
+        for size in (100, 10_000):
+            keys = [f"labels_{size}/{method}_accuracy" for method in (usual, other)]
+            assert row(f"{title}, {size:,} labels") == [
+                f"{100 * numbers[key]:.1f} ± {100 * numbers[f'{key}_std']:.1f}" for key in keys
+            ]
+    for title, name in (
+        ("ten groups of test images, no label", "groups"),
+        ("ten groups of 20,000 training images", "groups_training"),
+    ):
+        keys = [f"{encoder}/{name}_accuracy" for encoder in ("encoder", "contrastive")]
+        assert row(title) == [f"{100 * numbers[key]:.1f}" for key in keys]
+    for name in ("encoder", "contrastive"):
+        assert f"{numbers[f'{name}/seconds']:.0f} s" in TEXT
+    varied = measurement("contrastive")["variations"]["rows"]
+    usual = varied.pop("reconstruction, all 20 epochs")
+    shares = {key: [found[key] for found in varied.values()] for key in usual}
+    ends = [f"{100 * end(shares[key]):.1f}" for key in usual for end in (min, max)]
+    probe, graph = (f"{100 * usual[key]:.1f}" for key in usual)
+    text = " ".join(TEXT.split())
+    assert f"right in {ends[0]} to {ends[1]} % of the validation images" in text
+    assert f"in {ends[2]} to {ends[3]} % by the graph" in text
+    assert f"where reconstruction has {probe} and {graph}" in text
+
+
 def test_the_student_is_as_right_as_was_measured():
     ((student,),) = measurement("student")["rows"].values()
     assert f"right in {percent(student['groups'])}" in TEXT

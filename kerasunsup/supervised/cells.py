@@ -11,7 +11,12 @@ import numpy as np
 
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
-from kerasunsup.supervised.settings import PSEUDO_LABELLED, SEMI_SUPERVISED, SupervisedSettings
+from kerasunsup.supervised.settings import (
+    CONTRASTIVE,
+    PSEUDO_LABELLED,
+    SEMI_SUPERVISED,
+    SupervisedSettings,
+)
 from kerasunsup.training import feature_network, files
 from kerasunsup.training.run_folder import Run
 
@@ -172,8 +177,9 @@ def training_steps(method: str, settings: SupervisedSettings, num_labelled: int)
 
 def relative_cost(cell: Cell, settings: SupervisedSettings, num_images: int) -> float:
     """Returns about how long a cell takes, in steps of the same network trained plainly."""
-    if cell.method in _PROBE_COST:
-        return _PROBE_COST[cell.method]
+    method = CONTRASTIVE.get(cell.method, cell.method)
+    if method in _PROBE_COST:
+        return _PROBE_COST[method]
     if cell.method == "student":
         epoch = num_images / settings.batch_size
         # Two rounds; the second is taught in three times as many steps.

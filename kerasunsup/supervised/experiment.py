@@ -16,7 +16,7 @@ from kerasunsup.supervised import cells as comparison_cells
 from kerasunsup.supervised import encoder as encoders
 from kerasunsup.supervised import results
 from kerasunsup.supervised.cells import Cell, CellResult
-from kerasunsup.supervised.methods import MethodTrainer
+from kerasunsup.supervised.contrastive import EncoderTrainers
 from kerasunsup.supervised.settings import METHOD_NAMES, SupervisedSettings
 from kerasunsup.training import (
     feature_network,
@@ -78,7 +78,7 @@ def compare(command: Command, splits: Splits) -> dict[str, float]:
                 training_tensorboard.TensorBoardWriter(run.folder) as tensorboard,
             ):
                 classes = feature_network.classes_of(splits)
-                trainer = MethodTrainer(splits, classes, encoder, settings)
+                trainer = EncoderTrainers(run, path, encoder, splits, classes, settings)
                 comparison = results.Comparison(
                     splits, classes, settings, label_counts, run, tensorboard
                 )
@@ -121,7 +121,7 @@ def check(splits: Splits) -> None:
 
 
 def train_cells(
-    trainer: MethodTrainer, cells: list[Cell], comparison: results.Comparison
+    trainer: EncoderTrainers, cells: list[Cell], comparison: results.Comparison
 ) -> dict[Cell, CellResult]:
     """Returns the result of every cell; those that the run holds already are read.
 
@@ -191,7 +191,7 @@ def _test_tag(num_labels: int) -> str:
 
 
 def export_and_report(
-    trainer: MethodTrainer, comparison: results.Comparison, cell_results: dict[Cell, CellResult]
+    trainer: EncoderTrainers, comparison: results.Comparison, cell_results: dict[Cell, CellResult]
 ) -> dict[str, float]:
     """Exports the best classifier, then writes the numbers and the figures of the comparison."""
     run, splits, tensorboard = comparison.run, comparison.splits, comparison.tensorboard
@@ -206,7 +206,7 @@ def export_and_report(
             {"classify": (model, "images", "probabilities")},
             {"classify": splits.test.array(np.arange(min(4, len(splits.test))))},
         )
-    numbers = results.measure_and_draw(comparison, cell_results)
+    numbers = results.measure_and_draw(comparison, cell_results) | trainer.numbers()
     model_card.write(run, numbers)
     run.write_metrics(numbers)
     run.write_history(results.history_columns(cell_results))

@@ -29,6 +29,9 @@ _DIFFERENCES = (
     ("graph_labels_minus_finetuned", "graph_labels", "finetuned"),
     ("graph_labels_minus_graph", "graph_labels", "graph"),
     ("pseudo_labels_minus_their_scratch", "pseudo_labels", "pseudo_labels_scratch"),
+    ("contrastive_minus_linear_probe", "contrastive", "linear_probe"),
+    ("contrastive_graph_minus_graph", "contrastive_graph", "graph"),
+    ("contrastive_finetuned_minus_finetuned", "contrastive_finetuned", "finetuned"),
 )
 
 _MEASURED = ("images", "seconds", "accuracy", "loss")  # at each point of a learning curve

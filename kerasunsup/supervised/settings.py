@@ -21,17 +21,31 @@ METHOD_NAMES = {
     "mixture": "mixture of codes",
     "graph": "graph of codes",
     "student": "self-labelling student",
+    "contrastive": "linear probe, contrastive",
+    "contrastive_graph": "graph of codes, contrastive",
+    "contrastive_finetuned": "encoder fine-tuned, contrastive",
+}
+# These begin with an encoder that told views of images apart, and not with one that drew images
+# again: method -> the same on the usual encoder.
+CONTRASTIVE = {
+    "contrastive": "linear_probe",
+    "contrastive_graph": "graph",
+    "contrastive_finetuned": "finetuned",
 }
 FROM_SCRATCH = ("scratch", "convolutional", "pseudo_labels_scratch")
 PSEUDO_LABELLED = ("pseudo_labels", "pseudo_labels_scratch")
 # Networks that are trained in steps; the other methods are probes on codes.
-TRAINED = ("frozen", "finetuned", *FROM_SCRATCH, "pseudo_labels", "graph_labels", "student")
+TRAINED = (
+    "frozen", "finetuned", *FROM_SCRATCH, "pseudo_labels", "graph_labels", "student",
+    "contrastive_finetuned",
+)  # fmt: skip
 # These learn from unlabelled images too.
-SEMI_SUPERVISED = (*PSEUDO_LABELLED, "graph_labels", "mixture", "graph")
+SEMI_SUPERVISED = (*PSEUDO_LABELLED, "graph_labels", "mixture", "graph", "contrastive_graph")
 
 # These must be asked for. The methods with pseudo-labels take 1,500 steps of two passes over some
-# 300 images each; the student goes through all images twelve times.
-SLOW = (*PSEUDO_LABELLED, "student")
+# 300 images each; the student goes through all images twelve times; the contrastive encoder is
+# trained for as long as the usual one.
+SLOW = (*PSEUDO_LABELLED, "student", *CONTRASTIVE)
 DEFAULT_METHODS = tuple(method for method in METHOD_NAMES if method not in SLOW)
 
 
@@ -83,8 +97,8 @@ class SupervisedSettings(TrainingSettings):
     # The field and its flag keep their earlier name: runs and scripts hold it.
     arms: tuple[str, ...] = setting(
         DEFAULT_METHODS,
-        "compare these methods; the two with pseudo-labels and the student take longest and must be"
-        " named",
+        "compare these methods; the two with pseudo-labels, the student and the contrastive ones"
+        " take longest and must be named",
         choices=tuple(METHOD_NAMES),
     )
     # Three epochs of ten images would be three steps.
@@ -117,9 +131,11 @@ class SupervisedSettings(TrainingSettings):
     )
 
     def __post_init__(self) -> None:
-        """Checks each value, then that the student is alone on one device."""
+        """Checks each value, then that what trains on one device is alone on it."""
         super().__post_init__()
-        if "student" in self.arms and self.strategy != "none":
-            raise InputError(
-                f"--arms student trains on one device: leave it out, or --strategy {self.strategy}"
-            )
+        for method in self.arms:
+            if method in ("student", *CONTRASTIVE) and self.strategy != "none":
+                raise InputError(
+                    f"--arms {method} trains on one device: leave it out, or --strategy"
+                    f" {self.strategy}"
+                )

@@ -13,11 +13,17 @@ from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Labels
 from kerasunsup.errors import InputError
 from kerasunsup.supervised import cells, experiment, results
-from kerasunsup.supervised.settings import METHOD_NAMES, PSEUDO_LABELLED, SupervisedSettings
+from kerasunsup.supervised.settings import (
+    CONTRASTIVE,
+    METHOD_NAMES,
+    PSEUDO_LABELLED,
+    SupervisedSettings,
+)
 
 
-def test_methods_that_learn_from_their_own_answers_are_asked_for_by_name():
-    assert {*METHOD_NAMES} - {*SupervisedSettings().arms} == {*PSEUDO_LABELLED, "student"}
+def test_methods_that_take_long_are_asked_for_by_name():
+    missing = {*METHOD_NAMES} - {*SupervisedSettings().arms}
+    assert missing == {*PSEUDO_LABELLED, "student", *CONTRASTIVE}
 
 
 def test_more_labels_than_there_are_images_are_all_of_them(capsys):
@@ -82,6 +88,7 @@ def test_the_best_method_is_chosen_by_validation_and_not_by_test():
     assert results.exported_label_count(few, [100, 0]) == 100
 
 
-def test_a_student_is_alone_on_one_device():
-    with pytest.raises(InputError, match="--arms student trains on one device"):
-        SupervisedSettings(arms=("student",), strategy="mirrored")
+@pytest.mark.parametrize("method", ["student", *CONTRASTIVE])
+def test_what_trains_on_one_device_is_refused_on_several(method):
+    with pytest.raises(InputError, match=f"--arms {method} trains on one device: leave it out"):
+        SupervisedSettings(arms=("frozen", method), strategy="mirrored")

@@ -16,6 +16,7 @@ from kerasunsup.supervised import encoded_images, methods
 from kerasunsup.supervised.cells import Cell, CellResult, balanced_subset
 from kerasunsup.supervised.network_trainer import measured_steps
 from kerasunsup.supervised.settings import (
+    CONTRASTIVE,
     METHOD_NAMES,
     PSEUDO_LABELLED,
     TRAINED,
@@ -97,7 +98,8 @@ def test_measured_points_double_and_end_with_the_last():
     assert measured_steps(1) == {1}
 
 
-@pytest.mark.parametrize("method", list(METHOD_NAMES))
+# Those on a contrastive encoder are others of them on another encoder: see test_contrastive.
+@pytest.mark.parametrize("method", [name for name in METHOD_NAMES if name not in CONTRASTIVE])
 def test_every_method_gives_an_answer_for_every_image(trainer, method, monkeypatch):
     monkeypatch.setattr(self_labelling, "_LEAST_STEPS", 10)
     result = trainer.train(Cell(method, 20, 0))
