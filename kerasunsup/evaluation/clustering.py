@@ -80,7 +80,7 @@ def groups(codes: np.ndarray, number: int | None, seed: int) -> np.ndarray:
         drawn = np.random.default_rng(seed).choice(len(codes), _GRAPH_CODES, replace=False)
         in_graph = np.sort(drawn)
     graph = label_spreading.GraphOfCodes(codes[in_graph], seed)
-    group_of = _groups_of_graph(graph, codes[in_graph], number, seed)
+    group_of = groups_of_graph(graph, codes[in_graph], number, seed)
     if len(in_graph) < len(codes):
         classes = graph.classes(np.arange(len(in_graph)), group_of, int(group_of.max()) + 1)
         group_of_all = np.empty(len(codes), np.int64)
@@ -92,10 +92,27 @@ def groups(codes: np.ndarray, number: int | None, seed: int) -> np.ndarray:
     return np.argsort(order)[group_of]
 
 
-def _groups_of_graph(
+def groups_of_graph(
     graph: label_spreading.GraphOfCodes, codes: np.ndarray, number: int | None, seed: int
 ) -> np.ndarray:
-    """Int64 (num_codes,), a group for each code of a graph."""
+    """A group for each code of a graph that is there already, as `groups` cuts it.
+
+    Args:
+        graph: of these codes.
+        codes: (num_codes, latent_dim), not all alike.
+        number: how many groups, at most a tenth of the codes; None lets the graph decide.
+        seed: >= 0.
+
+    Returns:
+        int64 (num_codes,), from 0, in no particular order.
+
+    Example:
+        >>> codes = np.repeat([[0.0], [9.0]], [20, 10], axis=0)
+        >>> codes += np.linspace(0.0, 1.0, 30)[:, None]
+        >>> graph = label_spreading.GraphOfCodes(codes, seed=0)
+        >>> sorted(np.bincount(groups_of_graph(graph, codes, 2, seed=0)).tolist())
+        [10, 20]
+    """
     links = graph.links.multiply(graph.links >= _NO_LINK).tocsr()
     _, part_of = sparse.csgraph.connected_components(links, directed=False)
     sizes = np.bincount(part_of)
