@@ -1,14 +1,15 @@
 """Which images are worth labelling first: central where codes are dense, and far apart.
 
-The graph of codes that labels spread along is cut into fifty groups; of each the most central code
-is taken. They are ranked by a tree of the groups, so that whoever stops early has a good choice
-too: the first ten are one of each of the ten groups that the fifty join to. Every further code
-comes from the halves of what varies most. So a longer choice begins with the shorter one.
+The graph of codes that labels spread along is cut into fifty groups, and each is stood for by its
+most central code. A tree joins groups that links lead between; read from its root, it ranks them:
+first the most central of all, then of each half that has none yet. So whoever stops early has a
+good choice too: of MNIST the first ten are ten digits. Every further code comes from the halves of
+what varies most, so that a longer choice begins with the shorter one.
 
-Three ways were compared by the labels of training images of MNIST, which took no part in choosing:
-this one, greedy coverage (facility location) and greedy reduction of variance, both on the same
-eigenvectors. With ten labels those two found 7 to 9 of the digits (`benchmarks/select.py` measures
-the way that is left).
+By the labels of MNIST's training images, which take no part, three ways were compared: this one,
+greedy coverage (facility location) and greedy reduction of variance, both on the graph's
+eigenvectors. With ten labels those two hit 7 to 9 of the digits. So were the number of groups and
+the order among them chosen. What remains is measured by `benchmarks/selection.py`.
 """
 
 from __future__ import annotations
@@ -22,11 +23,10 @@ from sklearn import cluster
 
 from kerasunsup.evaluation import clustering, label_spreading, latent_space, neighbors
 
-# Of MNIST's ten digits the first ten choices hit as many with 20, 30 and 50 groups, and 100 labels
-# spread better from 50.
+# 20 and 30 hit the ten digits too, but 100 labels spread less well from them.
 _GROUPS = 50
 _GRAPH_CODES = 60_000  # as in `probes`; beyond, as many are drawn and the others come last
-_STEPS = 20  # along the links between groups; 50 join digits that are near each other
+_STEPS = 20  # along the links between groups; after 50, two digits are one group
 _DECIMALS = 4  # of standardized codes; copies of an image differ by rounding
 
 
@@ -88,7 +88,8 @@ def _ranked(codes: np.ndarray, count: int, seed: int) -> np.ndarray:
         graph = label_spreading.GraphOfCodes(codes, seed)
         group_of = clustering.groups_of_graph(graph, codes, number, seed)
         groups = [np.flatnonzero(group_of == group) for group in np.unique(group_of)]
-        groups = [groups[index] for index in _order_of_groups(graph.links, groups)]
+        centers = codes[[_most_central(codes, group) for group in groups]]
+        groups = [groups[index] for index in _order_of_groups(graph.links, groups, centers)]
     else:
         groups = [np.arange(len(codes))]
     chosen = [_most_central(codes, group) for group in groups]
@@ -127,33 +128,47 @@ def _half_of(codes: np.ndarray, group: np.ndarray, one: int, seed: int) -> np.nd
     return halves == halves[group == one]
 
 
-def _order_of_groups(links: sparse.csr_array, groups: list[np.ndarray]) -> list[int]:
+def _order_of_groups(
+    links: sparse.csr_array, groups: list[np.ndarray], centers: np.ndarray
+) -> list[int]:
     """The groups in the order in which a tree that joins them falls apart again.
 
-    Joined groups stand under the name of the larger. Read backwards, each step of the tree adds the
-    group that was lost in it; the first is the name of all.
+    Of all groups, then of each half that has none yet, the one whose center is the most central.
     """
     sizes = np.array([len(group) for group in groups], np.float64)
+    apart = neighbors.squared_distances(centers, centers)
+    order: list[int] = []
+    for halves in [(list(range(len(groups))), []), *reversed(_joins(links, groups, sizes))]:
+        half = next(half for half in halves if not set(half) & set(order))
+        order.append(half[int((apart[np.ix_(half, half)] @ sizes[half]).argmin())])
+    return order
+
+
+def _joins(
+    links: sparse.csr_array, groups: list[np.ndarray], sizes: np.ndarray
+) -> list[tuple[list[int], list[int]]]:
+    """Which groups are joined with which, step by step, until all are one."""
     member_of = np.empty(links.shape[0], np.int64)
     for index, group in enumerate(groups):
         member_of[group] = index
-    joins = sparse.csr_array(np.eye(len(groups))[member_of])
-    between = (joins.T @ links @ joins).toarray()
+    is_member = sparse.csr_array(np.eye(len(groups))[member_of])
+    between = (is_member.T @ links @ is_member).toarray()
     roots = 1.0 / np.sqrt(np.maximum(between.sum(axis=1), 1e-12))
     values, vectors = np.linalg.eigh(between * roots[:, None] * roots)
     places = vectors * np.maximum(values, 0.0) ** _STEPS
     places /= np.maximum(np.linalg.norm(places, axis=1, keepdims=True), 1e-12)
-    alive, lost = list(range(len(groups))), []
-    while len(alive) > 1:
-        apart = neighbors.squared_distances(places[alive], places[alive])
-        cost = apart * sizes[alive] * sizes[alive][:, None]
-        cost /= sizes[alive] + sizes[alive][:, None]
+    sizes, joined = sizes.copy(), [[index] for index in range(len(groups))]
+    joins = []
+    while len(joined) > 1:
+        cost = neighbors.squared_distances(places, places)
+        cost *= sizes * sizes[:, None] / (sizes + sizes[:, None])
         np.fill_diagonal(cost, np.inf)
-        pair = (alive[index] for index in np.unravel_index(cost.argmin(), cost.shape))
-        large, small = sorted(pair, key=lambda index: (-sizes[index], index))
-        whole = sizes[large] + sizes[small]
-        places[large] = (sizes[large] * places[large] + sizes[small] * places[small]) / whole
-        sizes[large] = whole
-        alive.remove(small)
-        lost.append(small)
-    return [*alive, *reversed(lost)]
+        one, other = sorted(int(index) for index in np.unravel_index(cost.argmin(), cost.shape))
+        joins.append((joined[one], joined[other]))
+        joined[one] = joined[one] + joined[other]
+        weights = sizes[[one, other]]
+        places[one] = weights @ places[[one, other]] / weights.sum()
+        sizes[one] = weights.sum()
+        places, sizes = np.delete(places, other, axis=0), np.delete(sizes, other)
+        del joined[other]
+    return joins
