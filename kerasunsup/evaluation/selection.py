@@ -62,11 +62,10 @@ def worth_labelling(codes: np.ndarray, count: int, seed: int) -> np.ndarray:
     drawn = np.arange(len(codes))
     if len(codes) > _GRAPH_CODES:
         drawn = np.sort(random.choice(len(codes), _GRAPH_CODES, replace=False))
-    standardized = _standardized(codes[drawn])
+    rounded = np.round(_standardized(codes[drawn]), _DECIMALS) + 0.0  # no -0.0
     # One label is enough for all copies, and as neighbours they would shut each other in.
-    rounded = np.round(standardized, _DECIMALS) + 0.0  # no -0.0
     distinct = np.sort(np.unique(rounded, axis=0, return_index=True)[1])
-    ranked = drawn[distinct[_ranked(standardized[distinct], min(count, len(distinct)), seed)]]
+    ranked = drawn[distinct[_ranked(rounded[distinct], min(count, len(distinct)), seed)]]
     if len(ranked) < count:
         others = random.permutation(np.setdiff1d(np.arange(len(codes)), drawn))
         copies = np.setdiff1d(drawn, ranked)
@@ -125,7 +124,8 @@ def _sum_of_squares(members: np.ndarray) -> float:
 def _half_of(codes: np.ndarray, group: np.ndarray, one: int, seed: int) -> np.ndarray:
     """Which of a group of two distinct codes or more, bool, fall to the half of one of them."""
     halves = cluster.KMeans(2, n_init=1, random_state=seed).fit_predict(codes[group])
-    return halves == halves[group == one]
+    is_near = halves == halves[group == one]
+    return group == one if is_near.all() else is_near
 
 
 def _order_of_groups(

@@ -70,6 +70,16 @@ def test_copies_come_last_and_do_not_hide_what_is_rare():
     assert set(in_cloud[order[:2]]) == {0, 1}
 
 
+@pytest.mark.parametrize("jitter", [1e-7, 1e-5, 1e-4])
+def test_codes_that_hardly_differ_are_all_ranked(jitter):
+    random = np.random.default_rng(0)
+    codes = np.repeat(random.normal(size=(30, 2)), 8, axis=0)
+    codes += jitter * random.normal(size=codes.shape)
+    order = worth_labelling(codes, 300, 0)
+    assert sorted(order.tolist()) == list(range(240))
+    assert len(set(order[:30] // 8)) > 25  # hardly a copy among the first
+
+
 @pytest.mark.parametrize("number", [1, 2, 5, 29, 30, 45])
 def test_all_codes_are_ranked_where_no_fewer_are_wanted(number):
     codes = np.random.default_rng(0).normal(size=(number, 3)).astype(np.float32)
