@@ -51,6 +51,22 @@ def test_clustering_table_is_what_was_measured():
     assert rows["graph of codes, ten groups (apply cluster)"]["accuracy"] >= 0.9
 
 
+def test_table_of_chosen_labels_is_what_was_measured():
+    measured = measurement("select")
+    for images in (55_000, 20_000):
+        for way in ("chosen", "random", "random, balanced"):
+            rows = [row for row in measured[f"{images} images"] if row["way"] == way]
+
+            def cell(count, name, scale, rows=rows):
+                values = [scale * row[name] for row in rows if row["count"] == count]
+                assert len(values) == 5
+                return f"{statistics.mean(values):.1f} ({min(values):.1f})"
+
+            spread = [cell(count, "spread", 100) for count in (10, 100, 1000)]
+            shown = [cell(10, "classes", 1), *spread, cell(10, "named", 100)]
+            assert row(f"{way}, of {images:,}") == shown
+
+
 def percent(value: float, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f} %"
 

@@ -21,6 +21,7 @@ VERBS = {
     "similar": "Find the images most similar to a query, or near-duplicates among all images.",
     "outliers": "Rank images from the most unusual to the most ordinary.",
     "cluster": "Group images that look alike; no labels are needed.",
+    "select": "Choose the images that are worth labelling first.",
     "generate": "Make new images.",
 }
 

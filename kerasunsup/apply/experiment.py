@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 # numbers that the command ends with.
 _FUNCTIONS = {
     "restore": "restore_images", "encode": "write_codes", "similar": "find_similar",
-    "outliers": "find_outliers", "cluster": "cluster_images", "generate": "generate_images",
+    "outliers": "find_outliers", "cluster": "cluster_images", "select": "select_images",
+    "generate": "generate_images",
 }  # fmt: skip
 
 # Their modules also have `make_part`, which makes a part of a large collection.
@@ -36,7 +37,8 @@ Elsewhere = Callable[[Application, Sequence[int]], None]
 # What the model must be able to do.
 _NEEDS = {
     "restore": ("reconstruct",), "encode": ("encode",), "similar": ("encode",),
-    "outliers": ("reconstruct", "encode"), "cluster": ("encode",), "generate": ("decode",),
+    "outliers": ("reconstruct", "encode"), "cluster": ("encode",), "select": ("encode",),
+    "generate": ("decode",),
 }  # fmt: skip
 
 

@@ -107,7 +107,13 @@ class ApplySettings(CheckedSettings):
         most=5.0,
         only=("cluster",),
     )
-    count: int = setting(100, "make N images", least=1, only=("generate",))
+    count: int = setting(
+        100,
+        "make N images (generate), or choose N images to be labelled (select), of which the first"
+        " are those of a smaller N",
+        least=1,
+        only=("generate", "select"),
+    )
     shard: str | None = setting(
         None,
         "make only shard I of N, with I from 1 to N; the same command without --shard puts"
@@ -127,7 +133,7 @@ class ApplySettings(CheckedSettings):
         "take the codes from this folder, which encode --shard or encode --ray filled from the same"
         " MODEL and IMAGES",
         metavar="DIR",
-        only=("similar", "outliers", "cluster"),
+        only=("similar", "outliers", "cluster", "select"),
     )
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """Arrays in, numbers out: every number that a command writes to metrics.json is computed here.
 
 Open `image_metrics` first (how close two images are); `generative_metrics` compares two sets of
-images, `classifier_metrics` judges predictions. `latent_space`, `neighbors`, `clustering`, `probes`
-(with `label_spreading`) and `outlier_detector` work on codes. Nothing here reads files or draws.
+images, `classifier_metrics` judges predictions. `latent_space`, `neighbors`, `clustering`,
+`selection`, `probes` (with `label_spreading`) and `outlier_detector` work on codes. Nothing here
+reads files or draws.
 """

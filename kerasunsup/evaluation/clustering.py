@@ -109,7 +109,7 @@ def of_graph(
         return np.arange(len(codes)), np.zeros(len(codes), np.int64)
     if len(codes) <= _GRAPH_CODES:
         graph = label_spreading.GraphOfCodes(codes, seed)
-        group_of = _groups_of_graph(graph, codes, number, seed, least_stability)
+        group_of = groups_of_graph(graph, codes, number, seed, least_stability=least_stability)
         return np.arange(len(codes)), _largest_first(group_of)
     return _agreeing_draw(codes, number, seed, least_stability)
 
@@ -124,7 +124,9 @@ def _agreeing_draw(
     for draw in range(_DRAWS):
         in_graph = np.sort(generator.choice(len(codes), _GRAPH_CODES, replace=False))
         graph = label_spreading.GraphOfCodes(codes[in_graph], seed)
-        found = _groups_of_graph(graph, codes[in_graph], number, seed + draw, least_stability)
+        found = groups_of_graph(
+            graph, codes[in_graph], number, seed + draw, least_stability=least_stability
+        )
         draws.append((in_graph, _largest_first(found)))
         answers.append(_of_nearest(graph, found, compared))
         number = int(found.max()) + 1
@@ -150,14 +152,33 @@ def _largest_first(group_of: np.ndarray) -> np.ndarray:
     return np.argsort(order)[group_of]
 
 
-def _groups_of_graph(
+def groups_of_graph(
     graph: label_spreading.GraphOfCodes,
     codes: np.ndarray,
     number: int | None,
     seed: int,
-    least_stability: float | None,
+    *,
+    least_stability: float | None = STABLE,
 ) -> np.ndarray:
-    """Int64 (num_codes,), a group for each code of a graph."""
+    """A group for each code of a graph that is there already, as `groups` cuts it.
+
+    Args:
+        graph: of these codes.
+        codes: (num_codes, latent_dim), not all alike.
+        number: how many groups, at most a tenth of the codes; None lets the graph decide.
+        seed: >= 0.
+        least_stability: as in `groups`.
+
+    Returns:
+        int64 (num_codes,), from 0, in no particular order.
+
+    Example:
+        >>> codes = np.repeat([[0.0], [9.0]], [20, 10], axis=0)
+        >>> codes += np.linspace(0.0, 1.0, 30)[:, None]
+        >>> graph = label_spreading.GraphOfCodes(codes, seed=0)
+        >>> sorted(np.bincount(groups_of_graph(graph, codes, 2, seed=0)).tolist())
+        [10, 20]
+    """
     links = graph.links.multiply(graph.links >= _NO_LINK).tocsr()
     parts = spectral_cuts.Parts(links, number, seed)
     if number is not None and number < len(parts.members):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kerasunsup.data.image_set import ImageSet
-from kerasunsup.evaluation import probes
+from kerasunsup.evaluation import probes, selection
 
 _BATCH_SIZE = 500  # images that are encoded at a time
 _BLOCK = 5000  # images that are read at a time, to hold few of them as floats
@@ -30,6 +30,7 @@ class EncodedImages:
         self._encoder, self._images = encoder, images
         self._num_classes, self._seed = num_classes, seed
         self._codes: dict[str, np.ndarray] = {}
+        self._ranked = np.empty(0, np.int64)
         self._structures: dict[str, probes.MixtureOfCodes | probes.GraphOfCodes] = {}
 
     def codes(self, split: str) -> np.ndarray:
@@ -44,6 +45,15 @@ class EncodedImages:
                 ]
             )
         return self._codes[split]
+
+    def worth_labelling(self, number: int) -> np.ndarray:
+        """Returns so many positions of training images, those first whose labels are worth most.
+
+        The choice follows from the codes alone, so it is made once.
+        """
+        if len(self._ranked) < number:
+            self._ranked = selection.worth_labelling(self.codes("train"), number, self._seed)
+        return self._ranked[:number]
 
     def probe(
         self,

@@ -89,7 +89,7 @@ class MethodTrainer:
         """
         began = time.perf_counter()
         seed = self._settings.seed + cell.repetition
-        labelled = balanced_subset(self._train_labels, cell.num_labels, seed)
+        labelled = _labelled(cell, self._encoded, self._train_labels, self._settings)
         weights: list[np.ndarray] = []
         if cell.method in TRAINED:
             trainer, curve, _ = self.fit(cell.method, labelled, seed)
@@ -195,6 +195,16 @@ class MethodTrainer:
         if method == "frozen":
             return self._encoded.codes(split)[:, np.newaxis, np.newaxis]
         return self._images[split]
+
+
+def _labelled(
+    cell: Cell, encoded: EncodedImages, labels: np.ndarray, settings: SupervisedSettings
+) -> np.ndarray:
+    """The positions of the training images whose labels a cell sees, ascending."""
+    if settings.choose == "random" or not cell.num_labels:
+        return balanced_subset(labels, cell.num_labels, settings.seed + cell.repetition)
+    most = max(number for number in settings.labels if number < len(labels))
+    return np.sort(encoded.worth_labelling(most)[: cell.num_labels])
 
 
 def _with_probabilities(

@@ -87,6 +87,13 @@ class SupervisedSettings(TrainingSettings):
         "compare the methods with these numbers of labelled images; 0 stands for all",
         least=0,
     )
+    choose: str = setting(
+        "random",
+        "which images are labelled; random: as many of each class, drawn anew in each repetition;"
+        " central: those that apply select chooses by the encoder's codes, whatever their classes,"
+        " in all repetitions",
+        choices=("random", "central"),
+    )
     # Three repetitions take a quarter of an hour; two are the least that have a deviation.
     repetitions: int = setting(
         3,

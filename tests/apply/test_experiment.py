@@ -34,7 +34,7 @@ def test_what_is_no_model_is_refused(folder, tmp_path, capsys):
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_few_images_come_to_an_end_in_every_verb(model, tmp_path, capsys, number):
     write(tmp_path / "images", [f"{index}.png" for index in range(number)])
-    for verb in ("restore", "encode", "outliers", "similar"):
+    for verb in ("restore", "encode", "outliers", "select", "similar"):
         output = tmp_path / verb
         if verb == "similar" and number == 1:
             line = complaint(capsys, verb, model, tmp_path / "images", "--output", output)

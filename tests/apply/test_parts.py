@@ -100,7 +100,7 @@ def test_other_verbs_take_the_codes_of_parts(model, images, tmp_path, capsys, sm
     assert "1 of 3 parts are missing" in line
     assert run("encode", *arguments, "--output", encoded, "--shard", "2/2") == 0
     for verb, more in (
-        ("outliers", []), ("similar", []), ("cluster", []),
+        ("outliers", []), ("similar", []), ("cluster", []), ("select", []),
         ("similar", ["--query", images / "a" / "3.png"]),
     ):  # fmt: skip
         expected, output = tmp_path / f"{verb}{len(more)}", tmp_path / f"{verb}{len(more)}-parts"

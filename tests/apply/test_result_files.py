@@ -37,7 +37,8 @@ def test_a_full_disk_is_told_in_the_words_of_apply(model, folder, tmp_path, caps
 
 
 def test_strange_names_are_read_back_as_they_were_from_every_table(model, strange, tmp_path):
-    at = {verb: tmp_path / verb for verb in ("encode", "outliers", "cluster", "near", "similar")}
+    verbs = ("encode", "outliers", "cluster", "select", "near", "similar")
+    at = {verb: tmp_path / verb for verb in verbs}
     assert run("encode", model, strange, "--output", at["encode"], "--projector") == 0
     stored = training_files.read_arrays(at["encode"] / "codes.npz")
     names = [str(name) for name in stored["files"]]
@@ -46,7 +47,9 @@ def test_strange_names_are_read_back_as_they_were_from_every_table(model, strang
     assert [row["file"] for row in surrogate_table(at["encode"] / "codes.csv")] == names
     assert run("outliers", model, strange, "--output", at["outliers"], "--share", 0.5) == 0
     assert run("cluster", model, strange, "--output", at["cluster"], "--clusters", 2) == 0
-    for verb, file in (("outliers", "outliers.csv"), ("cluster", "clusters.csv")):
+    assert run("select", model, strange, "--output", at["select"]) == 0
+    tables = {"outliers": "outliers.csv", "cluster": "clusters.csv", "select": "selected.csv"}
+    for verb, file in tables.items():
         assert {row["file"] for row in surrogate_table(at[verb] / file)} == set(names)
     query = ["--query", strange, "--neighbors", 2]
     assert run("similar", model, strange, "--output", at["similar"], *query) == 0
@@ -57,7 +60,7 @@ def test_strange_names_are_read_back_as_they_were_from_every_table(model, strang
     assert run("similar", model, strange, "--output", at["near"]) == 0
     (row,) = surrogate_table(at["near"] / "similar.csv")
     assert (row["query"], row["file"]) == tuple(STRANGE[:2])
-    for verb in ("outliers", "near", "similar"):
+    for verb in ("outliers", "select", "near", "similar"):
         Image.open(next(at[verb].glob("*_sheet.png"))).load()
 
 

@@ -50,7 +50,7 @@ def codes(alone, folder, tmp_path):
     return tmp_path / "codes"
 
 
-@pytest.mark.parametrize("verb", ["cluster", "similar", "outliers"])
+@pytest.mark.parametrize("verb", ["cluster", "similar", "outliers", "select"])
 def test_codes_that_exist_need_no_tensorflow(alone, folder, codes, tmp_path, verb):
     arguments = [verb, alone, folder, "--output"]
     assert run(*arguments, tmp_path / "usual") == 0

@@ -10,6 +10,7 @@ from kerasunsup.data import pixel_storage
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Labels, Splits
 from kerasunsup.errors import InputError
+from kerasunsup.evaluation import selection
 from kerasunsup.models import optimizers
 from kerasunsup.models.optimizers import FusedAdam
 from kerasunsup.supervised import encoded_images, methods
@@ -90,6 +91,30 @@ def test_subsets_are_balanced_nested_and_follow_from_the_seed():
 def test_subsets_that_cannot_be_drawn_are_refused(number):
     with pytest.raises(ValueError, match=f"{number} labels cannot be drawn from 85 images of 3"):
         balanced_subset(np.repeat([0, 1, 2], [50, 30, 5]), number, 0)
+
+
+def test_central_images_are_labelled_where_that_is_asked_for(trainer, encoder, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        encoded_images.EncodedImages,
+        "probe",
+        lambda self, method, labelled, labels, seed, queries: (
+            seen.append(labelled) or np.full((len(queries), 2), 0.5)
+        ),
+    )
+    settings = dataclasses.replace(SETTINGS, choose="central", labels=(2, 20, 500, 0))
+    central = methods.MethodTrainer(SPLITS, CLASSES, encoder, settings)
+    for number, repetition in ((20, 0), (20, 1), (2, 0), (0, 0)):
+        central.train(Cell("linear_probe", number, repetition))
+    codes = np.concatenate([encoder.predict(block, verbose=0) for block in SPLITS.train.blocks()])
+    expected = selection.worth_labelling(codes, 20, SETTINGS.seed)
+    np.testing.assert_array_equal(seen[0], np.sort(expected))
+    np.testing.assert_array_equal(seen[1], seen[0])
+    np.testing.assert_array_equal(seen[2], np.sort(expected[:2]))
+    np.testing.assert_array_equal(seen[3], np.arange(200))
+    trainer.train(Cell("linear_probe", 20, 1))
+    of_classes = np.searchsorted(CLASSES, SPLITS.labels.train)
+    np.testing.assert_array_equal(seen[4], balanced_subset(of_classes, 20, SETTINGS.seed + 1))
 
 
 def test_measured_points_double_and_end_with_the_last():
