@@ -17,9 +17,9 @@ iterative search for eigenvectors does not see how often an eigenvalue occurs.
 
 A part of fewer than ten codes, or than a thousandth of them, follows its nearest neighbours.
 
-A graph holds 20,000 codes at most. Of more, five draws are sorted, and the draw is taken that
-agrees most with the others: of MNIST's training codes one draw in five makes two groups of one
-digit and one of two others.
+A graph holds 60,000 codes at most: with all 55,000 training images of MNIST in it 95.5 % are in the
+right group, with 20,000 of them 80 to 94 %. Of more, five draws are sorted, and the draw is taken
+that agrees most with the others.
 
 With 10,000 training images of MNIST and ten groups, the share in the right group by their labels is
 0.93 here, 0.69 to 0.70 with no more eigenvectors than groups, and 0.49 to 0.52 for k-means on codes
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 LEAST_CODES = 30
 STABLE = 0.75  # of a group comes back in random draws (Hennig, 2007)
-_GRAPH_CODES = 20_000  # beyond, as many are drawn and the others follow their nearest
+_GRAPH_CODES = 60_000  # beyond, as many are drawn and the others follow their nearest
 _DRAWS = 5  # of so many codes; three chose a poor one in 3 % of cases, five in none
 _COMPARED = 3_000  # codes on which draws are compared
 _NO_LINK = 1e-6  # a weight below it joins nothing: 3.4 times as far as the nearest usually are
@@ -230,7 +230,7 @@ def carried(codes: np.ndarray, group_of: np.ndarray, queries: np.ndarray, seed: 
     """The groups of other codes: for each the one that most of its nearest codes are in.
 
     Args:
-        codes: (num_codes, dim), two or more; beyond 20,000 as many are drawn.
+        codes: (num_codes, dim), two or more; beyond 60,000 as many are drawn.
         group_of: int64 (num_codes,), their groups from 0.
         queries: (num_queries, dim).
         seed: >= 0.

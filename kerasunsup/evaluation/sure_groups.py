@@ -1,7 +1,7 @@
 """Groups of codes: how sure each member is, which are the surest, and what a few labels name them.
 
-What is taught by groups is to be right: of ten groups of MNIST's training codes 93 % are, of the
-surest 80 % of each 97.3 % (seed 0).
+What is taught by groups is to be right: of ten groups of MNIST's training codes 95.5 % are, of the
+surest 80 % of each 99.0 % (one encoder).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def with_confidence(
     Returns:
         Groups, int64 (num_codes,) from 0, by `clustering.groups`, and the probability that a walk
         of 20 steps along the graph's links ends in the group that it began in, float64
-        (num_codes,). Beyond 20,000 codes both follow from the nearest of as many, of the draw that
+        (num_codes,). Beyond 60,000 codes both follow from the nearest of as many, of the draw that
         agrees most with four others.
 
     Raises:
@@ -188,8 +188,8 @@ def agreed(
 ) -> np.ndarray:
     """The class of each image by its group where labels that spread along the graph say the same.
 
-    What both say is right more often: of MNIST's training images with a hundred labels 95 % are
-    left, and of the surest 80 % of these 99.4 % are right, instead of 97.3 % (seed 0).
+    What both say is right more often: with a hundred labels of MNIST's training images 94.6 % are
+    left, of which 97.1 % are right, instead of 93.1 % of all (groups by a graph of 20,000 codes).
 
     Args:
         groups: int64 (num_images,) from 0; below 0 stands for none.

@@ -182,8 +182,8 @@ def relative_cost(cell: Cell, settings: SupervisedSettings, num_images: int) -> 
         return _PROBE_COST[method]
     if cell.method == "student":
         epoch = num_images / settings.batch_size
-        # Two rounds; the second is taught in three times as many steps.
-        return _STEP_COST["student"] * (4 * settings.steps + 2 * settings.student_epochs * epoch)
+        # Three rounds; all but the first are taught in three times as many steps.
+        return _STEP_COST["student"] * (7 * settings.steps + 3 * settings.student_epochs * epoch)
     steps = training_steps(cell.method, settings, cell.num_labels or num_images)
     return steps * _STEP_COST.get(cell.method, 1.0)
 

@@ -122,8 +122,8 @@ class SupervisedSettings(TrainingSettings):
         least=1,
     )
     student_epochs: int = setting(
-        6,
-        "let the student teach itself for at most N epochs of all images, in each of two rounds",
+        4,
+        "let the student teach itself for at most N epochs of all images, in each of three rounds",
         least=1,
     )
     unlabelled_batch_size: int = setting(

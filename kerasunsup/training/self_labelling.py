@@ -75,8 +75,8 @@ class StudentSettings:
     hole: float = 0.0
     share: float = 0.8
     taught_steps: int = 300
-    epochs: int = 6
-    rounds: int = 2
+    epochs: int = 4
+    rounds: int = 3
     retaught_share: float = 0.95
     retaught_steps: int = 900
     changed: float = 0.0005
