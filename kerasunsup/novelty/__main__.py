@@ -23,7 +23,7 @@ check the answer. Writes numbers, figures, TensorBoard logs and the autoencoders
 LOGS/novelty/RUN. On MNIST it takes about 6 minutes on two processor cores.
 """
 
-_QUICK = {"epochs": 2, "limit": 1000, "test_limit": 300, "most_classes": 2}
+_QUICK = {"epochs": 2, "limit": 1000, "test_limit": 300, "most_classes": 2, "view_steps": 20}
 
 
 def parse(argv: Sequence[str] | None = None) -> Command:
