@@ -8,6 +8,7 @@ density of the network's features, which tells digits better (docs/apply.md).
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,33 +126,31 @@ def measured(images: ImageSet, tests: np.ndarray, *, num_steps: int, seed: int) 
     seconds = time.perf_counter() - began
     drawn = np.random.default_rng(seed).permutation(len(images))[:_MOST_FITTED]
     clean = images.array(np.sort(drawn))
-    answers_and_features = keras.Model(
-        network.inputs, [network.outputs[0], network.get_layer("features").output]
-    )
-
-    @tf.function(reduce_retracing=True)
-    def outputs(pictures: tf.Tensor, number: tf.Tensor) -> Any:
-        views = tf.fill(tf.shape(pictures)[:1], number)
-        return answers_and_features(view(pictures, views), training=False)
-
+    outputs = _outputs(network)
     distances, surprise = np.zeros(len(tests)), np.zeros(len(tests))
     for number in range(NUM_VIEWS):
-        (_, of_clean), (logits, features) = (
-            [
-                np.concatenate(parts)
-                for parts in zip(
-                    *(
-                        outputs(part, tf.constant(number))
-                        for part in np.split(pictures, range(_EVALUATED, len(pictures), _EVALUATED))
-                    ),
-                    strict=True,
-                )
-            ]
-            for pictures in (clean, tests)
-        )
+        _, of_clean = outputs(clean, number)
+        logits, features = outputs(tests, number)
         distances += outlier_detector.mahalanobis(of_clean, features, _LEAST_VARIANCE)
         surprise -= special.log_softmax(logits.astype(np.float64), axis=1)[:, number]
     return ViewScores(distances, surprise, seconds)
+
+
+def _outputs(network: keras.Model) -> Callable[[np.ndarray, int], list[np.ndarray]]:
+    """(images, number of a view) -> logits and features of these views, one row an image."""
+    features = network.get_layer("features").output
+    both = keras.Model(network.inputs, [network.outputs[0], features])
+
+    @tf.function(reduce_retracing=True)
+    def of_batch(pictures: tf.Tensor, number: tf.Tensor) -> Any:
+        return both(view(pictures, tf.fill(tf.shape(pictures)[:1], number)), training=False)
+
+    def of_all(pictures: np.ndarray, number: int) -> list[np.ndarray]:
+        parts = np.split(pictures, range(_EVALUATED, len(pictures), _EVALUATED))
+        results = [of_batch(part, tf.constant(number)) for part in parts]
+        return [np.concatenate(values) for values in zip(*results, strict=True)]
+
+    return of_all
 
 
 def of_class(
