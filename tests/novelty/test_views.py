@@ -38,12 +38,12 @@ def drawn(number: int, seed: int, *, is_odd: bool) -> np.ndarray:
 
 
 def test_a_class_whose_turns_look_alike_is_odd_beside_one_whose_turns_do_not(tmp_path):
-    known = ImageSet(pixel_storage.MemoryStore(drawn(120, 0, is_odd=False)))
-    tests = [drawn(30, 1, is_odd=False), drawn(30, 2, is_odd=True)]
+    known = ImageSet(pixel_storage.MemoryStore(drawn(64, 0, is_odd=False)))
+    tests = [drawn(20, 1, is_odd=False), drawn(20, 2, is_odd=True)]
     pictures = np.concatenate(tests).astype(np.float32) / 255.0
     path = tmp_path / "views.npz"
-    found = views.of_class(path, known, pictures, num_steps=40, seed=0)
-    is_other = np.arange(60) >= 30
+    found = views.of_class(path, known, pictures, num_steps=30, seed=0)
+    is_other = np.arange(40) >= 20
     assert classifier_metrics.auroc(is_other, found.distances) > 0.95
     assert classifier_metrics.auroc(is_other, found.surprise) > 0.95
     assert found.seconds > 0.0
