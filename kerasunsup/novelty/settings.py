@@ -19,7 +19,8 @@ OUTLIER_SCORES = {
     "answers": "which view is told wrong",
     "ranks": "rank average",
 }
-# Whose ranks are averaged: a score of each kind, chosen on validation images (docs/apply.md).
+# Whose ranks are averaged: a score of each kind, chosen on validation images of two classes
+# (docs/apply.md).
 JOINED_SCORES = ("outliers", "patches", "views", "answers")
 
 
