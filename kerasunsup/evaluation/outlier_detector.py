@@ -152,6 +152,29 @@ def threshold(errors: np.ndarray, codes: np.ndarray, share: float, seed: int) ->
     return float(max(np.quantile(scores, 1.0 - share), scores.min() + _LEAST_LEAD))
 
 
+def mahalanobis(clean: np.ndarray, values: np.ndarray, least_variance: float = 0.0) -> np.ndarray:
+    """The squared Mahalanobis distance of each row from the clean rows.
+
+    Args:
+        clean: (num_clean, dim), two or more.
+        values: (num_rows, dim).
+        least_variance: added to each variance, as a share of their mean: rows that differ where the
+            clean ones are all equal are then far, and not equal to them.
+
+    Returns:
+        float64 (num_rows,), >= 0.
+
+    Example:
+        >>> clean = np.array([[0.0], [1.0], [2.0]])
+        >>> mahalanobis(clean, np.array([[1.0], [4.0]]))
+        array([0., 9.])
+    """
+    covariance = np.atleast_2d(np.cov(clean.T))
+    covariance += least_variance * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    away = values - clean.mean(axis=0)
+    return np.einsum("ij,jk,ik->i", away, np.linalg.pinv(covariance), away)
+
+
 def _log(errors: np.ndarray) -> np.ndarray:
     # A perfect reconstruction is as good as one to a millionth of the range.
     return np.log(np.maximum(errors, 1e-12))

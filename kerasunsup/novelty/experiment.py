@@ -16,9 +16,10 @@ from kerasunsup.ae import experiment as autoencoder
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
+from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import LEAST_TRAINING, Labels, Splits
 from kerasunsup.errors import InputError, Interrupted
-from kerasunsup.novelty import results
+from kerasunsup.novelty import results, views
 from kerasunsup.novelty.settings import NoveltySettings
 from kerasunsup.settings import Command, to_json
 from kerasunsup.training import files, loop, run_folder
@@ -58,7 +59,9 @@ def run(command: Command) -> dict[str, float]:
                 run.check_folder()
                 encoder_run = autoencoder_of_class(settings, splits, label, run)
                 seconds += encoder_run.read_metrics().get("training_seconds", np.nan)
-                scores[label] = scores_of(encoder_run, settings, splits, label)
+                view_scores = view_scores_of_class(settings, splits, label, run)
+                seconds += view_scores.seconds
+                scores[label] = scores_of(encoder_run, view_scores, settings, splits, label)
             with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
                 return write_results(run, tensorboard, settings, splits, scores, seconds)
         except KeyboardInterrupt:
@@ -125,8 +128,12 @@ def classes_of(settings: NoveltySettings, splits: Splits) -> list[int]:
 
 def clean_images(splits: Splits, label: int) -> np.ndarray:
     """Returns the training images of a class, float32 (num_images, height, width, channels)."""
+    return _of_class(splits, label).array()
+
+
+def _of_class(splits: Splits, label: int) -> ImageSet:
     positions = np.flatnonzero(results.labels_of(splits).train == label)[:_MOST_IMAGES]
-    return splits.train.subset(positions).array()
+    return splits.train.subset(positions)
 
 
 def autoencoder_of_class(settings: NoveltySettings, splits: Splits, label: int, run: Run) -> Run:
@@ -159,10 +166,30 @@ def _settings_of_class(settings: NoveltySettings, data: str) -> AutoencoderSetti
     return AutoencoderSettings(data=data, **shared)
 
 
+def view_scores_of_class(
+    settings: NoveltySettings, splits: Splits, label: int, run: Run
+) -> views.ViewScores:
+    """Returns how odd the views of all test images are for one class.
+
+    The network is trained first where no earlier start of this run has.
+    """
+    return views.of_class(
+        run.folder / "classes" / "views" / f"class-{label}.npz",
+        _of_class(splits, label),
+        splits.test.array(),
+        num_steps=settings.view_steps,
+        seed=settings.seed,
+    )
+
+
 def scores_of(
-    encoder_run: Run, settings: NoveltySettings, splits: Splits, label: int
+    encoder_run: Run,
+    view_scores: views.ViewScores,
+    settings: NoveltySettings,
+    splits: Splits,
+    label: int,
 ) -> dict[str, np.ndarray]:
-    """Returns the outlier scores of all test images for one class, as `results.outlier_scores`.
+    """Returns the outlier scores of all test images for one class, a key of `OUTLIER_SCORES` each.
 
     Raises:
         InputError: if the run's model is damaged.
@@ -174,9 +201,11 @@ def scores_of(
             f"{encoder_run.folder} is damaged ({type(error).__name__}): remove it, then --resume"
         ) from error
     clean, tests = clean_images(splits, label), splits.test.array()
-    return results.outlier_scores(
+    scores = results.outlier_scores(
         model, clean, tests, latent_dim=settings.latent_dim, seed=settings.seed
     )
+    scores |= {"views": view_scores.distances, "answers": view_scores.surprise}
+    return scores | {"ranks": results.rank_average(scores)}
 
 
 def write_results(

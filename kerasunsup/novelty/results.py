@@ -7,13 +7,19 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+from scipy import stats
 
 from kerasunsup.data.splits import Labels, Splits
 from kerasunsup.errors import InputError
-from kerasunsup.evaluation import classifier_metrics, latent_space, outlier_detector
-from kerasunsup.evaluation.neighbors import nearest
+from kerasunsup.evaluation import (
+    classifier_metrics,
+    latent_space,
+    outlier_detector,
+    patch_memory,
+)
+from kerasunsup.evaluation.neighbors import blocks, nearest
 from kerasunsup.figures import curves, image_grids
-from kerasunsup.novelty.settings import OUTLIER_SCORES
+from kerasunsup.novelty.settings import JOINED_SCORES, OUTLIER_SCORES
 from kerasunsup.training import feature_network
 from kerasunsup.training.tensorboard import TensorBoardWriter
 
@@ -44,7 +50,7 @@ def _encode(model: keras.Model, pictures: np.ndarray) -> _Encoded:
 def outlier_scores(
     model: keras.Model, clean: np.ndarray, tests: np.ndarray, *, latent_dim: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Returns the outlier scores of each test image for one class; outliers score higher.
+    """Returns the outlier scores of each test image by the autoencoder; outliers score higher.
 
     Args:
         model: the autoencoder that was trained on images of the class alone.
@@ -54,7 +60,7 @@ def outlier_scores(
         seed: the seed of what is random in the detectors.
 
     Returns:
-        A key of `OUTLIER_SCORES` -> float64 (num_test,).
+        A key of `OUTLIER_SCORES` -> float64 (num_test,); those of views are not among them.
     """
     of_clean, of_tests = _encode(model, clean), _encode(model, tests)
     flat, test_flat = clean.reshape(len(clean), -1), tests.reshape(len(tests), -1)
@@ -67,16 +73,25 @@ def outlier_scores(
         "error": of_tests.errors.astype(np.float64),
         "density": -detector.mixture.log_likelihoods(of_tests.codes),
         "neighbors": nearest(of_clean.codes, of_tests.codes, neighbors)[0].mean(axis=1),
-        "code_error": _mahalanobis(of_clean.changes, of_tests.changes),
+        "code_error": outlier_detector.mahalanobis(of_clean.changes, of_tests.changes),
         "pca": np.square(projected - test_flat).mean(axis=1),
+        "patches": _patch_distances(model, clean, tests),
     }
 
 
-def _mahalanobis(clean: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Returns the squared Mahalanobis distance of each row from the clean rows, (num_rows,)."""
-    inverse = np.linalg.pinv(np.atleast_2d(np.cov(clean.T)))
-    away = values - clean.mean(axis=0)
-    return np.einsum("ij,jk,ik->i", away, inverse, away)
+def _patch_distances(model: keras.Model, clean: np.ndarray, tests: np.ndarray) -> np.ndarray:
+    """Returns the distance of each test image's oddest patch, as `PatchMemory.distances`."""
+    encoder = model.get_layer("encoder")
+    maps = keras.Model(encoder.inputs, encoder.get_layer("convolution_1").output)
+    memory = patch_memory.fit(maps.predict_on_batch(clean[: patch_memory.REMEMBERED]), seed=0)
+    parts = [memory.distances(maps.predict_on_batch(tests[block])) for block in blocks(len(tests))]
+    return np.concatenate(parts)
+
+
+def rank_average(scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns the mean rank of each image among all by the scores that are joined, in (0, 1]."""
+    ranks = [stats.rankdata(scores[name]) / len(scores[name]) for name in JOINED_SCORES]
+    return np.mean(ranks, axis=0)
 
 
 def labels_of(splits: Splits) -> Labels:

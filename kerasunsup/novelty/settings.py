@@ -14,7 +14,14 @@ OUTLIER_SCORES = {
     "neighbors": "distance to nearest codes",
     "code_error": "error in the code space",
     "pca": "residual of PCA",
+    "patches": "distance of the oddest patch",
+    "views": "features of views",
+    "answers": "which view is told wrong",
+    "ranks": "rank average",
 }
+# Whose ranks are averaged: a score of each kind, chosen on validation images of two classes
+# (docs/apply.md).
+JOINED_SCORES = ("outliers", "patches", "views", "answers")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,3 +54,7 @@ class NoveltySettings(TrainingSettings):
         32, "numbers in the code of an image; PCA gets as many components", least=1, most=4096
     )
     hidden_units: int = setting(128, "units of the dense layer beside the code", least=1)
+    # Steps. More make the network surer of its answers and hardly better at outliers.
+    view_steps: int = setting(
+        400, "train the network that tells turned and shifted views apart in N steps", least=1
+    )

@@ -73,7 +73,7 @@ STEPS = (
     Step("search", "search for settings", "ae", ("--tune", "--search-only"), 44, 0.6),
     Step("tuned", "autoencoder with the settings found", "ae", ("--config",), 8, 0.4),
     Step("supervised", "from unsupervised to supervised", "supervised", (), 15, 0.5),
-    Step("novelty", "outliers, one class against the rest", "novelty", (), 6, 0.5),
+    Step("novelty", "outliers, one class against the rest", "novelty", (), 20, 0.5),
     Step("gan", "GAN", "gan", (), 40, 0.4),
     Step("gan_study", "GAN, the study's own game", "gan", ("--preset", "study"), 40, 0.4),
 )

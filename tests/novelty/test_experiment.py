@@ -31,7 +31,7 @@ def small(tmp_path_factory) -> list[str]:
     for picture, label in zip(pixels, labels, strict=True):
         picture[4 * label + 2 : 4 * label + 5] += 60
     np.savez(path, images=pixels, labels=labels)
-    return ["--data", str(path), "--epochs", "1", "--latent-dim", "4"]
+    return ["--data", str(path), "--epochs", "1", "--latent-dim", "4", "--view-steps", "3"]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,8 @@ def test_an_autoencoder_saw_images_of_its_class_alone_and_its_error_is_the_score
     assert len(clean) == np.sum(splits.labels.train == 1)
     run = Run(finished / "classes" / "ae" / "class-1")
     assert run.read_metrics()["epochs"] == 1
-    scores = experiment.scores_of(run, settings, splits, 1)
+    view_scores = experiment.view_scores_of_class(settings, splits, 1, Run(finished))
+    scores = experiment.scores_of(run, view_scores, settings, splits, 1)
     assert set(scores) == set(OUTLIER_SCORES)
     area = metrics.roc_auc_score(splits.labels.test != 1, scores["error"])
     assert numbers_of(finished)["error/auroc_1"] == pytest.approx(area, abs=1e-6)
