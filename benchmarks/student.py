@@ -32,7 +32,7 @@ from kerasunsup.data import splits as data_splits  # noqa: E402
 from kerasunsup.evaluation import clustering, label_spreading, sure_groups  # noqa: E402
 from kerasunsup.models import loading  # noqa: E402
 from kerasunsup.supervised.cells import balanced_subset  # noqa: E402
-from kerasunsup.training import loop, self_labelling  # noqa: E402
+from kerasunsup.training import files, loop, self_labelling  # noqa: E402
 
 _NUMBER = 10
 
@@ -116,7 +116,7 @@ def main() -> None:
     if options.output:
         command = "python benchmarks/student.py " + " ".join(sys.argv[1:])
         result = {"command": command, "machine": turns.machine(), "rows": rows}
-        options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        files.write_json(options.output, result)
 
 
 if __name__ == "__main__":

@@ -328,14 +328,33 @@ def test_table_of_the_contrastive_encoder_is_the_measurement():
 
 
 def test_the_student_is_as_right_as_was_measured():
-    ((student,),) = measurement("student")["rows"].values()
-    assert f"right in {percent(student['groups'])}" in TEXT
-    epochs = student["epochs"]
-    assert are_near(TEXT, f"{epochs[0]['accuracy']:.3f} when the groups")
-    for epoch in (2, 6):
-        found = epochs[epoch]
-        assert f"{found['accuracy']:.3f} after {found['seconds']:.0f} s" in TEXT
-    assert f"after {epochs[-1]['seconds']:.0f} s" in TEXT
+    (seeds,) = measurement("student")["rows"].values()
+    assert row("training images, graph of codes") == [f"{seed['groups']:.3f}" for seed in seeds]
+    # Each network is measured when it is taught and after four epochs.
+    for title, epoch in {
+        "groups taught": 0, "first network": 4, "second network": 9, "third network": 14
+    }.items():  # fmt: skip
+        right = [f"{seed['epochs'][epoch]['accuracy']:.3f}" for seed in seeds]
+        assert row(f"validation, {title}") == right
+    assert row("test, third network") == [f"{seed['test_accuracy']:.3f}" for seed in seeds]
+    seconds = [seed["groups_seconds"] + seed["epochs"][-1]["seconds"] for seed in seeds]
+    assert row("seconds, groups included") == [f"{second:.0f}" for second in seconds]
+
+
+def test_the_settings_of_a_student_were_tried():
+    tried = measurement("student_trials")["rows"]
+    first, second, third = (
+        {name: f"{found['training']:.3f}" for name, found in tried[f"{which} round"].items()}
+        for which in ("first", "second", "third")
+    )
+    usual, unbalanced, less, least = first.values()
+    assert are_near(TEXT, f"{usual} with deformations of 1, {less} with 0.7, {least} with 0.5")
+    assert are_near(TEXT, f"{unbalanced} without the pull")
+    usual, less, more, holes, strict, fewer = second.values()
+    assert usual == less
+    assert are_near(TEXT, f"{usual} with 1 and 0.7, {more} with 1.4, {holes} with holes")
+    assert are_near(TEXT, f"{strict} where only answers above", f"{fewer} where only 80 %")
+    assert are_near(TEXT, f"a third network {third['epochs=4,deformation=0.7']}")
 
 
 def test_table_of_outlier_scores_is_the_report():
