@@ -31,6 +31,7 @@ _CLUSTERINGS = {
     "pixels/kmeans": "k-means on pixels",
     "latent/kmeans": "k-means on codes",
     "latent/graph": "graph of codes (apply cluster)",
+    "latent/student": "self-labelling student (ae --student)",
 }
 
 
@@ -218,6 +219,7 @@ def _cluster_table(sources: Sources, keys: list[str]) -> Table:
             for key in keys
             for name, title in _CLUSTERINGS.items()
             if key == keys[0] or name != "pixels/kmeans"
+            if sources.value(key, f"{name}_accuracy") is not None  # a student must be asked for
         ],
         words=2,
         caption="As many groups of test images as classes, beside the labels.",
