@@ -339,6 +339,13 @@ def test_the_student_is_as_right_as_was_measured():
     assert row("test, third network") == [f"{seed['test_accuracy']:.3f}" for seed in seeds]
     seconds = [seed["groups_seconds"] + seed["epochs"][-1]["seconds"] for seed in seeds]
     assert row("seconds, groups included") == [f"{second:.0f}" for second in seconds]
+    for least in (0.95, 0.97, 0.98):
+        until = [
+            seed["groups_seconds"]
+            + min(one["seconds"] for one in seed["epochs"] if one["accuracy"] >= least)
+            for seed in seeds
+        ]
+        assert row(f"seconds until validation {least}") == [f"{second:.0f}" for second in until]
 
 
 def test_the_settings_of_a_student_were_tried():
