@@ -1,4 +1,4 @@
-"""How many groups are found where nobody says it, and what the choice among draws gains.
+"""How many groups are found where nobody says it, and how right groups of more codes are.
 
     python benchmarks/group_numbers.py logs/ae/RUN --output docs/group_numbers.json
 
@@ -7,7 +7,7 @@ largest gap of the graph of codes, and the gap statistic of k-means (Tibshirani,
 2001): codes of MNIST's training images by the encoder of a finished run, all digits or some of
 them, and clouds. Where there are images, also the number that is left when groups are joined that
 mildly deformed images move between (`sure_groups.number_when_deformed`). Then ten groups of all
-training codes: single draws of 20,000 codes, and the draw that agrees most with the others.
+training codes, by graphs of 20,000 codes to all of them.
 """
 
 from __future__ import annotations
@@ -136,27 +136,16 @@ def found_numbers(
     return row
 
 
-def draws(codes: np.ndarray, labels: np.ndarray, seeds: list[int]) -> dict[str, Any]:
-    """Shares in the right one of ten groups: of ten single draws, and of the draw chosen."""
-    single, chosen = [], []
-    for seed in range(10):
-        drawn = np.random.default_rng(1000 + seed).choice(len(codes), _GRAPH_CODES, replace=False)
-        began = time.perf_counter()
-        groups = clustering.groups(codes[drawn], 10, seed)
-        seconds = time.perf_counter() - began
-        single.append((clustering.agreement(groups, labels[drawn])["accuracy"], seconds))
-    for seed in seeds:
-        began = time.perf_counter()
-        groups = clustering.groups(codes, 10, seed)
-        seconds = time.perf_counter() - began
-        chosen.append((clustering.agreement(groups, labels)["accuracy"], seconds))
-    return {
-        name: {
-            "accuracies": [round(accuracy, 4) for accuracy, _ in rows],
-            "seconds": round(float(np.median([seconds for _, seconds in rows])), 1),
-        }
-        for name, rows in (("single draws", single), ("chosen of five", chosen))
-    }
+def sizes(codes: np.ndarray, labels: np.ndarray) -> dict[str, list[float]]:
+    """Shares in the right one of ten groups, of draws of so many codes."""
+    shares: dict[str, list[float]] = {}
+    for size in (20_000, 30_000, 40_000, len(codes)):
+        for seed in range(4):
+            drawn = np.random.default_rng(seed).choice(len(codes), size, replace=False)
+            groups = clustering.groups(codes[drawn], 10, seed)
+            right = clustering.agreement(groups, labels[drawn])["accuracy"]
+            shares.setdefault(str(size), []).append(round(right, 4))
+    return shares
 
 
 def main() -> None:
@@ -179,9 +168,9 @@ def main() -> None:
         "command": "python benchmarks/group_numbers.py " + " ".join(sys.argv[1:]),
         "machine": turns.machine(),
         "numbers": rows,
-        "draws": draws(codes, labels, options.seeds),
+        "sizes": sizes(codes, labels),
     }
-    print(result["draws"])
+    print(result["sizes"])
     if options.output:
         options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

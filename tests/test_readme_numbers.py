@@ -327,6 +327,16 @@ def test_table_of_the_contrastive_encoder_is_the_measurement():
     assert f"where reconstruction has {probe} and {graph}" in text
 
 
+def test_groups_of_more_codes_are_better():
+    sizes = measurement("group_numbers")["sizes"]
+    text = " ".join(TEXT.split())
+    for size in ("20000", "30000", "40000"):
+        least, most = (f"{100 * end(sizes[size]):.1f}" for end in (min, max))
+        between = "codes are right in" if size == "20000" else "in"
+        assert f"{int(size):,} {between} {least} to {most} %" in text
+    assert f"of all 55,000 in {percent(sizes['55000'][0])}" in text
+
+
 def test_the_student_is_as_right_as_was_measured():
     (seeds,) = measurement("student")["rows"].values()
     assert row("training images, graph of codes") == [f"{seed['groups']:.3f}" for seed in seeds]

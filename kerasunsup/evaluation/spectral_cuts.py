@@ -193,13 +193,8 @@ def stability(found: np.ndarray) -> float:
         agreements[first, second] = agreements[second, first] = _least_jaccard(
             found[first], found[second]
         )
-    draw = most_agreeing(agreements)
+    draw = int(agreements.sum(axis=1).argmax())  # the one that agrees most with all
     return float(np.delete(agreements[draw], draw).mean())
-
-
-def most_agreeing(agreements: np.ndarray | Sequence[Sequence[float]]) -> int:
-    """The draw whose agreement with all draws, a row of (num_draws, num_draws), is the largest."""
-    return int(np.sum(agreements, axis=1).argmax())
 
 
 def _least_jaccard(first: np.ndarray, second: np.ndarray) -> float:

@@ -33,8 +33,7 @@ def with_confidence(
     Returns:
         Groups, int64 (num_codes,) from 0, by `clustering.groups`, and the probability that a walk
         of 20 steps along the graph's links ends in the group that it began in, float64
-        (num_codes,). Beyond 60,000 codes both follow from the nearest of as many, of the draw that
-        agrees most with four others.
+        (num_codes,). Beyond 60,000 codes both follow from the nearest of as many.
 
     Raises:
         ValueError: if there are too few codes, or more groups than a tenth of them.
