@@ -393,6 +393,28 @@ def test_table_of_outlier_scores_on_validation_images_is_the_measurement():
         assert row(f"validation: {title}") == cells
 
 
+def test_table_of_outlier_scores_on_test_images_is_the_measurement():
+    titles = OUTLIER_SCORES | {"ranks": "average rank of these four"}
+    for score, areas in measurement("outlier_scores")["test"]["rows"].items():
+        cells = [f"{100 * areas[name]:.1f}" for name in ("mean", *map(str, range(10)))]
+        assert row(f"test: {titles[score]}") == cells
+
+
+def test_what_a_student_makes_of_labels_and_of_other_data():
+    found = {
+        name: runs["rows"][""][0]
+        for name, runs in measurement("student_labels").items()
+        if name not in ("about", "commits")
+    }
+    right = {name: run["test_accuracy"] for name, run in found.items()}
+    text = " ".join(TEXT.split())
+    assert f"10 labels {percent(right['mnist_10'], 2)} of the test images" in text
+    assert f"100 labels {percent(right['mnist_100'], 2)}" in text
+    assert f"ten groups {right['fashion']:.3f} of the test images" in text
+    assert f"graph of codes {found['fashion']['groups']:.3f} of the training images" in text
+    assert f"100 labels {percent(right['fashion_100'], 2)}" in text
+
+
 def test_speed_of_the_adversarial_step_is_the_measurement():
     rows = measurement("adversarial_speed")["rows"]
     ours, guide = rows["kerasunsup"], rows["Keras's guide"]
