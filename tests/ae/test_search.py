@@ -64,6 +64,14 @@ def test_pca_is_given_the_corrupted_images_that_the_trials_are_given(tmp_path):
     assert errors[0.5] > 1.05 * errors[0.0]
 
 
+def test_a_search_of_an_earlier_version_is_the_same_one(tmp_path):
+    """New settings that change no trial must not be among those that a search is known by."""
+    given = command(tmp_path)
+    made = session.Search(given, search.problem(given, splits()))
+    stored = files.read_json(Path(__file__).parents[2] / "tuning" / "ae" / "record.json")
+    assert set(made.fingerprint()["settings"]) == set(stored["fingerprint"]["settings"])
+
+
 @pytest.mark.parametrize("kind", ["tune", "grid", "random"])
 def test_the_wide_space_chooses_the_networks_shape_too(tmp_path, kind):
     chosen = {}
