@@ -31,6 +31,11 @@ class PatchMemory:
     Source:
         Roth et al., 2022, arXiv:2106.08265, section 3.1. Differences: the network is not trained on
         ImageNet, a patch is compared with those in its own place, and no coreset is searched.
+
+    Example:
+        >>> maps = np.arange(200.0, dtype=np.float32).reshape(8, 5, 5, 1)
+        >>> PatchMemory(maps, np.eye(25, 4, dtype=np.float32)).distances(maps[:3])
+        array([0., 0., 0.])
     """
 
     maps: np.ndarray

@@ -120,7 +120,16 @@ def _groups_of(
 
 
 def clear_number(values: np.ndarray, size: int) -> int:
-    """Into how many groups eigenvalues cut a part beyond doubt; 1 where they do not."""
+    """Into how many groups eigenvalues cut a part beyond doubt; 1 where they do not.
+
+    Args:
+        values: the largest eigenvalues of the part's normalized links, falling.
+        size: how many codes it has.
+
+    Example:
+        >>> clear_number(np.array([1.0, 0.999, 0.998, 0.5, 0.4, 0.3]), 100)
+        3
+    """
     most = _most_groups(values, size)
     if most < 2:
         return 1
@@ -130,7 +139,16 @@ def clear_number(values: np.ndarray, size: int) -> int:
 
 
 def number_by_gap(values: np.ndarray, size: int) -> int:
-    """The number of groups before the largest gap of the eigenvalues to the power of the steps."""
+    """The number of groups before the largest gap of the eigenvalues to the power of the steps.
+
+    Args:
+        values: the largest eigenvalues of the part's normalized links, falling.
+        size: how many codes it has.
+
+    Example:
+        >>> number_by_gap(np.array([1.0, 0.999, 0.998, 0.5, 0.4, 0.3]), 100)
+        3
+    """
     most = _most_groups(values, size)
     lasting = np.maximum(values[: most + 1], 0.0) ** _STEPS
     return 1 if most < 2 else 2 + int(np.argmax(lasting[1:-1] - lasting[2:]))
