@@ -3,8 +3,8 @@
 Codes say which images lie together, and some of that is wrong. What is the surest of every group is
 taught to a convolutional network, under deformations; it sees images and not codes, and errors that
 follow no pattern in the images it does not learn. Then the network's average labels all images and
-the network learns what that is sure of (see `models.student`), until answers change no more. A
-second network, new, begins from these answers.
+the network learns what that is sure of (see `models.student`), until answers change no more. Two
+more networks, new ones, begin from the answers of the one before.
 """
 
 from __future__ import annotations
