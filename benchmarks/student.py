@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
     parser.add_argument("--output", type=Path, help="write the results as JSON")
     parser.add_argument("variations", nargs="*", default=[""])
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     data = data_splits.load(AutoencoderSettings(data=options.data))
     encode = loading.open_model(options.model).function("encode")
     codes = np.concatenate([encode(block) for block in data.train.blocks()])

@@ -29,7 +29,10 @@ with a code of the same size, and best.json is the best at the size --latent-dim
 best_16.json and so on beside it are the best at each size.
 """
 
-_QUICK = {"epochs": 2, "limit": 1000, "test_limit": 300, "num_codes": 200, "num_samples": 300}
+_QUICK = {
+    "epochs": 2, "limit": 1000, "test_limit": 300, "num_codes": 200, "num_samples": 300,
+    "student_rounds": 1,
+}  # fmt: skip
 
 # Not the study's own, whose Table 1 does not say how wide its dense layer is: both end lower. These
 # two were compared on test images, once. Code 32 on MNIST, learning rate 0.003, 50 epochs, seed 0,

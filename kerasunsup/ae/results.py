@@ -272,8 +272,9 @@ def _students_groups(trained: TrainedAutoencoder, pictures: np.ndarray, number: 
     codes = trained.codes(train, min(len(train), _FITTED_CODES))
     first = slice(0, len(codes))
     groups[first], confidence[first] = sure_groups.with_confidence(codes, number, seed)
+    settings = self_labelling.StudentSettings(rounds=trained.settings.student_rounds)
     with loop.precision(trained.settings.precision):
-        student = self_labelling.train(train, groups, confidence, seed=seed)
+        student = self_labelling.train(train, groups, confidence, settings=settings, seed=seed)
     return student.network.predict(pictures, batch_size=500, verbose=0).argmax(axis=1)
 
 

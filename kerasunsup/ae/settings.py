@@ -56,6 +56,13 @@ class AutoencoderSettings(TrainingSettings):
         "also group the test images by a self-labelling student, a convolutional network that"
         " begins from groups of training codes; minutes",
     )
+    # Networks. See `training.self_labelling.StudentSettings.rounds`.
+    student_rounds: int = setting(
+        3,
+        "train N networks one after another as the student, each from the answers of the last; 1"
+        " takes a third of the time",
+        least=1,
+    )
     # Codes. What t-SNE and a browser's projector handle well; MNIST has 10,000.
     num_codes: int = setting(
         5000, "show the codes of N test images in the encoded space and the projector", least=10

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from kerasunsup.apply.job import Job
 from kerasunsup.data import image_set, images, pixel_storage
 from kerasunsup.errors import InputError
 from kerasunsup.evaluation import clustering
+
+if TYPE_CHECKING:
+    from kerasunsup.training import self_labelling
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +74,7 @@ def _students_groups(
     """
     tensorflow_startup.import_tensorflow()
     from kerasunsup.evaluation import sure_groups
-    from kerasunsup.training import self_labelling
+    from kerasunsup.training import loop, self_labelling
 
     settings = job.settings
     limits = self_labelling.DIGITS.scaled(settings.deformation)
@@ -88,15 +91,37 @@ def _students_groups(
         raise InputError(
             "--student has nothing to tell apart, all images are one group: give --clusters N"
         )
-    student = self_labelling.train(
-        pictures,
-        groups,
-        confidence,
-        settings=self_labelling.StudentSettings(limits=limits),
-        seed=settings.seed,
-    )
+    student_settings = self_labelling.StudentSettings(limits=limits)
+    with loop.precision(_arithmetic(pictures, int(groups.max()) + 1, student_settings)):
+        student = self_labelling.train(
+            pictures, groups, confidence, settings=student_settings, seed=settings.seed
+        )
     order = np.argsort(-np.bincount(student.classes), kind="stable")
     return np.argsort(order)[student.classes], student.probability
+
+
+def _arithmetic(
+    pictures: image_set.ImageSet, num_groups: int, settings: self_labelling.StudentSettings
+) -> str:
+    """The faster one for a student's network on this machine; float32 where images are few."""
+    import keras
+
+    from kerasunsup.models import faster_layers, optimizers
+    from kerasunsup.training import precision, self_labelling
+
+    def build() -> keras.Model:
+        layer_types = faster_layers.for_training()
+        network = self_labelling.build_network(
+            pictures.shape, num_groups, settings, layer_types=layer_types
+        )
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        network.compile(optimizers.adam(settings.learning_rate), loss, jit_compile=False)
+        return network
+
+    size = min(settings.batch_size, len(pictures))
+    step = pictures.array(np.arange(size)), np.zeros(size, np.int64)
+    num_steps = settings.rounds * settings.epochs * (len(pictures) // size)
+    return precision.fastest(build, step, num_steps)
 
 
 def _number_when_deformed(job: Job, codes: np.ndarray, pictures: image_set.ImageSet) -> int | None:

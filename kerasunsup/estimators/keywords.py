@@ -15,8 +15,7 @@ from kerasunsup.settings import CheckedSettings, TrainingSettings, setting
 _OF_COMMANDS = (
     "data", "image_size", "limit", "test_limit", "snapshot_every", "num_codes", "num_samples",
     "measure_every", "labels", "repetitions", "arms", "encoder", "pseudo_label_steps",
-    "student", "student_epochs",
-    "unlabelled_batch_size",
+    "student", "student_rounds", "student_epochs", "unlabelled_batch_size",
 )  # fmt: skip
 
 

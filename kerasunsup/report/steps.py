@@ -71,7 +71,7 @@ STEPS = (
     Step("noise", "autoencoder that learns to remove noise", "ae", ("--noise", "0.4"), 6, 0.4),
     Step("crop", "autoencoder that learns to fill holes", "ae", ("--crop", "8"), 6, 0.4),
     Step("search", "search for settings", "ae", ("--tune", "--search-only"), 44, 0.6),
-    Step("tuned", "autoencoder with the settings found", "ae", ("--config",), 8, 0.4),
+    Step("tuned", "autoencoder with the settings found", "ae", ("--student", "--config"), 16, 0.8),
     Step("supervised", "from unsupervised to supervised", "supervised", (), 15, 0.5),
     Step("novelty", "outliers, one class against the rest", "novelty", (), 20, 0.5),
     Step("gan", "GAN", "gan", (), 40, 0.4),
@@ -176,10 +176,12 @@ def state_of(step: Step, places: Places) -> State:
         _find_record(state, settings, places)
         return state
     newest = ""
+    # A run of before a setting was there has none of it, and did what is the default now.
+    defaults = json.loads(json.dumps(to_json(_MODULES[step.experiment].parse([]).config)))
     for path in sorted((places.logs / step.experiment).glob("[!.]*/config.json")):
         folder = path.parent
         try:
-            stored = _read_object(path)
+            stored = defaults | _read_object(path)
             if stored != _wanted(settings, stored):
                 continue
             if not (folder / "metrics.json").exists():

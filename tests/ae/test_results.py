@@ -133,14 +133,15 @@ def test_a_student_groups_the_test_images_by_what_training_images_taught_it(monk
     pixels = random.integers(0, 60, (200, 8, 8, 1), np.uint8)
     for picture, label in zip(pixels, labels, strict=True):
         picture[4 * label : 4 * label + 4] += 150
-    short = functools.partial(self_labelling.StudentSettings, taught_steps=40, epochs=1, rounds=1)
+    short = functools.partial(self_labelling.StudentSettings, taught_steps=40, epochs=1)
     monkeypatch.setattr(self_labelling, "StudentSettings", short)
     monkeypatch.setattr(self_labelling, "_LEAST_STEPS", 4)
     monkeypatch.setattr(optimizers, "FusedAdam", optimizers.AveragingAdam)
     inputs = keras.Input((8, 8, 1))
     halves = keras.layers.Flatten()(keras.layers.AveragePooling2D((4, 8))(inputs))
     model = keras.Model(inputs, keras.Model(inputs, halves, name="encoder")(inputs))
-    asked = dataclasses.replace(SETTINGS, student=True)
+    # A second network would be taught for 900 steps.
+    asked = dataclasses.replace(SETTINGS, student=True, student_rounds=1)
     trained = TrainedAutoencoder(model, splits(pixels, 60, labels), asked, None, None)
     numbers = results.groups(trained)
     assert {"latent/student_accuracy", "latent/student_nmi", "latent/graph_ari"} <= set(numbers)

@@ -2,13 +2,14 @@
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 from apply_command import complaint, files, run, table
 
 from kerasunsup.evaluation import clustering, sure_groups
 from kerasunsup.models import optimizers
-from kerasunsup.training import self_labelling
+from kerasunsup.training import precision, self_labelling
 
 
 def test_cluster_names_a_group_for_every_image_and_compares_with_labels(
@@ -49,6 +50,28 @@ def test_a_student_says_how_probable_each_group_is_and_what_it_assumes(
     out = capsys.readouterr().out
     assert "turned by 14 degrees, scaled and sheared by 10% and shifted by 8%" in out
     assert "accuracy by labels" in out
+
+
+def test_a_student_learns_in_the_faster_arithmetic(
+    model, folder, tmp_path, short_students, monkeypatch
+):
+    def fastest(build, step, num_steps):
+        build().train_on_batch(*step)
+        assert (step[0].shape, num_steps) == ((40, 16, 16, 1), 1)
+        return "mixed_bfloat16"
+
+    train, policies = self_labelling.train, []
+
+    def watched(*arguments, **options):
+        policies.append(keras.config.dtype_policy().name)
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(precision, "fastest", fastest)
+    monkeypatch.setattr(self_labelling, "train", watched)
+    arguments = ("cluster", model, folder, "--clusters", 2, "--student", "--output", tmp_path / "o")
+    assert run(*arguments) == 0
+    assert policies == ["mixed_bfloat16"]
+    assert keras.config.dtype_policy().name == "float32"
 
 
 @pytest.mark.parametrize(("deformation", "strength"), [(0.2, 0.2), (2.0, 0.5), (0.0, None)])

@@ -23,6 +23,16 @@ def test_a_run_of_other_settings_does_not_stand_for_a_step(places):
     assert steps.state_of(step("clean"), places).unfinished == "the-clean"
 
 
+def test_a_run_of_before_a_setting_was_there_had_its_default(places):
+    for key, left_out in (("clean", "student_rounds"), ("noise", "noise")):
+        path = places.logs / "ae" / f"the-{key}" / "config.json"
+        stored = json.loads(path.read_text())
+        del stored[left_out]
+        path.write_text(json.dumps(stored))
+    assert steps.state_of(step("clean"), places).finished is not None
+    assert steps.state_of(step("noise"), places).finished is None
+
+
 def test_the_newest_of_several_runs_stands(places):
     newer = write_run(step("gan"), places, "a-newer")
     path = newer / "environment.json"
@@ -77,7 +87,7 @@ def test_a_step_is_started_as_a_user_would_with_a_free_name(places, monkeypatch)
         [*begin, "kerasunsup.gan", *logs, "--name", "report-gan-2"],
         [*begin, "kerasunsup.ae", *logs, "--resume", "--name", "half"],
         [*begin, "kerasunsup.ae", *logs, "--tune", "--search-only", *small],
-        [*begin, "kerasunsup.ae", *logs, "--config", "tuning/ae/best.json", "--name",
+        [*begin, "kerasunsup.ae", *logs, "--student", "--config", "tuning/ae/best.json", "--name",
          "report-tuned"],
     ]  # fmt: skip
     state = steps.State(step("tuned"))

@@ -64,6 +64,12 @@ def test_what_is_fixed_short_or_repeatable_is_not_timed(timed, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_leaves_no_run_is_timed_each_time_it_is_long(timed):
+    answers = [precision.fastest(None, None, num_steps) for num_steps in (2999, 3000, 3000)]
+    assert answers == ["float32", "mixed_bfloat16", "mixed_bfloat16"]
+    assert timed["times"] == 2
+
+
 def test_without_instructions_float32_stays(timed, monkeypatch):
     monkeypatch.setattr(precision, "has_bfloat16", lambda: False)
     assert decided(LONG) == "float32"
