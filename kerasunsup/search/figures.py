@@ -35,7 +35,8 @@ def progress(records: Mapping[str, Mapping[str, Any]], size: int) -> style.Figur
     style.log_axis(axes, "y")
     axes.set_xlim(left=0)
     axes.set_xlabel("epochs trained, all trials")
-    axes.set_ylabel(f"best validation error so far (MSE),\ncode size {size}")
+    objective = _objective(whole)  # of all of them: their settings are the same
+    axes.set_ylabel(f"best validation error so far ({objective}),\ncode size {size}")
     figure.legend(loc="outside upper center", ncols=1)
     return figure
 
@@ -66,6 +67,11 @@ def code_size(search_record: Mapping[str, Any]) -> style.Figure | None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(best), [f"{size:g}" for size in sorted(best)])
     axes.minorticks_off()
-    axes.set(xlabel="code size", ylabel="validation error (MSE)")
+    axes.set(xlabel="code size", ylabel=f"validation error ({_objective(search_record)})")
     figure.legend(loc="outside upper center", ncols=2)
     return figure
+
+
+def _objective(search_record: Mapping[str, Any]) -> str:
+    """What a search compares trials by; records of older versions do not say it."""
+    return search_record.get("objective", "MSE")
