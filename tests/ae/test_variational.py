@@ -30,7 +30,7 @@ SETTINGS = dataclasses.replace(search_problems.SETTINGS, variational=True, beta=
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("data") / "images.npz"
-    pixels = np.random.default_rng(0).integers(0, 256, (160, 16, 16, 1), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (250, 16, 16, 1), np.uint8)
     pixels[::2, :8] //= 4
     np.savez(path, images=pixels)
     return path
@@ -48,9 +48,7 @@ def test_a_run_leaves_its_parts_apart_and_a_model_that_samples(
     assert ae.main(arguments(data, tmp_path, "one", "--epochs", "2", "--beta", "0.5")) == 0
     run = tmp_path / "ae" / "one"
     numbers = json.loads((run / "metrics.json").read_text())
-    assert {"normal/fid", "mixture_100/fid", "test/mse", "variational/reconstruction"} <= set(
-        numbers
-    )
+    assert {"normal/fid", "mixture_100/fid", "variational/reconstruction"} <= set(numbers)
     assert numbers["variational/kl_per_unit"] == pytest.approx(numbers["variational/kl"] / 3)
     assert 0 <= numbers["variational/active_units"] <= 3
     header, *rows = (run / "history.csv").read_text().splitlines()
