@@ -87,7 +87,7 @@ def problem(command: Command, splits: Splits) -> Problem:
         reference=lambda size: _linear_error(splits, size, settings),
         # A plain search is the same one that it was before these settings were there.
         irrelevant=_IRRELEVANT + (() if settings.variational else _OF_VARIATIONAL),
-        objective="loss, nats" if settings.variational else "MSE",
+        objective="loss in nats" if settings.variational else "MSE",
     )
 
 

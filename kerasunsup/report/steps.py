@@ -52,8 +52,9 @@ class Step:
     title: str  # what it is called in the plan and on the page
     experiment: str  # the command that does it
     arguments: tuple[str, ...]  # of that command, without places and names
-    minutes: float  # about how long it takes on two processor cores that do nothing else
-    quick_minutes: float  # the same with `--quick`
+    # About how long it takes on two processor cores that do nothing else; 0 for what is not run.
+    minutes: float = 0.0
+    quick_minutes: float = 0.0  # the same with `--quick`
 
     @property
     def is_search(self) -> bool:
@@ -77,6 +78,8 @@ STEPS = (
     Step("gan", "GAN", "gan", (), 40, 0.4),
     Step("gan_study", "GAN, the study's own game", "gan", ("--preset", "study"), 40, 0.4),
 )
+# What the page shows where its run stands; no report runs it.
+OPTIONAL = (Step("variational", "variational autoencoder", "ae", ("--variational",)),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +183,7 @@ def state_of(step: Step, places: Places) -> State:
         folder = path.parent
         try:
             stored = _read_object(path)
-            if stored != _wanted(settings, stored):
+            if stored != _known(_wanted(settings, stored), stored, step):
                 continue
             if not (folder / "metrics.json").exists():
                 state.unfinished = folder.name
@@ -199,6 +202,19 @@ def _wanted(settings: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, An
     """A step's settings with a run's arithmetic, where the step leaves it to the machine."""
     is_left = settings["precision"] == "auto" and "precision" in stored
     return settings | ({"precision": stored["precision"]} if is_left else {})
+
+
+def _known(settings: Mapping[str, Any], stored: Mapping[str, Any], step: Step) -> dict[str, Any]:
+    """A step's settings without those that a run of an older version has none of.
+
+    Such a run did what is the default now, and stands only for a step that leaves it there.
+    """
+    usual = to_json(_MODULES[step.experiment].parse([]).config)
+    return {
+        name: value
+        for name, value in settings.items()
+        if name in stored or name not in usual or value != usual[name]
+    }
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -43,19 +43,26 @@ def progress(records: Mapping[str, Mapping[str, Any]], size: int) -> style.Figur
 
 @style.styled
 def code_size(search_record: Mapping[str, Any]) -> style.Figure | None:
-    """Draws the error of every trial over the code size beside PCA's; None without a trial."""
+    """Draws the error of every trial over the code size beside a linear model's.
+
+    None without a trial.
+    """
     ended = record.finished(search_record["trials"])
     if not ended:
         return None
     figure, axes = style.panel()
+    objective = _objective(search_record)
     sizes = [result["settings"]["latent_dim"] for result in ended]
     errors = [result["validation_mse"] for result in ended]
     axes.plot(sizes, errors, ".", color="0.6", zorder=1, label="all trials")
     best = record.best_of_each(ended, "latent_dim")
     lowest = [best[size]["validation_mse"] for size in sorted(best)]
     axes.plot(sorted(best), lowest, label="autoencoder, best trial", **style.look(0))
-    pca = {float(size): error for size, error in search_record["reference"].items()}
-    axes.plot(sorted(pca), [pca[size] for size in sorted(pca)], "s:", color="0.35", label="PCA")
+    linear = {float(size): error for size, error in search_record["reference"].items()}
+    axes.plot(
+        sorted(linear), [linear[size] for size in sorted(linear)], "s:", color="0.35",
+        label="PCA" if objective == "MSE" else "linear variational autoencoder",
+    )  # fmt: skip
     folds = {size: result for size, result in best.items() if "standard_error" in result}
     if folds:
         axes.errorbar(
@@ -67,7 +74,7 @@ def code_size(search_record: Mapping[str, Any]) -> style.Figure | None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(best), [f"{size:g}" for size in sorted(best)])
     axes.minorticks_off()
-    axes.set(xlabel="code size", ylabel=f"validation error ({_objective(search_record)})")
+    axes.set(xlabel="code size", ylabel=f"validation error ({objective})")
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 

@@ -110,7 +110,7 @@ def test_bfloat16_trains_it_and_what_is_shipped_is_float32(data, tmp_path, monke
 def test_trials_are_compared_by_the_loss_beside_that_of_a_linear_model(tmp_path):
     given = search_problems.command(tmp_path, settings=SETTINGS)
     problem = search_problems.problem(given)
-    assert problem.objective == "loss, nats"
+    assert problem.objective == "loss in nats"
     plain = search.problem(search_problems.command(tmp_path), search_problems.splits())
     pixels = 8 * 8
     scale = pixels / (2 * variational.PIXEL_VARIANCE)
