@@ -49,7 +49,7 @@ class AutoencoderSettings(TrainingSettings):
         least=0,
         most=127,
     )
-    # Off: the study's is plain, and reconstructs with less error.
+    # Off: the study's is plain.
     variational: bool = setting(
         False,
         "give an image a distribution of codes near the standard normal one, so that normally"

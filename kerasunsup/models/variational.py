@@ -79,10 +79,10 @@ class VariationalAutoencoder(replicated.ReplicatedModel):
         """Exactly what the steps report."""
         return self._trackers
 
-    def fit(self, *arguments: Any, callbacks: Sequence[Any] = (), **options: Any) -> Any:
+    def fit(self, *arguments: Any, callbacks: Sequence[Any] | None = None, **options: Any) -> Any:
         """Trains as `keras.Model.fit` does, and raises beta by epochs."""
         warm_up = _WarmUp(self._share, self._warm_up)
-        return super().fit(*arguments, callbacks=[*callbacks, warm_up], **options)
+        return super().fit(*arguments, callbacks=[*(callbacks or ()), warm_up], **options)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update on (images, target), float32 (batch, height, width, channels) in [0, 1]."""

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from kerasunsup.ae import __main__ as ae
+from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.gan import __main__ as gan
 from kerasunsup.novelty import __main__ as novelty
@@ -33,6 +34,8 @@ _MODULES: dict[str, ModuleType] = {
 }  # fmt: skip
 _MOST_EPOCHS = {True: 3, False: 20}  # of a search's longest trial, by whether it is quick
 _RECORDS = (Path("ae") / "record.json", Path("ae") / "hyperband" / "record.json")
+# Settings that runs of older versions have none of: they did what is the default now.
+_ADDED = ("student", "variational", "beta", "warm_up")
 
 # What a number's name ends with, its class apart -> the least and the most that it can be.
 _POSITIVE, _SHARE = (1e-12, record.MOST), (0.0, 1.0 + 1e-6)
@@ -178,12 +181,13 @@ def state_of(step: Step, places: Places) -> State:
     if step.is_search:
         _find_record(state, settings, places)
         return state
+    added = {name: getattr(AutoencoderSettings, name) for name in _ADDED if name in settings}
     newest = ""
     for path in sorted((places.logs / step.experiment).glob("[!.]*/config.json")):
         folder = path.parent
         try:
-            stored = _read_object(path)
-            if stored != _known(_wanted(settings, stored), stored, step):
+            stored = added | _read_object(path)
+            if stored != _wanted(settings, stored):
                 continue
             if not (folder / "metrics.json").exists():
                 state.unfinished = folder.name
@@ -202,19 +206,6 @@ def _wanted(settings: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, An
     """A step's settings with a run's arithmetic, where the step leaves it to the machine."""
     is_left = settings["precision"] == "auto" and "precision" in stored
     return settings | ({"precision": stored["precision"]} if is_left else {})
-
-
-def _known(settings: Mapping[str, Any], stored: Mapping[str, Any], step: Step) -> dict[str, Any]:
-    """A step's settings without those that a run of an older version has none of.
-
-    Such a run did what is the default now, and stands only for a step that leaves it there.
-    """
-    usual = to_json(_MODULES[step.experiment].parse([]).config)
-    return {
-        name: value
-        for name, value in settings.items()
-        if name in stored or name not in usual or value != usual[name]
-    }
 
 
 def _read_object(path: Path) -> dict[str, Any]:
