@@ -15,7 +15,7 @@ PNG = images.encode_png(np.zeros((30, 60, 1), np.uint8))
 FIGURES = {
     "ae": (
         "learning_curve", "reconstructions", "restorations", "corruption_sweep", "encoded_space",
-        "samples", "drawn_codes",
+        "samples", "drawn_codes", "variational", "samples_normal",
     ),
     "supervised": ("learning_speed", "confusion", "mistakes", "label_efficiency", "reliability"),
     "novelty": ("auroc", "overlooked"),
@@ -38,6 +38,12 @@ def metrics_of(step: steps.Step) -> dict[str, float]:
             for measure in ("accuracy", "nmi", "ari")
         }
         fixed = {"best_epoch": 50, "integers/fid": 261.1, "mixture_100/fid": 12.2}
+        if step.key == "variational":
+            fixed |= {
+                "normal/fid": 13.5, "normal/classifier_score": 8.75, "normal/precision": 0.875,
+                "normal/recall": 0.75, "variational/kl": 12.25, "variational/kl_per_unit": 0.3828,
+                "variational/active_units": 11,
+            }  # fmt: skip
         return REFERENCE["logs/ae/reference"] | groups | fixed
     if step.experiment == "supervised":
         return REFERENCE["logs/supervised/reference"]
@@ -97,7 +103,7 @@ def text_of(html: str) -> str:
 
 
 def step(key: str) -> steps.Step:
-    (found,) = [one for one in steps.STEPS if one.key == key]
+    (found,) = [one for one in (*steps.STEPS, *steps.OPTIONAL) if one.key == key]
     return found
 
 

@@ -58,6 +58,10 @@ WRONG = [
     ("snapshot_every", 0, "--snapshot-every must be at least 1"),
     ("num_codes", 9, "--num-codes must be at least 10"),
     ("student", 1, "--student must be of type bool"),
+    ("student_rounds", 0, "--student-rounds must be at least 1"),
+    ("variational", 1, "--variational must be of type bool"),
+    ("beta", -0.5, "--beta must be at least 0.0"),
+    ("warm_up", 0, "--warm-up must be at least 1"),
     ("num_samples", 99, "--num-samples must be at least 100"),
 ]
 
@@ -97,6 +101,14 @@ def test_the_bounds_themselves_are_allowed(name, values):
         assert getattr(AutoencoderSettings(**{name: value}), name) == value
 
 
+@pytest.mark.parametrize(("name", "value"), [("beta", 4.0), ("warm_up", 3)])
+def test_what_is_for_the_variational_autoencoder_is_refused_for_the_plain_one(name, value):
+    text = refusal(AutoencoderSettings, **{name: value})
+    assert text.startswith(f"--{name.replace('_', '-')} {value} is for the variational")
+    assert "add --variational" in text
+    assert getattr(AutoencoderSettings(variational=True, **{name: value}), name) == value
+
+
 def test_whole_numbers_become_floats_and_lists_become_tuples():
     settings = AutoencoderSettings(learning_rate=1, filters=[8, 16])
     assert isinstance(settings.learning_rate, float)
@@ -132,10 +144,10 @@ def test_each_setting_has_a_flag_that_sets_it():
         "--seed": "5", "--precision": "mixed_bfloat16", "--strategy": "mirrored",
         "--latent-dim": "2", "--filters": "8", "--hidden-units": "16", "--weight-decay": "0",
         "--noise": "0.1", "--crop": "4", "--snapshot-every": "1", "--num-codes": "20",
-        "--num-samples": "200", "--schedule": "cosine",
+        "--num-samples": "200", "--schedule": "cosine", "--beta": "2", "--warm-up": "3",
     }  # fmt: skip
     arguments = [word for pair in given.items() for word in pair]
-    settings = to_json(parse(*arguments, "--deterministic", "--student").config)
+    settings = to_json(parse(*arguments, "--deterministic", "--student", "--variational").config)
     defaults = to_json(AutoencoderSettings())
     assert [name for name in defaults if settings[name] == defaults[name]] == []
 

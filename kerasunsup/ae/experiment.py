@@ -19,7 +19,14 @@ from kerasunsup.data import batches, corruption
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
-from kerasunsup.models import export, faster_layers, networks, optimizers, replicated
+from kerasunsup.models import (
+    export,
+    faster_layers,
+    networks,
+    optimizers,
+    replicated,
+    variational,
+)
 from kerasunsup.settings import Command, to_json
 from kerasunsup.training import (
     callbacks,
@@ -45,7 +52,8 @@ def build(
 ) -> keras.Model:
     """The compiled autoencoder; its layers `encoder` and `decoder` are models themselves.
 
-    The loss is the squared error, mean over pixels and images.
+    The loss is the squared error, mean over pixels and images; of the variational autoencoder that
+    of `models.variational`.
 
     Args:
         settings: of the networks and the optimizer.
@@ -65,16 +73,25 @@ def build(
     if not is_shipped:
         shape["layer_types"] = faster_layers.for_training()
     decoder = networks.decoder(image_shape, **shape)
-    model = networks.autoencoder(encoder, decoder)
-    if loop.is_distributed():
-        model = replicated.replicated(model)
+    if settings.variational:
+        model = variational.VariationalAutoencoder(
+            encoder,
+            decoder,
+            beta=settings.beta,
+            warm_up=min(settings.warm_up, settings.epochs),
+            seed=settings.seed,
+        )
+    else:
+        model = networks.autoencoder(encoder, decoder)
+        if loop.is_distributed():
+            model = replicated.replicated(model)
     model.compile(
         optimizer=optimizers.adam(
             settings.learning_rate,
             weight_decay=settings.weight_decay,
             fused=not loop.is_distributed(),
         ),
-        loss="mean_squared_error",
+        loss=None if settings.variational else "mean_squared_error",
         **loop.compile_options(),
     )
     return model
@@ -244,15 +261,21 @@ def finish(
     """What a trained model leaves behind: model files first, then numbers and figures."""
     encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
     images = splits.test.array(np.arange(min(4, len(splits.test))))
+    codes = np.asarray(encoder(images))
     export.write_keras(run.folder / "model.keras", model)
+    signatures = {
+        "reconstruct": (model, "images", "images"),
+        "encode": (encoder, "images", "codes"),
+        "decode": (decoder, "codes", "images"),
+    }
+    if settings.variational:
+        signatures["sample"] = (decoder, "noise", "images")
+        # The means alone are in `model.keras`, as all that reads it expects.
+        export.write_keras(run.folder / "posterior.keras", model.posterior)
     export.write_saved_model(
         run.folder / "export",
-        {
-            "reconstruct": (model, "images", "images"),
-            "encode": (encoder, "images", "codes"),
-            "decode": (decoder, "codes", "images"),
-        },
-        {"reconstruct": images, "encode": images, "decode": np.asarray(encoder(images))},
+        signatures,
+        {"reconstruct": images, "encode": images, "decode": codes, "sample": codes},
     )
     with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
         numbers = results.write_results(
@@ -270,7 +293,9 @@ def finish(
 
 def headline(numbers: dict[str, float]) -> dict[str, float]:
     """The few numbers that runs are compared by."""
-    names = ("test/mse", "test/psnr_db", "test/ssim", "validation/mse", "mixture_100/fid")
+    names = (
+        "test/mse", "test/psnr_db", "test/ssim", "validation/mse", "mixture_100/fid", "normal/fid",
+    )  # fmt: skip
     return {name: numbers[name] for name in names if name in numbers}
 
 

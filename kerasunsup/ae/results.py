@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasunsup.ae import variational
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.ae.trained import SHOWN, TrainedAutoencoder, class_labels, example_indices
 from kerasunsup.data import corruption, images
@@ -52,11 +53,13 @@ def write_results(
         "epochs": len(fitted.history["epoch"]),
         "best_epoch": fitted.best_epoch,
         "training_seconds": fitted.seconds,
-        "validation/mse": fitted.history["val_loss"][fitted.best_epoch - 1],
+        "validation/mse": errors_of(fitted.history)[1][fitted.best_epoch - 1],
     }
     logger.info("measuring the test error")
     numbers |= reconstruction(trained, fitted)
     write_reconstructions(trained, snapshots)
+    if settings.variational:
+        numbers |= variational.measure(trained, fitted)
     if brief:
         return image_metrics.finite(numbers)
     logger.info("restoring images with noise and holes")
@@ -93,11 +96,9 @@ def reconstruction(trained: TrainedAutoencoder, fitted: loop.Fitted) -> dict[str
         }
         parts.append((len(pictures), errors))
     numbers = image_metrics.mean_of_blocks(parts)
-    history = fitted.history
     figure = curves.learning_curve(
-        history["epoch"],
-        history["loss"],
-        history["val_loss"],
+        fitted.history["epoch"],
+        *errors_of(fitted.history),
         best_epoch=fitted.best_epoch,
         pca_mse=numbers["pca/mse"],
         pca_dim=size,
@@ -106,6 +107,15 @@ def reconstruction(trained: TrainedAutoencoder, fitted: loop.Fitted) -> dict[str
         "learning_curve", figure, "Mean squared error an epoch; PCA of the same size."
     )
     return numbers
+
+
+def errors_of(history: Mapping[str, list[float]]) -> tuple[list[float], list[float]]:
+    """Mean squared errors an epoch, of training and of validation.
+
+    They are the loss itself, where it holds nothing else.
+    """
+    name = "mse" if "mse" in history else "loss"
+    return history[name], history[f"val_{name}"]
 
 
 def write_reconstructions(trained: TrainedAutoencoder, snapshots: callbacks.Snapshots) -> None:
@@ -296,7 +306,8 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
     made = map(trained.apply, splits.test.blocks(number))
     sets.append(("reconstructed", "reconstructions", made, trained.apply(examples)))
     drawn: dict[str, np.ndarray] = {}
-    for name, (shown_name, sampler) in latent_space.SAMPLERS.items():
+    normal = latent_space.NORMAL_SAMPLER if trained.settings.variational else {}
+    for name, (shown_name, sampler) in (normal | latent_space.SAMPLERS).items():
         drawn[shown_name] = sampler(codes, number, trained.settings.seed)
         shown = trained.part("decoder", drawn[shown_name][:_SHEET])
         sets.append((name, shown_name, trained.decoded(drawn[shown_name]), shown))
@@ -325,12 +336,19 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
         scatter_plots.code_marginals(codes, drawn),
         "Where drawn codes lie, beside the codes of training images.",
     )
-    sheet = images.grid(sets[-1][3], columns=10)
-    trained.run.write_figure("samples_mixture_100", images.encode_png(sheet))
-    trained.tensorboard.figure(
-        "samples_mixture_100", sheet, text="From a mixture of 100 Gaussians."
-    )
+    sheets = {name: shown for name, _, _, shown in sets}
+    _write_sheet(trained, "mixture_100", sheets, "From a mixture of 100 Gaussians.")
+    if normal:
+        _write_sheet(trained, "normal", sheets, "From standard normal codes.")
     return numbers
+
+
+def _write_sheet(
+    trained: TrainedAutoencoder, name: str, shown: Mapping[str, np.ndarray], text: str
+) -> None:
+    sheet = images.grid(shown[name], columns=10)
+    trained.run.write_figure(f"samples_{name}", images.encode_png(sheet))
+    trained.tensorboard.figure(f"samples_{name}", sheet, text=text)
 
 
 def _feature_network(trained: TrainedAutoencoder) -> feature_network.FeatureNetwork:
@@ -360,6 +378,8 @@ _SUMMARY = {
     "pca/mse": "the same, PCA of this size",
     "test/psnr_db": "test PSNR, dB",
     "test/ssim": "test SSIM",
+    "variational/kl": "divergence from the normal, nats an image",
+    "variational/active_units": "units that depend on the image",
     "noise_0.4/gain_db": "gain at noise of sigma 0.4, dB",
     "crop_8/gain_db": "gain at holes of 8 pixels, dB",
     "latent/kmeans_accuracy": "groups by k-means on codes, accuracy",
@@ -367,6 +387,7 @@ _SUMMARY = {
     "latent/student_accuracy": "groups by the student, accuracy",
     "real/fid": "distance to test images: validation images",
     "reconstructed/fid": "reconstructions",
+    "normal/fid": "samples, standard normal codes",
     "integers/fid": "samples, random integers",
     "gaussian/fid": "samples, one Gaussian",
     "mixture_10/fid": "samples, mixture of 10",

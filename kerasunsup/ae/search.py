@@ -16,8 +16,9 @@ from kerasunsup.data import batches as data_batches
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
-from kerasunsup.evaluation import latent_space
+from kerasunsup.evaluation import latent_space, variational_bound
 from kerasunsup.figures import style
+from kerasunsup.models import variational
 from kerasunsup.search import distributed, figures, runner
 from kerasunsup.search.session import Problem
 from kerasunsup.search.settings import SearchSettings
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 _PCA_IMAGES = 20_000  # that its components are fitted to
 _IRRELEVANT = ("snapshot_every", "num_codes", "num_samples", "student", "student_rounds")
+_OF_VARIATIONAL = ("variational", "beta", "warm_up")
 
 
 def run(command: Command) -> dict[str, Any] | None:
@@ -82,16 +84,19 @@ def problem(command: Command, splits: Splits) -> Problem:
         rate=loop.learning_rate,
         prepare=experiment.corruption_of(settings),
         group_by="latent_dim",
-        reference=lambda size: _pca_error(splits, size, settings),
-        irrelevant=_IRRELEVANT,
+        reference=lambda size: _linear_error(splits, size, settings),
+        # A plain search is the same one that it was before these settings were there.
+        irrelevant=_IRRELEVANT + (() if settings.variational else _OF_VARIATIONAL),
+        objective="loss in nats" if settings.variational else "MSE",
     )
 
 
-def _pca_error(splits: Splits, size: int, settings: AutoencoderSettings) -> float:
+def _linear_error(splits: Splits, size: int, settings: AutoencoderSettings) -> float:
     """Validation error of PCA with a code of this size, given what the trials are given.
 
     On clean images PCA's error falls with the size where the error of a trial that restores
-    corrupted ones does not, and small codes would win.
+    corrupted ones does not, and small codes would win. A variational trial's loss has that of a
+    linear variational autoencoder beside it.
     """
     fitted = splits.train.array(np.arange(min(len(splits.train), _PCA_IMAGES)))
     flat = fitted.reshape(len(fitted), -1)
@@ -104,7 +109,15 @@ def _pca_error(splits: Splits, size: int, settings: AutoencoderSettings) -> floa
         )
         inputs = np.concatenate([given.numpy() for given, _ in batches])
     # More components than images or values leave no error: no number to divide by.
-    return max(1e-6, latent_space.projection_mse(components, clean, inputs))
+    error = max(1e-6, latent_space.projection_mse(components, clean, inputs))
+    if not settings.variational:
+        return error
+    return variational_bound.linear_bound(
+        error * flat.shape[1],
+        components.explained_variance_,
+        beta=settings.beta,
+        pixel_variance=variational.PIXEL_VARIANCE,
+    )
 
 
 def write_best(command: Command, record: dict[str, Any]) -> AutoencoderSettings:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from kerasunsup.settings import TrainingSettings, setting
+from kerasunsup.errors import InputError
+from kerasunsup.settings import TrainingSettings, flag, setting
+
+_OF_VARIATIONAL = ("beta", "warm_up")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,21 @@ class AutoencoderSettings(TrainingSettings):
         least=0,
         most=127,
     )
+    # Off: the study's is plain.
+    variational: bool = setting(
+        False,
+        "give an image a distribution of codes near the standard normal one, so that normally"
+        " distributed codes decode to images",
+    )
+    # Of the divergence beside the error. 1 is the evidence lower bound (see `models.variational`).
+    beta: float = setting(
+        1.0, "with --variational: count the divergence from the normal distribution X times",
+        least=0.0,
+    )  # fmt: skip
+    # Epochs. With the whole beta from the first step on, units may stay off for good.
+    warm_up: int = setting(
+        10, "with --variational: raise beta evenly over the first N epochs", least=1
+    )
     # Epochs. Every second one, and the first; a picture of them all stays readable.
     snapshot_every: int = setting(
         2, "record reconstructions of one image of each class every N epochs", least=1
@@ -74,3 +92,17 @@ class AutoencoderSettings(TrainingSettings):
         least=100,
         most=1_000_000,
     )
+
+    def __post_init__(self) -> None:
+        """Checks that what is only for the variational autoencoder is not given to the plain one.
+
+        Raises:
+            InputError: if it is, or a value is wrong.
+        """
+        super().__post_init__()
+        for name in () if self.variational else _OF_VARIATIONAL:
+            if getattr(self, name) != getattr(type(self), name):
+                raise InputError(
+                    f"{flag(name)} {getattr(self, name)} is for the variational autoencoder: add "
+                    f"--variational, or leave {flag(name)} out"
+                )

@@ -146,7 +146,8 @@ class Autoencoder(
 
     Attributes:
         history_: a list a quantity, a number an epoch; `loss` and `val_loss` are mean squared
-            errors, `epoch` counts from 1.
+            errors, `epoch` counts from 1. With `variational=True` losses are in nats, beside
+            their parts `reconstruction` and `kl`, and `mse` and `val_mse` are the errors.
         model_: images -> reconstructions, a `keras.Model`; `encoder_` and `decoder_` are its parts.
         image_shape_: (height, width, channels).
         run_folder_: where the run was written; None without `log_dir`.

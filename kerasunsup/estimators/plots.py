@@ -8,6 +8,7 @@ from typing import Any, ParamSpec
 
 import numpy as np
 
+from kerasunsup.ae import results
 from kerasunsup.errors import InputError
 from kerasunsup.estimators.autoencoder import Autoencoder
 from kerasunsup.estimators.gan import GAN
@@ -132,9 +133,8 @@ def plot_history(estimator: Autoencoder | GAN) -> style.Figure:
         )
     if isinstance(estimator, GAN):
         return curves.adversarial_curves(history)
-    return curves.learning_curve(
-        history["epoch"], history["loss"], history["val_loss"], best_epoch=estimator.best_epoch_
-    )
+    errors = results.errors_of(history)
+    return curves.learning_curve(history["epoch"], *errors, best_epoch=estimator.best_epoch_)
 
 
 @_inline

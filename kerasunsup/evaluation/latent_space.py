@@ -204,6 +204,20 @@ def sample_gaussian(codes: np.ndarray, num_samples: int, seed: int) -> np.ndarra
     return (mean + normal @ factor.T).astype(np.float32)
 
 
+def sample_normal(codes: np.ndarray, num_samples: int, seed: int) -> np.ndarray:
+    """Independent standard normal codes, those of a variational autoencoder's prior.
+
+    Arguments, shapes and errors are those of `sample_integers`; of the codes only the size counts.
+
+    Example:
+        >>> sample_normal(np.eye(3), 4, seed=0).shape
+        (4, 3)
+    """
+    codes = _check_sampling(codes, num_samples)
+    shape = (num_samples, codes.shape[1])
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
 @dataclasses.dataclass(frozen=True)
 class Mixture:
     """Gaussians with full covariances, fitted to codes.
@@ -313,6 +327,8 @@ SAMPLERS: dict[str, tuple[str, Callable[[np.ndarray, int, int], np.ndarray]]] = 
     "mixture_10": ("mixture of 10", functools.partial(sample_mixture, num_components=10)),
     "mixture_100": ("mixture of 100", functools.partial(sample_mixture, num_components=100)),
 }
+# The same where codes are held near the standard normal distribution.
+NORMAL_SAMPLER = {"normal": ("standard normal", sample_normal)}
 
 
 def _check_sampling(codes: np.ndarray, num_samples: int) -> np.ndarray:

@@ -70,6 +70,61 @@ def learning_curve(
 
 
 @style.styled
+def variational_parts(
+    epochs: Sequence[float],
+    parts: Mapping[str, Sequence[float]],
+    kl: np.ndarray,
+    is_active: np.ndarray,
+    *,
+    best_epoch: float,
+) -> Figure:
+    """Parts of a variational autoencoder's loss over the epochs, and what each unit carries.
+
+    Args:
+        epochs: (n,), increasing.
+        parts: name -> (n,), nats, means over the validation images.
+        kl: (latent_dim,), divergence of each unit in nats; drawn in falling order.
+        is_active: (latent_dim,), bool, which units depend on the image.
+        best_epoch: marked by a line.
+
+    Raises:
+        ValueError: if there are no epochs or the lengths differ.
+
+    Example:
+        >>> parts = {"loss": [90.0, 70.0], "kl": [10.0, 20.0]}
+        >>> kl, is_active = np.array([2.0, 0.0]), np.array([True, False])
+        >>> figure = variational_parts([1, 2], parts, kl, is_active, best_epoch=2)
+        >>> figure.axes[1].get_title()
+        'units: 1 of 2 active'
+    """
+    if not len(epochs) or any(len(values) != len(epochs) for values in parts.values()):
+        raise ValueError(
+            f"parts need a value for each of {len(epochs)} epochs, received "
+            f"{ {name: len(values) for name, values in parts.items()} }"
+        )
+    if np.shape(kl) != np.shape(is_active):
+        raise ValueError(f"received {np.shape(kl)} divergences for {np.shape(is_active)} units")
+    figure = Figure(figsize=(7.4, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for index, (name, values) in enumerate(parts.items()):
+        look = style.look(index) | {"marker": "o" if len(epochs) < 3 else ""}
+        left.plot(epochs, values, label=name, **look)
+    left.axvline(best_epoch, color="0.6", linewidth=0.8, label=f"best epoch, {best_epoch:g}")
+    left.xaxis.set_major_locator(ticker.MaxNLocator("auto", **_WHOLE))
+    left.set(xlabel="epoch", ylabel="validation images / nats an image")
+    order = np.argsort(-np.asarray(kl))
+    colors = [style.COLORS[0] if active else "0.7" for active in np.asarray(is_active)[order]]
+    right.bar(np.arange(1, len(order) + 1), np.asarray(kl)[order], color=colors)
+    right.xaxis.set_major_locator(ticker.MaxNLocator("auto", **_WHOLE))
+    right.set(xlabel="unit of the code, in falling order", ylabel="divergence / nats")
+    right.set_title(f"units: {int(np.sum(is_active))} of {len(order)} active")
+    for axes in (left, right):
+        axes.grid(True)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return figure
+
+
+@style.styled
 def corruption_sweep(
     sigmas: Sequence[float],
     noise: Mapping[str, Sequence[float]],

@@ -219,12 +219,16 @@ class GAN(replicated.Replicated, keras.Model):
 
 
 def draw_noise(random: keras.random.SeedGenerator, num_images: Any, noise_dim: int) -> Any:
-    """Standard normal noise, float32 (num_images, noise_dim), another on each replica.
+    """Standard normal noise, float32 (num_images, noise_dim), another on each replica."""
+    return noise_of(tf.cast(random.next(), tf.int32), num_images, noise_dim)
 
-    Each draws the noise of the whole batch and takes its own rows: all together have the noise that
-    one would draw.
+
+def noise_of(seed: Any, num_images: Any, noise_dim: int) -> Any:
+    """The noise that follows from a seed, int32 (2,); shapes are those of `draw_noise`.
+
+    Each replica draws the noise of the whole batch and takes its own rows: all together have the
+    noise that one would draw.
     """
-    seed = tf.cast(random.next(), tf.int32)
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return tf.random.stateless_normal((num_images, noise_dim), seed)

@@ -319,6 +319,21 @@ def autoencoder(encoder: keras.Model, decoder: keras.Model) -> keras.Model:
     return keras.Model(inputs, decoder(encoder(inputs)), name="autoencoder")
 
 
+def posterior(encoder: keras.Model) -> keras.Model:
+    """Where the code of an image may lie: a Gaussian with independent units; layers are shared.
+
+    Args:
+        encoder: as `encoder` makes it; its codes are the means.
+
+    Returns:
+        images (batch, height, width, channels) -> [means, logarithms of the variances], both
+        (batch, latent_dim).
+    """
+    head = layers.Dense(encoder.output_shape[-1], dtype="float32", name="log_variances")
+    log_variances = head(encoder.get_layer("hidden").output)
+    return keras.Model(encoder.input, [encoder.output, log_variances], name="posterior")
+
+
 def classifier(
     image_shape: Sequence[int],
     num_classes: int,

@@ -44,7 +44,7 @@ _QUICK = (
     " results."
 )
 _SECTIONS = (
-    study.autoencoder, study.supervised, study.gan, study.encoded_space,
+    study.autoencoder, study.supervised, study.gan, study.encoded_space, extras.variational,
     extras.search, extras.corruption_sweeps, extras.labels, extras.outliers, extras.clusters,
     extras.gan_numbers, extras.runs_and_machine,
 )  # fmt: skip
@@ -88,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             ran = [] if command.page_only else run_missing_steps(states, places)
         except Interrupted:
             stop()
-        numbers = write(states, places, output)
+        shown = states | {step.key: steps.state_of(step, places) for step in steps.OPTIONAL}
+        numbers = write(shown, places, output)
         if ran:
             spent = duration(time.perf_counter() - began)
             logger.info(f"\nran {len(ran)} of {len(states)} steps in {spent}")
@@ -178,7 +179,7 @@ def build_page(sources: Sources) -> page.Page:
     if sources.places.quick:
         opening.append(page.Notice(_QUICK))
     opening += study.at_a_glance(sources)
-    sections = [section(sources) for section in _SECTIONS]
+    sections = [section for make in _SECTIONS if (section := make(sources)) is not None]
     return page.Page(_TITLE, opening, [*sections, *extras.problems(sources)])
 
 

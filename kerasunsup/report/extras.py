@@ -33,6 +33,50 @@ _CLUSTERINGS = {
     "latent/graph": "graph of codes (apply cluster)",
     "latent/student": "self-labelling student (ae --student)",
 }
+# Name in metrics.json -> what it is, and its format.
+_VARIATIONAL = {
+    "test/mse": ("test error (MSE)", ".5f"),
+    "test/psnr_db": ("test PSNR, dB", ".2f"),
+    "reconstructed/fid": ("distance of reconstructions", ".1f"),
+    "mixture_100/fid": ("distance of samples, mixture of 100", ".1f"),
+    "normal/fid": ("distance of samples, standard normal codes", ".1f"),
+    "normal/classifier_score": ("their score", ".2f"),
+    "normal/precision": ("their precision", ".2f"),
+    "normal/recall": ("their recall", ".2f"),
+    "variational/kl": ("divergence of codes from the normal distribution, nats", ".2f"),
+    "variational/kl_per_unit": ("the same, mean over units", ".3f"),
+    "variational/active_units": ("units that depend on the image", ".0f"),
+}
+
+
+def variational(sources: Sources) -> Section | None:
+    """The variational autoencoder beside the plain one; None where it was not run."""
+    if sources.run("variational") is None:
+        return None
+    own = ("normal/", "variational/")
+    rows: list[list[str | Cell]] = [
+        [
+            title,
+            "" if name.startswith(own) else sources.cell("clean", name, form),
+            sources.cell("variational", name, form),
+        ]
+        for name, (title, form) in _VARIATIONAL.items()
+    ]
+    blocks: list[Block] = [
+        sources.commands("variational"),
+        paragraph(sentences.normal_samples(sources)),
+        Table(
+            ["", "plain", f"variational, beta {sources.setting('variational', 'beta')}"],
+            rows,
+            caption="Distances as in the table of samples; divergence and units on validation"
+            " images.",
+        ),
+        sources.figure("variational", "samples_normal", "Images decoded from normal codes."),
+        sources.figure(
+            "variational", "variational", "Parts of the validation loss; divergence by unit."
+        ),
+    ]
+    return Section("variational", "Variational", "The variational autoencoder", blocks)
 
 
 def search(sources: Sources) -> Section:
@@ -275,7 +319,8 @@ def runs_and_machine(sources: Sources) -> Section:
     for state in sources.states.values():
         run, title = state.finished, state.step.title
         if run is None:
-            rows.append([title, MISSING, "", "", ""])
+            if state.step not in steps.OPTIONAL:
+                rows.append([title, MISSING, "", "", ""])
             continue
         spent = run.number("seconds" if state.step.is_search else "training_seconds") or 0.0
         seconds += spent
@@ -330,7 +375,7 @@ def problems(sources: Sources) -> list[Section]:
     lines += [
         f"the {state.step.title} has not been run"
         for state in sources.states.values()
-        if state.finished is None
+        if state.finished is None and state.step not in steps.OPTIONAL
     ]
     lines += [*sources.gaps, *sources.absent]
     if not lines:

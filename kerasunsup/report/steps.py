@@ -52,8 +52,9 @@ class Step:
     title: str  # what it is called in the plan and on the page
     experiment: str  # the command that does it
     arguments: tuple[str, ...]  # of that command, without places and names
-    minutes: float  # about how long it takes on two processor cores that do nothing else
-    quick_minutes: float  # the same with `--quick`
+    # About how long it takes on two processor cores that do nothing else; 0 for what is not run.
+    minutes: float = 0.0
+    quick_minutes: float = 0.0  # the same with `--quick`
 
     @property
     def is_search(self) -> bool:
@@ -77,6 +78,8 @@ STEPS = (
     Step("gan", "GAN", "gan", (), 40, 0.4),
     Step("gan_study", "GAN, the study's own game", "gan", ("--preset", "study"), 40, 0.4),
 )
+# What the page shows where its run stands; no report runs it.
+OPTIONAL = (Step("variational", "variational autoencoder", "ae", ("--variational",)),)
 
 
 @dataclasses.dataclass(frozen=True)

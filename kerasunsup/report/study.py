@@ -219,6 +219,8 @@ def encoded_space(sources: Sources) -> Section:
 def _sampling_table(sources: Sources) -> Table:
     """The same measures for every way of making samples, the GANs included."""
     rows = [("clean", prefix, title) for prefix, title in _SAMPLED.items()]
+    if sources.run("variational") is not None:
+        rows.append(("variational", "normal/", "variational, standard normal codes"))
     rows += [(key, "", f"GAN, {title}") for key, title in _GANS.items()]
     forms = {"fid": ".1f", "classifier_score": ".2f", "precision": ".2f", "recall": ".2f"}
     return Table(

@@ -35,26 +35,34 @@ def progress(records: Mapping[str, Mapping[str, Any]], size: int) -> style.Figur
     style.log_axis(axes, "y")
     axes.set_xlim(left=0)
     axes.set_xlabel("epochs trained, all trials")
-    axes.set_ylabel(f"best validation error so far (MSE),\ncode size {size}")
+    objective = _objective(whole)  # of all of them: their settings are the same
+    axes.set_ylabel(f"best validation error so far ({objective}),\ncode size {size}")
     figure.legend(loc="outside upper center", ncols=1)
     return figure
 
 
 @style.styled
 def code_size(search_record: Mapping[str, Any]) -> style.Figure | None:
-    """Draws the error of every trial over the code size beside PCA's; None without a trial."""
+    """Draws the error of every trial over the code size beside a linear model's.
+
+    None without a trial.
+    """
     ended = record.finished(search_record["trials"])
     if not ended:
         return None
     figure, axes = style.panel()
+    objective = _objective(search_record)
     sizes = [result["settings"]["latent_dim"] for result in ended]
     errors = [result["validation_mse"] for result in ended]
     axes.plot(sizes, errors, ".", color="0.6", zorder=1, label="all trials")
     best = record.best_of_each(ended, "latent_dim")
     lowest = [best[size]["validation_mse"] for size in sorted(best)]
     axes.plot(sorted(best), lowest, label="autoencoder, best trial", **style.look(0))
-    pca = {float(size): error for size, error in search_record["reference"].items()}
-    axes.plot(sorted(pca), [pca[size] for size in sorted(pca)], "s:", color="0.35", label="PCA")
+    linear = {float(size): error for size, error in search_record["reference"].items()}
+    axes.plot(
+        sorted(linear), [linear[size] for size in sorted(linear)], "s:", color="0.35",
+        label="PCA" if objective == "MSE" else "linear variational autoencoder",
+    )  # fmt: skip
     folds = {size: result for size, result in best.items() if "standard_error" in result}
     if folds:
         axes.errorbar(
@@ -66,6 +74,11 @@ def code_size(search_record: Mapping[str, Any]) -> style.Figure | None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(best), [f"{size:g}" for size in sorted(best)])
     axes.minorticks_off()
-    axes.set(xlabel="code size", ylabel="validation error (MSE)")
+    axes.set(xlabel="code size", ylabel=f"validation error ({objective})")
     figure.legend(loc="outside upper center", ncols=2)
     return figure
+
+
+def _objective(search_record: Mapping[str, Any]) -> str:
+    """What a search compares trials by; records of older versions do not say it."""
+    return search_record.get("objective", "MSE")

@@ -63,7 +63,7 @@ class Messages:
         if result["score"] is None:
             return text + f"FAILED: {result['error']}"
         best = record.finished(results)[0]
-        text += f"MSE {result['validation_mse']:.5f}"
+        text += f"{search.problem.objective} {result['validation_mse']:.5f}"
         if "standard_error" in result:
             text += f" +- {result['standard_error']:.5f}"
         text += f", score {result['score']:.4f}, best {best['score']:.4f} (trial {best['trial']})"
@@ -85,7 +85,8 @@ class Messages:
         """Returns a table of the best trial at each code size."""
         search = self._search
         others = [name for name in search.names if name != search.problem.group_by]
-        header = [search.problem.group_by, "validation MSE", "score", *others, "epochs", "trial"]
+        error = f"validation {search.problem.objective}"
+        header = [search.problem.group_by, error, "score", *others, "epochs", "trial"]
         rows = [
             [
                 str(value),

@@ -107,7 +107,9 @@ def make_record(search: Search, texts: messages.Messages) -> dict[str, Any]:
         "epochs": sum(result["trained_epochs"] for result in results),
         "fingerprint": search.folder.fingerprint(),
         "environment": run_folder.environment(search.command),
-        "score": f"validation MSE as a share of the reference of the same {problem.group_by}",
+        "score": f"validation {problem.objective} as a share of the reference of the same "
+        f"{problem.group_by}",
+        "objective": problem.objective,  # of `validation_mse`, which is so called for all
         "reference": search.references,
         "plan": [dataclasses.asdict(rung) for rung in search.oracle.planned_rungs()],
         "best": ranked[0]["trial"],

@@ -47,6 +47,7 @@ class Problem:
         reference: value of `group_by` -> the validation error that the errors of its trials are
             divided by.
         irrelevant: settings that no trial depends on.
+        objective: what the texts call the validation loss, with its unit.
         completes: whether Hyperband trains the best settings of each value of `group_by` to the
             last epoch, even those that halving dropped early.
     """
@@ -60,6 +61,7 @@ class Problem:
     group_by: str
     reference: Callable[[Any], float]
     irrelevant: tuple[str, ...] = ()
+    objective: str = "MSE"
     completes: bool = True
 
 

@@ -98,6 +98,17 @@ _KINDS = {
         verb=None,
     ),
 }
+_VARIATIONAL = dataclasses.replace(
+    _KINDS["ae"],
+    title="A variational autoencoder",
+    text="It turns an image into a code of {latent_dim} numbers and the code back into an"
+    " image. Codes were held near the standard normal distribution, so that it also makes images"
+    " from {latent_dim} normally distributed numbers. It was trained without labels.",
+    tags=("variational-autoencoder", *_KINDS["ae"].tags),
+    load=_KINDS["ae"].load + "\nnoise = keras.random.normal((16, {latent_dim}))\n"
+    'samples = model.get_layer("decoder").predict(noise)',
+    others=(*_KINDS["ae"].others, "sample"),
+)
 
 
 def write(run: Run, numbers: Mapping[str, float | None]) -> Path:
@@ -142,6 +153,10 @@ def write(run: Run, numbers: Mapping[str, float | None]) -> Path:
     return path
 
 
+def _kind(run: Run, settings: Mapping[str, Any]) -> _Kind:
+    return _VARIATIONAL if settings.get("variational") else _KINDS[run.experiment]
+
+
 def _read(path: Path) -> dict[str, Any]:
     values = files.read_json(path) if path.is_file() else {}
     if not isinstance(values, dict):
@@ -157,7 +172,7 @@ def _data_name(settings: Mapping[str, Any]) -> str:
 
 def _front_matter(run: Run, settings: Mapping[str, Any], numbers: Mapping[str, Any]) -> str:
     """YAML; each value is written as JSON, which YAML includes."""
-    kind, data = _KINDS[run.experiment], _data_name(settings)
+    kind, data = _kind(run, settings), _data_name(settings)
     fields: dict[str, Any] = {
         # Of images that are the user's own only the user can say it.
         "license": "mit" if settings.get("data") == "mnist" else "unknown",
@@ -186,7 +201,7 @@ def _front_matter(run: Run, settings: Mapping[str, Any], numbers: Mapping[str, A
 
 
 def _introduction(run: Run, settings: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    kind = _KINDS[run.experiment]
+    kind = _kind(run, settings)
     text = f"# {kind.title} of {_shown(_data_name(settings))}\n\n{_filled(kind.text, settings)}"
     if "--quick" in made.get("command", ()):
         text += (
@@ -213,7 +228,7 @@ def _data(settings: Mapping[str, Any], made: Mapping[str, Any]) -> str:
 
 
 def _loading(run: Run, settings: Mapping[str, Any]) -> str:
-    kind = _KINDS[run.experiment]
+    kind = _kind(run, settings)
     if not (run.folder / kind.file).is_file():
         return "## Use\n\nThis run left no model: none of its methods trains a network."
     images = "`images` are float32 (n, height, width, channels) in [0, 1]."

@@ -285,6 +285,21 @@ def test_ctrl_c_leaves_a_fitted_estimator(kind, autoencoder, monkeypatch, capsys
         assert held_out == min(fitted.history_["val_loss"])
 
 
+def test_a_variational_autoencoder_has_the_same_methods(tmp_path):
+    fitted = ku.Autoencoder(**SMALL, epochs=2, variational=True, beta=0.5).fit(IMAGES)
+    assert {"loss", "reconstruction", "kl", "mse", "val_mse"} <= set(fitted.history_)
+    means = fitted.transform(IMAGES[:3])
+    np.testing.assert_allclose(
+        fitted.inverse_transform(means)[..., 0], fitted.reconstruct(IMAGES[:3]), atol=1e-6
+    )
+    assert fitted.sample(2).shape == (2, 16, 16, 1)
+    loaded = ku.load(fitted.save(tmp_path / "saved"))
+    assert loaded.variational is True
+    np.testing.assert_allclose(loaded.transform(IMAGES[:3]), means, atol=1e-5)
+    (axes,) = ku.plot_history(fitted).axes
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), fitted.history_["mse"])
+
+
 def test_a_signal_stops_a_training(monkeypatch):
     def press(self, epoch, logs=None):
         if epoch == 2:

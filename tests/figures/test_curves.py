@@ -199,6 +199,9 @@ def test_error_over_code_size_shows_the_best_of_each_size_beside_pca():
     np.testing.assert_allclose(best, [0.0125, 0.00725, 0.0045625])
     assert lines["PCA"].get_xydata().tolist() == [[8, 0.03], [64, 0.009]]
     assert "standard error over folds" in _legend(figure)
+    in_nats = figures.code_size(_record() | {"objective": "loss in nats"})
+    assert "linear variational autoencoder" in _lines(in_nats.axes[0])
+    assert in_nats.axes[0].get_ylabel() == "validation error (loss in nats)"
     assert figures.code_size(_record([])) is None
 
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from report_runs import step, text_of, written
+from report_runs import step, text_of, write_run, written
 
 from kerasunsup.report import __main__ as report
 from kerasunsup.report import steps
@@ -98,6 +98,29 @@ def test_the_best_way_with_few_labels_is_chosen_by_validation_images_or_the_page
     for size in ("10 labels", "1,000 labels", "all labels"):
         assert page.count(f"with {size} “") == 1
     assert "chosen on these same test images" not in page
+
+
+def test_a_variational_run_is_shown_where_it_stands(places, capsys):
+    report.main([])
+    before, numbers = written()
+    assert "variational autoencoder" not in before
+    folder = write_run(step("variational"), places)
+    assert report.main([]) == 0
+    assert "variational" not in capsys.readouterr().out  # nothing of it is planned
+    html, after = written()
+    page = text_of(html)
+    assert "The variational autoencoder" in page
+    assert "missing" not in page.lower()
+    assert page.count("13.5") == 3  # in a sentence, its section and the table of samples
+    assert "variational, beta 1 " in page
+    assert re.search(r"units that depend on the image +11 ", page)
+    assert after["numbers"].keys() - numbers["numbers"].keys() == {"logs/ae/any-name"}
+
+    (folder / "metrics.json").write_text("{")
+    report.main([])
+    page = text_of(written()[0])
+    assert f"{folder}/metrics.json is" in page
+    assert "autoencoder has not been run" not in page
 
 
 def test_a_small_search_and_another_page_are_told_apart(places):

@@ -33,6 +33,18 @@ def test_a_run_of_before_a_setting_was_there_had_its_default(places):
     assert steps.state_of(step("noise"), places).finished is None
 
 
+def test_a_run_of_before_a_setting_was_there_stands_for_its_default(places):
+    write_run(step("variational"), places, "newer")
+    for key in ("clean", "newer"):
+        path = places.logs / "ae" / ("the-clean" if key == "clean" else key) / "config.json"
+        stored = json.loads(path.read_text())
+        path.write_text(
+            json.dumps({name: stored[name] for name in stored if name != "variational"})
+        )
+    assert steps.state_of(step("clean"), places).finished is not None
+    assert steps.state_of(step("variational"), places).finished is None
+
+
 def test_the_newest_of_several_runs_stands(places):
     newer = write_run(step("gan"), places, "a-newer")
     path = newer / "environment.json"

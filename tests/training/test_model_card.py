@@ -107,6 +107,17 @@ def test_data_settings_command_and_versions_are_told(tmp_path):
     assert "Attribution-ShareAlike" in text
 
 
+def test_a_variational_autoencoder_is_called_so_and_names_its_signature(tmp_path):
+    run = run_of(tmp_path, "ae", variational=True)
+    (run.folder / "model.keras").touch()
+    text = written(run)
+    assert "# A variational autoencoder of mnist" in text
+    assert "from 4 normally distributed numbers" in text
+    assert "# others: decode, reconstruct, sample\n" in text
+    assert {"autoencoder", "variational-autoencoder"} < set(front_matter(text)["tags"])
+    assert "sample" not in written(run_of(tmp_path, "ae", "other", variational=False))
+
+
 def test_of_own_images_the_licence_is_left_to_their_owner(tmp_path):
     text = written(run_of(tmp_path, "ae", data="/home/somebody/cats | <b>dogs"))
     assert front_matter(text)["license"] == "unknown"
@@ -122,9 +133,11 @@ def test_a_smoke_run_says_so(tmp_path):
     assert "numbers say nothing" in written(run)
 
 
-@pytest.mark.parametrize("experiment", ["ae", "gan"])
-def test_what_it_says_of_loading_works(tmp_path, monkeypatch, experiment):
-    run = run_of(tmp_path, experiment)
+@pytest.mark.parametrize(
+    ("experiment", "settings"), [("ae", {}), ("ae", {"variational": True}), ("gan", {})]
+)
+def test_what_it_says_of_loading_works(tmp_path, monkeypatch, experiment, settings):
+    run = run_of(tmp_path, experiment, **settings)
     encoder, decoder = parts()
     if experiment == "ae":
         model, signature = networks.autoencoder(encoder, decoder), (encoder, "images", "codes")
@@ -147,6 +160,8 @@ def test_what_it_says_of_loading_works(tmp_path, monkeypatch, experiment):
     if experiment == "ae":
         assert names["codes"].shape == (3, 4)
         assert names["reconstructions"].shape == (3, *SHAPE)
+        assert ("samples" in names) is bool(settings)
+        assert "samples" not in names or names["samples"].shape == (16, *SHAPE)
     else:
         assert names["images"].shape == (16, *SHAPE)
 

@@ -46,8 +46,16 @@ def on_two_devices(folder: Path, experiment: str, *runs: list[str]) -> None:
     processes.finished([sys.executable, "-c", _SCRIPT, tests, experiment, commands])
 
 
-def test_two_devices_train_as_one_does(tmp_path):
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "plain",
+        pytest.param("variational", marks=pytest.mark.slow("kerasunsup/models/variational.py")),
+    ],
+)
+def test_two_devices_train_as_one_does(tmp_path, kind):
     same = ["--filters", "2", "--latent-dim", "2", "--noise", "0.3", "--deterministic"]
+    same += ["--variational"] if kind == "variational" else []
     mirrored = ["--name", "two", "--strategy", "mirrored"]
     on_two_devices(tmp_path, "ae", [*same, "--name", "one"], [*same, *mirrored])
     one, two = (processes.arrays_of(tmp_path / "ae" / name) for name in ("one", "two"))
