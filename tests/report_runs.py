@@ -16,12 +16,13 @@ FIGURES = {
     "ae": (
         "learning_curve", "reconstructions", "restorations", "corruption_sweep", "encoded_space",
         "samples", "drawn_codes", "variational", "samples_normal",
+        "samples", "drawn_codes", "code_plane", "walks", "walk_confidence",
     ),
     "supervised": ("learning_speed", "confusion", "mistakes", "label_efficiency", "reliability"),
     "novelty": ("auroc", "overlooked"),
     "gan": (
         "samples_first_epochs", "samples_last_epochs", "adversarial_curves",
-        "nearest_training_images", "categories",
+        "nearest_training_images", "categories", "noise_walks",
     ),
 }  # fmt: skip
 

@@ -145,6 +145,7 @@ def test_each_setting_has_a_flag_that_sets_it():
         "--latent-dim": "2", "--filters": "8", "--hidden-units": "16", "--weight-decay": "0",
         "--noise": "0.1", "--crop": "4", "--snapshot-every": "1", "--num-codes": "20",
         "--num-samples": "200", "--schedule": "cosine", "--beta": "2", "--warm-up": "3",
+        "--student-rounds": "1",
     }  # fmt: skip
     arguments = [word for pair in given.items() for word in pair]
     settings = to_json(parse(*arguments, "--deterministic", "--student", "--variational").config)

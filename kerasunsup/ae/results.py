@@ -10,13 +10,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup.ae import variational
+from kerasunsup.ae import code_space, variational
 from kerasunsup.ae.settings import AutoencoderSettings
-from kerasunsup.ae.trained import SHOWN, TrainedAutoencoder, class_labels, example_indices
+from kerasunsup.ae.trained import (
+    FITTED_CODES,
+    SHOWN,
+    TrainedAutoencoder,
+    class_labels,
+    example_indices,
+)
 from kerasunsup.data import corruption, images
 from kerasunsup.data.splits import Splits
 from kerasunsup.evaluation import clustering, image_metrics, latent_space, sure_groups
-from kerasunsup.figures import curves, image_grids, scatter_plots
+from kerasunsup.figures import curves, image_grids, scatter_plots, style
 from kerasunsup.progress import Progress
 from kerasunsup.training import callbacks, feature_network, files, loop, self_labelling
 from kerasunsup.training import tensorboard as training_tensorboard
@@ -27,9 +33,9 @@ logger = logging.getLogger(__name__)
 _SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _HOLES = (4, 6, 8, 10, 12, 14)  # pixels
 _SHEET = 100
+_FRAMES = 20  # of a moving picture, about
 _SWEPT = 10_000  # test images that are corrupted in every strength, at most
 _GROUPED = 10_000  # test images that are sorted into groups, at most
-_FITTED_CODES = 50_000  # training codes that samplers and groups are fitted to, at most
 
 
 def write_results(
@@ -65,7 +71,8 @@ def write_results(
     logger.info("restoring images with noise and holes")
     numbers |= restoration(trained)
     logger.info("drawing the encoded space")
-    numbers |= encoded_space(trained)
+    numbers |= code_space.encoded_space(trained)
+    numbers |= code_space.walks(trained)
     logger.info("comparing groups of images with their classes")
     numbers |= groups(trained)
     logger.info("drawing new samples")
@@ -130,6 +137,17 @@ def write_reconstructions(trained: TrainedAutoencoder, snapshots: callbacks.Snap
     trained.tensorboard.show(
         "reconstructions", figure, "Test images and what the model made of them."
     )
+    # Evenly, back from the last: a moving picture stays small.
+    last, frames = len(snapshots.epochs) - 1, []
+    shown = list(range(last, -1, -max(1, math.ceil(last / _FRAMES))))[::-1]
+    epochs = [snapshots.epochs[index] for index in shown]
+    for epoch, output in zip(epochs, (snapshots.outputs[index] for index in shown), strict=True):
+        rows = [
+            image_grids.SampleRow("original", trained.examples, {}),
+            image_grids.SampleRow(f"epoch {epoch}", output, {}),
+        ]
+        frames.append(style.to_pixels(image_grids.sampled_images(rows)))
+    trained.tensorboard.show_moving("reconstructions", epochs, frames)
 
 
 def restoration(trained: TrainedAutoencoder) -> dict[str, float]:
@@ -207,34 +225,6 @@ def _block(trained: TrainedAutoencoder, kind: str, strength: float) -> image_gri
     return image_grids.Restoration(title, corrupted, restored, originals, gains, mask)
 
 
-def encoded_space(trained: TrainedAutoencoder) -> dict[str, float]:
-    """Codes in two dimensions (the study's figure 8), and TensorBoard's projector."""
-    number = min(trained.settings.num_codes, len(trained.splits.test))
-    codes = trained.codes(trained.splits.test, number)
-    thumbnails = np.concatenate(
-        [images.to_uint8(part) for part in trained.splits.test.blocks(number)]
-    )
-    names = class_labels(trained.splits, np.arange(number))
-    trained.tensorboard.projector(codes, thumbnails, names)
-    few = f"{number} test images are too few" if number < latent_space.LEAST_MAPPED else ""
-    if few or latent_space.is_alike(codes):
-        logger.info(f"no map of the encoded space: {few or 'all codes are alike'}")
-        return {}
-    labels = None if trained.splits.labels is None else trained.splits.labels.test[:number]
-    components = latent_space.principal_components(
-        codes, min(2, codes.shape[1]), trained.settings.seed
-    )
-    plane, shares = components.transform(codes), components.explained_variance_ratio_
-    neighbours = latent_space.tsne(codes, trained.settings.seed)
-    figure = scatter_plots.encoded_space(
-        plane, shares, neighbours, labels, trained.splits.class_names
-    )
-    trained.tensorboard.show(
-        "encoded_space", figure, f"{len(codes)} codes of test images, by class."
-    )
-    return {"codes/explained_by_two_components": float(shares.sum())}
-
-
 def groups(trained: TrainedAutoencoder) -> dict[str, float]:
     """How well as many groups as classes, made without labels, agree with the classes.
 
@@ -279,7 +269,7 @@ def _students_groups(trained: TrainedAutoencoder, pictures: np.ndarray, number: 
     """Groups of test images, int64, by a student that begins from groups of training codes."""
     train, seed = trained.splits.train, trained.settings.seed
     groups, confidence = np.full(len(train), -1), np.zeros(len(train))
-    codes = trained.codes(train, min(len(train), _FITTED_CODES))
+    codes = trained.codes(train, min(len(train), FITTED_CODES))
     first = slice(0, len(codes))
     groups[first], confidence[first] = sure_groups.with_confidence(codes, number, seed)
     settings = self_labelling.StudentSettings(rounds=trained.settings.student_rounds)
@@ -295,8 +285,8 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
     same comparison of validation images, which neither the model nor that network was trained on.
     """
     number, splits = trained.settings.num_samples, trained.splits
-    codes = trained.codes(splits.train, _FITTED_CODES)
-    network = _feature_network(trained)
+    codes = trained.codes(splits.train, FITTED_CODES)
+    network = trained.feature_network
     reference_features = network.describe(splits.test.blocks(number))[0]
     examples = splits.test.array(np.arange(min(SHOWN, len(splits.test))))
     # Name in metrics.json, name in the picture, what is compared, what is shown.
@@ -349,14 +339,6 @@ def _write_sheet(
     sheet = images.grid(shown[name], columns=10)
     trained.run.write_figure(f"samples_{name}", images.encode_png(sheet))
     trained.tensorboard.figure(f"samples_{name}", sheet, text=text)
-
-
-def _feature_network(trained: TrainedAutoencoder) -> feature_network.FeatureNetwork:
-    if feature_network.has_classes(trained.splits):
-        return feature_network.classifier_of(
-            trained.splits, trained.run.folder.parent.parent / "judge"
-        )
-    return feature_network.of_encoder(trained.model.get_layer("encoder"))
 
 
 def summary(numbers: Mapping[str, Any]) -> str:

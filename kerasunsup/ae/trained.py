@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import keras
@@ -12,10 +13,12 @@ from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import image_set as data_image_set
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Splits
+from kerasunsup.training import feature_network
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
 SHOWN = 12  # images in a row of a picture, at most
+FITTED_CODES = 50_000  # training codes that samplers and groups are fitted to, at most
 _HELD_BYTES = 200_000_000  # float32 images held at once, where a method needs them so; MNIST's fit
 
 
@@ -38,6 +41,14 @@ class TrainedAutoencoder:
     def most_held(self) -> int:
         """So many images may be in memory at once."""
         return _HELD_BYTES // (4 * int(np.prod(self.splits.image_shape)))
+
+    @functools.cached_property
+    def feature_network(self) -> feature_network.FeatureNetwork:
+        """In whose features sets of images are compared: of the classes, else the own encoder."""
+        if feature_network.has_classes(self.splits):
+            folder = self.run.folder.parent.parent / "judge"
+            return feature_network.classifier_of(self.splits, folder)
+        return feature_network.of_encoder(self.model.get_layer("encoder"))
 
     def apply(self, inputs: np.ndarray) -> np.ndarray:
         """The model's output for a batch of any size, float32."""

@@ -269,3 +269,35 @@ def adversarial_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     for axes in panels:
         axes.grid(True)
     return figure
+
+
+@style.styled
+def walk_confidence(confidences: Mapping[str, np.ndarray]) -> Figure:
+    """How sure a classifier is along walks between two images, a line a kind of walk.
+
+    Args:
+        confidences: name -> (num_steps,), in [0, 1]; the first and the last step are the ends.
+
+    Raises:
+        ValueError: if there is no walk, or one has less than two steps.
+
+    Example:
+        >>> figure = walk_confidence({"straight": np.array([1.0, 0.6, 1.0])})
+        >>> figure.legends[0].get_texts()[0].get_text()
+        'straight: 60.0 % at the least'
+    """
+    if not confidences or any(len(values) < 2 for values in confidences.values()):
+        raise ValueError(
+            "a walk has 2 steps or more, received "
+            f"{ {name: len(values) for name, values in confidences.items()} }"
+        )
+    figure, axes = style.panel(5.2, 3.2)
+    for index, (name, values) in enumerate(confidences.items()):
+        percent = 100.0 * np.asarray(values)
+        axes.plot(
+            np.linspace(0.0, 100.0, len(percent)), percent,
+            label=f"{name}: {percent.min():.1f} % at the least", **style.look(index),
+        )  # fmt: skip
+    axes.set(xlabel="way from one image to the other, %", ylabel="mean certainty of a class, %")
+    figure.legend(loc="outside upper center", ncols=1)
+    return figure

@@ -71,6 +71,65 @@ def encoded_space(
     return figure
 
 
+@style.styled
+def code_plane(
+    plane: np.ndarray,
+    places: tuple[np.ndarray, np.ndarray],
+    decoded: np.ndarray,
+    axis_names: tuple[str, str],
+    labels: np.ndarray | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Figure:
+    """Codes in a plane, and beside them what the codes of a grid in it decode to.
+
+    Args:
+        plane: (n, 2), the codes.
+        places: (columns,) and (rows,), ascending: where the grid lies along the two axes. Short
+            lines on the axes show it.
+        decoded: (rows * columns, height, width, 1|3) in [0, 1], from the left, the upper row, of
+            the largest second number, first.
+        axis_names: of the plane.
+        labels: (n,), integers >= 0, as for `encoded_space`.
+        class_names: as for `encoded_space`.
+
+    Raises:
+        ValueError: if the shapes do not fit together or a label has no name.
+
+    Example:
+        >>> places = np.array([0.0, 1.0]), np.array([0.0, 1.0])
+        >>> figure = code_plane(np.eye(2), places, np.zeros((4, 8, 8, 1)), ("a", "b"))
+        >>> figure.axes[0].get_xlabel()
+        'a'
+    """
+    columns, rows = map(len, places)
+    plane, decoded = np.asarray(plane, float), np.asarray(decoded, float)
+    if plane.shape[1:] != (2,) or decoded.ndim != 4 or len(decoded) != rows * columns:
+        raise ValueError(
+            f"a plane needs codes (n, 2) and {rows} x {columns} images, received {plane.shape} and "
+            f"{decoded.shape}"
+        )
+    order, keys, colors, handles = _classes(labels, class_names, len(plane))
+    lines = -(-len(handles) // style.num_columns([str(h.get_label()) for h in handles] or [""], 7))
+    figure = Figure(figsize=(7.4, 3.7 + 0.18 * lines), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _scatter(left, plane, order, keys, colors)
+    left.set(xlabel=axis_names[0], ylabel=axis_names[1], title="codes")
+    for place in places[0]:
+        left.axvline(place, ymax=0.02, color="0.3", linewidth=0.8)
+    for place in places[1]:
+        left.axhline(place, xmax=0.02, color="0.3", linewidth=0.8)
+    height, width, channels = decoded.shape[1:]
+    cells = np.clip(decoded, 0.0, 1.0).reshape(rows, columns, height, width, channels)
+    montage = cells.swapaxes(1, 2).reshape(rows * height, columns * width, channels)
+    right.imshow(np.broadcast_to(montage, (*montage.shape[:2], 3)))
+    right.set(xticks=[], yticks=[], title="decoded, evenly in codes")
+    right.set(xlabel=f"{axis_names[0]}, larger to the right", ylabel=f"{axis_names[1]}, larger up")
+    if handles:
+        columns = style.num_columns([str(handle.get_label()) for handle in handles], 7.0)
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+    return figure
+
+
 def _classes(
     labels: np.ndarray | None, names: Sequence[str] | None, number: int
 ) -> tuple[np.ndarray, list[str], np.ndarray, list[Line2D]]:

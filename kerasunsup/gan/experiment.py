@@ -15,7 +15,7 @@ from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.gan import results
-from kerasunsup.gan.measurements import Measurements, fixed_noise, shown_epochs
+from kerasunsup.gan.measurements import Measurements, fixed_noise, is_recorded
 from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import export, faster_layers, networks, optimizers
 from kerasunsup.models import gan as models_gan
@@ -126,7 +126,7 @@ def run(command: Command) -> dict[str, float]:
             noise = fixed_noise(settings, results.SHOWN)
             samples = callbacks.Snapshots(
                 lambda: gan.refresh_averaged_generator()(noise, training=False),
-                lambda epoch: epoch in shown_epochs(settings.epochs),
+                lambda epoch: is_recorded(epoch, settings.epochs),
                 run.folder / "checkpoints" / "snapshots",
             )
             with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:

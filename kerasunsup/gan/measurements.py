@@ -37,6 +37,11 @@ def shown_epochs(epochs: int) -> set[int]:
     return {epoch for epoch in (1, 5, 10, 15) if epoch <= epochs} | late
 
 
+def is_recorded(epoch: int, epochs: int) -> bool:
+    """Whether samples are kept after an epoch, from 1: some 30 in all, the shown ones too."""
+    return epoch in shown_epochs(epochs) or epoch <= 10 or epoch % math.ceil(epochs / 20) == 0
+
+
 def generate(generator: keras.Model, inputs: np.ndarray) -> np.ndarray:
     """Images of some noise, float32 (number, height, width, channels)."""
     return generator.predict(inputs, batch_size=500, verbose=0)

@@ -13,8 +13,14 @@ import numpy as np
 from kerasunsup.data import images
 from kerasunsup.data.splits import Splits
 from kerasunsup.evaluation import generative_metrics, image_metrics, neighbors
-from kerasunsup.figures import curves, image_grids
-from kerasunsup.gan.measurements import SHEET, fixed_noise, generate, generate_blocks
+from kerasunsup.figures import curves, image_grids, style
+from kerasunsup.gan.measurements import (
+    SHEET,
+    fixed_noise,
+    generate,
+    generate_blocks,
+    shown_epochs,
+)
 from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import gan as models_gan
 from kerasunsup.training import callbacks, feature_network, files, loop
@@ -25,7 +31,8 @@ logger = logging.getLogger(__name__)
 
 SHOWN = 12  # samples a row in the pictures, always of the same noise
 _WALK_STEPS = 12
-_WALKS = 6
+_WALKS = 6  # in the picture
+_MEASURED_WALKS = 50
 _MOST_CATEGORIES = 16  # in a picture
 _NEAREST = 2000
 _LEAST_NEAREST = 20  # samples and test images; fewer distances say nothing of their median
@@ -59,7 +66,7 @@ def write_results(
     noise = fixed_noise(trained.settings, trained.settings.num_samples)[:_NEAREST]
     pictures = generate(trained.gan.averaged_generator, noise)
     numbers |= copies(trained, pictures)
-    write_noise_walks(trained)
+    numbers |= noise_walks(trained)
     sheet = images.grid(pictures[:SHEET], columns=10)
     trained.run.write_figure("samples", images.encode_png(sheet))
     step = len(fitted.history["epoch"])
@@ -72,10 +79,14 @@ def write_training_figures(
 ) -> None:
     """Samples of one fixed noise over the epochs (the study's figures 6 and 7), and the curves."""
     pairs = zip(samples.epochs, samples.outputs, strict=True)
-    rows = [image_grids.SampleRow(f"epoch {epoch}", output, {}) for epoch, output in pairs]
+    every = {epoch: image_grids.SampleRow(f"epoch {epoch}", made, {}) for epoch, made in pairs}
+    chosen = shown_epochs(trained.settings.epochs) & every.keys() or every.keys()
+    rows = [every[epoch] for epoch in sorted(chosen)]
     for name, shown in (("samples_first_epochs", rows[:4]), ("samples_last_epochs", rows[-4:])):
         figure = image_grids.sampled_images(shown)
         trained.tensorboard.show(name, figure, "Samples of the same noise after some epochs.")
+    frames = [style.to_pixels(image_grids.sampled_images([row])) for row in every.values()]
+    trained.tensorboard.show_moving("gan_progress", list(every), frames)
     trained.tensorboard.show(
         "adversarial_curves",
         curves.adversarial_curves(fitted.history),
@@ -171,21 +182,40 @@ def copies(trained: TrainedGAN, pictures: np.ndarray) -> dict[str, float]:
     }
 
 
-def write_noise_walks(trained: TrainedGAN) -> None:
-    """Samples on the way from one noise to another of the same category, and of all categories."""
+def noise_walks(trained: TrainedGAN) -> dict[str, float]:
+    """Samples on the way from one noise to another of the same category, and of all categories.
+
+    `walks/noise_confidence` is the least that the classifier of the feature network is sure of a
+    class along the way, mean over the walks; without classes there is none.
+    """
     categories = trained.settings.categories_used
-    ends = fixed_noise(trained.settings, 2 * _WALKS)
+    ends = fixed_noise(trained.settings, 2 * _MEASURED_WALKS)
     ends[1::2, :categories] = ends[::2, :categories]  # from one to another there is no way
-    rows = []
-    for number, pair in enumerate(zip(ends[::2], ends[1::2], strict=True), start=1):
-        samples = generate(trained.gan.averaged_generator, walk(*pair, _WALK_STEPS))
-        rows.append(image_grids.SampleRow(f"walk {number}", samples, {}))
+    paths = [walk(*pair, _WALK_STEPS) for pair in zip(ends[::2], ends[1::2], strict=True)]
+    samples = generate(trained.gan.averaged_generator, np.concatenate(paths))
+    samples = samples.reshape(len(paths), _WALK_STEPS, *samples.shape[1:])
+    rows = [
+        image_grids.SampleRow(f"walk {number}", made, {})
+        for number, made in enumerate(samples[:_WALKS], start=1)
+    ]
     trained.tensorboard.show(
         "noise_walks", image_grids.sampled_images(rows), "From one noise to another."
     )
-    if categories < 2:
-        return
-    # A column a category: the largest of the first values moves from place to place.
+    if categories > 1:
+        _write_categories(trained, categories)
+    if trained.network.classifier is None:
+        return {}
+    sure = trained.network.confidence_along(samples)
+    trained.tensorboard.show(
+        "walk_confidence",
+        curves.walk_confidence({"between two noises": sure}),
+        "How sure the classifier of the feature network is along the walks.",
+    )
+    return {"walks/noise_confidence": float(sure.min())}
+
+
+def _write_categories(trained: TrainedGAN, categories: int) -> None:
+    """A column a category: the largest of the first values moves from place to place."""
     start = fixed_noise(trained.settings, _WALKS)
     rows = []
     for number, values in enumerate(start, start=1):
@@ -238,6 +268,7 @@ _SUMMARY = {
     "classifier_score": "classifier score",
     "smallest_class_share": "smallest share of a class",
     "nearest/closer_share": "share nearer to training images",
+    "walks/noise_confidence": "least certainty on walks between noises",
     "running_statistics/fid": "distance: last weights as trained",
     "last_weights/fid": "distance: their statistics settled",
     "epochs": "epochs trained",

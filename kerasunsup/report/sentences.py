@@ -293,3 +293,24 @@ def lowest_errors(records: Mapping[str, Mapping[str, Any]]) -> str:
         for kind, (error, spent) in sorted(best.items(), key=lambda item: item[1])
     )
     return f"Lowest validation error, and when a search was within 1 % of it: {listed}."
+
+
+def walks(sources: Sources) -> list[str]:
+    """Whether walks between codes, and between noises of the GAN, leave the images."""
+    names = {
+        "the straight line between two codes": ("clean", "walks/straight_confidence"),
+        "the path along the codes' density": ("clean", "walks/density_confidence"),
+        "the GAN's way between two noises": ("gan", "walks/noise_confidence"),
+    }
+    found = {
+        name: value
+        for name, (key, number) in names.items()
+        if (value := sources.value(key, number)) is not None
+    }
+    if not found:
+        return []
+    listed = ", ".join(f"{percent(value)} on {name}" for name, value in found.items())
+    return [
+        "A classifier that is sure all the way sees images of its classes all the way. Where it is"
+        f" least sure, mean over many walks, it is so by {listed}."
+    ]

@@ -206,11 +206,22 @@ def encoded_space(sources: Sources) -> Section:
         Heading("Figure 8: the encoded space"),
         paragraph(sentence),
         sources.figure("clean", "encoded_space", "Codes of test images by PCA and by t-SNE."),
+        sources.figure(
+            "clean",
+            "code_plane",
+            "Codes along their first two principal components, and what codes of such a plane,"
+            " evenly by their share of images, decode to.",
+        ),
         Heading("Figure 9: new samples, the failure and its cure"),
         paragraph(*sentences.samples_of_codes(sources)),
         sources.figure("clean", "samples", "Images decoded from drawn codes, beside real images."),
         sources.figure("clean", "drawn_codes", "Where drawn codes lie beside the images' codes."),
         _sampling_table(sources),
+        Heading("Walks between images"),
+        paragraph(*sentences.walks(sources)),
+        sources.figure("clean", "walks", "From one test image to another, straight and bent."),
+        sources.figure("clean", "walk_confidence", "Certainty of the classifier along the way."),
+        sources.figure("gan", "noise_walks", "The GAN, from one noise to another."),
     ]
     title = "The encoded space, and new samples from it"
     return Section("space", "Encoded space", title, blocks)

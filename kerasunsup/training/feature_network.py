@@ -90,6 +90,23 @@ class FeatureNetwork:
         features, logits = (np.concatenate(parts) for parts in zip(*described, strict=True))
         return features, special.softmax(logits, axis=1)
 
+    def confidence_along(self, walks: np.ndarray) -> np.ndarray:
+        """How sure the classifier is at each step of walks from image to image.
+
+        Args:
+            walks: float32 (num_walks, num_steps, height, width, channels) in [0, 1].
+
+        Returns:
+            float32 (num_steps,), in (0, 1]: the largest class probability, mean over the walks.
+
+        Raises:
+            ValueError: if there is no classifier.
+        """
+        if self.classifier is None:
+            raise ValueError("walks need a classifier, received a feature network without one")
+        probabilities = self.describe(walks.reshape(-1, *walks.shape[2:]))[1]
+        return np.asarray(probabilities).max(axis=1).reshape(walks.shape[:2]).mean(axis=0)
+
     @property
     def needs(self) -> dict[str, int]:
         """The least images of a set that each number of `compare` is measured from."""

@@ -38,6 +38,22 @@ class TensorBoardWriter:
         files.write_bytes(self.folder / "figures" / f"{name}.png", style.to_png(figure))
         self.figure(name, style.to_pixels(figure), text=text)
 
+    def show_moving(self, name: str, steps: Sequence[int], frames: Sequence[np.ndarray]) -> None:
+        """Writes `figures/<name>.gif`, a frame a step, and shows each frame in the Images tab.
+
+        Args:
+            name: of the file, and with `_by_epoch` in the Images tab.
+            steps: number of each frame, such as its epoch.
+            frames: uint8 (height, width, 3) each; smaller ones are filled up with white.
+        """
+        size = np.max([frame.shape[:2] for frame in frames], axis=0)
+        whole = np.full((len(frames), *size, 3), 255, np.uint8)
+        for room, frame in zip(whole, frames, strict=True):
+            room[: frame.shape[0], size[1] - frame.shape[1] :] = frame
+        files.write_bytes(self.folder / "figures" / f"{name}.gif", images_module.encode_gif(whole))
+        for step, frame in zip(steps, whole, strict=True):
+            self.figure(f"{name}_by_epoch", frame, step=step)
+
     def text(self, name: str, markdown: str, *, step: int = 0) -> None:
         """Shows a text in the Text tab."""
         with self._writer.as_default():

@@ -17,6 +17,7 @@ import killed_runs
 import numpy as np
 import processes
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 
 from kerasunsup import cli
@@ -41,7 +42,7 @@ TINY = [
 
 FIGURES = {
     "learning_curve", "reconstructions", "restorations", "corruption_sweep", "encoded_space",
-    "samples", "samples_mixture_100", "drawn_codes",
+    "samples", "samples_mixture_100", "drawn_codes", "code_plane", "walks", "walk_confidence",
 }  # fmt: skip
 
 
@@ -83,6 +84,8 @@ def test_a_run_leaves_what_the_interface_promises(finished):
     assert {path.stem for path in (finished / "figures").glob("*.png")} == FIGURES
     for path in (finished / "figures").glob("*.png"):
         assert min(images.decode(path).shape[:2]) > 200
+    with Image.open(finished / "figures" / "reconstructions.gif") as moving:
+        assert moving.n_frames == 2
     assert not list(finished.rglob("*.part*"))
     assert (finished / "export").stat().st_mode & 0o777 == (finished.stat().st_mode & 0o777)
 
@@ -92,7 +95,8 @@ def test_numbers_have_the_promised_names_and_agree_with_the_saved_model(finished
     promised = {
         "test/mse", "test/psnr_db", "test/ssim", "pca/mse", "noise_0.5/psnr_db", "crop_8/gain_db",
         "real/fid", "real/precision", "integers/fid", "gaussian/recall", "mixture_100/fid",
-        "mixture_10/classifier_score", "judge/accuracy",
+        "mixture_10/classifier_score", "judge/accuracy", "walks/straight_confidence",
+        "walks/density_confidence",
     }  # fmt: skip
     assert promised <= set(numbers)
     assert all(isinstance(value, int | float) for value in numbers.values())
@@ -121,6 +125,8 @@ def test_tensorboard_holds_curves_figures_text_and_settings(finished):
     assert "epoch_loss" in named(tags("validation"))
     report = tags("report")
     assert FIGURES | {"settings", "numbers", "test/mse"} <= named(report)
+    by_epoch = report["events"].Tensors("reconstructions_by_epoch")
+    assert [event.step for event in by_epoch] == [1, 2]
     plugins = report["events"].PluginTagToContent("hparams")
     assert any("session_start" in tag for tag in plugins)
     assert report["graph"]

@@ -12,6 +12,7 @@ import killed_runs
 import numpy as np
 import processes
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 
 from kerasunsup import cli
@@ -39,6 +40,7 @@ TINY = [
 FIGURES = {
     "samples_first_epochs", "samples_last_epochs", "adversarial_curves", "categories",
     "comparison", "samples", "nearest_training_images", "noise_walks",
+    "walk_confidence",
 }  # fmt: skip
 
 
@@ -84,6 +86,8 @@ def test_a_run_leaves_what_the_interface_promises(finished):
     assert {path.stem for path in (finished / "figures").glob("*.png")} == FIGURES
     for path in (finished / "figures").glob("*.png"):
         assert min(images.decode(path).shape[:2]) > 150, path
+    with Image.open(finished / "figures" / "gan_progress.gif") as moving:
+        assert moving.n_frames > 1
     assert not list(finished.rglob("*.part*"))
 
 
@@ -98,6 +102,7 @@ def test_numbers_have_the_promised_names_and_their_twins(finished):
     assert min(shares) == numbers["smallest_class_share"]
     assert numbers["real/fid"] < numbers["fid"]
     assert numbers["nearest/distance_ratio"] > 0
+    assert 0.1 <= numbers["walks/noise_confidence"] <= 1.0
 
 
 def test_history_has_a_row_an_epoch_and_numbers_where_they_were_measured(finished):

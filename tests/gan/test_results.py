@@ -73,6 +73,13 @@ def test_samples_are_shown_at_the_studys_epochs(epochs, expected):
     assert measuring.shown_epochs(epochs) == expected
 
 
+@pytest.mark.parametrize(("epochs", "number"), [(1, 1), (10, 10), (100, 27), (1000, 32)])
+def test_samples_are_kept_of_the_first_epochs_and_then_of_few(epochs, number):
+    kept = {epoch for epoch in range(1, epochs + 1) if measuring.is_recorded(epoch, epochs)}
+    assert measuring.shown_epochs(epochs) <= kept
+    assert len(kept) == number
+
+
 def test_spread_is_the_mean_distance_between_two_images():
     pictures = np.random.default_rng(0).random((6, 4, 4, 1))
     flat = pictures.reshape(6, -1)
