@@ -353,30 +353,3 @@ def encode(picture: np.ndarray, suffix: str) -> bytes:
     content = picture[..., 0] if picture.shape[-1] == 1 else picture
     Image.fromarray(np.ascontiguousarray(content)).save(buffer, kind, **_OPTIONS.get(kind, {}))
     return buffer.getvalue()
-
-
-def encode_gif(frames: np.ndarray, milliseconds: int = 400) -> bytes:
-    """A moving picture that begins again at its end; its last frame stands four times as long.
-
-    Args:
-        frames: uint8 (num_frames, height, width, 3), one or more.
-        milliseconds: that a frame stands.
-
-    Raises:
-        ValueError: if the frames are of another shape or dtype.
-
-    Example:
-        >>> encode_gif(np.zeros((2, 4, 6, 3), np.uint8))[:3]
-        b'GIF'
-    """
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
-        raise ValueError(
-            f"frames are uint8 (n, height, width, 3), received {frames.dtype} {frames.shape}"
-        )
-    first, *others = (Image.fromarray(frame) for frame in frames)
-    buffer = io.BytesIO()
-    first.save(
-        buffer, "GIF", save_all=True, append_images=others, loop=0,
-        duration=[milliseconds] * (len(frames) - 1) + [4 * milliseconds],
-    )  # fmt: skip
-    return buffer.getvalue()

@@ -1,8 +1,9 @@
-"""From a picture of Pillow's, in any of its modes, to uint8 (height, width, 1 or 3)."""
+"""Pictures of Pillow's, in any of its modes, to uint8 (height, width, 1 or 3); moving ones back."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Callable
 
 import numpy as np
@@ -91,3 +92,30 @@ def over_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Uint8 (height, width, 1|3) laid over white by its opacity, uint8 (height, width, 1)."""
     opacity = alpha.astype(np.float32) / 255.0
     return np.rint(pixels * opacity + 255.0 * (1.0 - opacity)).astype(np.uint8)
+
+
+def encode_gif(frames: np.ndarray, milliseconds: int = 400) -> bytes:
+    """A moving picture that begins again at its end; its last frame stands four times as long.
+
+    Args:
+        frames: uint8 (num_frames, height, width, 3), one or more.
+        milliseconds: that a frame stands.
+
+    Raises:
+        ValueError: if the frames are of another shape or dtype.
+
+    Example:
+        >>> encode_gif(np.zeros((2, 4, 6, 3), np.uint8))[:3]
+        b'GIF'
+    """
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
+        raise ValueError(
+            f"frames are uint8 (n, height, width, 3), received {frames.dtype} {frames.shape}"
+        )
+    first, *others = (Image.fromarray(frame) for frame in frames)
+    buffer = io.BytesIO()
+    first.save(
+        buffer, "GIF", save_all=True, append_images=others, loop=0,
+        duration=[milliseconds] * (len(frames) - 1) + [4 * milliseconds],
+    )  # fmt: skip
+    return buffer.getvalue()

@@ -5,6 +5,7 @@ See `training.self_labelling`.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 
@@ -100,12 +101,15 @@ class StudentTrainer:
             rows.append((epoch.images, epoch.seconds - measuring, accuracy, loss))
             measuring += time.perf_counter() - began
 
+        settings = self._settings
         if len(labelled) < len(self._images):
             groups, confidence = self._groups
             spread = self._encoded.probe("graph", labelled, labels, self._seed)
             groups = sure_groups.agreed(groups, spread, labelled, labels)
-        else:  # nothing is left to be named
+        else:  # nothing is left to be named, and a new network would begin from the same labels
             groups, confidence = np.full(len(labelled), -1), np.zeros(len(labelled))
+            epochs = settings.rounds * settings.epochs
+            settings = dataclasses.replace(settings, rounds=1, epochs=epochs)
         self_labelling.train(
             self._images,
             groups,
@@ -113,7 +117,7 @@ class StudentTrainer:
             labelled=labelled,
             labels=labels,
             num_classes=self._num_classes,
-            settings=self._settings,
+            settings=settings,
             seed=seed,
             watch=watch,
         )

@@ -15,6 +15,7 @@ from tensorboard.plugins.hparams import api as hparams
 
 from kerasunsup import tensorflow_startup
 from kerasunsup.data import images as images_module
+from kerasunsup.data import pillow_pixels
 from kerasunsup.figures import style
 from kerasunsup.training import files
 
@@ -50,7 +51,7 @@ class TensorBoardWriter:
         whole = np.full((len(frames), *size, 3), 255, np.uint8)
         for room, frame in zip(whole, frames, strict=True):
             room[: frame.shape[0], size[1] - frame.shape[1] :] = frame
-        files.write_bytes(self.folder / "figures" / f"{name}.gif", images_module.encode_gif(whole))
+        files.write_bytes(self.folder / "figures" / f"{name}.gif", pillow_pixels.encode_gif(whole))
         for step, frame in zip(steps, whole, strict=True):
             self.figure(f"{name}_by_epoch", frame, step=step)
 

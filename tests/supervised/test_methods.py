@@ -154,6 +154,19 @@ def test_every_method_gives_an_answer_for_every_image(trainer, method, monkeypat
         assert result.accuracy > 0.9
 
 
+def test_a_student_of_labelled_images_alone_is_one_network(encoder, monkeypatch):
+    train, given = self_labelling.train, []
+
+    def watched(*arguments, **options):
+        given.append(options["settings"])
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(self_labelling, "train", watched)
+    trainer = methods.MethodTrainer(SPLITS, CLASSES, encoder, SETTINGS)
+    assert trainer.train(Cell("student", 0, 0)).accuracy > 0.9
+    assert (given[0].rounds, given[0].epochs) == (1, 3)  # of as many epochs as three networks
+
+
 def test_cells_do_not_depend_on_what_was_trained_before(encoder, monkeypatch):
     monkeypatch.setattr(optimizers, "FusedAdam", FusedAdam)  # compiled once for all cells
     trainer = methods.MethodTrainer(SPLITS, CLASSES, encoder, SETTINGS)
