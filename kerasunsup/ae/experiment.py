@@ -19,7 +19,7 @@ from kerasunsup.data import batches, corruption
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
-from kerasunsup.models import export, faster_layers, networks, optimizers, replicated
+from kerasunsup.models import export, faster_layers, networks, optimizers, replicated, skip
 from kerasunsup.settings import Command, to_json
 from kerasunsup.training import (
     callbacks,
@@ -45,7 +45,7 @@ def build(
 ) -> keras.Model:
     """The compiled autoencoder; its layers `encoder` and `decoder` are models themselves.
 
-    The loss is the squared error, mean over pixels and images.
+    A denoiser with skips has neither. The loss is the squared error, mean over pixels and images.
 
     Args:
         settings: of the networks and the optimizer.
@@ -55,17 +55,16 @@ def build(
     Raises:
         ValueError: if the image is too small for so many stages of filters.
     """
-    shape: dict[str, Any] = {
-        "latent_dim": settings.latent_dim,
-        "filters": settings.filters,
-        "hidden_units": settings.hidden_units,
-        "kernel_size": _KERNEL_SIZE,
-    }
-    encoder = networks.encoder(image_shape, **shape)
-    if not is_shipped:
-        shape["layer_types"] = faster_layers.for_training()
-    decoder = networks.decoder(image_shape, **shape)
-    model = networks.autoencoder(encoder, decoder)
+    layer_types = keras.layers if is_shipped else faster_layers.for_training()
+    if settings.skip:
+        model = skip.denoiser(
+            image_shape,
+            filters=settings.filters,
+            kernel_size=_KERNEL_SIZE,
+            layer_types=layer_types,
+        )
+    else:
+        model = _with_code(settings, image_shape, layer_types)
     if loop.is_distributed():
         model = replicated.replicated(model)
     model.compile(
@@ -78,6 +77,20 @@ def build(
         **loop.compile_options(),
     )
     return model
+
+
+def _with_code(
+    settings: AutoencoderSettings, image_shape: tuple[int, int, int], layer_types: Any
+) -> keras.Model:
+    shape: dict[str, Any] = {
+        "latent_dim": settings.latent_dim,
+        "filters": settings.filters,
+        "hidden_units": settings.hidden_units,
+        "kernel_size": _KERNEL_SIZE,
+    }
+    encoder = networks.encoder(image_shape, **shape)
+    decoder = networks.decoder(image_shape, **shape, layer_types=layer_types)
+    return networks.autoencoder(encoder, decoder)
 
 
 def space(hp: Any, settings: AutoencoderSettings, *, wide: bool) -> AutoencoderSettings:
@@ -125,6 +138,8 @@ def corruption_of(settings: AutoencoderSettings) -> batches.Prepare | None:
 
     def prepare(images: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         corrupted = images
+        if settings.skip:
+            return corruption.of_drawn_strength(images, settings.noise, settings.crop, seed), images
         if settings.noise:
             corrupted = corruption.gaussian_noise(corrupted, settings.noise, seed)
         if settings.crop:
@@ -216,13 +231,17 @@ def check(settings: AutoencoderSettings, splits: Splits) -> None:
             memory, or the hole is too large.
     """
     filters, hidden = settings.filters, settings.hidden_units
+    sizes = f"--filters {' '.join(map(str, filters))}"
     try:
-        num_weights = networks.num_weights(splits.image_shape, filters, hidden, _KERNEL_SIZE)
+        if settings.skip:
+            num_weights = skip.num_weights(splits.image_shape, filters, _KERNEL_SIZE)
+        else:
+            num_weights = networks.num_weights(splits.image_shape, filters, hidden, _KERNEL_SIZE)
+            sizes += f" and --hidden-units {hidden}"
     except ValueError as error:
         raise InputError(f"--filters: {error}") from error
-    sizes = " ".join(map(str, filters))
     loop.check_shares(settings, len(splits.train))
-    loop.check_memory(num_weights, f"--filters {sizes} and --hidden-units {hidden}")
+    loop.check_memory(num_weights, sizes)
     side = min(splits.image_shape[:2])
     if settings.crop >= side:
         raise InputError(
@@ -242,18 +261,15 @@ def finish(
     brief: bool,
 ) -> dict[str, float]:
     """What a trained model leaves behind: model files first, then numbers and figures."""
-    encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
     images = splits.test.array(np.arange(min(4, len(splits.test))))
     export.write_keras(run.folder / "model.keras", model)
-    export.write_saved_model(
-        run.folder / "export",
-        {
-            "reconstruct": (model, "images", "images"),
-            "encode": (encoder, "images", "codes"),
-            "decode": (decoder, "codes", "images"),
-        },
-        {"reconstruct": images, "encode": images, "decode": np.asarray(encoder(images))},
-    )
+    signatures, examples = {"reconstruct": (model, "images", "images")}, {"reconstruct": images}
+    if not settings.skip:
+        encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
+        signatures["encode"] = (encoder, "images", "codes")
+        signatures["decode"] = (decoder, "codes", "images")
+        examples |= {"encode": images, "decode": np.asarray(encoder(images))}
+    export.write_saved_model(run.folder / "export", signatures, examples)
     with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
         numbers = results.write_results(
             model, splits, settings, run, tensorboard, fitted, snapshots, brief=brief
@@ -270,7 +286,10 @@ def finish(
 
 def headline(numbers: dict[str, float]) -> dict[str, float]:
     """The few numbers that runs are compared by."""
-    names = ("test/mse", "test/psnr_db", "test/ssim", "validation/mse", "mixture_100/fid")
+    names = (
+        "test/mse", "test/psnr_db", "test/ssim", "validation/mse", "mixture_100/fid",
+        "noise_0.4/gain_db",
+    )  # fmt: skip
     return {name: numbers[name] for name in names if name in numbers}
 
 

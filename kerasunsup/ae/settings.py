@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from kerasunsup.errors import InputError
 from kerasunsup.settings import TrainingSettings, setting
+
+_SKIP_NOISE = 0.5  # the strongest, where --skip is given alone: no shape of a digit is lost in it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,13 @@ class AutoencoderSettings(TrainingSettings):
         least=0,
         most=127,
     )
+    # Off: it has no code, which all else is about. Its `noise` and `crop` are at most so strong.
+    skip: bool = setting(
+        False,
+        "train a denoiser with skips, without a code, in the place of the autoencoder: filters as"
+        " given, twice as many a further stage, and no --hidden-units; the noise of each image has"
+        " a level drawn from 0 to --noise (0.5), and every other image a hole of --crop",
+    )
     # Epochs. Every second one, and the first; a picture of them all stays readable.
     snapshot_every: int = setting(
         2, "record reconstructions of one image of each class every N epochs", least=1
@@ -67,3 +77,18 @@ class AutoencoderSettings(TrainingSettings):
         least=100,
         most=1_000_000,
     )
+
+    def __post_init__(self) -> None:
+        """Checks each value; a denoiser has something to restore, and no code.
+
+        Raises:
+            InputError: if a value is wrong or says something of a code that is not there.
+        """
+        super().__post_init__()
+        if not self.skip:
+            return
+        if self.latent_dim != type(self).latent_dim or self.student:
+            what = "--student" if self.student else f"--latent-dim {self.latent_dim}"
+            raise InputError(f"{what} is about codes, and --skip has none: leave one of them out")
+        if self.noise == 0 and self.crop == 0:
+            object.__setattr__(self, "noise", _SKIP_NOISE)

@@ -69,6 +69,19 @@ _KINDS = {
         others=("decode", "reconstruct"),
         verb="encode . IMAGES --output ../codes",
     ),
+    "denoiser": _Kind(
+        title="A denoiser",
+        text="It takes noise out of images and fills holes by a network with skips: it has no code."
+        " It was trained without labels.",
+        task="image-to-image",
+        tags=("denoising", "image-restoration", "unsupervised-learning"),
+        metrics={"noise_0.4/psnr_db": "psnr", "noise_0.4/ssim": "ssim"},
+        file="model.keras",
+        load="restored = model.predict(images)",
+        signature=("reconstruct", "images", "images"),
+        others=(),
+        verb="restore . IMAGES --output ../restored",
+    ),
     "gan": _Kind(
         title="A GAN",
         text="Its generator makes images from {noise_dim} normally distributed numbers. It was"
@@ -99,6 +112,8 @@ _KINDS = {
     ),
 }
 
+_EXPERIMENTS = ("ae", "gan", "supervised")
+
 
 def write(run: Run, numbers: Mapping[str, float | None]) -> Path:
     """Writes the `README.md` of a run, in place of one from before it was resumed.
@@ -117,8 +132,8 @@ def write(run: Run, numbers: Mapping[str, float | None]) -> Path:
         ValueError: if the experiment is none that leaves a model.
         OSError: if it cannot be written.
     """
-    if run.experiment not in _KINDS:
-        raise ValueError(f"{run.experiment} leaves no model: one of {', '.join(_KINDS)} does")
+    if run.experiment not in _EXPERIMENTS:
+        raise ValueError(f"{run.experiment} leaves no model: one of {', '.join(_EXPERIMENTS)} does")
     known = {name: value for name, value in numbers.items() if value is not None}
     finite = {name: value for name, value in known.items() if math.isfinite(value)}
     settings = _read(run.folder / "config.json")
@@ -142,6 +157,10 @@ def write(run: Run, numbers: Mapping[str, float | None]) -> Path:
     return path
 
 
+def _kind(run: Run, settings: Mapping[str, Any]) -> _Kind:
+    return _KINDS["denoiser" if settings.get("skip") else run.experiment]
+
+
 def _read(path: Path) -> dict[str, Any]:
     values = files.read_json(path) if path.is_file() else {}
     if not isinstance(values, dict):
@@ -157,7 +176,7 @@ def _data_name(settings: Mapping[str, Any]) -> str:
 
 def _front_matter(run: Run, settings: Mapping[str, Any], numbers: Mapping[str, Any]) -> str:
     """YAML; each value is written as JSON, which YAML includes."""
-    kind, data = _KINDS[run.experiment], _data_name(settings)
+    kind, data = _kind(run, settings), _data_name(settings)
     fields: dict[str, Any] = {
         # Of images that are the user's own only the user can say it.
         "license": "mit" if settings.get("data") == "mnist" else "unknown",
@@ -186,7 +205,7 @@ def _front_matter(run: Run, settings: Mapping[str, Any], numbers: Mapping[str, A
 
 
 def _introduction(run: Run, settings: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    kind = _KINDS[run.experiment]
+    kind = _kind(run, settings)
     text = f"# {kind.title} of {_shown(_data_name(settings))}\n\n{_filled(kind.text, settings)}"
     if "--quick" in made.get("command", ()):
         text += (
@@ -213,7 +232,7 @@ def _data(settings: Mapping[str, Any], made: Mapping[str, Any]) -> str:
 
 
 def _loading(run: Run, settings: Mapping[str, Any]) -> str:
-    kind = _KINDS[run.experiment]
+    kind = _kind(run, settings)
     if not (run.folder / kind.file).is_file():
         return "## Use\n\nThis run left no model: none of its methods trains a network."
     images = "`images` are float32 (n, height, width, channels) in [0, 1]."
