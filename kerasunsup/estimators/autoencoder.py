@@ -77,9 +77,7 @@ class TrainedAutoencoder(ImageEstimator):
     def _require_code(self) -> None:
         self._require_fitted()
         if self.encoder_ is None:
-            raise InputError(
-                "a denoiser has no code, which this method needs: fit an autoencoder with skip=False"
-            )
+            raise InputError("a denoiser has no code, which this method needs: fit with skip=False")
 
     def _codes(self, image_set: ImageSet) -> np.ndarray:
         self._require_code()
