@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup.ae import skip
+from kerasunsup.ae import denoiser
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.ae.trained import SHOWN, TrainedAutoencoder, class_labels, example_indices
 from kerasunsup.data import corruption, images
@@ -56,7 +56,7 @@ def write_results(
         "validation/mse": fitted.history["val_loss"][fitted.best_epoch - 1],
     }
     logger.info("measuring the test error")
-    numbers |= (skip.reconstruction if settings.skip else reconstruction)(trained, fitted)
+    numbers |= (denoiser.reconstruction if settings.skip else reconstruction)(trained, fitted)
     write_reconstructions(trained, snapshots)
     if brief:
         return image_metrics.finite(numbers)
