@@ -3,8 +3,9 @@
 An autoencoder passes a whole image through a few numbers, which costs more than a little noise
 does. Here each resolution has a way across, and the network only adds a correction to its input
 (U-Net, Ronneberger et al. 2015, arXiv:1505.04597; residual output, Zhang et al. 2017,
-arXiv:1608.03981). Unlike U-Net's, all its convolutions work at half the image's side or less: a
-convolution at the whole side would cost as much as all others together.
+arXiv:1608.03981). Unlike U-Net's, all its convolutions work at half the image's side or less, as
+one at the whole side would cost four times as much; and what comes across is added, not put beside,
+which costs half.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def denoiser(
     kernel_size: int = 5,
     layer_types: Any = layers,
 ) -> keras.Model:
-    """Strided convolutions down, transposed ones up, joined level by level; the input is added.
+    """Strided convolutions down, transposed ones up, added level by level, at last to the input.
+
+    Each level has two more convolutions on the way up, around which its input is added to theirs.
 
     Args:
         image_shape: (height, width, channels).
@@ -76,11 +79,11 @@ def denoiser(
         size = kernel_size if level == 1 else _INNER_KERNEL
         x = _convolution(num_filters, size, f"down_{level}", strides=2)(x)
         across.append(x)
-    x = _convolution(filters[-1], _INNER_KERNEL, "middle")(x)
+    x = _refined(x, filters[-1], len(filters))
     for level in reversed(range(1, len(filters))):
-        x = networks.doubled(x, shapes, level, layer_types, _INNER_KERNEL, activation="relu")
-        x = layers.Concatenate(name=f"joined_{level}")([x, across[level - 1]])
-        x = _convolution(filters[level - 1], _INNER_KERNEL, f"up_{level}")(x)
+        x = networks.doubled(x, shapes, level, layer_types, _INNER_KERNEL)
+        x = _added(x, across[level - 1], f"joined_{level}")
+        x = _refined(x, filters[level - 1], level)
     correction = networks.doubled(x, shapes, 0, layer_types, kernel_size)
     # float32 in every precision, as every image is.
     x = layers.Add(dtype="float32", name="corrected")([inputs, correction])
@@ -88,9 +91,23 @@ def denoiser(
     return keras.Model(inputs, images, name="denoiser")
 
 
-def _convolution(filters: int, kernel_size: int, name: str, strides: int = 1) -> layers.Conv2D:
+def _refined(x: Any, filters: int, level: int) -> Any:
+    """Feature maps after two convolutions, added to the maps before them."""
+    y = _convolution(filters, _INNER_KERNEL, f"refined_{level}a")(x)
+    y = _convolution(filters, _INNER_KERNEL, f"refined_{level}b", activation=None)(y)
+    return _added(x, y, f"refined_{level}")
+
+
+def _added(x: Any, y: Any, name: str) -> Any:
+    total = layers.Add(name=f"{name}_sum")([x, y])
+    return layers.Activation("relu", name=name)(total)
+
+
+def _convolution(
+    filters: int, kernel_size: int, name: str, strides: int = 1, activation: str | None = "relu"
+) -> layers.Conv2D:
     return layers.Conv2D(
-        filters, kernel_size, strides=strides, padding="same", activation="relu", name=name
+        filters, kernel_size, strides=strides, padding="same", activation=activation, name=name
     )
 
 
@@ -102,7 +119,6 @@ def num_weights(image_shape: Sequence[int], filters: Sequence[int], kernel_size:
     """
     channels = [image_shape[-1], *level_filters(image_shape, filters)]
     outer = 2 * kernel_size**2 * channels[0] * channels[1]
-    inner = sum(
-        2 * before * after + 2 * before**2 for before, after in itertools.pairwise(channels[1:])
-    )
-    return outer + _INNER_KERNEL**2 * (inner + channels[-1] ** 2)
+    inner = sum(2 * before * after for before, after in itertools.pairwise(channels[1:]))
+    inner += sum(2 * each**2 for each in channels[1:])
+    return outer + _INNER_KERNEL**2 * inner
