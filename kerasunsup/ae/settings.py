@@ -49,13 +49,6 @@ class AutoencoderSettings(TrainingSettings):
         least=0,
         most=127,
     )
-    # Off: it has no code, which all else is about. Its `noise` and `crop` are at most so strong.
-    skip: bool = setting(
-        False,
-        "train a denoiser with skips, without a code, in the place of the autoencoder: filters as"
-        " given, twice as many a further stage, and no --hidden-units; the noise of each image has"
-        " a level drawn from 0 to --noise (0.5), and every other image a hole of --crop",
-    )
     # Epochs. Every second one, and the first; a picture of them all stays readable.
     snapshot_every: int = setting(
         2, "record reconstructions of one image of each class every N epochs", least=1
@@ -65,6 +58,13 @@ class AutoencoderSettings(TrainingSettings):
         False,
         "also group the test images by a self-labelling student, a convolutional network that"
         " begins from groups of training codes; minutes",
+    )
+    # Off: it has no code, which all else is about. Its `noise` and `crop` are at most so strong.
+    skip: bool = setting(
+        False,
+        "train a denoiser with skips, without a code, in the place of the autoencoder: filters as"
+        " given, twice as many a further stage, and no --hidden-units; the noise of each image has"
+        " a level drawn from 0 to --noise (0.5), and every other image a hole of --crop",
     )
     # Codes. What t-SNE and a browser's projector handle well; MNIST has 10,000.
     num_codes: int = setting(

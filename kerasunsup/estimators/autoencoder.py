@@ -152,11 +152,13 @@ class Autoencoder(
     [0, 1], of 8 to 128 pixels a side; what comes back is float32 in [0, 1]. Keywords are the
     settings of `python -m kerasunsup.ae`, checked when it is fitted.
 
+    With `skip=True` it is a denoiser: it has `reconstruct` and `score`, and no codes; `encoder_`
+    and `decoder_` are None.
+
     Attributes:
         history_: a list a quantity, a number an epoch; `loss` and `val_loss` are mean squared
             errors, `epoch` counts from 1.
-        model_: images -> reconstructions, a `keras.Model`; `encoder_` and `decoder_` are its parts;
-            None with `skip=True`, which reconstructs alone: it has no codes.
+        model_: images -> reconstructions, a `keras.Model`; `encoder_` and `decoder_` are its parts.
         image_shape_: (height, width, channels).
         run_folder_: where the run was written; None without `log_dir`.
 

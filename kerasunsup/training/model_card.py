@@ -69,19 +69,6 @@ _KINDS = {
         others=("decode", "reconstruct"),
         verb="encode . IMAGES --output ../codes",
     ),
-    "denoiser": _Kind(
-        title="A denoiser",
-        text="It takes noise out of images and fills holes by a network with skips: it has no code."
-        " It was trained without labels.",
-        task="image-to-image",
-        tags=("denoising", "image-restoration", "unsupervised-learning"),
-        metrics={"noise_0.4/psnr_db": "psnr", "noise_0.4/ssim": "ssim"},
-        file="model.keras",
-        load="restored = model.predict(images)",
-        signature=("reconstruct", "images", "images"),
-        others=(),
-        verb="restore . IMAGES --output ../restored",
-    ),
     "gan": _Kind(
         title="A GAN",
         text="Its generator makes images from {noise_dim} normally distributed numbers. It was"
@@ -111,8 +98,19 @@ _KINDS = {
         verb=None,
     ),
 }
-
-_EXPERIMENTS = ("ae", "gan", "supervised")
+_DENOISER = _Kind(
+    title="A denoiser",
+    text="It takes noise out of images, and fills holes where it was trained on such (`crop`), by"
+    " a network with skips: it has no code. It was trained without labels.",
+    task="image-to-image",
+    tags=("denoising", "image-restoration", "unsupervised-learning"),
+    metrics={"noise_0.4/psnr_db": "psnr", "noise_0.4/ssim": "ssim"},
+    file="model.keras",
+    load="restored = model.predict(images)",
+    signature=("reconstruct", "images", "images"),
+    others=(),
+    verb="restore . IMAGES --output ../restored",
+)
 
 
 def write(run: Run, numbers: Mapping[str, float | None]) -> Path:
@@ -132,8 +130,8 @@ def write(run: Run, numbers: Mapping[str, float | None]) -> Path:
         ValueError: if the experiment is none that leaves a model.
         OSError: if it cannot be written.
     """
-    if run.experiment not in _EXPERIMENTS:
-        raise ValueError(f"{run.experiment} leaves no model: one of {', '.join(_EXPERIMENTS)} does")
+    if run.experiment not in _KINDS:
+        raise ValueError(f"{run.experiment} leaves no model: one of {', '.join(_KINDS)} does")
     known = {name: value for name, value in numbers.items() if value is not None}
     finite = {name: value for name, value in known.items() if math.isfinite(value)}
     settings = _read(run.folder / "config.json")
@@ -158,7 +156,7 @@ def write(run: Run, numbers: Mapping[str, float | None]) -> Path:
 
 
 def _kind(run: Run, settings: Mapping[str, Any]) -> _Kind:
-    return _KINDS["denoiser" if settings.get("skip") else run.experiment]
+    return _DENOISER if settings.get("skip") else _KINDS[run.experiment]
 
 
 def _read(path: Path) -> dict[str, Any]:
