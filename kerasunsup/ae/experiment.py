@@ -25,6 +25,7 @@ from kerasunsup.models import (
     networks,
     optimizers,
     replicated,
+    skip,
     variational,
 )
 from kerasunsup.settings import Command, to_json
@@ -52,8 +53,8 @@ def build(
 ) -> keras.Model:
     """The compiled autoencoder; its layers `encoder` and `decoder` are models themselves.
 
-    The loss is the squared error, mean over pixels and images; of the variational autoencoder that
-    of `models.variational`.
+    A denoiser with skips has neither. The loss is the squared error, mean over pixels and images;
+    of the variational autoencoder that of `models.variational`.
 
     Args:
         settings: of the networks and the optimizer.
@@ -63,28 +64,18 @@ def build(
     Raises:
         ValueError: if the image is too small for so many stages of filters.
     """
-    shape: dict[str, Any] = {
-        "latent_dim": settings.latent_dim,
-        "filters": settings.filters,
-        "hidden_units": settings.hidden_units,
-        "kernel_size": _KERNEL_SIZE,
-    }
-    encoder = networks.encoder(image_shape, **shape)
-    if not is_shipped:
-        shape["layer_types"] = faster_layers.for_training()
-    decoder = networks.decoder(image_shape, **shape)
-    if settings.variational:
-        model = variational.VariationalAutoencoder(
-            encoder,
-            decoder,
-            beta=settings.beta,
-            warm_up=min(settings.warm_up, settings.epochs),
-            seed=settings.seed,
+    layer_types = keras.layers if is_shipped else faster_layers.for_training()
+    if settings.skip:
+        model = skip.denoiser(
+            image_shape,
+            filters=settings.filters,
+            kernel_size=_KERNEL_SIZE,
+            layer_types=layer_types,
         )
     else:
-        model = networks.autoencoder(encoder, decoder)
-        if loop.is_distributed():
-            model = replicated.replicated(model)
+        model = _with_code(settings, image_shape, layer_types)
+    if loop.is_distributed() and not settings.variational:
+        model = replicated.replicated(model)
     model.compile(
         optimizer=optimizers.adam(
             settings.learning_rate,
@@ -95,6 +86,28 @@ def build(
         **loop.compile_options(),
     )
     return model
+
+
+def _with_code(
+    settings: AutoencoderSettings, image_shape: tuple[int, int, int], layer_types: Any
+) -> keras.Model:
+    shape: dict[str, Any] = {
+        "latent_dim": settings.latent_dim,
+        "filters": settings.filters,
+        "hidden_units": settings.hidden_units,
+        "kernel_size": _KERNEL_SIZE,
+    }
+    encoder = networks.encoder(image_shape, **shape)
+    decoder = networks.decoder(image_shape, **shape, layer_types=layer_types)
+    if not settings.variational:
+        return networks.autoencoder(encoder, decoder)
+    return variational.VariationalAutoencoder(
+        encoder,
+        decoder,
+        beta=settings.beta,
+        warm_up=min(settings.warm_up, settings.epochs),
+        seed=settings.seed,
+    )
 
 
 def space(hp: Any, settings: AutoencoderSettings, *, wide: bool) -> AutoencoderSettings:
@@ -142,6 +155,8 @@ def corruption_of(settings: AutoencoderSettings) -> batches.Prepare | None:
 
     def prepare(images: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         corrupted = images
+        if settings.skip:
+            return corruption.of_drawn_strength(images, settings.noise, settings.crop, seed), images
         if settings.noise:
             corrupted = corruption.gaussian_noise(corrupted, settings.noise, seed)
         if settings.crop:
@@ -233,13 +248,17 @@ def check(settings: AutoencoderSettings, splits: Splits) -> None:
             memory, or the hole is too large.
     """
     filters, hidden = settings.filters, settings.hidden_units
+    sizes = f"--filters {' '.join(map(str, filters))}"
     try:
-        num_weights = networks.num_weights(splits.image_shape, filters, hidden, _KERNEL_SIZE)
+        if settings.skip:
+            num_weights = skip.num_weights(splits.image_shape, filters, _KERNEL_SIZE)
+        else:
+            num_weights = networks.num_weights(splits.image_shape, filters, hidden, _KERNEL_SIZE)
+            sizes += f" and --hidden-units {hidden}"
     except ValueError as error:
         raise InputError(f"--filters: {error}") from error
-    sizes = " ".join(map(str, filters))
     loop.check_shares(settings, len(splits.train))
-    loop.check_memory(num_weights, f"--filters {sizes} and --hidden-units {hidden}")
+    loop.check_memory(num_weights, sizes)
     side = min(splits.image_shape[:2])
     if settings.crop >= side:
         raise InputError(
@@ -259,24 +278,21 @@ def finish(
     brief: bool,
 ) -> dict[str, float]:
     """What a trained model leaves behind: model files first, then numbers and figures."""
-    encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
     images = splits.test.array(np.arange(min(4, len(splits.test))))
-    codes = np.asarray(encoder(images))
     export.write_keras(run.folder / "model.keras", model)
-    signatures = {
-        "reconstruct": (model, "images", "images"),
-        "encode": (encoder, "images", "codes"),
-        "decode": (decoder, "codes", "images"),
-    }
+    signatures, examples = {"reconstruct": (model, "images", "images")}, {"reconstruct": images}
+    if not settings.skip:
+        encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
+        codes = np.asarray(encoder(images))
+        signatures["encode"] = (encoder, "images", "codes")
+        signatures["decode"] = (decoder, "codes", "images")
+        examples |= {"encode": images, "decode": codes}
     if settings.variational:
         signatures["sample"] = (decoder, "noise", "images")
+        examples["sample"] = codes
         # The means alone are in `model.keras`, as all that reads it expects.
         export.write_keras(run.folder / "posterior.keras", model.posterior)
-    export.write_saved_model(
-        run.folder / "export",
-        signatures,
-        {"reconstruct": images, "encode": images, "decode": codes, "sample": codes},
-    )
+    export.write_saved_model(run.folder / "export", signatures, examples)
     with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
         numbers = results.write_results(
             model, splits, settings, run, tensorboard, fitted, snapshots, brief=brief
@@ -295,6 +311,7 @@ def headline(numbers: dict[str, float]) -> dict[str, float]:
     """The few numbers that runs are compared by."""
     names = (
         "test/mse", "test/psnr_db", "test/ssim", "validation/mse", "mixture_100/fid", "normal/fid",
+        "noise_0.4/gain_db",
     )  # fmt: skip
     return {name: numbers[name] for name in names if name in numbers}
 

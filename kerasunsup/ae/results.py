@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasunsup.ae import code_space, variational
+from kerasunsup.ae import code_space, denoiser, variational
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.ae.trained import (
     FITTED_CODES,
@@ -62,7 +62,7 @@ def write_results(
         "validation/mse": errors_of(fitted.history)[1][fitted.best_epoch - 1],
     }
     logger.info("measuring the test error")
-    numbers |= reconstruction(trained, fitted)
+    numbers |= (denoiser.reconstruction if settings.skip else reconstruction)(trained, fitted)
     write_reconstructions(trained, snapshots)
     if settings.variational:
         numbers |= variational.measure(trained, fitted)
@@ -70,6 +70,8 @@ def write_results(
         return image_metrics.finite(numbers)
     logger.info("restoring images with noise and holes")
     numbers |= restoration(trained)
+    if settings.skip:  # the rest is about codes
+        return image_metrics.finite(numbers)
     logger.info("drawing the encoded space")
     numbers |= code_space.encoded_space(trained)
     numbers |= code_space.walks(trained)
@@ -185,7 +187,7 @@ def restoration(trained: TrainedAutoencoder) -> dict[str, float]:
     return numbers
 
 
-_RESTORED = ("mse", "input_psnr_db", "psnr_db", "gain_db", "input_ssim", "ssim")
+_RESTORED = ("mse", "input_psnr_db", "psnr_db", "gain_db", "input_ssim", "ssim", "share_better")
 
 
 def _restored(trained: TrainedAutoencoder, kind: str, strength: float) -> dict[str, float]:
@@ -202,9 +204,12 @@ def _restored(trained: TrainedAutoencoder, kind: str, strength: float) -> dict[s
             continue
         originals, corrupted = originals[changed], corrupted[changed]
         outputs = trained.apply(corrupted)
-        input_psnr, psnr = (image_metrics.psnr_db(made, originals) for made in (corrupted, outputs))
-        ssim = (image_metrics.ssim(made, originals) for made in (corrupted, outputs))
-        values = (image_metrics.mse(outputs, originals), input_psnr, psnr, psnr - input_psnr, *ssim)
+        pairs = [(made, originals) for made in (corrupted, outputs)]
+        input_psnr, psnr = (image_metrics.psnr_db_per_image(*pair) for pair in pairs)
+        levels = (float(each.mean()) for each in (input_psnr, psnr, psnr - input_psnr))
+        ssim = (image_metrics.ssim(*pair) for pair in pairs)
+        share = float(np.mean(psnr >= input_psnr))
+        values = (image_metrics.mse(outputs, originals), *levels, *ssim, share)
         parts.append((len(originals), dict(zip(_RESTORED, values, strict=True))))
     return image_metrics.mean_of_blocks(parts)
 

@@ -29,7 +29,7 @@ from kerasunsup.training import tensorboard as training_tensorboard
 logger = logging.getLogger(__name__)
 
 _PCA_IMAGES = 20_000  # that its components are fitted to
-_IRRELEVANT = ("snapshot_every", "num_codes", "num_samples", "student", "student_rounds")
+_IRRELEVANT = ("snapshot_every", "num_codes", "num_samples", "student", "student_rounds", "skip")
 _OF_VARIATIONAL = ("variational", "beta", "warm_up")
 
 
@@ -45,6 +45,11 @@ def run(command: Command) -> dict[str, Any] | None:
     """
     settings: AutoencoderSettings = command.config
     options = command.search
+    if settings.skip:
+        raise InputError(
+            "--skip has no code, and a search compares trials by the size of theirs: leave --skip "
+            "or the search out"
+        )
     if command.name is not None and not options.search_only:
         folder = command.logs / command.experiment / command.name
         if folder.exists():  # known before the search, not after it

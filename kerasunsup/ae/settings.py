@@ -13,6 +13,8 @@ from kerasunsup.settings import TrainingSettings, flag, setting
 
 _OF_VARIATIONAL = ("beta", "warm_up")
 
+_SKIP_NOISE = 0.5  # the strongest, where --skip is given alone: no shape of a digit is lost in it
+
 
 @dataclasses.dataclass(frozen=True)
 class AutoencoderSettings(TrainingSettings):
@@ -81,6 +83,13 @@ class AutoencoderSettings(TrainingSettings):
         " takes a third of the time",
         least=1,
     )
+    # Off: it has no code, which all else is about. Its `noise` and `crop` are at most so strong.
+    skip: bool = setting(
+        False,
+        "train a denoiser with skips, without a code, in the place of the autoencoder: filters as"
+        " given, twice as many a further stage, and no --hidden-units; the noise of each image has"
+        " a level drawn from 0 to --noise (0.5), and every other image a hole of --crop",
+    )
     # Codes. What t-SNE and a browser's projector handle well; MNIST has 10,000.
     num_codes: int = setting(
         5000, "show the codes of N test images in the encoded space and the projector", least=10
@@ -94,10 +103,11 @@ class AutoencoderSettings(TrainingSettings):
     )
 
     def __post_init__(self) -> None:
-        """Checks that what is only for the variational autoencoder is not given to the plain one.
+        """Checks each value, and that what is given goes with the kind of network.
 
         Raises:
-            InputError: if it is, or a value is wrong.
+            InputError: if a value is wrong, is for the variational autoencoder alone, or says
+                something of a code that a denoiser has not.
         """
         super().__post_init__()
         for name in () if self.variational else _OF_VARIATIONAL:
@@ -106,3 +116,16 @@ class AutoencoderSettings(TrainingSettings):
                     f"{flag(name)} {getattr(self, name)} is for the variational autoencoder: add "
                     f"--variational, or leave {flag(name)} out"
                 )
+        if not self.skip:
+            return
+        for is_given, what in (
+            (self.variational, "--variational"),
+            (self.student, "--student"),
+            (self.latent_dim != type(self).latent_dim, f"--latent-dim {self.latent_dim}"),
+        ):
+            if is_given:
+                raise InputError(
+                    f"{what} is about codes, and --skip has none: leave one of them out"
+                )
+        if self.noise == 0 and self.crop == 0:  # there is something to restore
+            object.__setattr__(self, "noise", _SKIP_NOISE)

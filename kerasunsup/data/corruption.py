@@ -105,6 +105,42 @@ def cut_holes(images: tf.Tensor, pixels: int, seed: tf.Tensor) -> tf.Tensor:
     return images * hole_mask(images, pixels, seed)
 
 
+def of_drawn_strength(images: tf.Tensor, sigma: float, pixels: int, seed: tf.Tensor) -> tf.Tensor:
+    """Each image with noise of its own level, and every other one with a hole.
+
+    Args:
+        images: (batch, height, width, channels), float32 in [0, 1].
+        sigma: the highest standard deviation of the noise, >= 0; each image's is drawn uniformly
+            from 0 to it.
+        pixels: side of the holes; one image in two has one, at random. 0 cuts none.
+        seed: (2,), integers.
+
+    Returns:
+        float32 of the images' shape, in [0, 1].
+
+    Raises:
+        ValueError: as `gaussian_noise` and `cut_holes`.
+
+    Example:
+        >>> images = of_drawn_strength(np.ones((100, 4, 4, 1)), 0.0, pixels=4, seed=[0, 1])
+        >>> 35 < float(tf.reduce_sum(images)) / 16 < 65
+        True
+    """
+    images = _batch(images)
+    if not sigma >= 0.0:
+        raise ValueError(f"sigma must be at least 0, received {sigma}")
+
+    def drawn(number: int) -> tf.Tensor:
+        shape = (tf.shape(images)[0], 1, 1, 1)
+        return tf.random.stateless_uniform(shape, seed + tf.constant(number), alg=_GENERATOR)
+
+    seed = tf.convert_to_tensor(seed, tf.int32)
+    corrupted = gaussian_noise(images, sigma * drawn(2), seed) if sigma else images
+    if pixels:
+        corrupted = tf.where(drawn(3) < 0.5, cut_holes(corrupted, pixels, seed + 1), corrupted)
+    return corrupted
+
+
 def of_kind(
     kind: str, images: np.ndarray, strength: float, seed: int, block: int = 0
 ) -> np.ndarray:

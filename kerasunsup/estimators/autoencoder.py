@@ -54,9 +54,11 @@ class TrainedAutoencoder(ImageEstimator):
         """Becomes an estimator of a trained model."""
         # Without the optimizer, which is of this package and no part of what was learned.
         self.model_ = keras.Model(model.input, model.output, name=model.name)
-        self.encoder_, self.decoder_ = model.get_layer("encoder"), model.get_layer("decoder")
+        named = {layer.name: layer for layer in model.layers}
+        # Of a denoiser with skips None: it has no code.
+        self.encoder_, self.decoder_ = named.get("encoder"), named.get("decoder")
         self.image_shape_ = tuple(model.input_shape[1:])
-        self._n_features_out = self.encoder_.output_shape[-1]
+        self._n_features_out = 0 if self.encoder_ is None else self.encoder_.output_shape[-1]
         self._usual = self._run_read = None
 
     def _network(self) -> keras.Model:
@@ -72,7 +74,13 @@ class TrainedAutoencoder(ImageEstimator):
         self._require_fitted()
         return as_image_set(images, self.image_shape_)
 
+    def _require_code(self) -> None:
+        self._require_fitted()
+        if self.encoder_ is None:
+            raise InputError("a denoiser has no code, which this method needs: fit with skip=False")
+
     def _codes(self, image_set: ImageSet) -> np.ndarray:
+        self._require_code()
         return predicted(self.encoder_, image_set.blocks())
 
     def _errors(self, image_set: ImageSet) -> np.ndarray:
@@ -87,7 +95,7 @@ class TrainedAutoencoder(ImageEstimator):
         Raises:
             InputError: if they are not known.
         """
-        self._require_fitted()
+        self._require_code()
         if self._usual is None and self._run_read is not None:
             try:
                 splits = trained_on.splits(self._run_read)
@@ -144,6 +152,9 @@ class Autoencoder(
     [0, 1], of 8 to 128 pixels a side; what comes back is float32 in [0, 1]. Keywords are the
     settings of `python -m kerasunsup.ae`, checked when it is fitted.
 
+    With `skip=True` it is a denoiser: it has `reconstruct` and `score`, and no codes; `encoder_`
+    and `decoder_` are None.
+
     Attributes:
         history_: a list a quantity, a number an epoch; `loss` and `val_loss` are mean squared
             errors, `epoch` counts from 1. With `variational=True` losses are in nats, beside
@@ -196,7 +207,8 @@ class Autoencoder(
         plain.set_weights(model.get_weights())
         self._take(plain)
         self._remember(fitted, run)
-        self._usual = UsualImages.of(splits, self._codes, self._errors)
+        if not settings.skip:
+            self._usual = UsualImages.of(splits, self._codes, self._errors)
         if run is not None:
             self._write(run.folder)
         return self
@@ -213,7 +225,7 @@ class Autoencoder(
         Raises:
             ValueError: if codes are not (num_codes, latent_dim), finite numbers.
         """
-        self._require_fitted()
+        self._require_code()
         values = np.asarray(codes, np.float32)
         if values.shape[1:] != (self._n_features_out,) or not len(values):
             raise InputError(
@@ -228,7 +240,7 @@ class Autoencoder(
 
     @python_words
     def reconstruct(self, images: Any) -> np.ndarray:
-        """Decoded codes of images: float32 in [0, 1], of the shape of the images."""
+        """Decoded codes of images, or restored images: float32 in [0, 1], of their shape."""
         reconstructions = predicted(self.model_, self._images(images).blocks())
         return reconstructions[..., 0] if np.ndim(images) == 3 else reconstructions
 

@@ -136,12 +136,16 @@ class Classifier(ClassifierMixin, ImageEstimator):
             )  # fmt: skip
         if isinstance(given, str | os.PathLike):
             return _of_run(Path(given), image_set.shape)
-        encoder = getattr(given, "encoder_", given)
+        encoder: Any = getattr(given, "encoder_", given)
         if not isinstance(encoder, keras.Model):
             if not isinstance(given, Autoencoder):
                 raise InputError(
                     "encoder must be an Autoencoder, a Keras model from images to codes or the "
                     f"folder of a run, received {type(given).__name__}: give one of these"
+                )
+            if given.skip:
+                raise InputError(
+                    "encoder is an Autoencoder with skip=True, which has no code: give another"
                 )
             # A copy: keywords that were given are never changed.
             encoder = Autoencoder(**given.get_params()).fit(image_set).encoder_

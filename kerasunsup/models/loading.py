@@ -38,8 +38,8 @@ _SIGNATURES = {
 _KERAS_FILES = ("model.keras", "generator.keras")  # in a run's folder, what its export/ holds too
 _WORKS_WITH = {
     "reconstruct": "an autoencoder (kerasunsup ae)",
-    "encode": "an autoencoder (kerasunsup ae)",
-    "decode": "an autoencoder (kerasunsup ae)",
+    "encode": "an autoencoder with a code (kerasunsup ae, without --skip)",
+    "decode": "an autoencoder with a code (kerasunsup ae, without --skip)",
     "generate": "a GAN (kerasunsup gan) or an autoencoder",
 }
 

@@ -96,12 +96,12 @@ def decoder(
     x = layers.Reshape(shapes[-1], name="feature_maps")(x)
     for stage in reversed(range(len(filters))):
         activation = "relu" if stage else None
-        x = _doubled(x, shapes, stage, layer_types, kernel_size, activation=activation)
+        x = doubled(x, shapes, stage, layer_types, kernel_size, activation=activation)
     images = layers.Activation("sigmoid", dtype="float32", name="images")(x)
     return keras.Model(inputs, images, name="decoder")
 
 
-def _doubled(
+def doubled(
     x: Any,
     shapes: Sequence[tuple[int, int, int]],
     stage: int,
@@ -221,7 +221,7 @@ def generator(
     x = normalized(layers.Reshape(shapes[-1], name="feature_maps")(x), "0")
     for stage in reversed(range(len(shapes) - 1)):
         # Kernel 4 at stride 2: no checkerboard (Odena et al. 2016, doi:10.23915/distill.00003).
-        x = _doubled(x, shapes, stage, layer_types, 4, use_bias=not stage)
+        x = doubled(x, shapes, stage, layer_types, 4, use_bias=not stage)
         x = normalized(x, str(stage + 1)) if stage else x
     # float32 in every precision: bfloat16 has 128 levels between 0.5 and 1.
     x = layers.Activation("tanh", dtype="float32", name="tanh")(x)

@@ -109,6 +109,19 @@ _VARIATIONAL = dataclasses.replace(
     'samples = model.get_layer("decoder").predict(noise)',
     others=(*_KINDS["ae"].others, "sample"),
 )
+_DENOISER = _Kind(
+    title="A denoiser",
+    text="It takes noise out of images, and fills holes where it was trained on such (`crop`), by"
+    " a network with skips: it has no code. It was trained without labels.",
+    task="image-to-image",
+    tags=("denoising", "image-restoration", "unsupervised-learning"),
+    metrics={"noise_0.4/psnr_db": "psnr", "noise_0.4/ssim": "ssim"},
+    file="model.keras",
+    load="restored = model.predict(images)",
+    signature=("reconstruct", "images", "images"),
+    others=(),
+    verb="restore . IMAGES --output ../restored",
+)
 
 
 def write(run: Run, numbers: Mapping[str, float | None]) -> Path:
@@ -154,6 +167,8 @@ def write(run: Run, numbers: Mapping[str, float | None]) -> Path:
 
 
 def _kind(run: Run, settings: Mapping[str, Any]) -> _Kind:
+    if settings.get("skip"):
+        return _DENOISER
     return _VARIATIONAL if settings.get("variational") else _KINDS[run.experiment]
 
 

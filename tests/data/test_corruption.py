@@ -116,3 +116,16 @@ def test_each_block_of_a_data_set_is_corrupted_by_a_seed_of_its_own(kind, streng
     seed = corruption.seed_of(strength, 3)
     plain = corruption.gaussian_noise if kind == "noise" else corruption.cut_holes
     np.testing.assert_array_equal(first, plain(images, strength, seed))
+
+
+def test_levels_are_drawn_evenly_and_one_image_in_two_has_a_hole():
+    images = _grey(num_images=2000, side=8)
+    noisy = corruption.of_drawn_strength(images, 0.1, 0, SEED).numpy()
+    spread = noisy.std(axis=(1, 2, 3))
+    assert abs(spread.mean() - 0.05) < 0.003
+    assert abs(np.quantile(spread, 0.25) - 0.025) < 0.004
+    holes = (corruption.of_drawn_strength(images, 0.0, 3, SEED).numpy() == 0.0).sum(axis=(1, 2, 3))
+    assert set(holes) == {0, 9}
+    assert abs((holes == 9).mean() - 0.5) < 0.05
+    with pytest.raises(ValueError, match="sigma must be at least 0"):
+        corruption.of_drawn_strength(images, -0.1, 0, SEED)
