@@ -23,6 +23,7 @@ from kerasunsup.models import export, faster_layers, networks, optimizers, repli
 from kerasunsup.settings import Command, to_json
 from kerasunsup.training import (
     callbacks,
+    code_sampler,
     loop,
     model_card,
     precision,
@@ -221,6 +222,7 @@ def check(settings: AutoencoderSettings, splits: Splits) -> None:
     except ValueError as error:
         raise InputError(f"--filters: {error}") from error
     sizes = " ".join(map(str, filters))
+    code_sampler.check(settings.sampler, settings.latent_dim)
     loop.check_shares(settings, len(splits.train))
     loop.check_memory(num_weights, f"--filters {sizes} and --hidden-units {hidden}")
     side = min(splits.image_shape[:2])
@@ -245,19 +247,23 @@ def finish(
     encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
     images = splits.test.array(np.arange(min(4, len(splits.test))))
     export.write_keras(run.folder / "model.keras", model)
-    export.write_saved_model(
-        run.folder / "export",
-        {
-            "reconstruct": (model, "images", "images"),
-            "encode": (encoder, "images", "codes"),
-            "decode": (decoder, "codes", "images"),
-        },
-        {"reconstruct": images, "encode": images, "decode": np.asarray(encoder(images))},
-    )
+    signatures = {
+        "reconstruct": (model, "images", "images"),
+        "encode": (encoder, "images", "codes"),
+        "decode": (decoder, "codes", "images"),
+    }
+    codes = np.asarray(encoder(images))
+    inputs = {"reconstruct": images, "encode": images, "decode": codes}
+    sampler = None if brief else sampler_of(model, splits, settings, run)
+    if sampler is not None:
+        signatures["generate"] = (sampler.generator(decoder), "noise", "images")
+        inputs["generate"] = code_sampler.noise(4, settings.latent_dim, settings.seed)
+    export.write_saved_model(run.folder / "export", signatures, inputs)
     with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
         numbers = results.write_results(
-            model, splits, settings, run, tensorboard, fitted, snapshots, brief=brief
-        )
+            model, splits, settings, run, tensorboard, fitted, snapshots,
+            brief=brief, sampler=sampler,
+        )  # fmt: skip
         model_card.write(run, numbers)
         run.write_metrics(numbers)
         tensorboard.hyperparameters(to_json(settings), headline(numbers))
@@ -268,9 +274,24 @@ def finish(
     return numbers
 
 
+def sampler_of(
+    model: keras.Model, splits: Splits, settings: AutoencoderSettings, run: Run
+) -> code_sampler.CodeSampler | None:
+    """What draws new codes of a trained model, from the run's folder where it was fitted before."""
+    encoder = model.get_layer("encoder")
+
+    def codes() -> np.ndarray:
+        parts = splits.train.blocks(results.FITTED_CODES)
+        return np.concatenate([encoder.predict(part, batch_size=500, verbose=0) for part in parts])
+
+    return code_sampler.of_run(run.folder, encoder, codes, settings.sampler, settings.seed)
+
+
 def headline(numbers: dict[str, float]) -> dict[str, float]:
     """The few numbers that runs are compared by."""
-    names = ("test/mse", "test/psnr_db", "test/ssim", "validation/mse", "mixture_100/fid")
+    names = (
+        "test/mse", "test/psnr_db", "test/ssim", "validation/mse", "mixture_100/fid", "flow/fid",
+    )  # fmt: skip
     return {name: numbers[name] for name in names if name in numbers}
 
 

@@ -19,6 +19,7 @@ from kerasunsup.figures import curves, image_grids, scatter_plots
 from kerasunsup.progress import Progress
 from kerasunsup.training import callbacks, feature_network, files, loop, self_labelling
 from kerasunsup.training import tensorboard as training_tensorboard
+from kerasunsup.training.code_sampler import CodeSampler
 from kerasunsup.training.run_folder import Run
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ _HOLES = (4, 6, 8, 10, 12, 14)  # pixels
 _SHEET = 100
 _SWEPT = 10_000  # test images that are corrupted in every strength, at most
 _GROUPED = 10_000  # test images that are sorted into groups, at most
-_FITTED_CODES = 50_000  # training codes that samplers and groups are fitted to, at most
+FITTED_CODES = 50_000  # training codes that samplers and groups are fitted to, at most
 
 
 def write_results(
@@ -41,13 +42,14 @@ def write_results(
     snapshots: callbacks.Snapshots,
     *,
     brief: bool = False,
+    sampler: CodeSampler | None = None,
 ) -> dict[str, float]:
     """All numbers of a trained autoencoder, as `metrics.json` holds them; writes its figures too.
 
     Where it is to be `brief`, only those of training and of the test error, without the minutes
     that restored images, the encoded space and new samples take.
     """
-    trained = TrainedAutoencoder(model, splits, settings, run, tensorboard)
+    trained = TrainedAutoencoder(model, splits, settings, run, tensorboard, sampler)
     numbers: dict[str, float] = {
         "epochs": len(fitted.history["epoch"]),
         "best_epoch": fitted.best_epoch,
@@ -269,7 +271,7 @@ def _students_groups(trained: TrainedAutoencoder, pictures: np.ndarray, number: 
     """Groups of test images, int64, by a student that begins from groups of training codes."""
     train, seed = trained.splits.train, trained.settings.seed
     groups, confidence = np.full(len(train), -1), np.zeros(len(train))
-    codes = trained.codes(train, min(len(train), _FITTED_CODES))
+    codes = trained.codes(train, min(len(train), FITTED_CODES))
     first = slice(0, len(codes))
     groups[first], confidence[first] = sure_groups.with_confidence(codes, number, seed)
     with loop.precision(trained.settings.precision):
@@ -284,7 +286,7 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
     same comparison of validation images, which neither the model nor that network was trained on.
     """
     number, splits = trained.settings.num_samples, trained.splits
-    codes = trained.codes(splits.train, _FITTED_CODES)
+    codes = trained.codes(splits.train, FITTED_CODES)
     network = _feature_network(trained)
     reference_features = network.describe(splits.test.blocks(number))[0]
     examples = splits.test.array(np.arange(min(SHOWN, len(splits.test))))
@@ -295,7 +297,7 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
     made = map(trained.apply, splits.test.blocks(number))
     sets.append(("reconstructed", "reconstructions", made, trained.apply(examples)))
     drawn: dict[str, np.ndarray] = {}
-    for name, (shown_name, sampler) in latent_space.SAMPLERS.items():
+    for name, (shown_name, sampler) in trained.samplers.items():
         drawn[shown_name] = sampler(codes, number, trained.settings.seed)
         shown = trained.part("decoder", drawn[shown_name][:_SHEET])
         sets.append((name, shown_name, trained.decoded(drawn[shown_name]), shown))
@@ -324,12 +326,19 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
         scatter_plots.code_marginals(codes, drawn),
         "Where drawn codes lie, beside the codes of training images.",
     )
-    sheet = images.grid(sets[-1][3], columns=10)
-    trained.run.write_figure("samples_mixture_100", images.encode_png(sheet))
-    trained.tensorboard.figure(
-        "samples_mixture_100", sheet, text="From a mixture of 100 Gaussians."
-    )
+    sheets = {name: shown for name, _, _, shown in sets}
+    _write_sheet(trained, "mixture_100", sheets, "From a mixture of 100 Gaussians.")
+    if "flow" in sheets:
+        _write_sheet(trained, "flow", sheets, "From a flow on the mixture.")
     return numbers
+
+
+def _write_sheet(
+    trained: TrainedAutoencoder, name: str, shown: Mapping[str, np.ndarray], text: str
+) -> None:
+    sheet = images.grid(shown[name], columns=10)
+    trained.run.write_figure(f"samples_{name}", images.encode_png(sheet))
+    trained.tensorboard.figure(f"samples_{name}", sheet, text=text)
 
 
 def _feature_network(trained: TrainedAutoencoder) -> feature_network.FeatureNetwork:
@@ -370,4 +379,5 @@ _SUMMARY = {
     "gaussian/fid": "samples, one Gaussian",
     "mixture_10/fid": "samples, mixture of 10",
     "mixture_100/fid": "samples, mixture of 100",
+    "flow/fid": "samples, flow",
 }

@@ -28,7 +28,7 @@ from kerasunsup.training import tensorboard as training_tensorboard
 logger = logging.getLogger(__name__)
 
 _PCA_IMAGES = 20_000  # that its components are fitted to
-_IRRELEVANT = ("snapshot_every", "num_codes", "num_samples", "student")
+_IRRELEVANT = ("snapshot_every", "num_codes", "num_samples", "student", "sampler")
 
 
 def run(command: Command) -> dict[str, Any] | None:

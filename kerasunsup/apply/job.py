@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -94,6 +95,9 @@ class Job:
         for name, stream in (("query", self.query), ("reference", self.reference)):
             if stream is not None:
                 identity[f"images of --{name}"] = stream.fingerprint
+        if self.verb == "generate" and self.reference is None and self.model.sampler_file:
+            content = self.model.sampler_file.read_bytes()
+            identity["sampler"] = hashlib.sha256(content).hexdigest()[:16]
         if self.masks.fingerprint is not None:
             identity["mask"] = self.masks.fingerprint
         return identity

@@ -36,6 +36,7 @@ _SIGNATURES = {
     "classify": ("images", "probabilities"),
 }
 _KERAS_FILES = ("model.keras", "generator.keras")  # in a run's folder, what its export/ holds too
+SAMPLER_FILE = "sampler.npz"  # in the folder of an autoencoder's run: what draws new codes
 _WORKS_WITH = {
     "reconstruct": "an autoencoder (kerasunsup ae)",
     "encode": "an autoencoder (kerasunsup ae)",
@@ -91,6 +92,12 @@ class LoadedModel:
     def keras_model(self) -> keras.Model | None:
         """The model as the `.keras` file holds it; None for a SavedModel."""
         return self._content.keras_model
+
+    @property
+    def sampler_file(self) -> Path | None:
+        """The file of what draws new codes, where one is kept with the run."""
+        path = None if self.run is None else self.run / SAMPLER_FILE
+        return path if path is not None and path.is_file() else None
 
     def offers(self, name: str) -> bool:
         """Whether the model has a function: `reconstruct`, `encode`, `decode`, `generate`..."""

@@ -38,7 +38,8 @@ _LEAST_GAIN = 1.05  # in speed: less is the noise of a busy machine
 # Settings on which the speed of a step does not depend.
 _OF_NO_EFFECT = (
     "data", "limit", "test_limit", "epochs", "learning_rate", "schedule", "patience", "seed",
-    "weight_decay", "snapshot_every", "num_codes", "num_samples", "student", "measure_every",
+    "weight_decay", "snapshot_every", "num_codes", "num_samples", "student", "sampler",
+    "measure_every",
 )  # fmt: skip
 
 _Settings = TypeVar("_Settings", bound=TrainingSettings)
