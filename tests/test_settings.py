@@ -58,6 +58,7 @@ WRONG = [
     ("snapshot_every", 0, "--snapshot-every must be at least 1"),
     ("num_codes", 9, "--num-codes must be at least 10"),
     ("student", 1, "--student must be of type bool"),
+    ("sampler", "gan", "--sampler must be one of mixture, flow"),
     ("num_samples", 99, "--num-samples must be at least 100"),
 ]
 
@@ -132,7 +133,7 @@ def test_each_setting_has_a_flag_that_sets_it():
         "--seed": "5", "--precision": "mixed_bfloat16", "--strategy": "mirrored",
         "--latent-dim": "2", "--filters": "8", "--hidden-units": "16", "--weight-decay": "0",
         "--noise": "0.1", "--crop": "4", "--snapshot-every": "1", "--num-codes": "20",
-        "--num-samples": "200", "--schedule": "cosine",
+        "--num-samples": "200", "--schedule": "cosine", "--sampler": "flow",
     }  # fmt: skip
     arguments = [word for pair in given.items() for word in pair]
     settings = to_json(parse(*arguments, "--deterministic", "--student").config)

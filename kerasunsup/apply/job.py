@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -96,8 +95,7 @@ class Job:
             if stream is not None:
                 identity[f"images of --{name}"] = stream.fingerprint
         if self.verb == "generate" and self.reference is None and self.model.sampler_file:
-            content = self.model.sampler_file.read_bytes()
-            identity["sampler"] = hashlib.sha256(content).hexdigest()[:16]
+            identity["sampler"] = loading.digest([self.model.sampler_file])
         if self.masks.fingerprint is not None:
             identity["mask"] = self.masks.fingerprint
         return identity

@@ -183,11 +183,11 @@ def _found(path: Path, place: Path) -> LoadedModel:
     is_keras = place.is_file()
     files = [place] if is_keras else sorted(file for file in place.rglob("*") if file.is_file())
     try:
-        digest = _digest(files)
+        fingerprint = digest(files)
     except OSError as error:
         raise _damaged(path, error) from error
     load = functools.partial(_load_keras if is_keras else _load_saved_model, path, place)
-    return LoadedModel(path, _run_of(place), digest, load)
+    return LoadedModel(path, _run_of(place), fingerprint, load)
 
 
 def _load_saved_model(path: Path, folder: Path) -> Content:
@@ -271,12 +271,13 @@ def from_model(model: keras.Model) -> Function:
     return lambda values: traced(tf.constant(values, tf.float32)).numpy()
 
 
-def _digest(files: list[Path]) -> str:
-    digest = hashlib.sha256()
+def digest(files: list[Path]) -> str:
+    """The first 16 hex digits of a digest of the content of files."""
+    joined = hashlib.sha256()
     for file in files:
         with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
-    return digest.hexdigest()[:16]
+            joined.update(hashlib.file_digest(content, "sha256").digest())
+    return joined.hexdigest()[:16]
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
