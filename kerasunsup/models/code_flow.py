@@ -1,9 +1,9 @@
 """New codes from noise: by a mixture of Gaussians, and by a flow that carries its draws to codes.
 
-The flow is a velocity, a small network of a code, the time and the Gaussian that the code was drawn
-from. It is trained by flow matching: each code is paired with a draw of a Gaussian of its own, and
-on the straight line between both the velocity is their difference (Lipman et al. 2023,
-arXiv:2210.02747). New codes follow it from a draw of the mixture, at time 0, to time 1.
+The flow is a velocity, a small network of a code and the time. It is trained by flow matching: each
+code is paired with a draw of a Gaussian of its own, and on the straight line between both the
+velocity is their difference (Lipman et al. 2023, arXiv:2210.02747). New codes follow it from a draw
+of the mixture, at time 0, to time 1.
 """
 
 from __future__ import annotations
@@ -51,32 +51,30 @@ class Gaussians(NamedTuple):
     scale: float
 
 
-def velocity_network(latent_dim: int, num_components: int, seed: int = 0) -> keras.Model:
-    """(codes (batch, latent_dim), times (batch, 1), components (batch,)) -> velocities.
+def velocity_network(latent_dim: int, seed: int = 0) -> keras.Model:
+    """(codes (batch, latent_dim), times (batch, 1)) -> velocities (batch, latent_dim).
 
     Codes are in the unit of the mixture; times are in [0, 1]. It begins as no velocity at all, with
     which a flow is the mixture itself.
     """
     codes = keras.Input((latent_dim,), name="codes")
     times = keras.Input((1,), name="times")
-    components = keras.Input((), dtype="int32", name="components")
     angles = times * np.exp(np.linspace(0.0, 5.0, _FREQUENCIES)).astype(np.float32)
     waves = keras.layers.Concatenate()([ops.sin(angles), ops.cos(angles)])
-    seeds = iter(np.random.default_rng(seed).integers(2**31, size=3 + _LAYERS).tolist())
+    seeds = iter(np.random.default_rng(seed).integers(2**31, size=2 + _LAYERS).tolist())
 
     def uniform() -> keras.Initializer:
         # Without a seed of its own it would follow from the state of the process.
         return keras.initializers.GlorotUniform(next(seeds))
 
-    embedding = keras.layers.Embedding(num_components, _UNITS, uniform(), name="component")
     hidden = keras.layers.Dense(_UNITS, kernel_initializer=uniform(), name="code")(codes)
     timing = keras.layers.Dense(_UNITS, kernel_initializer=uniform(), name="time")
-    hidden = hidden + timing(waves) + embedding(components)
+    hidden = hidden + timing(waves)
     for number in range(_LAYERS):
         layer = keras.layers.Dense(_UNITS, kernel_initializer=uniform(), name=f"layer_{number}")
         hidden = hidden + layer(ops.silu(hidden))
     last = keras.layers.Dense(latent_dim, kernel_initializer="zeros", name="velocity")
-    return keras.Model([codes, times, components], last(ops.silu(hidden)), name="velocity")
+    return keras.Model([codes, times], last(ops.silu(hidden)), name="velocity")
 
 
 def num_steps(num_codes: int) -> int:
@@ -102,7 +100,7 @@ def train(
         Lipman et al., 2023, arXiv:2210.02747, section 4.1, with a mixture in the place of one
         Gaussian and no noise at the end.
     """
-    network = velocity_network(codes.shape[1], len(gaussians.weights), seed)
+    network = velocity_network(codes.shape[1], seed)
     steps = num_steps(len(codes))
     rate = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, steps)
     optimizer = optimizers.adam(rate, averaging=_AVERAGING, fused=False)  # all is compiled below
@@ -145,7 +143,7 @@ def _step(
         )
         with tf.GradientTape() as tape:
             between = (1.0 - times) * starts + times * ends
-            velocities = network([between, times, components], training=True)
+            velocities = network([between, times], training=True)
             loss = tf.reduce_mean(tf.square(velocities - (ends - starts)))
         optimizer.apply(tape.gradient(loss, variables), variables)
 
@@ -185,7 +183,7 @@ class DrawnCodes(keras.layers.Layer):
         codes = tf.gather(self._means.value, chosen) + tf.linalg.matvec(
             tf.gather(self._factors.value, chosen), normal
         )
-        return self._mean.value + self._scale * self._carried(codes, chosen)
+        return self._mean.value + self._scale * self._carried(codes)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """The noise's own."""
@@ -200,7 +198,7 @@ class DrawnCodes(keras.layers.Layer):
         first = tf.math.ndtri(tf.clip_by_value(rest, 1e-9, 1.0 - 1e-9))
         return chosen, tf.cast(first, tf.float32)
 
-    def _carried(self, codes: tf.Tensor, components: tf.Tensor) -> tf.Tensor:
+    def _carried(self, codes: tf.Tensor) -> tf.Tensor:
         """Draws of the mixture, carried along the velocity from time 0 to 1 by Heun's method."""
         length = 1.0 / _SOLVER_STEPS
 
@@ -210,7 +208,7 @@ class DrawnCodes(keras.layers.Layer):
 
         def velocity(at: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
             times = tf.fill([tf.shape(at)[0], 1], length * tf.cast(number, tf.float32))
-            return network([at, times, components], training=False)
+            return network([at, times], training=False)
 
         def step(number: tf.Tensor, at: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             here = velocity(at, number)

@@ -149,7 +149,7 @@ def read(path: Path) -> CodeSampler:
         mixture = latent_space.Mixture.of_arrays(arrays)
         velocity = None
         if names:
-            velocity = code_flow.velocity_network(len(mixture.mean), len(arrays["weights"]))
+            velocity = code_flow.velocity_network(len(mixture.mean))
             velocity.set_weights([arrays[name] for name in names])
         return CodeSampler(mixture, velocity, str(arrays["fitted_to"]))
     except (KeyError, ValueError) as error:

@@ -80,7 +80,7 @@ def test_extreme_noise_gives_finite_codes():
 
 def test_a_flow_that_has_not_learned_is_the_mixture():
     gaussians = one_gaussian(ring(100))
-    velocity = code_flow.velocity_network(2, 1)
+    velocity = code_flow.velocity_network(2)
     drawn = [
         code_flow.DrawnCodes(gaussians, network)(noise(20)).numpy() for network in (None, velocity)
     ]
@@ -89,7 +89,7 @@ def test_a_flow_that_has_not_learned_is_the_mixture():
 
 def test_a_graph_gives_the_same_codes():
     gaussians = one_gaussian(ring(100))
-    layer = code_flow.DrawnCodes(gaussians, code_flow.velocity_network(2, 1))
+    layer = code_flow.DrawnCodes(gaussians, code_flow.velocity_network(2))
     graph = tf.function(layer, input_signature=[tf.TensorSpec((None, 2), tf.float32)])
     np.testing.assert_allclose(graph(noise(50)), layer(noise(50)), atol=1e-5)
 
