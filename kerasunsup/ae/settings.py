@@ -56,8 +56,7 @@ class AutoencoderSettings(TrainingSettings):
         "also group the test images by a self-labelling student, a convolutional network that"
         " begins from groups of training codes; minutes",
     )
-    # A mixture of a hundred Gaussians is fitted in half a minute. On MNIST a flow that begins from
-    # it lies nearer to the real images and takes minutes (docs/autoencoder.md).
+    # A flow takes minutes more and has gained little so far (docs/autoencoder.md).
     sampler: str = setting(
         "mixture",
         "draw new codes from a mixture of 100 Gaussians, or from a flow that carries the draws of"

@@ -28,7 +28,7 @@ _LEARNING_RATE = 0.001
 _AVERAGING = 0.999
 _MOST_STEPS = 6000
 _LEAST_STEPS = 200
-_PASSES = 56  # over the codes: 6,000 steps for 55,000 codes, fewer for fewer
+_PASSES = 56  # over the codes: 5,468 steps for 50,000 codes, fewer for fewer
 _FREQUENCIES = 32  # of the time's sines and cosines
 _SOLVER_STEPS = 20
 
