@@ -62,6 +62,7 @@ WRONG = [
     ("variational", 1, "--variational must be of type bool"),
     ("beta", -0.5, "--beta must be at least 0.0"),
     ("warm_up", 0, "--warm-up must be at least 1"),
+    ("sampler", "gan", "--sampler must be one of mixture, flow"),
     ("num_samples", 99, "--num-samples must be at least 100"),
     ("skip", 1, "--skip must be of type bool"),
 ]
@@ -146,7 +147,7 @@ def test_each_setting_has_a_flag_that_sets_it():
         "--latent-dim": "2", "--filters": "8", "--hidden-units": "16", "--weight-decay": "0",
         "--noise": "0.1", "--crop": "4", "--snapshot-every": "1", "--num-codes": "20",
         "--num-samples": "200", "--schedule": "cosine", "--beta": "2", "--warm-up": "3",
-        "--student-rounds": "1",
+        "--student-rounds": "1", "--sampler": "flow",
     }  # fmt: skip
     arguments = [word for pair in given.items() for word in pair]
     settings = to_json(parse(*arguments, "--deterministic", "--student", "--variational").config)

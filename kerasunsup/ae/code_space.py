@@ -13,6 +13,7 @@ from kerasunsup.ae.trained import FITTED_CODES, TrainedAutoencoder, class_labels
 from kerasunsup.data import images
 from kerasunsup.evaluation import code_paths, latent_space
 from kerasunsup.figures import curves, image_grids, scatter_plots
+from kerasunsup.training import code_sampler
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,6 @@ _PLANE = 15  # decoded images along each side
 _WALK_STEPS = 11
 _WALKS_SHOWN = 4
 _WALKS = 50  # that are measured
-_COMPONENTS = 100  # of the mixture that walks follow
 _DIRECTIONS = ("principal component 1", "principal component 2")
 # Name in pictures -> name in metrics.json.
 _WALK_KINDS = {"straight": "straight", "along the density": "density"}
@@ -122,7 +122,10 @@ def _walked(trained: TrainedAutoencoder, codes: np.ndarray) -> dict[str, np.ndar
     order = np.argsort(pairs)  # a set is read in its own order
     ends = np.empty((len(pairs), codes.shape[1]), np.float32)
     ends[order] = trained.codes(tests.subset(pairs[order]), len(pairs))
-    density = latent_space.fit_mixture(codes, _COMPONENTS, seed)
+    if trained.sampler is None:
+        density = latent_space.fit_mixture(codes, code_sampler.COMPONENTS, seed)
+    else:
+        density = trained.sampler.mixture
     paths: dict[str, Callable[..., np.ndarray]] = {
         "straight": code_paths.straight,
         "along the density": functools.partial(code_paths.along_density, density),

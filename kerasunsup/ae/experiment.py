@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from kerasunsup.ae import results
 from kerasunsup.ae.settings import AutoencoderSettings
-from kerasunsup.ae.trained import example_indices
+from kerasunsup.ae.trained import FITTED_CODES, example_indices
 from kerasunsup.data import batches, corruption
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
@@ -31,6 +31,7 @@ from kerasunsup.models import (
 from kerasunsup.settings import Command, to_json
 from kerasunsup.training import (
     callbacks,
+    code_sampler,
     loop,
     model_card,
     precision,
@@ -257,6 +258,7 @@ def check(settings: AutoencoderSettings, splits: Splits) -> None:
             sizes += f" and --hidden-units {hidden}"
     except ValueError as error:
         raise InputError(f"--filters: {error}") from error
+    code_sampler.check(settings.sampler, settings.latent_dim)
     loop.check_shares(settings, len(splits.train))
     loop.check_memory(num_weights, sizes)
     side = min(splits.image_shape[:2])
@@ -292,11 +294,16 @@ def finish(
         examples["sample"] = codes
         # The means alone are in `model.keras`, as all that reads it expects.
         export.write_keras(run.folder / "posterior.keras", model.posterior)
+    sampler = None if brief or settings.skip else sampler_of(model, splits, settings, run)
+    if sampler is not None:
+        signatures["generate"] = (sampler.generator(decoder), "noise", "images")
+        examples["generate"] = code_sampler.noise(4, settings.latent_dim, settings.seed)
     export.write_saved_model(run.folder / "export", signatures, examples)
     with training_tensorboard.TensorBoardWriter(run.folder) as tensorboard:
         numbers = results.write_results(
-            model, splits, settings, run, tensorboard, fitted, snapshots, brief=brief
-        )
+            model, splits, settings, run, tensorboard, fitted, snapshots,
+            brief=brief, sampler=sampler,
+        )  # fmt: skip
         model_card.write(run, numbers)
         run.write_metrics(numbers)
         tensorboard.hyperparameters(to_json(settings), headline(numbers))
@@ -307,11 +314,24 @@ def finish(
     return numbers
 
 
+def sampler_of(
+    model: keras.Model, splits: Splits, settings: AutoencoderSettings, run: Run
+) -> code_sampler.CodeSampler | None:
+    """What draws new codes of a trained model, from the run's folder where it was fitted before."""
+    encoder = model.get_layer("encoder")
+
+    def codes() -> np.ndarray:
+        parts = splits.train.blocks(FITTED_CODES)
+        return np.concatenate([encoder.predict(part, batch_size=500, verbose=0) for part in parts])
+
+    return code_sampler.of_run(run.folder, encoder, codes, settings.sampler, settings.seed)
+
+
 def headline(numbers: dict[str, float]) -> dict[str, float]:
     """The few numbers that runs are compared by."""
     names = (
         "test/mse", "test/psnr_db", "test/ssim", "validation/mse", "mixture_100/fid", "normal/fid",
-        "noise_0.4/gain_db",
+        "flow/fid", "noise_0.4/gain_db",
     )  # fmt: skip
     return {name: numbers[name] for name in names if name in numbers}
 

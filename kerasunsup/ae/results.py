@@ -26,6 +26,7 @@ from kerasunsup.figures import curves, image_grids, scatter_plots, style
 from kerasunsup.progress import Progress
 from kerasunsup.training import callbacks, feature_network, files, loop, self_labelling
 from kerasunsup.training import tensorboard as training_tensorboard
+from kerasunsup.training.code_sampler import CodeSampler
 from kerasunsup.training.run_folder import Run
 
 logger = logging.getLogger(__name__)
@@ -48,13 +49,14 @@ def write_results(
     snapshots: callbacks.Snapshots,
     *,
     brief: bool = False,
+    sampler: CodeSampler | None = None,
 ) -> dict[str, float]:
     """All numbers of a trained autoencoder, as `metrics.json` holds them; writes its figures too.
 
     Where it is to be `brief`, only those of training and of the test error, without the minutes
     that restored images, the encoded space and new samples take.
     """
-    trained = TrainedAutoencoder(model, splits, settings, run, tensorboard)
+    trained = TrainedAutoencoder(model, splits, settings, run, tensorboard, sampler)
     numbers: dict[str, float] = {
         "epochs": len(fitted.history["epoch"]),
         "best_epoch": fitted.best_epoch,
@@ -302,7 +304,7 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
     sets.append(("reconstructed", "reconstructions", made, trained.apply(examples)))
     drawn: dict[str, np.ndarray] = {}
     normal = latent_space.NORMAL_SAMPLER if trained.settings.variational else {}
-    for name, (shown_name, sampler) in (normal | latent_space.SAMPLERS).items():
+    for name, (shown_name, sampler) in (normal | trained.samplers).items():
         drawn[shown_name] = sampler(codes, number, trained.settings.seed)
         shown = trained.part("decoder", drawn[shown_name][:_SHEET])
         sets.append((name, shown_name, trained.decoded(drawn[shown_name]), shown))
@@ -335,6 +337,8 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
     _write_sheet(trained, "mixture_100", sheets, "From a mixture of 100 Gaussians.")
     if normal:
         _write_sheet(trained, "normal", sheets, "From standard normal codes.")
+    if "flow" in sheets:
+        _write_sheet(trained, "flow", sheets, "From a flow on the mixture.")
     return numbers
 
 
@@ -379,4 +383,5 @@ _SUMMARY = {
     "gaussian/fid": "samples, one Gaussian",
     "mixture_10/fid": "samples, mixture of 10",
     "mixture_100/fid": "samples, mixture of 100",
+    "flow/fid": "samples, flow",
 }

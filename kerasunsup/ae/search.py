@@ -29,7 +29,9 @@ from kerasunsup.training import tensorboard as training_tensorboard
 logger = logging.getLogger(__name__)
 
 _PCA_IMAGES = 20_000  # that its components are fitted to
-_IRRELEVANT = ("snapshot_every", "num_codes", "num_samples", "student", "student_rounds", "skip")
+_IRRELEVANT = (
+    "snapshot_every", "num_codes", "num_samples", "student", "student_rounds", "skip", "sampler",
+)  # fmt: skip
 _OF_VARIATIONAL = ("variational", "beta", "warm_up")
 
 

@@ -90,6 +90,13 @@ class AutoencoderSettings(TrainingSettings):
         " given, twice as many a further stage, and no --hidden-units; the noise of each image has"
         " a level drawn from 0 to --noise (0.5), and every other image a hole of --crop",
     )
+    # A flow takes minutes more and has gained little so far (docs/autoencoder.md).
+    sampler: str = setting(
+        "mixture",
+        "draw new codes from a mixture of 100 Gaussians, or from a flow that carries the draws of"
+        " this mixture to the codes of the training images",
+        choices=("mixture", "flow"),
+    )
     # Codes. What t-SNE and a browser's projector handle well; MNIST has 10,000.
     num_codes: int = setting(
         5000, "show the codes of N test images in the encoded space and the projector", least=10
@@ -121,6 +128,7 @@ class AutoencoderSettings(TrainingSettings):
         for is_given, what in (
             (self.variational, "--variational"),
             (self.student, "--student"),
+            (self.sampler != type(self).sampler, f"--sampler {self.sampler}"),
             (self.latent_dim != type(self).latent_dim, f"--latent-dim {self.latent_dim}"),
         ):
             if is_given:

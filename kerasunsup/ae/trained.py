@@ -13,7 +13,8 @@ from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import image_set as data_image_set
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Splits
-from kerasunsup.training import feature_network
+from kerasunsup.evaluation import latent_space
+from kerasunsup.training import code_sampler, feature_network
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
 
@@ -31,11 +32,18 @@ class TrainedAutoencoder:
     settings: AutoencoderSettings
     run: Run
     tensorboard: training_tensorboard.TensorBoardWriter
+    sampler: code_sampler.CodeSampler | None = None  # what is kept with the run, if anything
 
     @property
     def examples(self) -> np.ndarray:
         """The test images that pictures show, float32 (k, height, width, channels) in [0, 1]."""
         return self.splits.test.array(example_indices(self.splits))
+
+    @property
+    def samplers(self) -> dict[str, tuple[str, code_sampler.Way]]:
+        """Ways of drawing codes, as in `latent_space.SAMPLERS`; those of the run among them."""
+        usual = latent_space.SAMPLERS
+        return usual if self.sampler is None else self.sampler.among(usual)
 
     @property
     def most_held(self) -> int:

@@ -185,7 +185,9 @@ def _shown_by_codes(job: Job, function: str) -> bool:
 
 def _check(job: Job) -> None:
     """Refuses a model that cannot do what the verb needs, before anything is written."""
-    is_generator = job.verb == "generate" and job.model.offers("generate")
+    # The SavedModel of an autoencoder may generate too, and takes references.
+    is_generator = job.verb == "generate" and not job.model.offers("decode")
+    is_generator = is_generator and job.model.offers("generate")
     for function in ("generate",) if is_generator else _NEEDS[job.verb]:
         if not _shown_by_codes(job, function):
             job.model.function(function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -54,16 +55,25 @@ def generate_images(job: Job) -> dict[str, Any]:
     return {"images": settings.count}
 
 
+def _noise(dim: int, seed: int, block: int) -> np.ndarray:
+    return np.random.default_rng([seed, block]).standard_normal((_BLOCK, dim), np.float32)
+
+
 def _drawing(job: Job) -> tuple[Draw, loading.Function]:
     """What draws the model's inputs, and the function of the model that makes images of them."""
     seed = job.settings.seed
-    if job.model.offers("generate"):
+    if job.model.offers("generate") and job.reference is None:
         (dim,) = job.model.input_shape("generate")
+        return functools.partial(_noise, dim, seed), job.model.function("generate")
+    # It loads Keras, which `offers` has started by now.
+    from kerasunsup.training import code_sampler
 
-        def noise(block: int) -> np.ndarray:
-            return np.random.default_rng([seed, block]).standard_normal((_BLOCK, dim), np.float32)
-
-        return noise, job.model.function("generate")
+    if job.model.sampler_file and job.reference is None and job.model.keras_model is not None:
+        sampler = code_sampler.read(job.model.sampler_file)
+        decoder = loading.parts(job.model.keras_model)["decode"]
+        logger.info(f"drawing codes from the {sampler.kind} that is kept with the run")
+        make = loading.from_model(sampler.generator(decoder))
+        return functools.partial(_noise, decoder.input_shape[-1], seed), make
     real, called = training_images.clean_images(job.model, job.reference)
     if real is None:
         raise InputError(

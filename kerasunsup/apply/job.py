@@ -94,6 +94,8 @@ class Job:
         for name, stream in (("query", self.query), ("reference", self.reference)):
             if stream is not None:
                 identity[f"images of --{name}"] = stream.fingerprint
+        if self.verb == "generate" and self.reference is None and self.model.sampler_file:
+            identity["sampler"] = loading.digest([self.model.sampler_file])
         if self.masks.fingerprint is not None:
             identity["mask"] = self.masks.fingerprint
         return identity

@@ -30,7 +30,7 @@ from kerasunsup.estimators.usual_images import UsualImages
 from kerasunsup.evaluation import clustering
 from kerasunsup.models import export
 from kerasunsup.settings import setting
-from kerasunsup.training import files, loop, trained_on
+from kerasunsup.training import code_sampler, files, loop, trained_on
 
 USUAL_FILE = "usual_images.npz"  # in a folder that `save` wrote
 
@@ -49,6 +49,7 @@ class TrainedAutoencoder(ImageEstimator):
 
     _usual: UsualImages | None
     _run_read: Path | None
+    _sampler: code_sampler.CodeSampler | None
 
     def _take(self, model: keras.Model) -> None:
         """Becomes an estimator of a trained model."""
@@ -59,7 +60,7 @@ class TrainedAutoencoder(ImageEstimator):
         self.encoder_, self.decoder_ = named.get("encoder"), named.get("decoder")
         self.image_shape_ = tuple(model.input_shape[1:])
         self._n_features_out = 0 if self.encoder_ is None else self.encoder_.output_shape[-1]
-        self._usual = self._run_read = None
+        self._usual = self._run_read = self._sampler = None
 
     def _network(self) -> keras.Model:
         return self.model_
@@ -68,6 +69,8 @@ class TrainedAutoencoder(ImageEstimator):
         export.write_keras(folder / "model.keras", self.model_)
         if self._usual is not None:
             files.write_arrays(folder / USUAL_FILE, self._usual.arrays())
+        if self._sampler is not None:
+            self._sampler.write(folder / code_sampler.FILE)
         super()._write(folder, **more)
 
     def _images(self, images: Any) -> ImageSet:
@@ -248,6 +251,9 @@ class Autoencoder(
     def sample(self, n: int = 1, seed: int = 0) -> np.ndarray:
         """New images, of codes drawn from a mixture of 100 Gaussians fitted to training codes.
 
+        With `sampler="flow"` a flow carries the draws to the codes. The first call fits it, in
+        minutes where there are tens of thousands of codes; `save` keeps what was fitted.
+
         Args:
             n: how many.
             seed: what is drawn follows from it.
@@ -260,8 +266,10 @@ class Autoencoder(
         """
         check_number("n", n)
         check_number("seed", seed, least=0)
-        usual = self._usual_images("sample")
-        return self.inverse_transform(usual.sample_codes(n, seed, fit_seed=self.seed))
+        if self._sampler is None:
+            codes = self._usual_images("sample").codes
+            self._sampler = code_sampler.fit(codes, self.sampler, self.seed)
+        return self.inverse_transform(self._sampler.sample(n, seed))
 
     @python_words
     def score(self, images: Any, y: Any = None) -> float:

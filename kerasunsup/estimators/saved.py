@@ -17,7 +17,7 @@ from kerasunsup.estimators.messages import python_words
 from kerasunsup.estimators.usual_images import UsualImages
 from kerasunsup.models import loading
 from kerasunsup.settings import read_config
-from kerasunsup.training import files
+from kerasunsup.training import code_sampler, files
 
 _KINDS: dict[str, type[Autoencoder | GAN | Classifier]] = {
     "reconstruct": Autoencoder,
@@ -95,6 +95,8 @@ def _take(
         )
     else:
         estimator._take(network)
+        if folder is not None and (folder / code_sampler.FILE).is_file():
+            estimator._sampler = code_sampler.read(folder / code_sampler.FILE)
         if folder is not None and (folder / USUAL_FILE).is_file():
             estimator._usual = UsualImages(**files.read_arrays(folder / USUAL_FILE))
         elif folder is not None and (folder / "environment.json").is_file():

@@ -10,10 +10,9 @@ import numpy as np
 
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Splits
-from kerasunsup.evaluation import latent_space, outlier_detector
+from kerasunsup.evaluation import outlier_detector
 
-_MOST_CODES = 20_000  # training images that a mixture is fitted to
-_COMPONENTS = 100  # of the mixture that new codes are drawn from, as in the commands
+_MOST_CODES = 20_000  # training images that samplers are fitted to
 _LEAST_HELD_OUT = 1000  # validation images that a detector is fitted to by themselves
 
 
@@ -58,14 +57,6 @@ class UsualImages:
         """What the constructor takes, for a file."""
         names = ("codes", "held_out_codes", "held_out_errors")
         return {name: getattr(self, name) for name in names}
-
-    def sample_codes(self, number: int, seed: int, *, fit_seed: int) -> np.ndarray:
-        """New codes, float32 (number, latent_dim), of a mixture of 100 Gaussians."""
-        mixture = self._once(
-            ("mixture", fit_seed),
-            lambda: latent_space.fit_mixture(self.codes, _COMPONENTS, fit_seed),
-        )
-        return mixture.sample(number, seed)
 
     def scores(self, errors: np.ndarray, codes: np.ndarray, seed: int) -> np.ndarray:
         """Outlier scores as `outlier_detector` gives them; higher is odder."""

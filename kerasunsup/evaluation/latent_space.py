@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
@@ -21,6 +21,7 @@ _MOST_ROWS = 10_000  # beyond it, as many rows,
 _MOST_VALUES = 200_000_000  # and as many values (0.8 GB) are enough to find the components
 _MIXTURE_ROWS = 20_000
 _ROWS_PER_COMPONENT = 20
+_GAUSSIANS = ("weights", "means", "covariances", "precisions_cholesky")
 
 LEAST_MAPPED = 4  # codes on a map
 
@@ -257,6 +258,19 @@ class Mixture:
         drawn, _ = self.gaussians.sample(num_samples)  # sorted by component
         drawn = np.random.default_rng(seed).permutation(drawn)
         return (self.mean + self.scale * drawn).astype(np.float32)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that it is, for a file; float64."""
+        fitted = {name: getattr(self.gaussians, f"{name}_") for name in _GAUSSIANS}
+        return fitted | {"mean": self.mean, "scale": np.array(self.scale)}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Mixture:
+        """The mixture whose `arrays` these are."""
+        gaussians = mixture.GaussianMixture(len(arrays["weights"]), covariance_type="full")
+        for name in _GAUSSIANS:
+            setattr(gaussians, f"{name}_", arrays[name])
+        return cls(gaussians, arrays["mean"], float(arrays["scale"]))
 
 
 def fit_mixture(codes: np.ndarray, num_components: int, seed: int) -> Mixture:

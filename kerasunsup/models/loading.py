@@ -36,6 +36,7 @@ _SIGNATURES = {
     "classify": ("images", "probabilities"),
 }
 _KERAS_FILES = ("model.keras", "generator.keras")  # in a run's folder, what its export/ holds too
+SAMPLER_FILE = "sampler.npz"  # in the folder of an autoencoder's run: what draws new codes
 _WORKS_WITH = {
     "reconstruct": "an autoencoder (kerasunsup ae)",
     "encode": "an autoencoder with a code (kerasunsup ae, without --skip)",
@@ -91,6 +92,12 @@ class LoadedModel:
     def keras_model(self) -> keras.Model | None:
         """The model as the `.keras` file holds it; None for a SavedModel."""
         return self._content.keras_model
+
+    @property
+    def sampler_file(self) -> Path | None:
+        """The file of what draws new codes, where one is kept with the run."""
+        path = None if self.run is None else self.run / SAMPLER_FILE
+        return path if path is not None and path.is_file() else None
 
     def offers(self, name: str) -> bool:
         """Whether the model has a function: `reconstruct`, `encode`, `decode`, `generate`..."""
@@ -176,11 +183,11 @@ def _found(path: Path, place: Path) -> LoadedModel:
     is_keras = place.is_file()
     files = [place] if is_keras else sorted(file for file in place.rglob("*") if file.is_file())
     try:
-        digest = _digest(files)
+        fingerprint = digest(files)
     except OSError as error:
         raise _damaged(path, error) from error
     load = functools.partial(_load_keras if is_keras else _load_saved_model, path, place)
-    return LoadedModel(path, _run_of(place), digest, load)
+    return LoadedModel(path, _run_of(place), fingerprint, load)
 
 
 def _load_saved_model(path: Path, folder: Path) -> Content:
@@ -264,12 +271,13 @@ def from_model(model: keras.Model) -> Function:
     return lambda values: traced(tf.constant(values, tf.float32)).numpy()
 
 
-def _digest(files: list[Path]) -> str:
-    digest = hashlib.sha256()
+def digest(files: list[Path]) -> str:
+    """The first 16 hex digits of a digest of the content of files."""
+    joined = hashlib.sha256()
     for file in files:
         with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
-    return digest.hexdigest()[:16]
+            joined.update(hashlib.file_digest(content, "sha256").digest())
+    return joined.hexdigest()[:16]
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

@@ -17,6 +17,7 @@ from typing import Any
 
 from kerasunsup import tensorflow_startup
 from kerasunsup.errors import InputError
+from kerasunsup.models.loading import SAMPLER_FILE
 from kerasunsup.training import files
 from kerasunsup.training.run_folder import Run
 
@@ -248,7 +249,8 @@ def _loading(run: Run, settings: Mapping[str, Any]) -> str:
         return "## Use\n\nThis run left no model: none of its methods trains a network."
     images = "`images` are float32 (n, height, width, channels) in [0, 1]."
     name, given, output = kind.signature
-    others = f"  # others: {', '.join(kind.others)}" if kind.others else ""
+    drawn = ("generate",) if (run.folder / SAMPLER_FILE).is_file() else ()
+    others = f"  # others: {', '.join(kind.others + drawn)}" if kind.others else ""
     text = f"""\
 ## Use
 

@@ -25,10 +25,10 @@ from kerasunsup.ae import __main__ as ae
 from kerasunsup.ae import experiment, results
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import images, splits
-from kerasunsup.models import loading
+from kerasunsup.models import code_flow, loading
 from kerasunsup.report import __main__ as report_command
 from kerasunsup.settings import read_config, to_json
-from kerasunsup.training import files
+from kerasunsup.training import code_sampler, files
 
 SMALL = [*processes.SMALL, "--num-codes", "60"]
 # Of runs that must agree with each other, however they came to their end.
@@ -79,7 +79,7 @@ def test_a_run_leaves_what_the_interface_promises(finished):
     assert {path.name for path in finished.iterdir()} >= {
         "config.json", "environment.json", "history.csv", "metrics.json", "figures",
         "checkpoints", "model.keras", "export", "train", "validation", "report", "projector",
-        "README.md",
+        "README.md", "sampler.npz",
     }  # fmt: skip
     assert {path.stem for path in (finished / "figures").glob("*.png")} == FIGURES
     for path in (finished / "figures").glob("*.png"):
@@ -147,9 +147,13 @@ def test_export_runs_in_a_process_without_the_package(finished, tmp_path):
     pictures = splits.load(settings).test.array(range(7))
     model = keras.models.load_model(finished / "model.keras")
     codes = np.asarray(model.get_layer("encoder")(pictures))
+    noise = code_sampler.noise(50, settings.latent_dim, seed=3)
+    generator = code_sampler.read(finished / "sampler.npz").generator(model.get_layer("decoder"))
+    generated = generator.predict(noise, verbose=0)
     np.savez(
         tmp_path / "expected.npz", images=pictures, reconstructed=np.asarray(model(pictures)),
         codes=codes, decoded=np.asarray(model.get_layer("decoder")(codes)),
+        noise=noise, generated=generated,
     )  # fmt: skip
     script = f"""
 import sys
@@ -159,7 +163,9 @@ import tensorflow as tf
 loaded = tf.saved_model.load({str(finished / "export")!r})
 expected = np.load({str(tmp_path / "expected.npz")!r})
 signatures = loaded.signatures
-assert set(signatures) == {{"serving_default", "reconstruct", "encode", "decode"}}, signatures
+assert set(signatures) == {{
+    "serving_default", "reconstruct", "encode", "decode", "generate"
+}}, signatures
 def worst(name, argument, value, output, key):
     result = signatures[name](**{{argument: tf.constant(value)}})
     assert set(result) == {{output}}, result
@@ -170,6 +176,7 @@ print(
     worst("reconstruct", "images", images, "images", "reconstructed"),
     worst("encode", "images", images, "codes", "codes"),
     worst("decode", "codes", codes, "images", "decoded"),
+    worst("generate", "noise", expected["noise"], "images", "generated"),
     float(np.abs(loaded.encode(images[:1])["codes"].numpy() - codes[:1]).max()),
 )
 """
@@ -178,7 +185,7 @@ print(
     )
     assert result.returncode == 0, result.stderr
     differences = [float(word) for word in result.stdout.split()]
-    assert len(differences) == 5
+    assert len(differences) == 6
     assert max(differences) <= 1e-5
 
 
@@ -253,9 +260,37 @@ def test_a_folder_of_odd_sized_images_without_labels(tmp_path, short_report, col
     assert model.input_shape == (None, 9, 12, 3 if colour else 1)
 
 
+def test_a_flow_is_fitted_once_measured_and_kept_with_the_run(tmp_path, short_report, monkeypatch):
+    monkeypatch.setattr(code_flow, "_UNITS", 16)
+    monkeypatch.setattr(code_flow, "_LEAST_STEPS", 20)
+    np.savez(tmp_path / "images.npz", images=noise_images(240))
+    arguments = ["--data", str(tmp_path / "images.npz"), "--epochs", "1", *TINY]
+    arguments += ["--logs", str(tmp_path), "--name", "one", "--sampler", "flow"]
+    assert ae.main(arguments) == 0
+    run = tmp_path / "ae" / "one"
+    numbers = json.loads((run / "metrics.json").read_text())
+    assert {"flow/fid", "flow/precision", "flow/recall", "mixture_100/fid"} <= set(numbers)
+    assert (run / "figures" / "samples_flow.png").exists()
+    assert "decode, reconstruct, generate" in (run / "README.md").read_text()
+    kept = (run / "sampler.npz").read_bytes()
+
+    def no_fit(*_):
+        raise AssertionError("it is fitted already")
+
+    monkeypatch.setattr(code_sampler, "fit", no_fit)
+    (run / "metrics.json").unlink()
+    assert ae.main(["--resume", "--name", "one", "--logs", str(tmp_path)]) == 0
+    assert json.loads((run / "metrics.json").read_text())["flow/fid"] == numbers["flow/fid"]
+    assert (run / "sampler.npz").read_bytes() == kept
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (
+            ["--sampler", "flow", "--latent-dim", "300"],
+            ["--sampler flow", "at most 256", "--latent-dim 300"],
+        ),
         (["--data", "no/such/folder"], ["no/such/folder"]),
         (["--crop", "28"], ["--crop 28", "28 x 28"]),
         (["--filters", *["4"] * 7], ["--filters", "at most"]),

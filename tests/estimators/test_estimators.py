@@ -17,6 +17,7 @@ from sklearn.utils import estimator_checks
 import kerasunsup as ku
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.gan.settings import GANSettings
+from kerasunsup.models import code_flow
 from kerasunsup.supervised.settings import SupervisedSettings
 from kerasunsup.training import callbacks
 
@@ -214,6 +215,21 @@ def test_pickles(autoencoder):
     copy = pickle.loads(pickle.dumps(autoencoder))  # noqa: S301 - made here
     np.testing.assert_array_equal(copy.transform(IMAGES), autoencoder.transform(IMAGES))
     assert not hasattr(base.clone(autoencoder), "encoder_")
+
+
+def test_samples_of_a_flow_come_back_from_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(code_flow, "_UNITS", 8)
+    monkeypatch.setattr(code_flow, "_LEAST_STEPS", 10)
+    fitted = ku.Autoencoder(**SMALL, epochs=1, sampler="flow").fit(IMAGES)
+    drawn = fitted.sample(4, seed=2)
+    assert drawn.shape == (4, 16, 16, 1)
+    copies = [
+        ku.load(fitted.save(tmp_path / "saved")),
+        pickle.loads(pickle.dumps(fitted)),  # noqa: S301 - made here
+    ]
+    monkeypatch.setattr(code_flow, "train", None)  # it was saved
+    for copy in copies:
+        np.testing.assert_array_equal(copy.sample(4, seed=2), drawn)
 
 
 def test_a_run_folder_is_written_only_where_it_is_asked_for(tmp_path, monkeypatch):

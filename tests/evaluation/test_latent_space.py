@@ -187,3 +187,12 @@ def test_a_map_of_codes_alike_but_for_rounding_starts_from_no_principal_componen
 def test_principal_components_of_equal_vectors_give_no_warning():
     pca = latent_space.principal_components(np.ones((20, 5), np.float32), 2, seed=0)
     np.testing.assert_allclose(pca.inverse_transform(pca.transform(np.ones((1, 5)))), 1.0)
+
+
+def test_a_mixture_of_arrays_is_the_same_mixture():
+    codes = np.random.default_rng(0).normal(size=(300, 3)) * 4 + 9
+    mixture = latent_space.fit_mixture(codes, 5, seed=0)
+    again = latent_space.Mixture.of_arrays(mixture.arrays())
+    np.testing.assert_array_equal(again.sample(50, 1), mixture.sample(50, 1))
+    np.testing.assert_array_equal(again.log_likelihoods(codes), mixture.log_likelihoods(codes))
+    np.testing.assert_array_equal(again.responsibilities(codes), mixture.responsibilities(codes))
