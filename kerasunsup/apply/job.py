@@ -38,7 +38,7 @@ class Job:
     Attributes:
         settings: the settings of the command line.
         verb: what is done.
-        model: the opened model.
+        model: the opened model; there is none for `check`.
         stream: the images that the verb is applied to; none for `generate`.
         masks: where the images have holes.
         query: the images of `--query`; None without it.
@@ -51,13 +51,17 @@ class Job:
         InputError: if the model, the images or the masks cannot be used.
     """
 
+    model: loading.LoadedModel
     output: OutputFolder
     files: ResultFiles
 
     def __init__(self, command: Application) -> None:
         self.settings: ApplySettings = command.config
         self.verb = command.verb
-        self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
+        self._made_by: dict[str, Any] = {}
+        if command.model is not None:
+            self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
+            self._made_by["model"] = self.model.fingerprint
         self.stream = (
             image_stream.EMPTY
             if command.images is None
@@ -83,7 +87,7 @@ class Job:
         settings = to_json(self.settings)
         identity: dict[str, Any] = {
             "verb": self.verb,
-            "model": self.model.fingerprint,
+            **self._made_by,
             "images": self.stream.fingerprint or None,
             **{
                 flag(field.name): settings[field.name]
@@ -103,7 +107,7 @@ class Job:
         settings = {
             f"--{name}": getattr(self.settings, name) for name in ("resize", "grey", "passes")
         }
-        return {"model": self.model.fingerprint, **settings, "mask": self.masks.fingerprint}
+        return {**self._made_by, **settings, "mask": self.masks.fingerprint}
 
     def open_parts(self, folder: Path) -> Parts:
         """Takes what is done of the images in parts from a folder."""
