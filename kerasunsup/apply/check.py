@@ -162,8 +162,7 @@ def _hash(stored: StoredPicture, path: str) -> bytes:
     """
     if stored.is_deep and path:
         with open(path, "rb") as file:
-            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-        return content.digest()
+            return hashlib.file_digest(file, "sha256").digest()[:16]
     content = hashlib.blake2b(str(stored.pixels.shape).encode(), digest_size=16)
     content.update(np.ascontiguousarray(stored.pixels).data)
     if stored.opacity is not None:
@@ -184,32 +183,34 @@ def _findings(measured: dict[str, np.ndarray], stream: Stream) -> Iterator[_Find
     """Everything that is found, in no order; a smaller last number is worse."""
     for position, reason in zip(measured["unreadable"], measured["reasons"], strict=True):
         yield "unreadable", int(position), str(reason), float(position)
-    of = _Measures(*measured["measures"].T)
+    of = dict(zip(_Measures._fields, measured["measures"].T, strict=True))
     positions = measured["positions"]
     yield from _copies(measured["hashes"], positions, stream)
-    is_empty = of.entropy < _EMPTY
-    with np.errstate(divide="ignore"):  # the logarithm of 0 is below every limit
-        # An empty picture has no edges that could be sharp.
-        log_sharpness = np.where(is_empty, np.nan, np.log(np.maximum(of.sharpness, 1e-6)))
-    sides, elongation = np.log(of.width * of.height) / 2.0, np.abs(np.log(of.width / of.height))
+    is_empty = of["entropy"] < _EMPTY
+    # An empty picture has no edges that could be sharp.
+    log_sharpness = np.where(is_empty, np.nan, np.log(np.maximum(of["sharpness"], 1e-6)))
+    sides = np.log(of["width"] * of["height"]) / 2.0
+    elongation = np.abs(np.log(of["width"] / of["height"]))  # a turned picture has the same
     is_blurred = picture_quality.too_low(log_sharpness, math.log(_BLURRED), _BLURRED_GAP)
-    is_dark = picture_quality.too_low(of.upper, _DARK, _BRIGHTNESS_GAP)
-    is_light = picture_quality.too_low(1.0 - of.lower, _LIGHT, _BRIGHTNESS_GAP)
-    is_light &= of.lowest > _DARKEST_OF_LIGHT
-    is_flat = is_empty | picture_quality.too_low(of.entropy, _FLAT, _FLAT_GAP)
+    is_dark = picture_quality.too_low(of["upper"], _DARK, _BRIGHTNESS_GAP)
+    is_light = picture_quality.too_low(1.0 - of["lower"], _LIGHT, _BRIGHTNESS_GAP)
+    is_light &= of["lowest"] > _DARKEST_OF_LIGHT
+    is_flat = is_empty | picture_quality.too_low(of["entropy"], _FLAT, _FLAT_GAP)
     is_odd_size = picture_quality.far_from_median(sides, _ODD_GAP)
     is_odd_shape = picture_quality.far_from_median(elongation, _ODD_GAP)
-    is_grey = (of.is_grey > 0) & (of.is_grey.mean() < 0.5 if len(positions) else False)
-    sizes = [f"{width:.0f}x{height:.0f}" for width, height in zip(of.width, of.height, strict=True)]
+    is_grey = (of["is_grey"] > 0) & (of["is_grey"].sum() < len(positions) / 2)
+    sizes = [
+        f"{width:.0f}x{height:.0f}" for width, height in zip(of["width"], of["height"], strict=True)
+    ]
     rules: list[tuple[str, np.ndarray, Any, np.ndarray]] = [
-        ("blurred", is_blurred, of.sharpness, of.sharpness),
-        ("dark", is_dark, of.upper, of.upper),
-        ("light", is_light, of.lower, -of.lower),
-        ("flat", is_flat, of.entropy, of.entropy),
+        ("blurred", is_blurred, of["sharpness"], of["sharpness"]),
+        ("dark", is_dark, of["upper"], of["upper"]),
+        ("light", is_light, of["lower"], -of["lower"]),
+        ("flat", is_flat, of["entropy"], of["entropy"]),
         ("odd_size", is_odd_size, sizes, _nearness(sides)),
-        ("odd_shape", is_odd_shape, of.width / of.height, _nearness(elongation)),
+        ("odd_shape", is_odd_shape, of["width"] / of["height"], _nearness(elongation)),
         ("grey", is_grey, measured["modes"], positions),
-        ("transparent", of.transparent > 0, of.transparent, -of.transparent),
+        ("transparent", of["transparent"] > 0, of["transparent"], -of["transparent"]),
     ]
     for issue, is_found, values, order in rules:
         for row in np.flatnonzero(is_found):
