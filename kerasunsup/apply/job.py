@@ -38,7 +38,7 @@ class Job:
     Attributes:
         settings: the settings of the command line.
         verb: what is done.
-        model: the opened model; there is none for `check`.
+        model: the opened model; none for `check`.
         stream: the images that the verb is applied to; none for `generate`.
         masks: where the images have holes.
         query: the images of `--query`; None without it.
@@ -79,8 +79,7 @@ class Job:
         self.parts: Parts | None = None
         self._shape: tuple[int, ...] = ()
         if self.settings.codes is not None:
-            folder = path_of("--codes", self.settings.codes, is_written=False)
-            self.open_parts(folder).check_whole()
+            self.open_parts(path_of("--codes", self.settings.codes, is_written=False)).check_whole()
 
     def identity(self) -> dict[str, Any]:
         """Everything that the results follow from, as plain JSON values."""
@@ -104,9 +103,8 @@ class Job:
 
     def identity_of_parts(self) -> dict[str, Any]:
         """What each part of the results follows from, beside its images: plain JSON values."""
-        settings = {
-            f"--{name}": getattr(self.settings, name) for name in ("resize", "grey", "passes")
-        }
+        names = ("resize", "grey", "passes")
+        settings = {f"--{name}": getattr(self.settings, name) for name in names}
         return {**self._made_by, **settings, "mask": self.masks.fingerprint}
 
     def open_parts(self, folder: Path) -> Parts:

@@ -67,7 +67,7 @@ def test_every_planted_fault_is_found_and_nothing_else(clean, tmp_path):
     save(scene(random).point(lambda value: 245 + value // 26), "light.png")
     save(Image.new("RGB", (64, 64), (90, 120, 60)), "flat.png")
     save(scene(random, 300, 300), "large.png")
-    save(scene(random, 20, 20), "small.png")
+    save(scene(random).resize((20, 20)), "small.png")
     save(scene(random, 160, 32), "long.png")
     save(scene(random).convert("L"), "grey.png")
     save(scene(random).convert("L").convert("RGB"), "grey.jpg")
@@ -81,7 +81,6 @@ def test_every_planted_fault_is_found_and_nothing_else(clean, tmp_path):
         ("empty.png", "unreadable"), ("short.jpg", "unreadable"), ("z-again.bmp", "exact_copy"),
         ("blurred.png", "blurred"), ("dark.png", "dark"), ("light.png", "light"),
         ("flat.png", "flat"),
-        ("light.png", "flat"),  # ten levels are left of it
         ("large.png", "odd_size"), ("small.png", "odd_size"),
         ("long.png", "odd_shape"), ("grey.png", "grey"), ("grey.jpg", "grey"),
         ("through.png", "transparent"), ("really-a.png", "wrong_ending"),
