@@ -11,8 +11,9 @@ from kerasunsup.settings import path_of
 
 _DESCRIPTION = """\
 Uses a trained model on images: restores them, finds similar ones, outliers and groups, and makes
-new ones. All results go into the folder --output. If a command is stopped, give it again and it
-goes on. `kerasunsup apply VERB --help` lists the settings of a verb.
+new ones. `check` finds faulty images and needs no model. All results go into the folder --output.
+If a command is stopped, give it again and it goes on. `kerasunsup apply VERB --help` lists the
+settings of a verb.
 """
 
 VERBS = {
@@ -23,13 +24,41 @@ VERBS = {
     "cluster": "Group images that look alike; no labels are needed.",
     "select": "Choose the images that are worth labelling first.",
     "generate": "Make new images.",
+    "check": "Find images that are broken, blurred, empty, stored twice or unlike the others in"
+    " size, shape or colour; no model is needed.",
+}
+
+_WITHOUT_MODEL = ("check",)
+
+# What a verb's help says beside its first sentence.
+_MORE = {
+    "check": """\
+
+check.csv gets a row (file, issue, value) for each thing that an image is found with, and each kind
+of issue a contact sheet, worst first. Images are never changed. The issues, with their values:
+
+  unreadable    the file cannot be decoded (why)
+  exact_copy    its pixels are those of an earlier image (that image's name)
+  blurred       no edge is sharp (sharpness; edges of one pixel have 0.8)
+  dark          99 % of the pixels are dark (the brightness that they do not exceed, 0 to 1)
+  light         95 % of the pixels are nearly white (the brightness that they exceed, 0 to 1)
+  flat          nearly all pixels have one brightness (entropy of the brightness, bits)
+  odd_size      sides of half or twice the usual length, or further (WIDTHxHEIGHT)
+  odd_shape     half or twice as long in relation to its width as usual, or further (width / height)
+  grey          a grey image where most are in colour (Pillow's mode)
+  transparent   some pixels are not opaque; they are read as if on white (share of the pixels)
+  wrong_ending  the content is of another format than the ending says (the format)
+
+What is blurred, dark, light or flat must also stand far below the other images: if all of them are
+dark, none is. docs/apply.md has every limit and what each issue misses.
+""",
 }
 
 _HOW_TO_GO_ON = "choose another --output DIR, then give the same command again"
 
 
 def parse(argv: Sequence[str] | None = None) -> Application:
-    """Parses the command line of `apply`: a verb, a model, images, and the verb's settings.
+    """Parses the command line of `apply`: a verb, its model and images, and its settings.
 
     Raises:
         InputError: if a value is wrong.
@@ -38,10 +67,13 @@ def parse(argv: Sequence[str] | None = None) -> Application:
     parser = cli.new_parser("apply", _DESCRIPTION)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, text in VERBS.items():
-        verb_parser = cli.add_verb(verbs, verb, text)
-        verb_parser.add_argument(
-            "model", metavar="MODEL", help="a run's folder, its export/ folder, or a .keras file"
-        )
+        verb_parser = cli.add_verb(verbs, verb, text, _MORE.get(verb, ""))
+        if verb not in _WITHOUT_MODEL:
+            verb_parser.add_argument(
+                "model",
+                metavar="MODEL",
+                help="a run's folder, its export/ folder, or a .keras file",
+            )
         if verb != "generate":
             verb_parser.add_argument(
                 "images",
@@ -55,7 +87,9 @@ def parse(argv: Sequence[str] | None = None) -> Application:
         cli.add_settings(verb_parser, ApplySettings, settings_of(verb))
     values = vars(parser.parse_args(argv))
     verb, output = values.pop("verb"), path_of("--output", values.pop("output"))
-    model = path_of("MODEL", values.pop("model"), is_written=False)
+    model = values.pop("model", None)
+    if model is not None:
+        model = path_of("MODEL", model, is_written=False)
     images = values.pop("images", None)
     return Application(verb, model, images, output, ApplySettings(**values))
 

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 _FUNCTIONS = {
     "restore": "restore_images", "encode": "write_codes", "similar": "find_similar",
     "outliers": "find_outliers", "cluster": "cluster_images", "select": "select_images",
-    "generate": "generate_images",
+    "generate": "generate_images", "check": "check_images",
 }  # fmt: skip
 
 # Their modules also have `make_part`, which makes a part of a large collection.
@@ -38,7 +38,7 @@ Elsewhere = Callable[[Application, Sequence[int]], None]
 _NEEDS = {
     "restore": ("reconstruct",), "encode": ("encode",), "similar": ("encode",),
     "outliers": ("reconstruct", "encode"), "cluster": ("encode",), "select": ("encode",),
-    "generate": ("decode",),
+    "generate": ("decode",), "check": (),
 }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ class Job:
     Attributes:
         settings: the settings of the command line.
         verb: what is done.
-        model: the opened model.
+        model: the opened model; none for `check`.
         stream: the images that the verb is applied to; none for `generate`.
         masks: where the images have holes.
         query: the images of `--query`; None without it.
@@ -51,23 +51,18 @@ class Job:
         InputError: if the model, the images or the masks cannot be used.
     """
 
+    model: loading.LoadedModel
     output: OutputFolder
     files: ResultFiles
 
     def __init__(self, command: Application) -> None:
         self.settings: ApplySettings = command.config
         self.verb = command.verb
-        self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
-        self.stream = (
-            image_stream.EMPTY
-            if command.images is None
-            else image_stream.open_images(
-                command.images,
-                without=command.output,
-                part=self.settings.part,
-                limit=self.settings.limit,
-            )
-        )
+        self._made_by: dict[str, Any] = {}
+        if command.model is not None:
+            self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
+            self._made_by["model"] = self.model.fingerprint
+        self.stream = _stream_of(command)
         self.masks = Masks(self.settings.mask, self.stream)
         like = self.stream if len(self.stream) else None
         self.query = _images_of_flag("query", self.settings.query, like)
@@ -75,15 +70,14 @@ class Job:
         self.parts: Parts | None = None
         self._shape: tuple[int, ...] = ()
         if self.settings.codes is not None:
-            folder = path_of("--codes", self.settings.codes, is_written=False)
-            self.open_parts(folder).check_whole()
+            self.open_parts(path_of("--codes", self.settings.codes, is_written=False)).check_whole()
 
     def identity(self) -> dict[str, Any]:
         """Everything that the results follow from, as plain JSON values."""
         settings = to_json(self.settings)
         identity: dict[str, Any] = {
             "verb": self.verb,
-            "model": self.model.fingerprint,
+            **self._made_by,
             "images": self.stream.fingerprint or None,
             **{
                 flag(field.name): settings[field.name]
@@ -102,10 +96,9 @@ class Job:
 
     def identity_of_parts(self) -> dict[str, Any]:
         """What each part of the results follows from, beside its images: plain JSON values."""
-        settings = {
-            f"--{name}": getattr(self.settings, name) for name in ("resize", "grey", "passes")
-        }
-        return {"model": self.model.fingerprint, **settings, "mask": self.masks.fingerprint}
+        names = ("resize", "grey", "passes")
+        settings = {f"--{name}": getattr(self.settings, name) for name in names}
+        return {**self._made_by, **settings, "mask": self.masks.fingerprint}
 
     def open_parts(self, folder: Path) -> Parts:
         """Takes what is done of the images in parts from a folder."""
@@ -179,6 +172,16 @@ class Job:
         from kerasunsup.figures import style  # loads slowly
 
         self.files.write(f"{name}_sheet.png", style.to_png(figure))
+
+
+def _stream_of(command: Application) -> image_stream.Stream:
+    """The images that the verb is applied to; none where it takes none."""
+    if command.images is None:
+        return image_stream.EMPTY
+    settings: ApplySettings = command.config
+    return image_stream.open_images(
+        command.images, without=command.output, part=settings.part, limit=settings.limit
+    )
 
 
 def _images_of_flag(

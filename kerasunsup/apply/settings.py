@@ -18,8 +18,12 @@ class ApplySettings(CheckedSettings):
         InputError: if a value is of the wrong type or out of its range.
     """
 
-    batch_size: int = setting(256, "give the model N images at once", least=1, most=65_536)
-    seed: int = setting(0, "draw everything that is random from the seed N", least=0)
+    batch_size: int = setting(
+        256, "give the model N images at once", least=1, most=65_536, without=("check",)
+    )
+    seed: int = setting(
+        0, "draw everything that is random from the seed N", least=0, without=("check",)
+    )
     limit: int | None = setting(None, "use only the first N images", least=1, without=("generate",))
     part: str = setting(
         "all",
@@ -28,16 +32,21 @@ class ApplySettings(CheckedSettings):
         without=("generate",),
     )
     resize: bool = setting(
-        False, "resize images to the size that the model takes", switch=True, without=("restore",)
+        False,
+        "resize images to the size that the model takes",
+        switch=True,
+        without=("restore", "check"),
     )
     grey: bool = setting(
-        False, "turn colour images grey, for a model that takes grey images", switch=True
-    )
+        False, "turn colour images grey, for a model that takes grey images", switch=True,
+        without=("check",),
+    )  # fmt: skip
     trust_model: bool = setting(
         False,
         "open a SavedModel that has no .keras file beside it; a SavedModel is a program and can do"
         " anything on this machine",
         switch=True,
+        without=("check",),
     )
     mask: str | None = setting(
         None,
@@ -182,7 +191,7 @@ class Application:
     """One parsed command line of `apply`."""
 
     verb: str
-    model: Path
+    model: Path | None  # None for `check`, which needs none
     images: str | None  # None for `generate`, which makes images
     output: Path
     config: ApplySettings

@@ -2,6 +2,6 @@
 
 Open `image_metrics` first (how close two images are); `generative_metrics` compares two sets of
 images, `classifier_metrics` judges predictions. `latent_space`, `neighbors`, `clustering`,
-`selection`, `probes` (with `label_spreading`) and `outlier_detector` work on codes. Nothing here
-reads files or draws.
+`selection`, `probes` (with `label_spreading`) and `outlier_detector` work on codes.
+`picture_quality` measures single pictures. Nothing here reads files or draws.
 """
