@@ -124,9 +124,9 @@ def new_parser(command: str, description: str) -> argparse.ArgumentParser:
     return _Parser(prog=f"kerasunsup {command}", description=description, **_SHAPE)
 
 
-def add_verb(verbs: Any, verb: str, text: str) -> argparse.ArgumentParser:
-    """One more verb of a parser's `add_subparsers`, with what it does."""
-    return verbs.add_parser(verb, help=text, description=text, **_SHAPE)
+def add_verb(verbs: Any, verb: str, text: str, more: str = "") -> argparse.ArgumentParser:
+    """One more verb of a parser's `add_subparsers`, with what it does and more for its help."""
+    return verbs.add_parser(verb, help=text, description=f"{text}\n{more}", **_SHAPE)
 
 
 def add_settings(

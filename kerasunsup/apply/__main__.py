@@ -11,25 +11,46 @@ from kerasunsup.settings import path_of
 
 _DESCRIPTION = """\
 Uses a trained model on images: restores them, finds similar ones, outliers and groups, and makes
-new ones. All results go into the folder --output. If a command is stopped, give it again and it
-goes on. `kerasunsup apply VERB --help` lists the settings of a verb.
+new ones. `duplicates` finds images that are stored more than once and needs no model. All results
+go into the folder --output. If a command is stopped, give it again and it goes on.
+`kerasunsup apply VERB --help` lists the settings of a verb.
 """
 
 VERBS = {
     "restore": "Remove noise from images and fill holes; names and sizes stay the same.",
     "encode": "Write the code of each image to codes.npz and codes.csv.",
     "similar": "Find the images most similar to a query, or near-duplicates among all images.",
+    "duplicates": "Find images that are stored more than once, and say which to keep; no model is"
+    " needed.",
     "outliers": "Rank images from the most unusual to the most ordinary.",
     "cluster": "Group images that look alike; no labels are needed.",
     "select": "Choose the images that are worth labelling first.",
     "generate": "Make new images.",
 }
 
+_MODEL_IS_OPTIONAL = ("duplicates",)
+
+# What a verb's help says beside its first sentence.
+_MORE = {
+    "duplicates": """\
+
+duplicates.csv has a row for each image of a group, the one to keep first. The kinds:
+
+  exact    the same pixels, or the same bytes
+  copy     the same picture stored again: other format, size, quality, brightness, a little noise,
+           moved or cropped by a few pixels, a watermark
+  scene    another picture of the same scene, by the codes of MODEL; not without a MODEL
+
+Each image is a copy of the one that is kept of its group. Images stay where they are unless
+--move-to DIR is given; --undo moves them back.
+""",
+}
+
 _HOW_TO_GO_ON = "choose another --output DIR, then give the same command again"
 
 
 def parse(argv: Sequence[str] | None = None) -> Application:
-    """Parses the command line of `apply`: a verb, a model, images, and the verb's settings.
+    """Parses the command line of `apply`: a verb, its model and images, and its settings.
 
     Raises:
         InputError: if a value is wrong.
@@ -38,9 +59,12 @@ def parse(argv: Sequence[str] | None = None) -> Application:
     parser = cli.new_parser("apply", _DESCRIPTION)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, text in VERBS.items():
-        verb_parser = cli.add_verb(verbs, verb, text)
+        verb_parser = cli.add_verb(verbs, verb, text, _MORE.get(verb, ""))
         verb_parser.add_argument(
-            "model", metavar="MODEL", help="a run's folder, its export/ folder, or a .keras file"
+            "model",
+            metavar="MODEL",
+            nargs="?" if verb in _MODEL_IS_OPTIONAL else None,
+            help="a run's folder, its export/ folder, or a .keras file",
         )
         if verb != "generate":
             verb_parser.add_argument(
@@ -55,7 +79,9 @@ def parse(argv: Sequence[str] | None = None) -> Application:
         cli.add_settings(verb_parser, ApplySettings, settings_of(verb))
     values = vars(parser.parse_args(argv))
     verb, output = values.pop("verb"), path_of("--output", values.pop("output"))
-    model = path_of("MODEL", values.pop("model"), is_written=False)
+    model = values.pop("model", None)
+    if model is not None:
+        model = path_of("MODEL", model, is_written=False)
     images = values.pop("images", None)
     return Application(verb, model, images, output, ApplySettings(**values))
 

@@ -13,17 +13,22 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kerasunsup.data import bit_depth, folder_walk, from_folder, from_idx, images
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.image_set import ImageSet
+from kerasunsup.data.pillow_pixels import StoredPicture
 from kerasunsup.errors import InputError
 
 # A picture, uint8 (height, width, 1|3) -> the same in another size or with other channels; raises
 # InputError where that cannot be done.
 Change = Callable[[np.ndarray], np.ndarray]
+
+# A picture and the path of its file, "" where there is none -> what is kept of it, no text.
+Measure = Callable[[StoredPicture, str], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Stream:
         names: relative paths with '/', one an image; numbered where images are no files.
         labels: int64 (num_images,), or None; only compared with results, never used for them.
         white: returns the value that is white in files of more than 8 bits.
+        root: the folder that the names of files are relative to; None where images are no files.
     """
 
     what: str
@@ -43,6 +49,10 @@ class Stream:
     _digest: Callable[[Sequence[int] | None], str]
     _read: Callable[[Sequence[int], Callable[[], float]], Iterator[np.ndarray | str]]
     white: Callable[[], float] = lambda: bit_depth.WHITE
+    _measured: Callable[[Sequence[int], Measure, Callable[[], float]], Iterator[Any]] = lambda *_: (
+        iter(())
+    )
+    root: Path | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -63,6 +73,18 @@ class Stream:
             uint8 (height, width, 1|3) each, or the reason why one cannot be read.
         """
         return self._read(list(positions), self.white)
+
+    def measured(self, positions: Iterable[int], measure: Measure) -> Iterator[Any]:
+        """What a function makes of each picture, in this order; no picture is kept.
+
+        Args:
+            positions: the positions of the images.
+            measure: called in several threads at once where the images are files.
+
+        Returns:
+            What `measure` returned for each, or the reason why one cannot be read.
+        """
+        return self._measured(list(positions), measure, self.white)
 
     def batches(
         self, positions: Iterable[int], batch_size: int, change: Change
@@ -101,6 +123,8 @@ class Stream:
             stacked = np.stack(pixels) if pixels else np.empty((0, 0, 0, 1), np.uint8)
             yield readable, images.to_unit(stacked), unreadable
 
+
+_MODES = {1: "L", 3: "RGB"}  # of images that are no files, as Pillow would call them
 
 EMPTY = Stream("no images", (), None, lambda _: "", lambda *_: iter(()))
 
@@ -173,7 +197,12 @@ def _of_files(what: str, root: Path, names: Sequence[str], like: Stream | None) 
     def read(positions: Sequence[int], white: Callable[[], float]) -> Iterator[np.ndarray | str]:
         return from_folder.decoded(paths(positions), white=white())
 
-    return Stream(what, names, labels, digest, read, white)
+    def measured(
+        positions: Sequence[int], measure: Measure, white: Callable[[], float]
+    ) -> Iterator[Any]:
+        return from_folder.measured(paths(positions), measure, white=white())
+
+    return Stream(what, names, labels, digest, read, white, measured, root)
 
 
 def _of_data(what: str, part: str, limit: int | None) -> Stream:
@@ -212,6 +241,10 @@ def _of_set(
         for start in range(0, len(positions), 256):
             yield from images.to_uint8(image_set.array(positions[start : start + 256]))
 
+    def measured(positions: Sequence[int], measure: Measure, _: object) -> Iterator[Any]:
+        for pixels in read(positions):
+            yield measure(StoredPicture(pixels, "", _MODES[pixels.shape[-1]]), "")
+
     def digest(positions: Sequence[int] | None) -> str:
         if positions is None:
             return image_set.fingerprint
@@ -221,4 +254,4 @@ def _of_set(
             content.update(np.ascontiguousarray(picture).data)
         return content.hexdigest()[:16]
 
-    return Stream(what, names, labels, digest, read)
+    return Stream(what, names, labels, digest, read, _measured=measured)

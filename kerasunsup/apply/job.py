@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Settings that change no result.
-_WITHOUT_EFFECT = ("batch_size", "trust_model", "shard", "ray", "codes")
+_WITHOUT_EFFECT = ("batch_size", "trust_model", "shard", "ray", "codes", "move_to", "undo")
 
 
 class Job:
@@ -38,11 +38,12 @@ class Job:
     Attributes:
         settings: the settings of the command line.
         verb: what is done.
-        model: the opened model.
+        model: the opened model; none where the command names none.
         stream: the images that the verb is applied to; none for `generate`.
         masks: where the images have holes.
         query: the images of `--query`; None without it.
         reference: the images of `--reference`; None without it.
+        against: the images of `--against`; None without it.
         output: the folder for the results; `experiment` sets it.
         files: what writes the results; `experiment` sets it.
         parts: what was made of the images in parts; None where nothing was.
@@ -51,13 +52,18 @@ class Job:
         InputError: if the model, the images or the masks cannot be used.
     """
 
+    model: loading.LoadedModel
     output: OutputFolder
     files: ResultFiles
 
     def __init__(self, command: Application) -> None:
         self.settings: ApplySettings = command.config
         self.verb = command.verb
-        self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
+        self.has_model = command.model is not None
+        self._made_by: dict[str, Any] = {}
+        if command.model is not None:
+            self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
+            self._made_by["model"] = self.model.fingerprint
         self.stream = (
             image_stream.EMPTY
             if command.images is None
@@ -72,18 +78,18 @@ class Job:
         like = self.stream if len(self.stream) else None
         self.query = _images_of_flag("query", self.settings.query, like)
         self.reference = _images_of_flag("reference", self.settings.reference, like)
+        self.against = _images_of_flag("against", self.settings.against, like)
         self.parts: Parts | None = None
         self._shape: tuple[int, ...] = ()
         if self.settings.codes is not None:
-            folder = path_of("--codes", self.settings.codes, is_written=False)
-            self.open_parts(folder).check_whole()
+            self.open_parts(path_of("--codes", self.settings.codes, is_written=False)).check_whole()
 
     def identity(self) -> dict[str, Any]:
         """Everything that the results follow from, as plain JSON values."""
         settings = to_json(self.settings)
         identity: dict[str, Any] = {
             "verb": self.verb,
-            "model": self.model.fingerprint,
+            **self._made_by,
             "images": self.stream.fingerprint or None,
             **{
                 flag(field.name): settings[field.name]
@@ -91,7 +97,8 @@ class Job:
                 if field.name not in _WITHOUT_EFFECT
             },
         }
-        for name, stream in (("query", self.query), ("reference", self.reference)):
+        for name in ("query", "reference", "against"):
+            stream = getattr(self, name)
             if stream is not None:
                 identity[f"images of --{name}"] = stream.fingerprint
         if self.masks.fingerprint is not None:
@@ -100,10 +107,9 @@ class Job:
 
     def identity_of_parts(self) -> dict[str, Any]:
         """What each part of the results follows from, beside its images: plain JSON values."""
-        settings = {
-            f"--{name}": getattr(self.settings, name) for name in ("resize", "grey", "passes")
-        }
-        return {"model": self.model.fingerprint, **settings, "mask": self.masks.fingerprint}
+        names = ("resize", "grey", "passes")
+        settings = {f"--{name}": getattr(self.settings, name) for name in names}
+        return {**self._made_by, **settings, "mask": self.masks.fingerprint}
 
     def open_parts(self, folder: Path) -> Parts:
         """Takes what is done of the images in parts from a folder."""

@@ -6,18 +6,21 @@ import contextlib
 import itertools
 import os
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from kerasunsup.data import bit_depth, decoding, folder_walk, images, pixel_storage
+from kerasunsup.data.pillow_pixels import StoredPicture
 from kerasunsup.errors import InputError
 from kerasunsup.progress import Progress
 
 _NAMED = 10  # unreadable files in one line
 _WATCHED = 2000  # so many files get a progress bar
+
+Measured = TypeVar("Measured")
 
 
 class _File(NamedTuple):
@@ -190,9 +193,41 @@ def decoded(
         try:
             return images.decode(path, side=side, white=white, claim=claim)
         except ValueError as error:
-            return " ".join(str(error).split())[:80]
+            return _reason(error)
 
     return decoding.in_order(decode, paths)
+
+
+def measured(
+    paths: Sequence[str],
+    measure: Callable[[StoredPicture, str], Measured],
+    *,
+    white: float = bit_depth.WHITE,
+) -> Generator[Measured | str, None, None]:
+    """What a function makes of the picture in each file, in order; no picture is kept.
+
+    Args:
+        paths: the image files.
+        measure: (picture, path of its file) -> a small outcome, no text; called by several threads
+            at once.
+        white: the value that becomes 255 in pictures of more than 8 bits.
+
+    Returns:
+        The outcome of each, or the reason why a file cannot be read.
+    """
+
+    def work(path: str, claim: decoding.Claim) -> Measured | str:
+        try:
+            picture = images.stored(path, white=white, claim=claim)
+        except ValueError as error:
+            return _reason(error)
+        return measure(picture, path)
+
+    return decoding.in_order(work, paths)
+
+
+def _reason(error: ValueError) -> str:
+    return " ".join(str(error).split())[:80]
 
 
 def white_of(place: str, paths: Sequence[str]) -> float:

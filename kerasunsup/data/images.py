@@ -146,18 +146,61 @@ def decode(
         >>> decode(encode_png(np.zeros((4, 6, 3), np.uint8))).shape
         (4, 6, 3)
     """
+    pixels = _stored(content, white, claim, with_opacity=False).pixels
+    return pixels if side is None else resize(pixels, side, side)
+
+
+def stored(
+    content: bytes | str | Path,
+    *,
+    white: float = bit_depth.WHITE,
+    claim: pillow_pixels.Claim | None = None,
+) -> pillow_pixels.StoredPicture:
+    """The picture in an image file as `decode` returns it, and how the file holds it.
+
+    The arguments and errors are those of `decode`.
+
+    Example:
+        >>> stored(encode_png(np.zeros((4, 6, 3), np.uint8))).kind
+        'PNG'
+    """
+    return _stored(content, white, claim, with_opacity=True)
+
+
+def kind_of_ending(name: str) -> str | None:
+    """The format that the ending of a file's name promises; None for an ending of no image.
+
+    Example:
+        >>> kind_of_ending("photo.JPG")
+        'JPEG'
+    """
+    return _FORMATS.get(Path(name).suffix.lower())
+
+
+def _stored(
+    content: bytes | str | Path,
+    white: float,
+    claim: pillow_pixels.Claim | None,
+    *,
+    with_opacity: bool,
+) -> pillow_pixels.StoredPicture:
     with _opened(content) as picture:
         pillow_pixels.claim_bytes(picture, claim)
+        kind, mode = str(picture.format), picture.mode
         low_mode = bit_depth.LOW_BYTE_MODES.get(_raw_mode(picture))
+        is_deep = low_mode is not None or mode.startswith(("I", "F"))
         if white == bit_depth.WHITE or picture.has_transparency_data:
             low_mode = None
         picture.load()
         pillow_pixels.turn_upright(picture)
+        opacity = pillow_pixels.opacity_of(picture) if with_opacity else None
         pixels = pillow_pixels.pixels_of(picture, white)
     del picture  # before another copy is made
     if low_mode is not None:
         pixels = _with_low_bytes(content, pixels, low_mode, white)
-    return pixels if side is None else resize(pixels, side, side)
+    # What cameras call MPO is a JPEG file with further pictures behind the first.
+    kind = "JPEG" if kind == "MPO" else kind
+    return pillow_pixels.StoredPicture(pixels, kind, mode, opacity, is_deep)
 
 
 def largest_value(path: str | Path, claim: pillow_pixels.Claim | None = None) -> float:

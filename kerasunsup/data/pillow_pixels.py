@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -22,6 +23,16 @@ _STRIP = 1 << 20  # pixels that become an array at a time
 
 # Is called with the number of bytes that unpacking takes, before it begins; it may wait for memory.
 Claim = Callable[[int], object]
+
+
+class StoredPicture(NamedTuple):
+    """A picture, and how its file holds it."""
+
+    pixels: np.ndarray  # uint8 (height, width, 1|3), upright, over white
+    kind: str  # the format of the content, such as JPEG, whatever the file is called; "" for none
+    mode: str  # Pillow's name: L is grey, P a palette, RGB colour, RGBA colour with opacity, ...
+    opacity: np.ndarray | None = None  # uint8 (height, width); None where all of it is opaque
+    is_deep: bool = False  # whether the file holds more than 8 bits a value
 
 
 def claim_bytes(picture: Image.Image, claim: Claim | None) -> None:
@@ -59,6 +70,19 @@ def pixels_of(picture: Image.Image, white: float) -> np.ndarray:
         if all(not (strip != strip[..., :1]).any() for strip in strips):
             return pixels[..., :1].copy()
     return pixels
+
+
+def opacity_of(picture: Image.Image) -> np.ndarray | None:
+    """The opacity of a loaded picture, uint8 (height, width); None where every pixel is opaque."""
+    if not picture.has_transparency_data:
+        return None
+    if picture.mode.startswith(("I", "F")):  # one value of all may stand for transparent
+        is_clear = np.asarray(picture) == picture.info.get("transparency")
+        opacity = np.where(is_clear, 0, 255).astype(np.uint8)
+    else:
+        mode = "LA" if picture.mode in ("1", "L", "LA", "La") else "RGBA"
+        opacity = np.asarray(picture.convert(mode).getchannel("A"))
+    return opacity if opacity.min() < 255 else None
 
 
 def _strip(picture: Image.Image, white: float) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from kerasunsup.ae.settings import AutoencoderSettings
-from kerasunsup.apply import duplicates
+from kerasunsup.apply import near_duplicates
 from kerasunsup.data import images
 from kerasunsup.data import splits as data_splits
 
@@ -40,8 +40,8 @@ def jpeg(picture, quality=90):
 def found(pictures, neighbors=10):
     """Pairs of positions, with small pictures in the place of an encoder's codes."""
     codes = np.stack([images.with_channels(images.resize(p, 6, 6), 1).ravel() for p in pictures])
-    looks = np.stack([duplicates.look(picture) for picture in pictures])
-    rows = duplicates.pairs(
+    looks = np.stack([near_duplicates.look(picture) for picture in pictures])
+    rows = near_duplicates.pairs(
         codes.astype(np.float32), looks, lambda rows: (pictures[row] for row in rows), neighbors
     )
     distances = [distance for *_, distance in rows]
@@ -91,14 +91,14 @@ def test_two_images_alone():
 
 def test_a_grey_image_stored_in_colour_is_an_exact_copy():
     grey = scenes(1)[0][..., :1]
-    looks = [duplicates.look(picture) for picture in (grey, np.repeat(grey, 3, axis=-1))]
+    looks = [near_duplicates.look(picture) for picture in (grey, np.repeat(grey, 3, axis=-1))]
     np.testing.assert_array_equal(*looks)
 
 
 def test_a_smaller_copy_is_one_and_a_squeezed_one_is_not():
     picture = scene(np.random.default_rng(0), 128)
-    assert duplicates.are_copies(picture, images.resize(picture, 96, 96))
-    assert not duplicates.are_copies(picture, images.resize(picture, 96, 128))
+    assert near_duplicates.are_copies(picture, images.resize(picture, 96, 96))
+    assert not near_duplicates.are_copies(picture, images.resize(picture, 96, 128))
 
 
 def test_a_speck_and_a_faint_drawing_make_another_image():
@@ -106,9 +106,9 @@ def test_a_speck_and_a_faint_drawing_make_another_image():
     speck, faint, other = blank.copy(), blank.copy(), blank.copy()
     speck[30, 30] = 0
     faint[10:30, 10:30], other[30:50, 30:50] = 247, 247
-    assert not duplicates.are_copies(blank, speck)
-    assert not duplicates.are_copies(faint, other)
-    assert duplicates.are_copies(blank, blank - 1)
+    assert not near_duplicates.are_copies(blank, speck)
+    assert not near_duplicates.are_copies(faint, other)
+    assert near_duplicates.are_copies(blank, blank - 1)
 
 
 def test_different_dark_images_are_no_copies_and_their_copies_are():
