@@ -15,7 +15,8 @@ from scipy import ndimage
 # Of 5,000 digits the two most alike differ by 0.123 of their contrast after they were moved onto
 # each other. JPEG of quality 50 changes a digit by 0.1 of its contrast at most.
 _MOST_OF_CONTRAST = 0.105
-_NOISE = 0.018  # what JPEG and slight noise change, beside it, however small the contrast is
+# What JPEG and slight noise change however small the contrast is: in small pictures, in others.
+_NOISE_OF_SMALL, _NOISE = 0.014, 0.018
 _MOST_LOCAL = 0.042  # largest difference of the luma over 4 x 4 pixels, root mean square
 _MOST_COLOUR = 0.11  # the same of the colour differences, which JPEG keeps at half the size
 _MOST_HUE = 0.03  # mean difference of the colour over all pixels
@@ -30,6 +31,7 @@ _MOST_MOVED = 3.6  # pixels of 64, at any size
 _MOST_SCALED, _MOST_SQUEEZED = 0.1, 0.025
 _ALIKE_WHEN_MOVED = 0.6  # correlation below which no finer fit is tried
 _SMALL = 48  # smaller pictures are not scaled: digits that differ by a little would fit
+_TINY = 20  # still smaller ones are not moved
 _SMOOTHING = 0.6  # pixels; hides noise of single pixels and how a resizing rounds
 # Under a mark, this share of the 8 x 8 parts must fit, and of those with detail, at least so many.
 _FITTING, _PARTS, _LEAST_PARTS = 0.85, 8, 20
@@ -84,6 +86,8 @@ def copy_distance(one: np.ndarray, other: np.ndarray) -> float | None:
         return _distance(still)
     if _is_copy(still, first, second):
         return _distance(still)
+    if min(one.shape[:2]) < _TINY:
+        return None
     moved = _start(luma, other_luma)
     if moved is None:
         return None
@@ -225,7 +229,8 @@ def _is_copy(fit: _Fit, first: np.ndarray, second: np.ndarray) -> bool:
     # In the brightness of the paler picture faint differences would not count.
     strength = min(fit.gain, 1.0)
     contrast = float(fit.moved.std())
-    if fit.error / strength > np.hypot(_MOST_OF_CONTRAST * contrast, _NOISE):
+    noise = _NOISE_OF_SMALL if min(fit.moved.shape) < _SMALL else _NOISE
+    if fit.error / strength > max(_MOST_OF_CONTRAST * contrast, noise):
         return False
     if _largest(fit.residual, 3) / strength > _MOST_LOCAL:
         return False

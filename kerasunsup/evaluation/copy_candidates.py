@@ -23,7 +23,8 @@ _HASH_BITS = 7  # of 64 that may differ: one of four stretches then differs by o
 _STRETCH = 16  # bits
 _REACH = 2  # pixels of a sketch by which a picture is moved when it is looked up, and its edge
 # Correlation of two sketches, best of 25 shifts: small ones keep more of it when they are moved.
-_LEAST_ALIKE, _LEAST_ALIKE_OF_SMALL, _SMALL = 0.7, 0.9, 48
+_LEAST_ALIKE, _LEAST_ALIKE_OF_SMALL, _LEAST_ALIKE_OF_TINY = 0.7, 0.9, 0.8
+_SMALL, _TINY = 48, 20  # shorter sides, pixels
 _AT_A_TIME = 256  # candidates; the next ones are looked at where some of these are copies
 
 Hash = Callable[[np.ndarray], np.ndarray]  # uint8 (n, height, width) -> uint64 (n,)
@@ -42,7 +43,7 @@ class CopyCandidates:
 
     def __init__(self, sketches: np.ndarray, shapes: np.ndarray, hashes: Hash) -> None:
         self._sketches, self._shapes, self._hash_of = sketches, shapes, hashes
-        self._is_small = shapes.min(axis=1) < _SMALL
+        self._sides = shapes.min(axis=1)
         self._hashes = hashes(_inner(sketches))
         blocks = range(0, len(sketches), 4096)
         self._frequencies = np.concatenate(
@@ -84,8 +85,9 @@ class CopyCandidates:
         """Those of the others whose sketch is alike, moved by two of its pixels at most."""
         views = _unit(_moved(self._sketches[position]))
         inner = _unit(_inner(self._sketches[others]))
-        is_small = self._is_small[others] | self._is_small[position]
-        least = np.where(is_small, _LEAST_ALIKE_OF_SMALL, _LEAST_ALIKE)
+        sides = np.minimum(self._sides[others], self._sides[position])
+        limits = (_LEAST_ALIKE_OF_TINY, _LEAST_ALIKE_OF_SMALL)
+        least = np.select([sides < _TINY, sides < _SMALL], limits, _LEAST_ALIKE)
         # Nearly blank sketches correlate by their rounding alone: the pixels decide.
         is_blank = (np.linalg.norm(inner, axis=1) < 0.5) & (np.linalg.norm(views[0]) < 0.5)
         alike: np.ndarray = others[((inner @ views.T).max(axis=1) >= least) | is_blank]
