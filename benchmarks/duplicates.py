@@ -270,7 +270,7 @@ def main() -> None:
                 for share in (0.5, 0.99):
                     label = f"{name}, {share:.0%} copies"
                     results[label] = _mostly_copies(
-                        originals, share, min(2000, options.images), Path(place) / label
+                        originals, share, min(1000, options.images), Path(place) / label
                     )
             if options.output:
                 options.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -27,6 +27,7 @@ _GAIN = (0.5, 2.0)  # contrast of the one in parts of the other's
 # A picture may be moved where moving it by a pixel in any direction changes it by so many times
 # what differs. A straight edge fits another one wherever it lies along it.
 _LEAST_HOLD = 3.0
+_MOST_OF_EDGE = 0.06  # of the contrast may differ where even so much does not hold
 _MOST_MOVED = 3.6  # pixels of 64, at any size
 _MOST_SCALED, _MOST_SQUEEZED = 0.1, 0.025
 _ALIKE_WHEN_MOVED = 0.6  # correlation below which no finer fit is tried
@@ -84,7 +85,9 @@ def copy_distance(one: np.ndarray, other: np.ndarray) -> float | None:
     apart = max(_largest(a - b, 3) for a, b in zip(first, second, strict=True))
     if apart <= _ROUNDING or _is_marked(still, first, second):
         return _distance(still)
-    if _is_copy(still, first, second):
+    if _is_copy(still, first, second) and (
+        _holds(still, 1.0) or still.error <= _MOST_OF_EDGE * float(still.moved.std())
+    ):
         return _distance(still)
     if min(one.shape[:2]) < _TINY:
         return None
@@ -93,7 +96,11 @@ def copy_distance(one: np.ndarray, other: np.ndarray) -> float | None:
         return None
     for is_scaled in (False, True)[: 1 + (min(one.shape[:2]) >= _SMALL)]:
         moved = _refined(luma, other_luma, moved, is_scaled)
-        if _is_near(moved, one.shape) and _holds(moved) and _is_copy(moved, first, second):
+        if (
+            _is_near(moved, one.shape)
+            and _holds(moved, _LEAST_HOLD)
+            and _is_copy(moved, first, second)
+        ):
             return _distance(moved)
     return None
 
@@ -285,13 +292,13 @@ def _is_near(fit: _Fit, shape: tuple[int, ...]) -> bool:
     return bool(np.abs(fit.shift).max() <= most and apart <= _MOST_SQUEEZED)
 
 
-def _holds(fit: _Fit) -> bool:
-    """Whether the picture tells how far it was moved, in every direction."""
+def _holds(fit: _Fit, least: float) -> bool:
+    """Whether moving the picture by a pixel, in any direction, changes it so much more."""
     down, right = np.gradient(fit.moved)
     across = (down * right).mean()
     tensor = np.array([[np.square(down).mean(), across], [across, np.square(right).mean()]])
     weakest = max(float(np.linalg.eigvalsh(tensor)[0]), 0.0)
-    return abs(fit.gain) * np.sqrt(weakest) >= _LEAST_HOLD * fit.error
+    return abs(fit.gain) * np.sqrt(weakest) >= least * fit.error
 
 
 def _distance(fit: _Fit) -> float:

@@ -83,6 +83,8 @@ class CopyCandidates:
 
     def alike(self, position: int, others: np.ndarray) -> np.ndarray:
         """Those of the others whose sketch is alike, moved by two of its pixels at most."""
+        if not len(others):
+            return others
         views = _unit(_moved(self._sketches[position]))
         inner = _unit(_inner(self._sketches[others]))
         sides = np.minimum(self._sides[others], self._sides[position])
