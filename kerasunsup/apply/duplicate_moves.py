@@ -54,8 +54,8 @@ def carry_out(command: Application, plan: Callable[[], None]) -> None:
             _undo(command.output)
         else:
             _move(command.output, places)
-    finally:
         (command.output / _LOCK).unlink(missing_ok=True)
+    finally:
         if lock is not None:
             lock.close()
 

@@ -111,7 +111,9 @@ def _starred(
     candidates = copy_candidates.CopyCandidates(
         collection.sketches[distinct], plan.shapes[distinct], perceptual_hashes.perceptual_hashes
     )
-    pictures = picture_looks.Pictures([plan.places[position] for position in distinct])
+    pictures = picture_looks.Pictures(
+        [plan.places[position] for position in distinct], plan.shapes[distinct]
+    )
     with Progress(len(distinct), "image") as progress:
         groups = copy_candidates.star_groups(
             range(len(distinct)),

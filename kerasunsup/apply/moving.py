@@ -11,6 +11,7 @@ import contextlib
 import csv
 import errno
 import filecmp
+import hashlib
 import io
 import logging
 import os
@@ -75,6 +76,7 @@ class Moves:
             OSError: if it cannot be moved; it keeps its old name.
         """
         for target in self._places.get(source, []):
+            _remove(_part(target))
             if _is_same(source, target):  # it has both names: a kill came between
                 os.unlink(source)
                 return True
@@ -117,6 +119,8 @@ class Moves:
         back, staying, folders = 0, [], set()
         for old, new in reversed(self.rows()):
             folders.add(os.path.dirname(new))
+            _remove(_part(new))
+            _remove(_part(old))
             if not os.path.lexists(new):
                 continue
             if _is_same(old, new):
@@ -184,8 +188,8 @@ def _renamed(source: str, target: str) -> None:
 
 def _copied(source: str, target: str) -> None:
     """Copies a file to another disk, compares both, and names the copy last."""
-    folder, name = os.path.split(target)
-    part = os.path.join(folder, files.part_name(name[:40]))
+    part = _part(target)
+    _remove(part)  # what a kill left
     try:
         shutil.copy2(source, part, follow_symlinks=False)
         if not os.path.islink(part):
@@ -197,5 +201,16 @@ def _copied(source: str, target: str) -> None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
         os.rename(part, target)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
+        _remove(part)
+
+
+def _part(target: str) -> str:
+    """The name of a copy that is not whole yet: always the same, so that it is found again."""
+    folder, name = os.path.split(target)
+    digest = hashlib.blake2b(os.fsencode(name), digest_size=8).hexdigest()
+    return os.path.join(folder, f".{digest}.moving.part")
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

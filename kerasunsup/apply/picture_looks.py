@@ -22,7 +22,7 @@ _SKETCH = 32  # side of the small picture that is kept of each image
 _BLOCK = 8192  # images in a file of looks
 _HASH_BYTES = 16
 _SIDE = 128  # larger pictures are compared at this size
-_CACHED = 1024  # pictures of that size in memory: 48 MiB
+_CACHED = 256 << 20  # bytes of pictures in memory; where all fit, all are read at once
 _READ_AT_A_TIME = 64
 _CROPPED = 0.12  # sides that differ by less may be those of a cropped picture
 
@@ -117,11 +117,15 @@ class Pictures:
 
     Args:
         places: the stream and the position in it of each picture.
+        shapes: int64 (num_pictures, 2), height and width of each, pixels.
     """
 
-    def __init__(self, places: Sequence[tuple[Stream, int]]) -> None:
+    def __init__(self, places: Sequence[tuple[Stream, int]], shapes: np.ndarray) -> None:
         self._places = places
         self._cached: collections.OrderedDict[int, np.ndarray | None] = collections.OrderedDict()
+        # To read a few at a time takes longer than what else is done for small ones.
+        self._all_fit = 3 * int(np.minimum(shapes, 2 * _SIDE).prod(axis=1).sum()) <= _CACHED
+        self._bytes = 0
 
     def distances(self, one: int, others: Sequence[int]) -> Iterator[float | None]:
         """How far each of the others is from a picture that it is a copy of; None: it is none."""
@@ -138,13 +142,18 @@ class Pictures:
             if number in self._cached:
                 self._cached.move_to_end(number)
         missing = [number for number in dict.fromkeys(wanted) if number not in self._cached]
+        if missing and self._all_fit:
+            missing = list(range(len(self._places)))
         for stream in {id(s): s for s, _ in (self._places[number] for number in missing)}.values():
             here = [number for number in missing if self._places[number][0] is stream]
             pictures = stream.read([self._places[number][1] for number in here])
             for number, picture in zip(here, pictures, strict=True):
-                self._cached[number] = None if isinstance(picture, str) else _reduced(picture)
-        while len(self._cached) > _CACHED:
-            self._cached.popitem(last=False)
+                small = None if isinstance(picture, str) else _reduced(picture)
+                self._cached[number] = small
+                self._bytes += 0 if small is None else small.nbytes
+        while self._bytes > _CACHED and len(self._cached) > len(wanted):
+            _, dropped = self._cached.popitem(last=False)
+            self._bytes -= 0 if dropped is None else dropped.nbytes
 
 
 def _reduced(picture: np.ndarray) -> np.ndarray:

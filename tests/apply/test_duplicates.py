@@ -213,7 +213,7 @@ def test_images_against_another_folder(photos, tmp_path, capsys):
         (str(train / "05.png"), {"05.png": "exact"}),
         (str(train / "other.jpg"), {"04.png": "copy"}),
     ]
-    arguments = ("duplicates", photos, "--against", tmp_path, "--output", tmp_path / "no")
+    arguments = ("duplicates", photos, "--against", photos, "--output", tmp_path / "no")
     assert "none lies in" in complaint(capsys, *arguments)
 
 
