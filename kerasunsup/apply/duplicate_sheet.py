@@ -12,7 +12,7 @@ from kerasunsup.data import images
 
 _GROUPS = 20  # that are shown
 _MEMBERS = 5  # of each, beside the one that is kept
-_CELL = 64  # side of an image, pixels
+_CELL = 112  # side of an image, pixels
 
 
 def write(job: Job, plan: Plan, groups: Sequence[Group]) -> None:
@@ -42,7 +42,7 @@ def _size(plan: Plan, position: int) -> str:
 
 
 def _cell(plan: Plan, position: int) -> np.ndarray:
-    """The picture inside a white square, float32 (64, 64, 3) in [0, 1]."""
+    """The picture inside a white square, float32 (112, 112, 3) in [0, 1]."""
     stream, at = plan.places[position]
     picture = next(stream.read([at]))
     cell = np.full((_CELL, _CELL, 3), 255, np.uint8)

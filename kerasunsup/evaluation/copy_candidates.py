@@ -24,6 +24,7 @@ _STRETCH = 16  # bits
 _REACH = 2  # pixels of a sketch by which a picture is moved when it is looked up, and its edge
 # Correlation of two sketches, best of 25 shifts: small ones keep more of it when they are moved.
 _LEAST_ALIKE, _LEAST_ALIKE_OF_SMALL, _LEAST_ALIKE_OF_TINY = 0.7, 0.9, 0.8
+_LEAST_ALIKE_OF_ONE_SIZE = 0.94  # of two small ones
 _SMALL, _TINY = 48, 20  # shorter sides, pixels
 _AT_A_TIME = 256  # candidates; the next ones are looked at where some of these are copies
 
@@ -88,7 +89,9 @@ class CopyCandidates:
         views = _unit(_moved(self._sketches[position]))
         inner = _unit(_inner(self._sketches[others]))
         sides = np.minimum(self._sides[others], self._sides[position])
-        limits = (_LEAST_ALIKE_OF_TINY, _LEAST_ALIKE_OF_SMALL)
+        is_one_size = (self._shapes[others] == self._shapes[position]).all(axis=1)
+        of_small = np.where(is_one_size, _LEAST_ALIKE_OF_ONE_SIZE, _LEAST_ALIKE_OF_SMALL)
+        limits = (np.full(len(others), _LEAST_ALIKE_OF_TINY), of_small)
         least = np.select([sides < _TINY, sides < _SMALL], limits, _LEAST_ALIKE)
         # Nearly blank sketches correlate by their rounding alone: the pixels decide.
         is_blank = (np.linalg.norm(inner, axis=1) < 0.5) & (np.linalg.norm(views[0]) < 0.5)
