@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 # Settings that change no result.
 _WITHOUT_EFFECT = ("batch_size", "trust_model", "shard", "ray", "codes", "move_to", "undo")
 
+_MORE_IMAGES = ("query", "reference", "against")  # flags that name images beside IMAGES
+
 
 class Job:
     """The opened model and images of a command, and the folder that it writes to.
@@ -64,21 +66,17 @@ class Job:
         if command.model is not None:
             self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
             self._made_by["model"] = self.model.fingerprint
-        self.stream = (
-            image_stream.EMPTY
-            if command.images is None
-            else image_stream.open_images(
-                command.images,
-                without=command.output,
-                part=self.settings.part,
-                limit=self.settings.limit,
+        self.stream = image_stream.EMPTY
+        if command.images is not None:
+            part, limit = self.settings.part, self.settings.limit
+            self.stream = image_stream.open_images(
+                command.images, without=command.output, part=part, limit=limit
             )
-        )
         self.masks = Masks(self.settings.mask, self.stream)
         like = self.stream if len(self.stream) else None
-        self.query = _images_of_flag("query", self.settings.query, like)
-        self.reference = _images_of_flag("reference", self.settings.reference, like)
-        self.against = _images_of_flag("against", self.settings.against, like)
+        self.query, self.reference, self.against = (
+            _images_of_flag(name, getattr(self.settings, name), like) for name in _MORE_IMAGES
+        )
         self.parts: Parts | None = None
         self._shape: tuple[int, ...] = ()
         if self.settings.codes is not None:
@@ -97,10 +95,8 @@ class Job:
                 if field.name not in _WITHOUT_EFFECT
             },
         }
-        for name in ("query", "reference", "against"):
-            stream = getattr(self, name)
-            if stream is not None:
-                identity[f"images of --{name}"] = stream.fingerprint
+        streams = zip(_MORE_IMAGES, (self.query, self.reference, self.against), strict=True)
+        identity |= {f"images of --{name}": s.fingerprint for name, s in streams if s is not None}
         if self.masks.fingerprint is not None:
             identity["mask"] = self.masks.fingerprint
         return identity

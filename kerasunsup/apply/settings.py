@@ -11,7 +11,50 @@ from kerasunsup.settings import CheckedSettings, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class ApplySettings(CheckedSettings):
+class DuplicateSettings(CheckedSettings):
+    """What `duplicates` alone can be told."""
+
+    keep: str = setting(
+        "largest",
+        "of each group keep the image of the most pixels (of equal ones the largest file), the"
+        " oldest file, or the first by name",
+        choices=("largest", "oldest", "first"),
+        only=("duplicates",),
+    )
+    safe: str | None = setting(
+        None,
+        "never propose to remove an image in this folder, which lies in IMAGES",
+        metavar="DIR",
+        only=("duplicates",),
+    )
+    against: str | None = setting(
+        None,
+        "find the images that are in OTHER too, such as test images that are in the training set;"
+        " those in OTHER are kept, and not compared with each other",
+        metavar="OTHER",
+        only=("duplicates",),
+    )
+    move_to: str | None = setting(
+        None,
+        "move the images that are not kept into this folder, under their names; --undo brings them"
+        " back",
+        metavar="DIR",
+        only=("duplicates",),
+    )
+    undo: bool = setting(
+        False, "move back what an earlier --move-to with the same --output moved", switch=True,
+        only=("duplicates",),
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        """Checks each value, then which values go together."""
+        super().__post_init__()
+        if self.undo and self.move_to is not None:
+            raise InputError("--undo moves back what --move-to moved: leave one of them out")
+
+
+@dataclasses.dataclass(frozen=True)
+class ApplySettings(DuplicateSettings):
     """The settings of all verbs; `only` and `without` say which verbs a setting belongs to.
 
     Raises:
@@ -76,37 +119,6 @@ class ApplySettings(CheckedSettings):
         metavar="IMAGES",
         only=("outliers", "generate", "duplicates"),
     )
-    keep: str = setting(
-        "largest",
-        "of each group keep the image of the most pixels (of equal ones the largest file), the"
-        " oldest file, or the first by name",
-        choices=("largest", "oldest", "first"),
-        only=("duplicates",),
-    )
-    safe: str | None = setting(
-        None,
-        "never propose to remove an image in this folder, which lies in IMAGES",
-        metavar="DIR",
-        only=("duplicates",),
-    )
-    against: str | None = setting(
-        None,
-        "find the images that are in OTHER too, such as test images that are in the training set;"
-        " those in OTHER are kept, and not compared with each other",
-        metavar="OTHER",
-        only=("duplicates",),
-    )
-    move_to: str | None = setting(
-        None,
-        "move the images that are not kept into this folder, under their names; --undo brings them"
-        " back",
-        metavar="DIR",
-        only=("duplicates",),
-    )
-    undo: bool = setting(
-        False, "move back what an earlier --move-to with the same --output moved", switch=True,
-        only=("duplicates",),
-    )  # fmt: skip
     share: float = setting(
         0.01,
         "call this share of the images outliers; with --reference, this share of clean images may"
@@ -173,8 +185,6 @@ class ApplySettings(CheckedSettings):
     def __post_init__(self) -> None:
         """Checks each value, then which values go together."""
         super().__post_init__()
-        if self.undo and self.move_to is not None:
-            raise InputError("--undo moves back what --move-to moved: leave one of them out")
         if self.passes is not None and self.mask is None:
             raise InputError("--passes repeats the filling of holes: add --mask, or leave it out")
         if self.shard is not None:
