@@ -159,10 +159,11 @@ def _found(folder: Path, output: Path) -> Iterator[tuple[str, str, str]]:
 def _by_imagededup(python: str, folder: Path, method: str) -> list[tuple[str, str, str]]:
     """The pairs of imagededup, default threshold (a Hamming distance of 10)."""
     code = (
-        "import sys, json; from unittest.mock import MagicMock\n"
-        "for name in ('torch', 'torch.nn', 'torch.utils', 'torch.utils.data', 'torchvision',\n"
-        "  'torchvision.models', 'torchvision.transforms', 'torchvision.transforms.transforms',\n"
-        "  'torchvision.models.vision_transformer'): sys.modules.setdefault(name, MagicMock())\n"
+        "import sys, json, types\n"
+        "for name in ('methods.cnn', 'utils.models', 'utils.data_generator'):  # they need torch\n"
+        "    unused = sys.modules['imagededup.' + name] = types.ModuleType(name)\n"
+        "    unused.CNN = unused.CustomModel = unused.MobilenetV3 = unused.ViT = None\n"
+        "    unused.EfficientNet = unused.img_dataloader = unused.DEFAULT_MODEL_NAME = None\n"
         "from imagededup import methods\n"
         f"hasher = methods.{method}(verbose=False)\n"
         "found = hasher.find_duplicates(image_dir=sys.argv[1], num_enc_workers=0,"

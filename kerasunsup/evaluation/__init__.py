@@ -2,6 +2,7 @@
 
 Open `image_metrics` first (how close two images are); `generative_metrics` compares two sets of
 images, `classifier_metrics` judges predictions. `latent_space`, `neighbors`, `clustering`,
-`selection`, `probes` (with `label_spreading`) and `outlier_detector` work on codes. Nothing here
+`selection`, `probes` (with `label_spreading`) and `outlier_detector` work on codes.
+`copied_pictures` compares two pictures, `copy_candidates` finds which to compare. Nothing here
 reads files or draws.
 """
