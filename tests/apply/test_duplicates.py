@@ -273,12 +273,17 @@ def contents(*folders):
     return sorted(found)
 
 
+def states(folder):
+    found = {path: path.stat() for path in folder.rglob("*.png")}
+    return {path: (s.st_ino, s.st_size, s.st_mtime_ns) for path, s in found.items()}
+
+
 def test_a_plan_touches_nothing_and_moves_can_be_undone(doubled, tmp_path):
-    before = {path: path.stat() for path in doubled.rglob("*.png")}
+    before = states(doubled)
     away, output = tmp_path / "away", tmp_path / "out"
     command = ("duplicates", doubled, "--output", output, "--keep", "first")
     assert run(*command) == 0
-    assert {path: path.stat() for path in doubled.rglob("*.png")} == before
+    assert states(doubled) == before
     assert run(*command, "--move-to", away) == 0
     gone = {"deep/er/00.png", *(f"{number:02d}_again.png" for number in range(4))}
     assert files(away) == gone
@@ -287,10 +292,7 @@ def test_a_plan_touches_nothing_and_moves_can_be_undone(doubled, tmp_path):
     assert {row["file"] for row in rows} == {str(doubled / name) for name in gone}
     assert run(*command, "--move-to", away) == 0  # once more: nothing is left to do
     assert run(*command, "--undo") == 0
-    now = {path: path.stat() for path in doubled.rglob("*.png")}
-    assert {path: (s.st_size, s.st_mtime_ns) for path, s in now.items()} == {
-        path: (s.st_size, s.st_mtime_ns) for path, s in before.items()
-    }
+    assert states(doubled) == before
     assert not away.exists()
     assert not (output / "undo.csv").exists()
     assert run(*command, "--move-to", away) == 0
