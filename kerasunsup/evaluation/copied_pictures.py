@@ -27,7 +27,9 @@ _GAIN = (0.5, 2.0)  # contrast of the one in parts of the other's
 # A picture may be moved where moving it by a pixel in any direction changes it by so many times
 # what differs. A straight edge fits another one wherever it lies along it.
 _LEAST_HOLD = 3.0
-_MOST_OF_EDGE = 0.06  # of the contrast may differ where even so much does not hold
+# The largest difference over 4 x 4 pixels where moving by a pixel changes less than what differs:
+# JPEG and slight noise differ everywhere, edges of two pictures along the edge.
+_MOST_LOCAL_OF_EDGE = 0.022
 _MOST_MOVED = 3.6  # pixels of 64, at any size
 _MOST_SCALED, _MOST_SQUEEZED = 0.1, 0.025
 _ALIKE_WHEN_MOVED = 0.6  # correlation below which no finer fit is tried
@@ -86,7 +88,7 @@ def copy_distance(one: np.ndarray, other: np.ndarray) -> float | None:
     if apart <= _ROUNDING or _is_marked(still, first, second):
         return _distance(still)
     if _is_copy(still, first, second) and (
-        _holds(still, 1.0) or still.error <= _MOST_OF_EDGE * float(still.moved.std())
+        _holds(still, 1.0) or _largest(still.residual, 3) <= _MOST_LOCAL_OF_EDGE
     ):
         return _distance(still)
     if min(one.shape[:2]) < _TINY:
