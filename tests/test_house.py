@@ -43,7 +43,8 @@ OWNERS = {
     "matplotlib": ("figures",),
     "tensorflow_datasets": ("data.from_tfds",),
     "sklearn": ("evaluation", "estimators"),  # base classes and mixins
-    "PIL": ("data.images", "data.pillow_pixels"),
+    "PIL": ("data.images", "data.pillow_pixels", "data.perceptual_hashes"),
+    "imagehash": ("data.perceptual_hashes",),
     "tensorboard": ("training.tensorboard",),
     "keras_tuner": ("search",),
     "jinja2": ("report",),

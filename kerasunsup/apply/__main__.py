@@ -11,15 +11,17 @@ from kerasunsup.settings import path_of
 
 _DESCRIPTION = """\
 Uses a trained model on images: restores them, finds similar ones, outliers and groups, and makes
-new ones. `check` finds faulty images and needs no model. All results go into the folder --output.
-If a command is stopped, give it again and it goes on. `kerasunsup apply VERB --help` lists the
-settings of a verb.
+new ones. `check` finds faulty images, `duplicates` those that are stored more than once, and
+neither needs a model. All results go into the folder --output. If a command is stopped, give it
+again and it goes on. `kerasunsup apply VERB --help` lists the settings of a verb.
 """
 
 VERBS = {
     "restore": "Remove noise from images and fill holes; names and sizes stay the same.",
     "encode": "Write the code of each image to codes.npz and codes.csv.",
     "similar": "Find the images most similar to a query, or near-duplicates among all images.",
+    "duplicates": "Find images that are stored more than once, and say which to keep; no model is"
+    " needed.",
     "outliers": "Rank images from the most unusual to the most ordinary.",
     "cluster": "Group images that look alike; no labels are needed.",
     "select": "Choose the images that are worth labelling first.",
@@ -32,6 +34,18 @@ _WITHOUT_MODEL = ("check",)
 
 # What a verb's help says beside its first sentence.
 _MORE = {
+    "duplicates": """\
+
+duplicates.csv has a row for each image of a group, the one to keep first. The kinds:
+
+  exact    the same pixels, or the same bytes
+  copy     the same picture stored again: other format, size, quality, brightness, a little noise,
+           moved or cropped by a few pixels, a watermark
+  scene    another picture of the same scene, by the codes of MODEL; not without a MODEL
+
+Each image is a copy of the one that is kept of its group. Images stay where they are unless
+--move-to DIR is given; --undo moves them back.
+""",
     "check": """\
 
 check.csv gets a row (file, issue, value) for each thing that an image is found with, and each kind
@@ -54,6 +68,9 @@ dark, none is. docs/apply.md has every limit and what each issue misses.
 """,
 }
 
+_MODEL_IS_OPTIONAL = ("duplicates",)
+
+
 _HOW_TO_GO_ON = "choose another --output DIR, then give the same command again"
 
 
@@ -72,6 +89,7 @@ def parse(argv: Sequence[str] | None = None) -> Application:
             verb_parser.add_argument(
                 "model",
                 metavar="MODEL",
+                nargs="?" if verb in _MODEL_IS_OPTIONAL else None,
                 help="a run's folder, its export/ folder, or a .keras file",
             )
         if verb != "generate":

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kerasunsup import tensorflow_startup
-from kerasunsup.apply import duplicates, encoded_images
+from kerasunsup.apply import encoded_images, near_duplicates
 from kerasunsup.apply.job import Job
 from kerasunsup.data import images
 from kerasunsup.progress import Progress
@@ -49,7 +49,7 @@ def make_part(job: Job, positions: range, progress: Progress) -> dict[str, np.nd
         positions,
         job.settings,
         errors=job.model.offers("reconstruct"),
-        look=duplicates.look,
+        look=near_duplicates.look,
         progress=progress,
     )
     files = [job.stream.names[position] for position in block["positions"]]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from kerasunsup.apply import output_folder, parts
+from kerasunsup.apply import duplicate_moves, output_folder, parts
 from kerasunsup.apply.job import Job
 from kerasunsup.apply.output_folder import OutputFolder
 from kerasunsup.apply.result_files import ResultFiles
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 _FUNCTIONS = {
     "restore": "restore_images", "encode": "write_codes", "similar": "find_similar",
     "outliers": "find_outliers", "cluster": "cluster_images", "select": "select_images",
-    "generate": "generate_images", "check": "check_images",
+    "generate": "generate_images", "check": "check_images", "duplicates": "find_duplicates",
 }  # fmt: skip
 
 # Their modules also have `make_part`, which makes a part of a large collection.
@@ -38,7 +38,7 @@ Elsewhere = Callable[[Application, Sequence[int]], None]
 _NEEDS = {
     "restore": ("reconstruct",), "encode": ("encode",), "similar": ("encode",),
     "outliers": ("reconstruct", "encode"), "cluster": ("encode",), "select": ("encode",),
-    "generate": ("decode",), "check": (),
+    "generate": ("decode",), "check": (), "duplicates": ("encode",),
 }  # fmt: skip
 
 
@@ -54,6 +54,14 @@ def run(command: Application, elsewhere: Elsewhere | None = None) -> None:
         InputError: if the model, the images or the settings cannot be used.
         Interrupted: on Ctrl-C; the same command goes on later.
     """
+    if command.config.move_to is not None or command.config.undo:
+        with _stops_well():
+            duplicate_moves.carry_out(command, functools.partial(_run, command, elsewhere))
+    else:
+        _run(command, elsewhere)
+
+
+def _run(command: Application, elsewhere: Elsewhere | None) -> None:
     start = time.perf_counter()
     job = Job(command)
     if command.config.shard is not None:
@@ -185,6 +193,8 @@ def _shown_by_codes(job: Job, function: str) -> bool:
 
 def _check(job: Job) -> None:
     """Refuses a model that cannot do what the verb needs, before anything is written."""
+    if not job.has_model:
+        return
     # The SavedModel of an autoencoder may generate too, and takes references.
     is_generator = job.verb == "generate" and not job.model.offers("decode")
     is_generator = is_generator and job.model.offers("generate")

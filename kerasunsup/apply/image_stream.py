@@ -40,6 +40,7 @@ class Stream:
         names: relative paths with '/', one an image; numbered where images are no files.
         labels: int64 (num_images,), or None; only compared with results, never used for them.
         white: returns the value that is white in files of more than 8 bits.
+        root: the folder that the names of files are relative to; None where images are no files.
     """
 
     what: str
@@ -51,6 +52,7 @@ class Stream:
     _measured: Callable[[Sequence[int], Measure, Callable[[], float]], Iterator[Any]] = lambda *_: (
         iter(())
     )
+    root: Path | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -200,7 +202,7 @@ def _of_files(what: str, root: Path, names: Sequence[str], like: Stream | None) 
     ) -> Iterator[Any]:
         return from_folder.measured(paths(positions), measure, white=white())
 
-    return Stream(what, names, labels, digest, read, white, measured)
+    return Stream(what, names, labels, digest, read, white, measured, root)
 
 
 def _of_data(what: str, part: str, limit: int | None) -> Stream:

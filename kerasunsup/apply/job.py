@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Settings that change no result.
-_WITHOUT_EFFECT = ("batch_size", "trust_model", "shard", "ray", "codes")
+_WITHOUT_EFFECT = ("batch_size", "trust_model", "shard", "ray", "codes", "move_to", "undo")
+
+_MORE_IMAGES = ("query", "reference", "against")  # flags that name images beside IMAGES
 
 
 class Job:
@@ -38,11 +40,12 @@ class Job:
     Attributes:
         settings: the settings of the command line.
         verb: what is done.
-        model: the opened model; none for `check`.
+        model: the opened model; none where the command names none.
         stream: the images that the verb is applied to; none for `generate`.
         masks: where the images have holes.
         query: the images of `--query`; None without it.
         reference: the images of `--reference`; None without it.
+        against: the images of `--against`; None without it.
         output: the folder for the results; `experiment` sets it.
         files: what writes the results; `experiment` sets it.
         parts: what was made of the images in parts; None where nothing was.
@@ -58,6 +61,7 @@ class Job:
     def __init__(self, command: Application) -> None:
         self.settings: ApplySettings = command.config
         self.verb = command.verb
+        self.has_model = command.model is not None
         self._made_by: dict[str, Any] = {}
         if command.model is not None:
             self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
@@ -65,8 +69,9 @@ class Job:
         self.stream = _stream_of(command)
         self.masks = Masks(self.settings.mask, self.stream)
         like = self.stream if len(self.stream) else None
-        self.query = _images_of_flag("query", self.settings.query, like)
-        self.reference = _images_of_flag("reference", self.settings.reference, like)
+        self.query, self.reference, self.against = (
+            _images_of_flag(name, getattr(self.settings, name), like) for name in _MORE_IMAGES
+        )
         self.parts: Parts | None = None
         self._shape: tuple[int, ...] = ()
         if self.settings.codes is not None:
@@ -85,9 +90,8 @@ class Job:
                 if field.name not in _WITHOUT_EFFECT
             },
         }
-        for name, stream in (("query", self.query), ("reference", self.reference)):
-            if stream is not None:
-                identity[f"images of --{name}"] = stream.fingerprint
+        streams = zip(_MORE_IMAGES, (self.query, self.reference, self.against), strict=True)
+        identity |= {f"images of --{name}": s.fingerprint for name, s in streams if s is not None}
         if self.verb == "generate" and self.reference is None and self.model.sampler_file:
             identity["sampler"] = loading.digest([self.model.sampler_file])
         if self.masks.fingerprint is not None:

@@ -11,7 +11,50 @@ from kerasunsup.settings import CheckedSettings, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class ApplySettings(CheckedSettings):
+class DuplicateSettings(CheckedSettings):
+    """What `duplicates` alone can be told."""
+
+    keep: str = setting(
+        "largest",
+        "of each group keep the image of the most pixels (of equal ones the largest file), the"
+        " oldest file, or the first by name",
+        choices=("largest", "oldest", "first"),
+        only=("duplicates",),
+    )
+    safe: str | None = setting(
+        None,
+        "never propose to remove an image in this folder, which lies in IMAGES",
+        metavar="DIR",
+        only=("duplicates",),
+    )
+    against: str | None = setting(
+        None,
+        "find the images that are in OTHER too, such as test images that are in the training set;"
+        " those in OTHER are kept, and not compared with each other",
+        metavar="OTHER",
+        only=("duplicates",),
+    )
+    move_to: str | None = setting(
+        None,
+        "move the images that are not kept into this folder, under their names; --undo brings them"
+        " back",
+        metavar="DIR",
+        only=("duplicates",),
+    )
+    undo: bool = setting(
+        False, "move back what an earlier --move-to with the same --output moved", switch=True,
+        only=("duplicates",),
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        """Checks each value, then which values go together."""
+        super().__post_init__()
+        if self.undo and self.move_to is not None:
+            raise InputError("--undo moves back what --move-to moved: leave one of them out")
+
+
+@dataclasses.dataclass(frozen=True)
+class ApplySettings(DuplicateSettings):
     """The settings of all verbs; `only` and `without` say which verbs a setting belongs to.
 
     Raises:
@@ -22,7 +65,7 @@ class ApplySettings(CheckedSettings):
         256, "give the model N images at once", least=1, most=65_536, without=("check",)
     )
     seed: int = setting(
-        0, "draw everything that is random from the seed N", least=0, without=("check",)
+        0, "draw all that is random from the seed N", least=0, without=("check", "duplicates")
     )
     limit: int | None = setting(None, "use only the first N images", least=1, without=("generate",))
     part: str = setting(
@@ -77,10 +120,11 @@ class ApplySettings(CheckedSettings):
     neighbors: int = setting(10, "find N images for each query", least=1, only=("similar",))
     reference: str | None = setting(
         None,
-        "compare with these clean images (outliers), or make images like these (generate, by an"
-        " autoencoder); without --reference, the images that the model was trained on are used",
+        "compare with these clean images (outliers), make images like these (generate, by an"
+        " autoencoder), or take from these how near the codes of different scenes are"
+        " (duplicates); without --reference, the images that the model was trained on are used",
         metavar="IMAGES",
-        only=("outliers", "generate"),
+        only=("outliers", "generate", "duplicates"),
     )
     share: float = setting(
         0.01,
@@ -191,7 +235,7 @@ class Application:
     """One parsed command line of `apply`."""
 
     verb: str
-    model: Path | None  # None for `check`, which needs none
+    model: Path | None  # None where a verb needs none
     images: str | None  # None for `generate`, which makes images
     output: Path
     config: ApplySettings

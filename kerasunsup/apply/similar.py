@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup.apply import duplicates
+from kerasunsup.apply import near_duplicates
 from kerasunsup.apply.job import Job, short
 from kerasunsup.errors import InputError
 from kerasunsup.evaluation import neighbors
@@ -43,7 +43,7 @@ def find_similar(job: Job) -> dict[str, Any]:
 
 
 def _near_duplicates(job: Job) -> dict[str, Any]:
-    encoded = job.encode(look=duplicates.look)
+    encoded = job.encode(look=near_duplicates.look)
     names = encoded.names
     if len(names) < 2:
         raise InputError("near-duplicates need two images: give more, or --query")
@@ -51,7 +51,7 @@ def _near_duplicates(job: Job) -> dict[str, Any]:
     def read(rows: Iterable[int]) -> Iterator[np.ndarray | str]:
         return job.stream.read(encoded.positions[list(rows)])
 
-    pairs = duplicates.pairs(encoded.codes, encoded.looks, read, job.settings.neighbors)
+    pairs = near_duplicates.pairs(encoded.codes, encoded.looks, read, job.settings.neighbors)
     table = ((names[one], 1, names[other], distance) for one, other, distance in pairs)
     job.files.write_table("similar.csv", _HEADER, table)
     shown = [row for one, other, _ in pairs[:_SHOWN_PAIRS] for row in (one, other)]

@@ -3,5 +3,6 @@
 Open `image_metrics` first (how close two images are); `generative_metrics` compares two sets of
 images, `classifier_metrics` judges predictions. `latent_space`, `neighbors`, `clustering`,
 `selection`, `probes` (with `label_spreading`) and `outlier_detector` work on codes.
-`picture_quality` measures single pictures. Nothing here reads files or draws.
+`picture_quality` measures single pictures, `copied_pictures` compares two, `copy_candidates` finds
+which to compare. Nothing here reads files or draws.
 """

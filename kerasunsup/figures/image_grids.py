@@ -208,6 +208,50 @@ def captioned_images(pictures: np.ndarray, above: Sequence[str], below: Sequence
 
 
 @dataclasses.dataclass(frozen=True)
+class CaptionedRow:
+    """One row of `captioned_rows`: images that belong together, with texts around each.
+
+    Example:
+        >>> row = CaptionedRow("1", np.zeros((1, 8, 8, 3), np.float32), ["a.png"], ["keep"])
+        >>> len(captioned_rows([row]).axes)
+        1
+    """
+
+    name: str
+    pictures: np.ndarray  # (k, height, width, channels), float32 in [0, 1]
+    above: Sequence[str]  # (k,)
+    below: Sequence[str]  # (k,)
+
+
+@style.styled
+def captioned_rows(rows: Sequence[CaptionedRow]) -> Figure:
+    """Rows of images that belong together, with a text above and below each.
+
+    Raises:
+        ValueError: if there is no row, or not one text above and below each image.
+
+    Example:
+        >>> row = CaptionedRow("1", np.zeros((1, 8, 8, 3), np.float32), ["a.png"], ["keep"])
+        >>> [text.get_text() for text in captioned_rows([row]).axes[0].texts if text.get_text()]
+        ['1', 'a.png', 'keep']
+    """
+    if not rows:
+        raise ValueError("captioned rows need at least one row, received none")
+    for row in rows:
+        if not len(row.pictures) == len(row.above) == len(row.below):
+            raise ValueError(
+                f"row {row.name} needs a text above and below each of its {len(row.pictures)} "
+                f"images, received {len(row.above)} and {len(row.below)}"
+            )
+    return _sheet(
+        [
+            _Block(row.pictures[None], [row.name], columns=row.above, footer=row.below)
+            for row in rows
+        ]
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class _Block:
     """Rows of images, and the texts around them."""
 

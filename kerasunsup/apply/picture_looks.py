@@ -1,0 +1,196 @@
+"""What is kept of every picture to find its copies, and the pixels of those that may be copies."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kerasunsup.apply.image_stream import Stream
+from kerasunsup.data import images
+from kerasunsup.data.pillow_pixels import StoredPicture
+from kerasunsup.errors import InputError
+from kerasunsup.evaluation import copied_pictures
+from kerasunsup.progress import Progress
+from kerasunsup.training import files
+
+_SKETCH = 32  # side of the small picture that is kept of each image
+_BLOCK = 8192  # images in a file of looks
+_HASH_BYTES = 16
+_SIDE = 128  # larger pictures are compared at this size
+_CACHED = 256 << 20  # bytes of pictures in memory; where all fit, all are read at once
+_READ_AT_A_TIME = 64
+_CROPPED = 0.12  # sides that differ by less may be those of a cropped picture
+
+
+class Looks(NamedTuple):
+    """What is kept of the readable images of a stream."""
+
+    positions: np.ndarray  # int64 (n,), in the stream
+    shapes: np.ndarray  # int64 (n, 2), height and width, pixels
+    hashes: np.ndarray  # uint8 (n, 16), equal where the pixels are
+    sketches: np.ndarray  # uint8 (n, 32, 32), luma
+    unreadable: list[tuple[str, str]]  # name and reason of each of the others
+
+
+def look_at(stream: Stream, folder: Path) -> Looks:
+    """Reads every image once; finished blocks are found again after a stop.
+
+    Args:
+        stream: the images.
+        folder: where the blocks are kept.
+    """
+    blocks = []
+    with Progress(len(stream), "image") as progress:
+        for start in range(0, len(stream), _BLOCK):
+            positions = range(start, min(start + _BLOCK, len(stream)))
+            path = folder / f"{start:09d}.npz"
+            try:
+                block = files.read_arrays(path)
+                progress.advance(len(positions))
+            except InputError:  # there is none, or a damaged one
+                block = _block(stream, positions, progress)
+                files.write_arrays(path, block)
+            blocks.append(block)
+    merged = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    unreadable = zip(merged.pop("unreadable"), merged.pop("reasons"), strict=True)
+    return Looks(
+        **merged, unreadable=[(stream.names[at], str(reason)) for at, reason in unreadable]
+    )
+
+
+def _block(stream: Stream, positions: range, progress: Progress) -> dict[str, np.ndarray]:
+    readable: list[int] = []
+    looks: list[tuple[tuple[int, int], bytes, np.ndarray]] = []
+    unreadable: list[tuple[int, str]] = []
+    for position, outcome in zip(positions, stream.measured(positions, _look), strict=True):
+        if isinstance(outcome, str):
+            unreadable.append((position, outcome))
+        else:
+            readable.append(position)
+            looks.append(outcome)
+        progress.advance()
+    hashes = b"".join(look[1] for look in looks)
+    sketches = [look[2] for look in looks]
+    return {
+        "positions": np.array(readable, np.int64),
+        "shapes": np.array([look[0] for look in looks], np.int64).reshape(-1, 2),
+        "hashes": np.frombuffer(hashes, np.uint8).reshape(-1, _HASH_BYTES),
+        "sketches": np.array(sketches, np.uint8).reshape(-1, _SKETCH, _SKETCH),
+        "unreadable": np.array([position for position, _ in unreadable], np.int64),
+        "reasons": np.array([reason for _, reason in unreadable], np.str_),
+    }
+
+
+def _look(stored: StoredPicture, path: str) -> tuple[tuple[int, int], bytes, np.ndarray]:
+    """Height and width, the hash of the pixels, and the sketch of one picture."""
+    sketch = images.with_channels(images.resize(stored.pixels, _SKETCH, _SKETCH), 1)[..., 0]
+    height, width = stored.pixels.shape[:2]
+    return (height, width), _hash(stored, path), sketch
+
+
+def _hash(stored: StoredPicture, path: str) -> bytes:
+    """16 bytes that follow from size, pixels and opacity; grey is grey in three channels too.
+
+    From the file's bytes where it holds more than 8 bits a value: the pixels here are rounded.
+    """
+    if stored.is_deep and path:
+        with open(path, "rb") as file:
+            whole = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_HASH_BYTES))
+        return whole.digest()
+    pixels = stored.pixels
+    if pixels.shape[-1] == 3 and (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., :1]
+    content = hashlib.blake2b(str(pixels.shape).encode(), digest_size=_HASH_BYTES)
+    content.update(np.ascontiguousarray(pixels).data)
+    if stored.opacity is not None:
+        content.update(np.ascontiguousarray(stored.opacity).data)
+    return content.digest()
+
+
+class Pictures:
+    """The pictures of one or two streams, read when they are compared, small and not all at once.
+
+    Args:
+        places: the stream and the position in it of each picture.
+        shapes: int64 (num_pictures, 2), height and width of each, pixels.
+    """
+
+    def __init__(self, places: Sequence[tuple[Stream, int]], shapes: np.ndarray) -> None:
+        self._places = places
+        self._cached: collections.OrderedDict[int, np.ndarray | None] = collections.OrderedDict()
+        # To read a few at a time takes longer than what else is done for small ones.
+        self._all_fit = 3 * int(np.minimum(shapes, 2 * _SIDE).prod(axis=1).sum()) <= _CACHED
+        self._bytes = 0
+
+    def distances(self, one: int, others: Sequence[int]) -> Iterator[float | None]:
+        """How far each of the others is from a picture that it is a copy of; None: it is none."""
+        for start in range(0, len(others), _READ_AT_A_TIME):
+            some = others[start : start + _READ_AT_A_TIME]
+            self._read([one, *some])
+            picture = self._cached[one]
+            for other in some:
+                yield _distance(picture, self._cached[other])
+
+    def _read(self, wanted: Sequence[int]) -> None:
+        """Takes what is missing into the cache, and drops what was not used for long."""
+        for number in wanted:
+            if number in self._cached:
+                self._cached.move_to_end(number)
+        missing = [number for number in dict.fromkeys(wanted) if number not in self._cached]
+        if missing and self._all_fit:
+            missing = list(range(len(self._places)))
+        for stream in {id(s): s for s, _ in (self._places[number] for number in missing)}.values():
+            here = [number for number in missing if self._places[number][0] is stream]
+            pictures = stream.read([self._places[number][1] for number in here])
+            for number, picture in zip(here, pictures, strict=True):
+                small = None if isinstance(picture, str) else _reduced(picture)
+                self._cached[number] = small
+                self._bytes += 0 if small is None else small.nbytes
+        while self._bytes > _CACHED and len(self._cached) > len(wanted):
+            _, dropped = self._cached.popitem(last=False)
+            self._bytes -= 0 if dropped is None else dropped.nbytes
+
+
+def _reduced(picture: np.ndarray) -> np.ndarray:
+    """The picture with no side above 256 pixels, at which a crop of a few can be seen."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, 2 * _SIDE / max(height, width))
+    return images.resize(picture, *(max(1, round(side * scale)) for side in (height, width)))
+
+
+def _distance(one: np.ndarray | None, other: np.ndarray | None) -> float | None:
+    """The distance of two copies, the smallest of the ways in which they may lie on each other."""
+    if one is None or other is None:  # it was readable before, and is not any more
+        return None
+    for first, second in _laid(one, other):
+        distance = copied_pictures.copy_distance(first, second)
+        if distance is not None:
+            return distance
+    return None
+
+
+def _laid(one: np.ndarray, other: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Both at the smaller size; if the sizes are near, also with the larger one's edge cut off."""
+    height, width = np.minimum(one.shape[:2], other.shape[:2])
+    scale = min(1.0, _SIDE / max(height, width))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    yield _unit(one, size), _unit(other, size)
+    if one.shape == other.shape:
+        return
+    apart = np.abs(np.subtract(one.shape[:2], other.shape[:2]))
+    if (apart <= _CROPPED * np.array([height, width])).all():
+        yield _unit(_middle(one, height, width), size), _unit(_middle(other, height, width), size)
+
+
+def _middle(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+    return picture[top : top + height, left : left + width]
+
+
+def _unit(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return images.to_unit(images.with_channels(images.resize(picture, *size), 3))

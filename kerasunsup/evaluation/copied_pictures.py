@@ -1,0 +1,315 @@
+"""Whether one picture is a copy of another: stored again, resized, moved, cropped, marked.
+
+Two pictures of one size are laid over each other, brightness and contrast of the one are fitted to
+the other, and what differs is measured. All limits are differences of pixels in [0, 1]: none
+depends on other pictures.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+# Of 5,000 digits the two most alike differ by 0.123 of their contrast after they were moved onto
+# each other. JPEG of quality 50 changes a digit by 0.1 of its contrast at most.
+_MOST_OF_CONTRAST = 0.105
+# What JPEG and slight noise change however small the contrast is: in small pictures, in others.
+_NOISE_OF_SMALL, _NOISE = 0.014, 0.018
+_MOST_LOCAL = 0.042  # largest difference of the luma over 4 x 4 pixels, root mean square
+_MOST_COLOUR = 0.11  # the same of the colour differences, which JPEG keeps at half the size
+_MOST_HUE = 0.03  # mean difference of the colour over all pixels
+_ROUNDING = 1.5 / 255  # pictures that differ by no more are copies, however faint they are
+# Correlation of what is left without the shading: two skies have one shading and other clouds.
+_LEAST_DETAIL = 0.75
+_GAIN = (0.5, 2.0)  # contrast of the one in parts of the other's
+# A picture may be moved where moving it by a pixel in any direction changes it by so many times
+# what differs. A straight edge fits another one wherever it lies along it.
+_LEAST_HOLD = 3.0
+# The largest difference over 4 x 4 pixels where moving by a pixel changes less than what differs:
+# JPEG and slight noise differ everywhere, edges of two pictures along the edge.
+_MOST_LOCAL_OF_EDGE = 0.022
+_MOST_MOVED = 3.6  # pixels of 64, at any size
+_MOST_SCALED, _MOST_SQUEEZED = 0.1, 0.025
+_ALIKE_WHEN_MOVED = 0.6  # correlation below which no finer fit is tried
+_SMALL = 48  # smaller pictures are not scaled: digits that differ by a little would fit
+_TINY = 20  # still smaller ones are not moved
+_SMOOTHING = 0.6  # pixels; hides noise of single pixels and how a resizing rounds
+# Under a mark, this share of the 8 x 8 parts must fit, and of those with detail, at least so many.
+_FITTING, _PARTS, _LEAST_PARTS = 0.85, 8, 20
+_PART_DETAIL, _PART_DIFFERENCE, _PART_NOISE = 0.01, 0.35, 0.012
+
+
+class _Fit(NamedTuple):
+    """One picture laid over the other: `other` is about gain * `moved` + offset."""
+
+    shift: np.ndarray  # float64 (2,), pixels down and right
+    scale: np.ndarray  # float64 (2,)
+    window: tuple[slice, slice]  # where both pictures are
+    moved: np.ndarray  # float32, the first picture in the window
+    other: np.ndarray  # float32, the second one
+    gain: float
+    residual: np.ndarray  # float32, of the second picture's contrast
+
+    @property
+    def error(self) -> float:
+        return float(np.sqrt(np.square(self.residual).mean()))
+
+
+def copy_distance(one: np.ndarray, other: np.ndarray) -> float | None:
+    """How much two copies of one picture differ; None where they are no copies.
+
+    Args:
+        one: float32 (height, width, 3) in [0, 1].
+        other: the same shape.
+
+    Returns:
+        The root mean square of what differs after moving and fitting, >= 0, in parts of the
+        contrast (standard deviation of the luma).
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+        >>> picture = np.random.default_rng(0).random((32, 32, 3), np.float32)
+        >>> round(copy_distance(picture, 0.8 * picture), 3), copy_distance(picture, picture[::-1])
+        (0.0, None)
+    """
+    if one.shape != other.shape or one.ndim != 3 or one.shape[-1] != 3:
+        raise ValueError(f"two pictures (h, w, 3) of one size, not {one.shape} and {other.shape}")
+    first, second = _channels(one), _channels(other)
+    luma, other_luma = (_smoothed(channels[0]) for channels in (first, second))
+    still = _fit(luma, other_luma, np.zeros(2), np.ones(2))
+    if still is None:
+        return None
+    # With brightness as it is: of what is nearly blank, contrast must not be fitted.
+    apart = max(_largest(a - b, 3) for a, b in zip(first, second, strict=True))
+    if apart <= _ROUNDING or _is_marked(still, first, second):
+        return _distance(still)
+    if _is_copy(still, first, second) and (
+        _holds(still, 1.0) or _largest(still.residual, 3) <= _MOST_LOCAL_OF_EDGE
+    ):
+        return _distance(still)
+    if min(one.shape[:2]) < _TINY:
+        return None
+    moved = _start(luma, other_luma)
+    if moved is None:
+        return None
+    for is_scaled in (False, True)[: 1 + (min(one.shape[:2]) >= _SMALL)]:
+        moved = _refined(luma, other_luma, moved, is_scaled)
+        if (
+            _is_near(moved, one.shape)
+            and _holds(moved, _LEAST_HOLD)
+            and _is_copy(moved, first, second)
+        ):
+            return _distance(moved)
+    return None
+
+
+def _channels(picture: np.ndarray) -> np.ndarray:
+    """Float32 (3, height, width): luma and both colour differences (ITU-R BT.601)."""
+    red, green, blue = np.moveaxis(picture, -1, 0)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    return np.stack([luma, 0.564 * (blue - luma), 0.713 * (red - luma)]).astype(np.float32)
+
+
+def _smoothed(luma: np.ndarray) -> np.ndarray:
+    smooth: np.ndarray = ndimage.gaussian_filter(luma, _SMOOTHING)
+    return smooth
+
+
+# --------------------------------------------------------------------------------------------- fit
+
+
+def _fit(one: np.ndarray, other: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> _Fit | None:
+    """The pictures so moved, brightness and contrast fitted; None where less than half overlaps."""
+    window = _overlap(one.shape, shift, scale)
+    if window is None:
+        return None
+    moved, target = _warped(one, shift, scale)[window], other[window]
+    centred = moved - moved.mean()
+    wanted = target - target.mean()
+    gain = float((centred * wanted).mean() / max(float(np.square(centred).mean()), 1e-9))
+    return _Fit(shift, scale, window, moved, target, gain, wanted - gain * centred)
+
+
+def _warped(picture: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """The picture moved and scaled about its middle, linearly interpolated."""
+    if (scale == 1.0).all() and (shift == np.rint(shift)).all():
+        if not shift.any():
+            return picture
+        return np.roll(picture, (-shift).astype(int), axis=(0, 1))  # the rest is no overlap
+    middle = (np.array(picture.shape) - 1) / 2
+    offset = middle + shift - scale * middle
+    warped: np.ndarray = ndimage.affine_transform(picture, scale, offset, order=1, mode="nearest")
+    return warped
+
+
+def _overlap(
+    shape: tuple[int, ...], shift: np.ndarray, scale: np.ndarray
+) -> tuple[slice, slice] | None:
+    is_still = not shift.any() and (scale == 1.0).all()
+    margin = 0.0 if is_still else 2.0  # what was beside the picture was smoothed into its edge
+    parts = []
+    for side, moved, factor in zip(shape, shift, scale, strict=True):
+        middle = (side - 1) / 2
+        place = middle + moved + factor * (np.arange(side) - middle)
+        inside = np.flatnonzero((place >= margin - 1e-3) & (place <= side - 1 - margin + 1e-3))
+        if len(inside) < 0.6 * side:
+            return None
+        parts.append(slice(int(inside[0]), int(inside[-1]) + 1))
+    return parts[0], parts[1]
+
+
+def _start(one: np.ndarray, other: np.ndarray) -> _Fit | None:
+    """The best shift by whole pixels; by two at a time where the pictures are large."""
+    step = 2 if max(one.shape) >= 96 else 1
+    small = [ndimage.uniform_filter(part, step)[::step, ::step] for part in (one, other)]
+    reach = 2 if max(one.shape) < _SMALL else 3
+    best, at = -1.0, (0, 0)
+    for down in range(-reach, reach + 1):
+        for right in range(-reach, reach + 1):
+            alike = _correlation(*_overlapping(small[0], small[1], down, right))
+            if alike > best:
+                best, at = alike, (down, right)
+    if best < _ALIKE_WHEN_MOVED:
+        return None
+    return _fit(one, other, np.array(at, float) * step, np.ones(2))
+
+
+def _overlapping(
+    one: np.ndarray, other: np.ndarray, down: int, right: int
+) -> tuple[np.ndarray, np.ndarray]:
+    def cut(picture: np.ndarray, rows: int, columns: int) -> np.ndarray:
+        height, width = picture.shape
+        return picture[
+            max(0, rows) : height + min(0, rows), max(0, columns) : width + min(0, columns)
+        ]
+
+    return cut(one, down, right), cut(other, -down, -right)
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    one, other = one - one.mean(), other - other.mean()
+    norm = float(np.sqrt(np.square(one).sum() * np.square(other).sum()))
+    return float((one * other).sum()) / max(norm, 1e-9)
+
+
+def _refined(one: np.ndarray, other: np.ndarray, fit: _Fit, is_scaled: bool) -> _Fit:
+    """The fit after some steps of Gauss-Newton over shift, scale, gain and offset."""
+    slopes = np.gradient(one)
+    places = [np.arange(side, dtype=np.float32) - (side - 1) / 2 for side in one.shape]
+    for _ in range(6):
+        rows, columns = fit.window
+        by_shift = [fit.gain * _warped(s, fit.shift, fit.scale)[fit.window] for s in slopes]
+        changes = [*by_shift]
+        if is_scaled:
+            changes += [
+                by_shift[0] * places[0][rows, np.newaxis],
+                by_shift[1] * places[1][columns],
+            ]
+        changes += [fit.moved - fit.moved.mean(), np.ones_like(fit.moved)]
+        matrix = np.stack([part.ravel() for part in changes], axis=1).astype(np.float64)
+        normal = matrix.T @ matrix + 1e-7 * np.eye(matrix.shape[1])
+        step = np.linalg.solve(normal, matrix.T @ fit.residual.ravel())
+        scale = fit.scale
+        if is_scaled:
+            scale = np.clip(
+                scale + np.clip(step[2:4], -0.03, 0.03), 1 - _MOST_SCALED, 1 + _MOST_SCALED
+            )
+        new = _fit(one, other, fit.shift + np.clip(step[:2], -1.0, 1.0), scale)
+        if new is None or new.error >= fit.error:
+            return fit
+        is_last = new.error > 0.995 * fit.error
+        fit = new
+        if is_last:
+            return fit
+    return fit
+
+
+# ------------------------------------------------------------------------------------------- judge
+
+
+def _is_copy(fit: _Fit, first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether what differs is within the limits, all over and everywhere, in luma and colour."""
+    if not _GAIN[0] <= fit.gain <= _GAIN[1]:
+        return False
+    # In the brightness of the paler picture faint differences would not count.
+    strength = min(fit.gain, 1.0)
+    contrast = float(fit.moved.std())
+    noise = _NOISE_OF_SMALL if min(fit.moved.shape) < _SMALL else _NOISE
+    if fit.error / strength > max(_MOST_OF_CONTRAST * contrast, noise):
+        return False
+    if _largest(fit.residual, 3) / strength > _MOST_LOCAL:
+        return False
+    if not _is_coloured_alike(fit, first, second):
+        return False
+    sigma = max(2.0, max(fit.moved.shape) / 8)
+    details = [part - ndimage.gaussian_filter(part, sigma) for part in (fit.moved, fit.other)]
+    return _correlation(*details) >= _LEAST_DETAIL
+
+
+def _is_coloured_alike(fit: _Fit, first: np.ndarray, second: np.ndarray) -> bool:
+    for one, other in zip(first[1:], second[1:], strict=True):
+        apart = fit.gain * _warped(one, fit.shift, fit.scale)[fit.window] - other[fit.window]
+        if abs(float(apart.mean())) > _MOST_HUE or _largest(apart, 5) > _MOST_COLOUR:
+            return False
+    return True
+
+
+def _is_marked(fit: _Fit, first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether the pictures, as they lie, are equal in most parts that hold detail.
+
+    So is one with a watermark; small pictures hold too few parts to tell.
+    """
+    height, width = fit.residual.shape
+    if min(height, width) < _SMALL or not _GAIN[0] <= fit.gain <= _GAIN[1]:
+        return False
+    # Nothing is fitted: a white mark would move the mean and the contrast.
+    detail = fit.moved - ndimage.gaussian_filter(fit.moved, max(height, width) / 16)
+    held = np.sqrt(_by_parts(np.square(detail)))
+    differing = np.sqrt(_by_parts(np.square(fit.other - fit.moved)))
+    fits = differing <= np.maximum(_PART_DIFFERENCE * held, _PART_NOISE)
+    for one, other in zip(first[1:], second[1:], strict=True):
+        fits &= np.abs(_by_parts(one - other)) <= _MOST_HUE
+    told = held >= _PART_DETAIL
+    return bool(
+        told.sum() >= _LEAST_PARTS and fits[told].mean() >= _FITTING and fits.mean() >= _FITTING
+    )
+
+
+def _by_parts(values: np.ndarray) -> np.ndarray:
+    """The means over 8 x 8 parts of a picture; what is left over at its end belongs to none."""
+    height, width = (side // _PARTS for side in values.shape)
+    cut = values[: height * _PARTS, : width * _PARTS]
+    means: np.ndarray = cut.reshape(_PARTS, height, _PARTS, width).mean(axis=(1, 3))
+    return means
+
+
+def _is_near(fit: _Fit, shape: tuple[int, ...]) -> bool:
+    """Whether the picture was moved by a few pixels, or cropped by a few and resized."""
+    most = _MOST_MOVED * max(1.0, max(shape[:2]) / 64)
+    apart = abs(fit.scale[0] - fit.scale[1])
+    return bool(np.abs(fit.shift).max() <= most and apart <= _MOST_SQUEEZED)
+
+
+def _holds(fit: _Fit, least: float) -> bool:
+    """Whether moving the picture by a pixel, in any direction, changes it so much more."""
+    down, right = np.gradient(fit.moved)
+    across = (down * right).mean()
+    tensor = np.array([[np.square(down).mean(), across], [across, np.square(right).mean()]])
+    weakest = max(float(np.linalg.eigvalsh(tensor)[0]), 0.0)
+    return abs(fit.gain) * np.sqrt(weakest) >= least * fit.error
+
+
+def _distance(fit: _Fit) -> float:
+    contrast = max(float(fit.other.std()), _ROUNDING)
+    return fit.error / contrast
+
+
+def _largest(difference: np.ndarray, smoothing: int) -> float:
+    """The largest root mean square over 4 x 4 pixels, after smoothing; takes (height, width)."""
+    smooth = ndimage.uniform_filter(difference, smoothing, mode="nearest")
+    squares = ndimage.uniform_filter(np.square(smooth), 4, mode="nearest")
+    return float(np.sqrt(max(float(squares.max()), 0.0)))

@@ -1,0 +1,62 @@
+"""When one picture is a copy of another."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from kerasunsup.evaluation import copied_pictures
+
+
+def picture(seed, side=64):
+    """Coloured clouds with detail, float32 (side, side, 3) in [0, 1]."""
+    noise = np.random.default_rng(seed).random((side, side, 3), np.float32)
+    clouds = ndimage.gaussian_filter(noise, (2, 2, 0))
+    low, high = clouds.min(), clouds.max()
+    return ((clouds - low) / (high - low)).astype(np.float32)
+
+
+@pytest.mark.parametrize("side", [32, 64])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: p.copy(),
+        lambda p: 0.8 * p,
+        lambda p: 0.9 * p + 0.05,
+        lambda p: np.roll(p, (1, -2), (0, 1)),
+        lambda p: p + np.random.default_rng(9).normal(0, 0.02, p.shape).astype(np.float32),
+    ],
+)
+def test_changed_a_little_it_is_one(side, change):
+    one = picture(0, side)
+    distance = copied_pictures.copy_distance(one, change(one))
+    assert distance is not None
+    assert 0.0 <= distance < 0.15
+
+
+def test_other_pictures_are_none():
+    one = picture(0)
+    others = [picture(1), one[::-1], 1.0 - one, one[..., ::-1], one.swapaxes(0, 1)]
+    assert [copied_pictures.copy_distance(one, other) for other in others] == [None] * 5
+
+
+def test_a_speck_and_a_faint_drawing_make_another_picture():
+    blank = np.ones((64, 64, 3), np.float32)
+    speck, faint, other = blank.copy(), blank.copy(), blank.copy()
+    speck[30, 30] = 0.0
+    faint[10:30, 10:30], other[30:50, 30:50] = 0.97, 0.97
+    assert copied_pictures.copy_distance(blank, speck) is None
+    assert copied_pictures.copy_distance(faint, other) is None
+    assert copied_pictures.copy_distance(blank, blank - np.float32(1 / 255)) is not None
+
+
+def test_a_straight_edge_is_not_moved_onto_another():
+    rows = np.clip((np.arange(64) - 30) / 4, 0, 1).astype(np.float32)
+    edge = np.broadcast_to(rows[:, np.newaxis, np.newaxis], (64, 64, 3))
+    noise = np.random.default_rng(0).normal(0, 0.004, (2, 64, 64, 3)).astype(np.float32)
+    one, other = edge + noise[0], np.roll(edge, 3, axis=0) + noise[1]
+    assert copied_pictures.copy_distance(one, other) is None
+
+
+def test_sizes_must_agree():
+    with pytest.raises(ValueError, match="one size"):
+        copied_pictures.copy_distance(picture(0, 32), picture(0, 64))

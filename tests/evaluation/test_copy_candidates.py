@@ -1,0 +1,63 @@
+"""Which pictures are compared, and how they are grouped."""
+
+import hashlib
+
+import numpy as np
+
+from kerasunsup.evaluation import copy_candidates
+
+
+def sketches(number, seed=0):
+    coarse = np.random.default_rng(seed).integers(0, 256, (number, 8, 8), np.uint8)
+    return np.repeat(np.repeat(coarse, 4, axis=1), 4, axis=2)
+
+
+def candidates(pictures):
+    def unlike(pictures):
+        digests = [hashlib.blake2b(p.tobytes(), digest_size=8).digest() for p in pictures]
+        return np.frombuffer(b"".join(digests), np.uint64)
+
+    shapes = np.full((len(pictures), 2), 64)
+    return copy_candidates.CopyCandidates(pictures, shapes, unlike)
+
+
+def test_a_moved_and_paler_copy_is_a_candidate_and_few_others_are():
+    pictures = sketches(200)
+    pictures[7] = np.roll(pictures[3], (1, 1), (0, 1)) * 0.8
+    found = candidates(pictures)
+    is_left = np.ones(200, bool)
+    others = found.of(3, is_left)
+    assert others[0] == 7
+    assert len(others) < 20
+    assert found.alike(3, others).tolist() == [7]
+    is_left[7] = False
+    assert 7 not in found.of(3, is_left)
+
+
+def test_every_member_is_a_copy_of_the_one_that_leads():
+    """Each picture is a copy of its neighbours only: no chain is made of them."""
+    pictures = np.repeat(sketches(1), 9, axis=0)
+
+    def judge(one, others):
+        for other in others:
+            yield 0.1 if abs(one - other) == 1 else None
+
+    everyone = np.ones(9, bool)
+    groups = copy_candidates.star_groups(range(9), candidates(pictures), judge, everyone, everyone)
+    assert groups == [(0, [(1, 0.1)]), (2, [(3, 0.1)]), (4, [(5, 0.1)]), (6, [(7, 0.1)])]
+
+
+def test_a_group_may_hold_nearly_all():
+    pictures = np.repeat(sketches(1), 2000, axis=0)
+    calls = []
+
+    def judge(one, others):
+        calls.append(len(others))
+        yield from (0.1 for _ in others)
+
+    everyone = np.ones(2000, bool)
+    groups = copy_candidates.star_groups(
+        range(2000), candidates(pictures), judge, everyone, everyone
+    )
+    assert [(leader, len(members)) for leader, members in groups] == [(0, 1999)]
+    assert sum(calls) == 1999
