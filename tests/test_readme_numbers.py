@@ -409,10 +409,72 @@ def test_what_a_student_makes_of_labels_and_of_other_data():
     right = {name: run["test_accuracy"] for name, run in found.items()}
     text = " ".join(TEXT.split())
     assert f"10 labels {percent(right['mnist_10'], 2)} of the test images" in text
-    assert f"100 labels {percent(right['mnist_100'], 2)}" in text
+    runs = measurement("student_labels")["mnist_100"]["rows"][""]
+    first, second, third = (percent(run["test_accuracy"], 2) for run in runs)
+    assert f"100 labels {first}, {second} and {third} (seeds 0, 1 and 2)" in text
+    assert f"twelve epochs, {percent(right['mnist_all'], 2)}" in text
     assert f"ten groups {right['fashion']:.3f} of the test images" in text
     assert f"graph of codes {found['fashion']['groups']:.3f} of the training images" in text
     assert f"100 labels {percent(right['fashion_100'], 2)}" in text
+
+
+def test_numbers_of_the_variational_autoencoder_are_the_measurement():
+    found = measurement("variational")
+    tests = found["test"]
+    for title, name in (
+        ("reconstructions", "reconstructed"),
+        ("standard normal", "normal"),
+        ("one Gaussian", "gaussian"),
+        ("mixture of 100", "mixture_100"),
+    ):
+        names = ("fid", "classifier_score", "precision", "recall")
+        values = [tests[f"{name}/{key}"] for key in names]
+        assert row(f"variational: {title}") == [
+            f"{values[0]:.1f}", *(f"{value:.2f}" for value in values[1:])
+        ]  # fmt: skip
+    text = " ".join(TEXT.split())
+    assert f"0.00398 to {tests['test/mse']:.5f}" in text
+    units = tests["variational/active_units"], tests["variational/kl_per_unit"]
+    assert f"{units[0]:.0f} of the 32 units are active, {units[1]:.2f} nats each" in text
+    walks = (percent(tests[f"walks/{kind}_confidence"], 1) for kind in ("straight", "density"))
+    assert f"variational run below {' and '.join(walks)}" in text
+    trials = {trial["settings"]: trial for trial in found["trials"]["rows"]}
+    assert f"beta 4 gives {trials['beta=4']['distance']:.1f}" in text
+    assert f"10 numbers {trials['beta=1,latent_dim=10']['distance']:.1f}" in text
+    best = trials["beta=2,latent_dim=10,hidden_units=512"]
+    assert f"512 hidden units {best['distance']:.1f}" in text
+    assert f"reconstructions alone have {best['reconstructed_distance']:.1f}" in text
+
+
+def test_table_of_copies_is_the_measurement():
+    rows = measurement("duplicates")["rows"]
+    digits, colour, other = rows["digits"], rows["64"], rows["imagededup, digits"]["found"]
+    found = digits["different"]["ours"]["found"]
+    in_colour = colour["different"]["ours"]["found"]
+    for name in found.keys() & in_colour.keys():
+        assert row(f"copy: {name}") == [
+            f"{found[name]} of 200", f"{in_colour[name]} of 70", f"{other[name]} of 200"
+        ]  # fmt: skip
+    assert in_colour["a watermark"] == 44
+    assert row("copy: a watermark") == ["", "44 of 70", ""]
+    for measured in (digits, colour):
+        assert measured["different"]["ours"]["false_pairs"] == 0
+        for copies in ("50% copies", "99% copies"):
+            assert measured[copies]["found"] == measured[copies]["copies"]
+            assert measured[copies]["false"] == 0
+
+
+def test_what_each_part_of_a_student_gives():
+    rows = measurement("student_ablation")["rows"]
+    last = {name: [f"{run['validation'][-1]:.3f}" for run in runs] for name, runs in rows.items()}
+    text = " ".join(TEXT.split())
+    for name, words in (
+        ("rounds=1", "with all"),
+        ("rounds=1,deformation=0.0", "without deformation"),
+        ("rounds=1,threshold=0.000001", "unsure,"),
+        ("rounds=1,averaging=0.000001", "not an average,"),
+    ):
+        assert f"{words} {' and '.join(last[name])}" in text
 
 
 def test_speed_of_the_adversarial_step_is_the_measurement():
