@@ -61,6 +61,11 @@ def _record(sizes=(8, 16, 16, 64), **more):
     return {"trials": trials, "reference": {"8": 0.03, "64": 0.009}}
 
 
+def _importance(shares):
+    part = {"settings": shares, "together": 0.1, "explained": -0.2}
+    return figures.importance({"importance": {"epochs": 20, "error": part, "score": part}})
+
+
 FIGURES = {
     "areas": lambda: _areas([str(label) for label in range(10)]),
     "areas_long_names": lambda: _areas(LONG_NAMES, 1),
@@ -76,6 +81,10 @@ FIGURES = {
         {"hyperband": _record(), "grid": _record(), "random": _record([])}, 16
     ),
     "code_size": lambda: figures.code_size(_record(standard_error=0.001)),
+    "importance": lambda: _importance(
+        {"latent_dim": [0.5, 0.1, 0.9], "filters": [0.3, 0.0, 1.0], "hidden_units": [0.1, 0.1, 0.1]}
+    ),
+    "importance_of_one": lambda: _importance({"learning_rate": [1.0, 1.0, 1.0]}),
     "code_size_one": lambda: figures.code_size(_record([32])),
 }
 
