@@ -53,8 +53,8 @@ OWNERS = {
 # These answer before TensorFlow is loaded, beside every `__main__` and `settings`.
 LIGHT = (
     *SLAB, "report", "figures", "training.files", "training.run_folder", "search.record",
-    "search.figures", "data.images", "data.bit_depth", "data.pillow_pixels", "data.pixel_storage",
-    "data.decoding",
+    "search.figures", "search.trial_points", "data.images", "data.bit_depth", "data.pillow_pixels",
+    "data.pixel_storage", "data.decoding",
 )  # fmt: skip
 HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "tensorflow_datasets", "tensorboard"}
 

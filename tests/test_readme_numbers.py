@@ -226,6 +226,21 @@ def test_search_tables_are_the_records():
         ]  # fmt: skip
 
 
+def test_the_importance_of_settings_is_the_records():
+    found = record("hyperband")["importance"]
+    error, score = found["error"], found["score"]
+    percents = [
+        f"{100 * share:.0f} %"
+        for share in (
+            error["explained"], error["settings"]["latent_dim"][0], score["explained"],
+            *(score["settings"][name][0] for name in ("learning_rate", "latent_dim")),
+            score["settings"]["weight_decay"][0],
+        )
+    ]  # fmt: skip
+    text = (ROOT / "docs" / "search.md").read_text(encoding="utf-8").split("Which setting")[1]
+    assert re.findall(r"\d+ %", text)[: len(percents)] == percents
+
+
 def test_search_cost_table_is_the_measurement():
     shown = {
         "kerasunsup": "this search",

@@ -16,10 +16,10 @@ from kerasunsup.data import batches as data_batches
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
-from kerasunsup.evaluation import latent_space, variational_bound
+from kerasunsup.evaluation import latent_space, setting_importance, variational_bound
 from kerasunsup.figures import style
 from kerasunsup.models import variational
-from kerasunsup.search import distributed, figures, runner
+from kerasunsup.search import distributed, figures, runner, trial_points
 from kerasunsup.search.session import Problem
 from kerasunsup.search.settings import SearchSettings
 from kerasunsup.settings import Command, to_json
@@ -70,6 +70,7 @@ def run(command: Command) -> dict[str, Any] | None:
         record = run(command, problem(command, splits))
     if record is None:
         return None
+    record["importance"] = importance(record, settings.seed)
     best = write_best(command, record)
     for path in write_figures(command, record):
         logger.info(f"figure: {path}")
@@ -125,6 +126,45 @@ def _linear_error(splits: Splits, size: int, settings: AutoencoderSettings) -> f
         beta=settings.beta,
         pixel_variance=variational.PIXEL_VARIANCE,
     )
+
+
+def importance(record: dict[str, Any], seed: int) -> dict[str, Any] | None:
+    """How much of the trials' errors follows from each setting, as plain JSON.
+
+    The main effects of a forest (see `evaluation.setting_importance`) on the logarithm of the
+    validation error, and on that of the score, over the whole space that was searched and at the
+    end of the longest training. The number of epochs is one more input of the forest.
+
+    Returns:
+        `error` and `score`, each with `settings` (name -> mean, first and last tenth over the
+        trees, shares of the variance), `together` (what no setting explains alone) and
+        `explained` (share of the variance of trials that a tree did not see). None, and a line,
+        with too few trials.
+    """
+    number = trial_points.num_combinations(record)
+    if number < trial_points.LEAST:
+        logger.info(
+            f"importance of settings: not estimated, {number} combinations were trained and "
+            f"{trial_points.LEAST} are needed"
+        )
+        return None
+    trials = trial_points.of_record(record)
+    found: dict[str, Any] = {"combinations": number, "epochs": record["fingerprint"]["max_epochs"]}
+    for part, targets in (("error", trials.errors), ("score", trials.scores)):
+        effects = setting_importance.main_effects(
+            trials.points, np.log(targets), trials.groups, trials.values, seed=seed
+        )
+        if not len(effects.shares):
+            logger.info("importance of settings: not estimated, no trial is better than another")
+            return None
+        low, high = np.quantile(effects.shares, [0.1, 0.9], axis=0)
+        columns = np.stack([effects.shares.mean(axis=0), low, high], axis=1).round(4).tolist()
+        found[part] = {
+            "settings": dict(zip(trials.names, columns, strict=False)),  # epochs have no effect
+            "together": round(float(1.0 - effects.shares.sum(axis=1).mean()), 4),
+            "explained": round(effects.explained, 4),
+        }
+    return found
 
 
 def write_best(command: Command, record: dict[str, Any]) -> AutoencoderSettings:
@@ -185,13 +225,14 @@ def write_figures(command: Command, record: dict[str, Any]) -> list[Path]:
 
     Returns:
         `search_progress.png`, all searches on the same data beside `best.json`, and this one's
-        `code_size.png`.
+        `code_size.png` and `importance.png`.
     """
     folder = Path(command.search.tuning) / command.experiment
     size = command.config.latent_dim
     pictures = {
         folder / "search_progress.png": figures.progress(comparable(command, record), size),
         folder / record["kind"] / "code_size.png": figures.code_size(record),
+        folder / record["kind"] / "importance.png": figures.importance(record),
     }
     drawn = {path: figure for path, figure in pictures.items() if figure is not None}
     events = command.logs / f"{command.experiment}_search" / record["kind"]

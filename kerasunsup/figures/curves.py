@@ -301,3 +301,50 @@ def walk_confidence(confidences: Mapping[str, np.ndarray]) -> Figure:
     axes.set(xlabel="way from one image to the other, %", ylabel="mean certainty of a class, %")
     figure.legend(loc="outside upper center", ncols=1)
     return figure
+
+
+@style.styled
+def compared_errors(
+    panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]],
+) -> Figure:
+    """Validation errors of several trainings over the epochs, a panel a comparison.
+
+    Lines are means over seeds, bands reach from the lowest to the highest seed.
+
+    Args:
+        panels: title -> name -> epochs (n,) and errors (num_seeds, n), mean squared, above 0. A
+            NaN, as of a training that was over before, is left out; some seed has a number in each
+            column.
+
+    Raises:
+        ValueError: if there is no panel, a panel is empty or the lengths differ.
+
+    Example:
+        >>> adam = np.array([1, 2]), np.array([[0.02, 0.01], [0.03, 0.01]])
+        >>> figure = compared_errors({"optimizers": {"Adam": adam}})
+        >>> figure.axes[0].get_legend().get_texts()[0].get_text()
+        'Adam'
+    """
+    if not panels or not all(panels.values()):
+        raise ValueError("compared_errors needs panels with at least one training each")
+    figure = Figure(figsize=(3.6 * len(panels), 3.8), layout="constrained")
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, rows) in zip(grid, panels.items(), strict=True):
+        for index, (name, (epochs, errors)) in enumerate(rows.items()):
+            if errors.shape[1:] != epochs.shape or not len(epochs):
+                raise ValueError(
+                    f"{title}: {name} has {errors.shape} errors for {len(epochs)} epochs"
+                )
+            mean = np.nanmean(errors, axis=0)
+            look = style.look(index)
+            low, high = np.nanmin(errors, axis=0), np.nanmax(errors, axis=0)
+            axes.fill_between(epochs, low, high, color=look["color"], alpha=0.16, linewidth=0)
+            every = max(1, len(epochs) // 6)
+            marks = (index % every, every)
+            axes.plot(epochs, mean, label=style.shortened(name, 26), markevery=marks, **look)
+        style.log_axis(axes, "y")
+        axes.xaxis.set_major_locator(ticker.MaxNLocator("auto", **_WHOLE))
+        axes.set(title=title, xlabel="epoch", ylabel="validation error (MSE)")
+        axes.grid(True)
+        axes.legend(loc="upper right")
+    return figure

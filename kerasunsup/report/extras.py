@@ -92,6 +92,7 @@ def search(sources: Sources) -> Section:
             _search_table(sources, records, folder),
             paragraph(sentences.lowest_errors(records)),
             *_search_figures(records, sources.address(folder)),
+            paragraph(sentences.importance(records["hyperband"])),
         ]
     return Section("search", "Search", "Searching for settings", blocks)
 
@@ -152,6 +153,9 @@ def _search_figures(records: Mapping[str, Mapping[str, Any]], address: str) -> l
         "Validation error over the code size: every trial, the best of each size, and PCA.": (
             figures.code_size(records["hyperband"])
         ),
+        "How much of the errors of Hyperband's trials each setting explains alone: main effects of"
+        " a random forest on their logarithms, over the space that was searched; lines reach from"
+        " the first tenth of the trees to the last.": figures.importance(records["hyperband"]),
     }
     return [
         Figure(style.to_png(figure), caption, address, is_drawn_here=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerasunsup.report.sources import Sources, percent
-from kerasunsup.search import figures, record
+from kerasunsup.search import figures, record, trial_points
 from kerasunsup.supervised.settings import METHOD_NAMES
 
 STUDY_EPOCHS = 20  # that the study's table gives
@@ -293,6 +293,32 @@ def lowest_errors(records: Mapping[str, Mapping[str, Any]]) -> str:
         for kind, (error, spent) in sorted(best.items(), key=lambda item: item[1])
     )
     return f"Lowest validation error, and when a search was within 1 % of it: {listed}."
+
+
+def importance(search: Mapping[str, Any]) -> str:
+    """Which setting matters most, and how sure that is, or why it is not known."""
+    found = search.get("importance")
+    if found:
+        parts = []
+        for part in ("error", "score"):
+            shares = found[part]["settings"]
+            first = max(shares, key=lambda name: shares[name][0])
+            mean, low, high = map(percent, shares[first])
+            parts.append(f"{first.replace('_', ' ')} with {mean} ({low} to {high} over the trees)")
+        return (
+            f"Alone, most of the variance of the validation error follows from {parts[0]}; of the"
+            f" error as a share of the reference from {parts[1]}."
+        )
+    number = trial_points.num_combinations(search)
+    if number < trial_points.LEAST:
+        return (
+            f"The importance of each setting is not estimated: {number} combinations were trained,"
+            f" {trial_points.LEAST} are needed."
+        )
+    return (
+        "The record holds no importance of settings; the search's own command adds it, and trains"
+        " nothing again."
+    )
 
 
 def walks(sources: Sources) -> list[str]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from kerasunsup.figures import style
 from kerasunsup.search import record
 
+_SHOWN = {"latent_dim": "code size"}  # how a setting is called in pictures
 TITLES = {"hyperband": "Hyperband", "grid": "grid, cross-validated", "random": "random"}
 
 
@@ -76,6 +79,46 @@ def code_size(search_record: Mapping[str, Any]) -> style.Figure | None:
     axes.minorticks_off()
     axes.set(xlabel="code size", ylabel=f"validation error ({objective})")
     figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+@style.styled
+def importance(search_record: Mapping[str, Any]) -> style.Figure | None:
+    """Draws what each setting explains of the error, and of the score, alone and together.
+
+    A bar is the mean over the trees of the forest, its line reaches from the first tenth to the
+    last. "Explained" is the share of the variance of trials that a tree did not see. None for a
+    record without these numbers (see `ae.search.importance`).
+    """
+    found = search_record.get("importance")
+    if not found:
+        return None
+    objective = _objective(search_record)
+    linear = "PCA's" if objective == "MSE" else "a linear model's"
+    titles = {
+        "error": f"validation error ({objective})",
+        "score": f"the same as a share of {linear} at that code size",
+    }
+    looks = ({"color": style.COLORS[4]}, {"color": "0.85", "hatch": "////", "edgecolor": "0.55"})
+    names = sorted(found["error"]["settings"], key=lambda name: found["error"]["settings"][name][0])
+    figure, axes = style.panel(5.2, 1.5 + 0.45 * len(names))
+    places = np.arange(1, len(names) + 1)
+    for index, (part, title) in enumerate(titles.items()):
+        shares = np.array([found[part]["settings"][name] for name in names])  # mean, low, high
+        means = 100.0 * np.array([found[part]["together"], *shares[:, 0]])
+        heights = np.arange(len(means)) + 0.18 - 0.36 * index
+        explained = max(0.0, found[part]["explained"])
+        axes.barh(
+            heights, means, 0.34, linewidth=0.0, **looks[index],
+            label=f"{title}, {100.0 * explained:.0f} % explained",
+        )  # fmt: skip
+        axes.hlines(places + 0.18 - 0.36 * index, *(100.0 * shares[:, 1:].T), color="black", lw=1.0)
+    shown = [_SHOWN.get(name, name.replace("_", " ")) for name in names]
+    axes.set_yticks([0, *places], ["several together", *shown])
+    axes.grid(False, axis="y")
+    axes.set_xlim(0.0, 100.0)
+    axes.set_xlabel(f"share of the variance over the space, %, after {found['epochs']} epochs")
+    figure.legend(loc="outside upper center", ncols=1)
     return figure
 
 

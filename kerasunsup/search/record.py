@@ -181,10 +181,24 @@ def check(path: Path, record: Any) -> None:
                 expect(result, "score", "validation_mse", above=0.0)
             if "standard_error" in result:
                 expect(result, "standard_error")
+        _check_importance(record.get("importance"))
     except KeyError as error:
         raise InputError(f"{path} is damaged ({error} is missing): remove it") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error}): remove it") from error
+
+
+def _check_importance(found: Any) -> None:
+    """Raises an error for an importance of settings that no figure can be made of."""
+    if found is None:  # too few trials, or of an earlier version
+        return
+    for part in (found["error"], found["score"]):
+        listed = [found["epochs"], part["explained"], part["together"]]
+        for name in part["settings"]:
+            mean, low, high = part["settings"][name]
+            listed += [mean, low, high, found["error"]["settings"][name][0]]
+        if not all(map(is_number, listed)):
+            raise ValueError("its importance of settings holds what is no number")
 
 
 def finished(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

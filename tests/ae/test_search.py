@@ -24,7 +24,7 @@ from kerasunsup.ae import search
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import batches as data_batches
 from kerasunsup.evaluation import latent_space
-from kerasunsup.search import distributed, session
+from kerasunsup.search import distributed, figures, session
 from kerasunsup.settings import read_config
 from kerasunsup.training import files
 
@@ -148,8 +148,31 @@ def test_every_trial_is_in_tensorboard_with_settings_score_and_curve(searched):
 
 
 def test_the_figures_are_drawn(searched, tmp_path):
+    assert (searched / "tuning" / "ae" / "hyperband" / "importance.png").exists() == bool(
+        files.read_json(searched / "tuning" / "ae" / "record.json")["importance"]
+    )
     assert (searched / "tuning" / "ae" / "search_progress.png").stat().st_size > 5000
     assert (searched / "tuning" / "ae" / "hyperband" / "code_size.png").stat().st_size > 5000
+
+
+def test_the_importance_of_settings_is_that_of_the_committed_record_and_needs_trials(caplog):
+    stored = files.read_json(Path(__file__).parents[2] / "tuning" / "ae" / "record.json")
+    given = stored.pop("importance")
+    found = search.importance(stored, seed=0)
+    for part in ("error", "score"):
+        for name, shares in given[part]["settings"].items():
+            np.testing.assert_allclose(found[part]["settings"][name], shares, atol=0.02)
+    few = stored | {"trials": stored["trials"][:15]}
+    with caplog.at_level("INFO"):
+        assert search.importance(few, seed=0) is None
+        assert figures.importance(few | {"importance": None}) is None
+        same = [result | {"score": 2.0} for result in stored["trials"]]
+        same = [result | {"validation_mse": 2.0} for result in same]
+        assert search.importance(stored | {"trials": same}, seed=0) is None
+    assert caplog.messages == [
+        "importance of settings: not estimated, 11 combinations were trained and 20 are needed",
+        "importance of settings: not estimated, no trial is better than another",
+    ]
 
 
 def test_searches_are_drawn_beside_those_on_the_same_data_and_settings_only(searched, tmp_path):

@@ -61,7 +61,22 @@ def _record(sizes=(8, 16, 16, 64), **more):
     return {"trials": trials, "reference": {"8": 0.03, "64": 0.009}}
 
 
+def _importance(shares):
+    part = {"settings": shares, "together": 0.1, "explained": -0.2}
+    return figures.importance({"importance": {"epochs": 20, "error": part, "score": part}})
+
+
+def _compared(num_epochs, num_seeds=3, num_panels=3):
+    epochs = np.arange(1, num_epochs + 1)
+    errors = 0.004 + 0.05 / epochs * RANDOM.uniform(0.8, 1.2, (num_seeds, 1))
+    errors[1:, num_epochs // 2 + 1 :] = np.nan  # the others stopped early
+    rows = {f"optimizer {index} of $x": (epochs, errors * (1 + index)) for index in range(5)}
+    return figures_curves.compared_errors({f"part {index}": rows for index in range(num_panels)})
+
+
 FIGURES = {
+    "compared": lambda: _compared(40),
+    "compared_one_epoch": lambda: _compared(1, 1, 1),
     "areas": lambda: _areas([str(label) for label in range(10)]),
     "areas_long_names": lambda: _areas(LONG_NAMES, 1),
     "areas_hundred": lambda: _areas([str(label) for label in range(100)], 2),
@@ -76,6 +91,10 @@ FIGURES = {
         {"hyperband": _record(), "grid": _record(), "random": _record([])}, 16
     ),
     "code_size": lambda: figures.code_size(_record(standard_error=0.001)),
+    "importance": lambda: _importance(
+        {"latent_dim": [0.5, 0.1, 0.9], "filters": [0.3, 0.0, 1.0], "hidden_units": [0.1, 0.1, 0.1]}
+    ),
+    "importance_of_one": lambda: _importance({"learning_rate": [1.0, 1.0, 1.0]}),
     "code_size_one": lambda: figures.code_size(_record([32])),
 }
 
@@ -213,6 +232,13 @@ def test_error_over_code_size_shows_the_best_of_each_size_beside_pca():
         (lambda: figures_curves.corruption_sweep([0.1], {}, [1], {}), "input_psnr_db"),
         (lambda: figures_curves.areas_under_curves(["a", "b"], {"c": [0.5]}), "each of 2 classes"),
         (lambda: figures_curves.adversarial_curves({"epoch": []}), "at least one epoch"),
+        (lambda: figures_curves.compared_errors({"optimizers": {}}), "at least one training"),
+        (
+            lambda: figures_curves.compared_errors(
+                {"optimizers": {"Adam": (np.arange(2), np.ones((3, 1)))}}
+            ),
+            "3, 1.* errors for 2 epochs",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(make, message):

@@ -123,6 +123,25 @@ def test_a_variational_run_is_shown_where_it_stands(places, capsys):
     assert "autoencoder has not been run" not in page
 
 
+def test_the_importance_of_settings_is_shown_where_the_record_holds_it(places):
+    path = places.tuning / "ae" / "record.json"
+    found = json.loads(path.read_text())
+    assert report.main(["--page-only"]) == 0
+    html, _ = written()
+    assert "error follows from latent dim with 80.9 % (63.2 % to 99.9 %" in text_of(html)
+    figures = html.count("<img ")
+    few = found | {"importance": None, "trials": found["trials"][-12:]}
+    for record, text in (
+        ({k: v for k, v in found.items() if k != "importance"}, "holds no importance of settings"),
+        (few, "not estimated: 10 combinations were trained, 20 are needed"),
+    ):
+        path.write_text(json.dumps(record))
+        report.main(["--page-only"])
+        html, _ = written()
+        assert text in text_of(html)
+        assert html.count("<img ") == figures - 1
+
+
 def test_a_small_search_and_another_page_are_told_apart(places):
     quick = dataclasses.replace(places, quick=True)
     assert steps.state_of(step("search"), quick).finished is None

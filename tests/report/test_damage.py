@@ -135,6 +135,9 @@ def damages(found: dict) -> list[tuple[str, object]]:
         ("fingerprint", {"settings": [], "max_epochs": 20}),
         ("seconds", float("inf")),
         ("epochs", "265"),
+        ("importance", found["importance"] | {"score": {}}),
+        ("importance", found["importance"] | {"epochs": None}),
+        ("importance", [1]),
     ]
 
 
