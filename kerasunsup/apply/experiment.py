@@ -185,10 +185,15 @@ def _shown_by_codes(job: Job, function: str) -> bool:
 
 def _check(job: Job) -> None:
     """Refuses a model that cannot do what the verb needs, before anything is written."""
+    if job.vectors is not None:
+        return
     is_generator = job.verb == "generate" and job.model.offers("generate")
     for function in ("generate",) if is_generator else _NEEDS[job.verb]:
-        if not _shown_by_codes(job, function):
-            job.model.function(function)
+        if _shown_by_codes(job, function):
+            continue
+        if job.verb == "outliers" and function == "reconstruct" and job.model.is_foreign:
+            continue  # its vectors alone must do
+        job.model.function(function)
     if is_generator and job.reference is not None:
         raise InputError(
             f"--reference is for autoencoders, MODEL {job.model.path} is a generator: leave it out"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasunsup.apply import encoded_images, image_stream
+from kerasunsup.apply import encoded_images, given_codes, image_stream
 from kerasunsup.apply.masks import Masks
 from kerasunsup.apply.output_folder import OutputFolder
 from kerasunsup.apply.parts import Parts
@@ -38,11 +38,13 @@ class Job:
     Attributes:
         settings: the settings of the command line.
         verb: what is done.
-        model: the opened model.
+        model: the opened model; none where vectors take its place.
+        vectors: those of `--codes FILE`; None without them.
+        has_pictures: whether the images can be shown: vectors may come without them.
         stream: the images that the verb is applied to; none for `generate`.
         masks: where the images have holes.
-        query: the images of `--query`; None without it.
-        reference: the images of `--reference`; None without it.
+        query: the images of `--query`; None without it, or with vectors.
+        reference: the images of `--reference`; None without it, or with vectors.
         output: the folder for the results; `experiment` sets it.
         files: what writes the results; `experiment` sets it.
         parts: what was made of the images in parts; None where nothing was.
@@ -51,39 +53,39 @@ class Job:
         InputError: if the model, the images or the masks cannot be used.
     """
 
+    model: loading.LoadedModel
     output: OutputFolder
     files: ResultFiles
 
     def __init__(self, command: Application) -> None:
         self.settings: ApplySettings = command.config
         self.verb = command.verb
-        self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
-        self.stream = (
-            image_stream.EMPTY
-            if command.images is None
-            else image_stream.open_images(
-                command.images,
-                without=command.output,
-                part=self.settings.part,
-                limit=self.settings.limit,
-            )
-        )
+        self._made_by: dict[str, Any] = {}
+        if command.model is not None:
+            self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
+            self._made_by["model"] = self.model.fingerprint
+        self.stream = _stream_of(command)
         self.masks = Masks(self.settings.mask, self.stream)
         like = self.stream if len(self.stream) else None
-        self.query = _images_of_flag("query", self.settings.query, like)
-        self.reference = _images_of_flag("reference", self.settings.reference, like)
         self.parts: Parts | None = None
         self._shape: tuple[int, ...] = ()
+        self.vectors = given_codes.taken(self.settings, self.stream)
+        self.has_pictures = self.vectors is None or self.vectors.images.has_pictures
+        if self.vectors is not None:
+            self.stream, self.query, self.reference = self.vectors.images.stream, None, None
+            self._made_by |= self.vectors.made_by
+            return
+        self.query = _images_of_flag("query", self.settings.query, like)
+        self.reference = _images_of_flag("reference", self.settings.reference, like)
         if self.settings.codes is not None:
-            folder = path_of("--codes", self.settings.codes, is_written=False)
-            self.open_parts(folder).check_whole()
+            self.open_parts(path_of("--codes", self.settings.codes, is_written=False)).check_whole()
 
     def identity(self) -> dict[str, Any]:
         """Everything that the results follow from, as plain JSON values."""
         settings = to_json(self.settings)
         identity: dict[str, Any] = {
             "verb": self.verb,
-            "model": self.model.fingerprint,
+            **self._made_by,
             "images": self.stream.fingerprint or None,
             **{
                 flag(field.name): settings[field.name]
@@ -100,10 +102,9 @@ class Job:
 
     def identity_of_parts(self) -> dict[str, Any]:
         """What each part of the results follows from, beside its images: plain JSON values."""
-        settings = {
-            f"--{name}": getattr(self.settings, name) for name in ("resize", "grey", "passes")
-        }
-        return {"model": self.model.fingerprint, **settings, "mask": self.masks.fingerprint}
+        names = ("resize", "grey", "passes")
+        settings = {f"--{name}": getattr(self.settings, name) for name in names}
+        return {**self._made_by, **settings, "mask": self.masks.fingerprint}
 
     def open_parts(self, folder: Path) -> Parts:
         """Takes what is done of the images in parts from a folder."""
@@ -128,9 +129,10 @@ class Job:
             look: what is kept of each picture beside its code; None keeps nothing.
         """
         source = self.stream if stream is None else stream
-        if stream is None and self.parts is not None:
-            names = encoded_images.arrays_of(errors=errors, look=look is not None)
-            encoded = encoded_images.joined(source, list(self.parts.arrays(*names)))
+        if self.vectors is not None:
+            encoded = self.vectors.images.encoded(look)
+        elif stream is None and self.parts is not None:
+            encoded = _of_parts(self.parts, errors=errors, look=look is not None)
         else:
             encoded = encoded_images.encode_stream(
                 self.model, source, self.output.part(name), self.settings, errors=errors, look=look
@@ -151,24 +153,27 @@ class Job:
         """Writes a table of the unreadable images; refuses a stream that holds no others."""
         if not unreadable:
             return
-        name, reason = images.shown(unreadable[0][0]), unreadable[0][1]
+        example = f"such as {images.shown(unreadable[0][0])} ({unreadable[0][1]})"
         if len(unreadable) == len(stream):
             raise InputError(
-                f"none of the images of {stream.what} can be read, such as {name} ({reason}): give "
-                f"{images.KINDS} images"
+                f"none of the images of {stream.what} can be read, {example}: give {images.KINDS} "
+                "images"
             )
         self.files.write_table(table, ("file", "reason"), sorted(unreadable))
         logger.info(
-            f"{len(unreadable)} of {len(stream)} images of {stream.what} cannot be read, such as "
-            f"{name} ({reason}): all are in {table}"
+            f"{len(unreadable)} of {len(stream)} images of {stream.what} cannot be read, {example}: "
+            f"all are in {table}"
         )
 
     def thumbnails(
         self, positions: Iterable[int], stream: image_stream.Stream | None = None
     ) -> np.ndarray:
         """Reads encoded images once more, to be shown: float32 (n, height, width, channels)."""
-        change = encoded_images.change_to(self._shape, self.settings)
         shown = list(positions)
+        if self.vectors is not None:
+            return given_codes.thumbnails(self.stream, shown)
+        # What was encoded fits, and what a model from elsewhere takes is resized.
+        change = encoded_images.change_to(self._shape, self.settings, resize=True)
         batches = (stream or self.stream).batches(shown, max(1, len(shown)), change)
         return next(pixels for _, pixels, _ in batches)
 
@@ -177,6 +182,21 @@ class Job:
         from kerasunsup.figures import style  # loads slowly
 
         self.files.write(f"{name}_sheet.png", style.to_png(figure))
+
+
+def _of_parts(made: Parts, *, errors: bool, look: bool) -> encoded_images.EncodedImages:
+    names = encoded_images.arrays_of(errors=errors, look=look)
+    return encoded_images.joined(made.stream, list(made.arrays(*names)))
+
+
+def _stream_of(command: Application) -> image_stream.Stream:
+    """The images that a verb is applied to; none where the command names none."""
+    if command.images is None:
+        return image_stream.EMPTY
+    settings = command.config
+    return image_stream.open_images(
+        command.images, without=command.output, part=settings.part, limit=settings.limit
+    )
 
 
 def _images_of_flag(

@@ -135,14 +135,14 @@ def _check_reachable(address: str) -> None:
 
 def _with_whole_paths(command: Application) -> Application:
     """The command as it can be given in any folder."""
-    images, mask = command.images, command.config.mask
+    images, mask, model = command.images, command.config.mask, command.model
     if images is not None and os.path.exists(os.path.expanduser(images)):
         images = os.path.abspath(os.path.expanduser(images))
     if mask is not None:
         mask = os.path.abspath(os.path.expanduser(mask))
     return dataclasses.replace(
         command,
-        model=Path(os.path.abspath(os.path.expanduser(command.model))),
+        model=None if model is None else Path(os.path.abspath(os.path.expanduser(model))),
         images=images,
         output=command.output.absolute(),
         config=dataclasses.replace(command.config, mask=mask),
