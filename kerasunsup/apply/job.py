@@ -66,7 +66,6 @@ class Job:
             self._made_by["model"] = self.model.fingerprint
         self.stream = _stream_of(command)
         self.masks = Masks(self.settings.mask, self.stream)
-        like = self.stream if len(self.stream) else None
         self.parts: Parts | None = None
         self._shape: tuple[int, ...] = ()
         self.vectors = given_codes.taken(self.settings, self.stream)
@@ -75,8 +74,8 @@ class Job:
             self.stream, self.query, self.reference = self.vectors.images.stream, None, None
             self._made_by |= self.vectors.made_by
             return
-        self.query = _images_of_flag("query", self.settings.query, like)
-        self.reference = _images_of_flag("reference", self.settings.reference, like)
+        self.query = _images_of_flag("query", self.settings.query, self.stream)
+        self.reference = _images_of_flag("reference", self.settings.reference, self.stream)
         if self.settings.codes is not None:
             self.open_parts(path_of("--codes", self.settings.codes, is_written=False)).check_whole()
 
@@ -160,10 +159,8 @@ class Job:
                 "images"
             )
         self.files.write_table(table, ("file", "reason"), sorted(unreadable))
-        logger.info(
-            f"{len(unreadable)} of {len(stream)} images of {stream.what} cannot be read, {example}: "
-            f"all are in {table}"
-        )
+        cannot = f"images of {stream.what} cannot be read, {example}: all are in {table}"
+        logger.info(f"{len(unreadable)} of {len(stream)} {cannot}")
 
     def thumbnails(
         self, positions: Iterable[int], stream: image_stream.Stream | None = None
@@ -200,10 +197,11 @@ def _stream_of(command: Application) -> image_stream.Stream:
 
 
 def _images_of_flag(
-    name: str, what: str | None, like: image_stream.Stream | None
+    name: str, what: str | None, stream: image_stream.Stream
 ) -> image_stream.Stream | None:
     if what is None:
         return None
+    like = stream if len(stream) else None
     try:
         return image_stream.open_images(what, without=None, part="all", limit=None, like=like)
     except InputError as error:
