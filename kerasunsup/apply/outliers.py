@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup.apply import training_images
+from kerasunsup.apply import image_stream, outlier_maps, training_images
 from kerasunsup.apply.encoded_images import EncodedImages
 from kerasunsup.apply.job import Job, short
 from kerasunsup.apply.settings import ApplySettings
@@ -20,11 +20,10 @@ logger = logging.getLogger(__name__)
 _SHOWN = 40  # images on the contact sheet
 _FOLDS = 5  # of images that are compared with each other
 _HEADER = ("file", "score", "outlier", "share_less_odd", "x", "y", "width", "height")
-_NO_BOX = ("", "", "", "")
 
 
 def find_outliers(job: Job) -> dict[str, Any]:
-    """Writes outliers.csv and a contact sheet, the most unusual image first.
+    """Writes outliers.csv, a map of each outlier and a contact sheet, the most unusual image first.
 
     Images are compared with `--reference`, else with those that the model was trained on, else
     with each other.
@@ -38,23 +37,41 @@ def find_outliers(job: Job) -> dict[str, Any]:
     else:
         scores, limit, is_outlier, share_less_odd = _scores(encoded, reference, job.settings)
     order = np.argsort(-scores, kind="stable")
+    flagged = order[is_outlier[order]]
+    maps = outlier_maps.Maps.none()
+    if len(flagged) and job.vectors is None:
+        known = None if reference is encoded else _clean_images(job)[0]
+        maps = outlier_maps.write_maps(job, encoded, flagged, known, reference.positions)
     job.files.write_table(
         "outliers.csv",
         _HEADER,
         (
-            (names[row], scores[row], int(is_outlier[row]), share_less_odd[row], *_NO_BOX)
+            (
+                names[row],
+                scores[row],
+                int(is_outlier[row]),
+                share_less_odd[row],
+                *maps.boxes.get(row, outlier_maps.NO_BOX),
+            )
             for row in order
         ),
     )
     if job.has_pictures:
         worst = order[:_SHOWN]
-        pictures = job.thumbnails(encoded.positions[worst])
+        pictures = outlier_maps.overlaid(job.thumbnails(encoded.positions[worst]), worst, maps)
         above = [short(names[row]) for row in worst]
         below = [f"{scores[row]:.3g}" for row in worst]
         job.write_sheet("outliers", image_grids.captioned_images(pictures, above, below))
-    return {
+    numbers = {
         "images": len(names), "outliers": int(is_outlier.sum()), "threshold": round(limit, 4),
     }  # fmt: skip
+    return numbers | (
+        {"black_in_maps": maps.black, "white_in_maps": maps.white} if maps.maps else {}
+    )
+
+
+def _clean_images(job: Job) -> tuple[image_stream.Stream | None, str]:
+    return training_images.clean_images(job.model, job.reference)
 
 
 def _has_errors(job: Job) -> bool:
@@ -69,7 +86,7 @@ def _reference(job: Job, encoded: EncodedImages) -> EncodedImages:
         reference = encoded if found is None else found.encoded()
         called = "the images themselves" if found is None else found.stream.what
     else:
-        clean, called = training_images.clean_images(job.model, job.reference)
+        clean, called = _clean_images(job)
         if clean is None:
             reference, called = encoded, "the images themselves"
         else:
