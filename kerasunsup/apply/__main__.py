@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Sequence
 
 from kerasunsup import cli, tensorflow_startup
-from kerasunsup.apply.settings import Application, ApplySettings, settings_of
+from kerasunsup.apply.settings import Application, ApplySettings, is_file_of_codes, settings_of
+from kerasunsup.errors import InputError
 from kerasunsup.settings import path_of
 
 _DESCRIPTION = """\
 Uses a trained model on images: restores them, finds similar ones, outliers and groups, and makes
 new ones. `check` finds faulty images, `duplicates` those that are stored more than once, and
-neither needs a model. All results go into the folder --output. If a command is stopped, give it
-again and it goes on. `kerasunsup apply VERB --help` lists the settings of a verb.
+neither needs a model. Vectors of images from elsewhere, given by --codes FILE, may take the place
+of the model. All results go into the folder --output. If a command is stopped, give it again and it
+goes on. `kerasunsup apply VERB --help` lists the settings of a verb.
 """
 
 VERBS = {
@@ -81,11 +84,15 @@ def parse(argv: Sequence[str] | None = None) -> Application:
         InputError: if a value is wrong.
         SystemExit: with status 0 after `--help`, 2 after an unknown or malformed flag.
     """
+    argv = sys.argv[1:] if argv is None else argv
     parser = cli.new_parser("apply", _DESCRIPTION)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    is_with_vectors = _has_vectors(argv)
     for verb, text in VERBS.items():
+        fields = settings_of(verb)
+        has_vectors = is_with_vectors and any(field.name == "codes" for field in fields)
         verb_parser = cli.add_verb(verbs, verb, text, _MORE.get(verb, ""))
-        if verb not in _WITHOUT_MODEL:
+        if verb not in _WITHOUT_MODEL and not has_vectors:
             verb_parser.add_argument(
                 "model",
                 metavar="MODEL",
@@ -96,20 +103,38 @@ def parse(argv: Sequence[str] | None = None) -> Application:
             verb_parser.add_argument(
                 "images",
                 metavar="IMAGES",
+                nargs="*" if has_vectors else None,
                 help="a folder of images and its sub-folders, one image file, a .npz or .npy file,"
                 " a folder of IDX files, or a data name such as mnist",
             )
         verb_parser.add_argument(
             "--output", metavar="DIR", required=True, help="write all results into this folder"
         )
-        cli.add_settings(verb_parser, ApplySettings, settings_of(verb))
+        cli.add_settings(verb_parser, ApplySettings, fields)
     values = vars(parser.parse_args(argv))
     verb, output = values.pop("verb"), path_of("--output", values.pop("output"))
     model = values.pop("model", None)
     if model is not None:
         model = path_of("MODEL", model, is_written=False)
     images = values.pop("images", None)
+    if isinstance(images, list):
+        if len(images) > 1:
+            raise InputError(
+                f"--codes {values['codes']} takes the place of MODEL: leave {images[0]} out, or "
+                "give a folder of parts by --codes"
+            )
+        images = images[0] if images else None
     return Application(verb, model, images, output, ApplySettings(**values))
+
+
+def _has_vectors(argv: Sequence[str]) -> bool:
+    """Whether `--codes` names a file of vectors: then a verb takes no MODEL.
+
+    Known before the command line is parsed, so that MODEL and IMAGES may stand anywhere in it.
+    """
+    given = [word.partition("=")[2] for word in argv if word.startswith("--codes=")]
+    given += [after for word, after in itertools.pairwise(argv) if word == "--codes"]
+    return any(map(is_file_of_codes, given))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -52,6 +52,8 @@ def cluster_images(job: Job) -> dict[str, Any]:
     for group in range(groups.max() + 1):
         members = np.flatnonzero(groups == group)
         shown = np.random.default_rng(job.settings.seed).permutation(members)[:_SHOWN_A_GROUP]
+        if not job.has_pictures:
+            continue
         pictures = job.thumbnails(encoded.positions[np.sort(shown)])
         sheet = images.grid(pictures, columns=min(10, len(pictures)))
         job.files.write_picture(f"cluster_{group:03d}_sheet.png", sheet)
@@ -151,7 +153,8 @@ def _number_when_deformed(job: Job, codes: np.ndarray, pictures: image_set.Image
 
 def _image_set(job: Job, positions: np.ndarray) -> image_set.ImageSet:
     """The images at these positions of the stream, read once more; on disk where they are many."""
-    change = encoded_images.change_to(job.model.input_shape("encode"), job.settings)
+    shape, is_foreign = job.model.input_shape("encode"), job.model.is_foreign
+    change = encoded_images.change_to(shape, job.settings, resize=is_foreign)
     writer = pixel_storage.Writer(len(positions), pixel_storage.MEMORY_LIMIT)
     for _, pixels, failed in job.stream.batches(positions, job.settings.batch_size, change):
         for position, reason in failed:

@@ -10,11 +10,13 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kerasunsup.apply import image_stream
 from kerasunsup.apply.settings import ApplySettings
+from kerasunsup.data import images
 from kerasunsup.errors import InputError
 from kerasunsup.models import loading
 from kerasunsup.progress import Progress
@@ -42,6 +44,7 @@ class EncodedImages:
         highest: float32 (height, width, channels), the largest value of each pixel in any image.
         looks: uint8 (num_readable, bytes), what `look` returned for each image; empty without it.
         unreadable: (name, reason) of each image that cannot be read.
+        rounding: values of `lowest` and `highest` that differ by no more are the same.
     """
 
     names: list[str]
@@ -52,20 +55,28 @@ class EncodedImages:
     highest: np.ndarray
     looks: np.ndarray
     unreadable: list[tuple[str, str]]
+    rounding: float = _ALIKE
 
     def are_alike(self, other: EncodedImages | None = None) -> bool:
         """Whether all images, and all of `other` if it is given, are the same but for rounding."""
         highest, lowest = self.highest, self.lowest
         if other is not None:
             highest, lowest = np.maximum(highest, other.highest), np.minimum(lowest, other.lowest)
-        return len(self.codes) > 1 and float((highest - lowest).max()) <= _ALIKE
+        return len(self.codes) > 1 and float((highest - lowest).max()) <= self.rounding
 
 
-def change_to(shape: tuple[int, ...], settings: ApplySettings) -> image_stream.Change:
-    """The function that brings a picture into the shape that the model takes."""
-    return functools.partial(
-        loading.to_shape, shape=shape, resize=settings.resize, grey=settings.grey
-    )
+def change_to(
+    shape: tuple[int, ...], settings: ApplySettings, *, resize: bool = False
+) -> image_stream.Change:
+    """The function that brings a picture into the shape that the model takes.
+
+    Args:
+        shape: (height, width, channels).
+        settings: `resize` and `grey` are used.
+        resize: whether pictures are resized even without `--resize`.
+    """
+    resize = resize or settings.resize
+    return functools.partial(loading.to_shape, shape=shape, resize=resize, grey=settings.grey)
 
 
 def encode_stream(
@@ -113,7 +124,7 @@ def joined(
     `errors` and `looks` may be left out.
     """
     none = np.empty(0, np.uint8)
-    merged = {
+    merged: dict[str, Any] = {
         name: np.concatenate([block.get(name, none) for block in blocks]) for name in _OF_EACH_IMAGE
     }
     unreadable = [
@@ -169,7 +180,7 @@ def encoded_block(
     """
     encode, shape = model.function("encode"), model.input_shape("encode")
     lowest, highest = np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)
-    to_shape = change_to(shape, settings)
+    to_shape = change_to(shape, settings, resize=model.is_foreign)
     # The first of `codes` and `looks` only give the arrays their widths.
     codes = [encode(np.zeros((1, *shape), np.float32))[:0]]
     looks = [np.empty(0, np.uint8) if look is None else look(np.zeros((1, 1, 1), np.uint8))]
@@ -188,7 +199,7 @@ def encoded_block(
         if not in_batch:
             continue
         readable += in_batch
-        codes.append(encode(pixels))
+        codes.append(_finite(encode(pixels), in_batch, model, stream))
         lowest = np.minimum(lowest, pixels.min(axis=0))
         highest = np.maximum(highest, pixels.max(axis=0))
         if errors:
@@ -204,3 +215,17 @@ def encoded_block(
         "unreadable": np.array([position for position, _ in unreadable], np.int64),
         "reasons": np.array([reason for _, reason in unreadable], np.str_),
     }
+
+
+def _finite(
+    codes: np.ndarray, positions: list[int], model: loading.LoadedModel, stream: image_stream.Stream
+) -> np.ndarray:
+    """The codes; refuses those of a model that gives something else than numbers."""
+    bad = np.flatnonzero(~np.isfinite(codes).all(axis=1))
+    if len(bad):
+        name = images.shown(stream.names[positions[bad[0]]])
+        raise InputError(
+            f"MODEL {model.path} gives NaN or infinite values for {name}: it must take images with "
+            "values from 0 to 1"
+        )
+    return codes

@@ -199,8 +199,11 @@ def _check(job: Job) -> None:
     is_generator = job.verb == "generate" and not job.model.offers("decode")
     is_generator = is_generator and job.model.offers("generate")
     for function in ("generate",) if is_generator else _NEEDS[job.verb]:
-        if not _shown_by_codes(job, function):
-            job.model.function(function)
+        if _shown_by_codes(job, function):
+            continue
+        if job.verb == "outliers" and function == "reconstruct" and job.model.is_foreign:
+            continue  # its vectors alone must do
+        job.model.function(function)
     if is_generator and job.reference is not None:
         raise InputError(
             f"--reference is for autoencoders, MODEL {job.model.path} is a generator: leave it out"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasunsup.apply import encoded_images, image_stream
+from kerasunsup.apply import encoded_images, given_codes, image_stream
 from kerasunsup.apply.masks import Masks
 from kerasunsup.apply.output_folder import OutputFolder
 from kerasunsup.apply.parts import Parts
@@ -41,10 +41,12 @@ class Job:
         settings: the settings of the command line.
         verb: what is done.
         model: the opened model; none where the command names none.
+        vectors: those of `--codes FILE`; None without them.
+        has_pictures: whether the images can be shown: vectors may come without them.
         stream: the images that the verb is applied to; none for `generate`.
         masks: where the images have holes.
-        query: the images of `--query`; None without it.
-        reference: the images of `--reference`; None without it.
+        query: the images of `--query`; None without it, or with vectors.
+        reference: the images of `--reference`; None without it, or with vectors.
         against: the images of `--against`; None without it.
         output: the folder for the results; `experiment` sets it.
         files: what writes the results; `experiment` sets it.
@@ -68,12 +70,19 @@ class Job:
             self._made_by["model"] = self.model.fingerprint
         self.stream = _stream_of(command)
         self.masks = Masks(self.settings.mask, self.stream)
-        like = self.stream if len(self.stream) else None
-        self.query, self.reference, self.against = (
-            _images_of_flag(name, getattr(self.settings, name), like) for name in _MORE_IMAGES
-        )
         self.parts: Parts | None = None
         self._shape: tuple[int, ...] = ()
+        self.vectors = given_codes.taken(self.settings, self.stream)
+        self.has_pictures = self.vectors is None or self.vectors.images.has_pictures
+        if self.vectors is not None:
+            self.stream = self.vectors.images.stream
+            self.query = self.reference = self.against = None
+            self._made_by |= self.vectors.made_by
+            return
+        self.query, self.reference, self.against = (
+            _images_of_flag(name, getattr(self.settings, name), self.stream)
+            for name in _MORE_IMAGES
+        )
         if self.settings.codes is not None:
             self.open_parts(path_of("--codes", self.settings.codes, is_written=False)).check_whole()
 
@@ -90,13 +99,7 @@ class Job:
                 if field.name not in _WITHOUT_EFFECT
             },
         }
-        streams = zip(_MORE_IMAGES, (self.query, self.reference, self.against), strict=True)
-        identity |= {f"images of --{name}": s.fingerprint for name, s in streams if s is not None}
-        if self.verb == "generate" and self.reference is None and self.model.sampler_file:
-            identity["sampler"] = loading.digest([self.model.sampler_file])
-        if self.masks.fingerprint is not None:
-            identity["mask"] = self.masks.fingerprint
-        return identity
+        return identity | _identity_of_more(self)
 
     def identity_of_parts(self) -> dict[str, Any]:
         """What each part of the results follows from, beside its images: plain JSON values."""
@@ -127,9 +130,10 @@ class Job:
             look: what is kept of each picture beside its code; None keeps nothing.
         """
         source = self.stream if stream is None else stream
-        if stream is None and self.parts is not None:
-            names = encoded_images.arrays_of(errors=errors, look=look is not None)
-            encoded = encoded_images.joined(source, list(self.parts.arrays(*names)))
+        if self.vectors is not None:
+            encoded = self.vectors.images.encoded(look)
+        elif stream is None and self.parts is not None:
+            encoded = _of_parts(self.parts, errors=errors, look=look is not None)
         else:
             encoded = encoded_images.encode_stream(
                 self.model, source, self.output.part(name), self.settings, errors=errors, look=look
@@ -150,24 +154,25 @@ class Job:
         """Writes a table of the unreadable images; refuses a stream that holds no others."""
         if not unreadable:
             return
-        name, reason = images.shown(unreadable[0][0]), unreadable[0][1]
+        example = f"such as {images.shown(unreadable[0][0])} ({unreadable[0][1]})"
         if len(unreadable) == len(stream):
             raise InputError(
-                f"none of the images of {stream.what} can be read, such as {name} ({reason}): give "
-                f"{images.KINDS} images"
+                f"none of the images of {stream.what} can be read, {example}: give {images.KINDS} "
+                "images"
             )
         self.files.write_table(table, ("file", "reason"), sorted(unreadable))
-        logger.info(
-            f"{len(unreadable)} of {len(stream)} images of {stream.what} cannot be read, such as "
-            f"{name} ({reason}): all are in {table}"
-        )
+        cannot = f"images of {stream.what} cannot be read, {example}: all are in {table}"
+        logger.info(f"{len(unreadable)} of {len(stream)} {cannot}")
 
     def thumbnails(
         self, positions: Iterable[int], stream: image_stream.Stream | None = None
     ) -> np.ndarray:
         """Reads encoded images once more, to be shown: float32 (n, height, width, channels)."""
-        change = encoded_images.change_to(self._shape, self.settings)
         shown = list(positions)
+        if self.vectors is not None:
+            return given_codes.thumbnails(self.stream, shown)
+        # What was encoded fits, and what a model from elsewhere takes is resized.
+        change = encoded_images.change_to(self._shape, self.settings, resize=True)
         batches = (stream or self.stream).batches(shown, max(1, len(shown)), change)
         return next(pixels for _, pixels, _ in batches)
 
@@ -178,8 +183,24 @@ class Job:
         self.files.write(f"{name}_sheet.png", style.to_png(figure))
 
 
+def _identity_of_more(job: Job) -> dict[str, Any]:
+    """What results follow from beside the model, the images and the settings."""
+    streams = zip(_MORE_IMAGES, (job.query, job.reference, job.against), strict=True)
+    identity = {f"images of --{name}": s.fingerprint for name, s in streams if s is not None}
+    if job.verb == "generate" and job.reference is None and job.model.sampler_file:
+        identity["sampler"] = loading.digest([job.model.sampler_file])
+    if job.masks.fingerprint is not None:
+        identity["mask"] = job.masks.fingerprint
+    return identity
+
+
+def _of_parts(made: Parts, *, errors: bool, look: bool) -> encoded_images.EncodedImages:
+    names = encoded_images.arrays_of(errors=errors, look=look)
+    return encoded_images.joined(made.stream, list(made.arrays(*names)))
+
+
 def _stream_of(command: Application) -> image_stream.Stream:
-    """The images that the verb is applied to; none where it takes none."""
+    """The images that a verb is applied to; none where the command names none."""
     if command.images is None:
         return image_stream.EMPTY
     settings: ApplySettings = command.config
@@ -189,10 +210,11 @@ def _stream_of(command: Application) -> image_stream.Stream:
 
 
 def _images_of_flag(
-    name: str, what: str | None, like: image_stream.Stream | None
+    name: str, what: str | None, stream: image_stream.Stream
 ) -> image_stream.Stream | None:
     if what is None:
         return None
+    like = stream if len(stream) else None
     try:
         return image_stream.open_images(what, without=None, part="all", limit=None, like=like)
     except InputError as error:

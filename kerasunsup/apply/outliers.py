@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup.apply import training_images
+from kerasunsup.apply import image_stream, outlier_maps, training_images
 from kerasunsup.apply.encoded_images import EncodedImages
 from kerasunsup.apply.job import Job, short
 from kerasunsup.apply.settings import ApplySettings
@@ -18,58 +18,112 @@ from kerasunsup.figures import image_grids
 logger = logging.getLogger(__name__)
 
 _SHOWN = 40  # images on the contact sheet
+_FOLDS = 5  # of images that are compared with each other
+_HEADER = ("file", "score", "outlier", "share_less_odd", "x", "y", "width", "height")
 
 
 def find_outliers(job: Job) -> dict[str, Any]:
-    """Writes outliers.csv and a contact sheet, the most unusual image first.
+    """Writes outliers.csv, a map of each outlier and a contact sheet, the most unusual image first.
 
     Images are compared with `--reference`, else with those that the model was trained on, else
     with each other.
     """
-    encoded = job.encode(errors=True)
+    encoded = job.encode(errors=_has_errors(job))
     names = encoded.names
-    clean, called = training_images.clean_images(job.model, job.reference)
-    if clean is None:
-        reference, called = encoded, "the images themselves"
-    else:
-        reference = job.encode(clean, name="reference", errors=True)
-    logger.info(f"compared with {len(reference.codes):,} images: {called}")
-    if encoded.are_alike(None if job.reference is None else reference):
+    reference = _reference(job, encoded)
+    if encoded.are_alike(reference if job.settings.reference is not None else None):
         scores, limit = np.zeros(len(names)), 0.0
-        is_outlier = np.zeros(len(names), bool)
+        is_outlier, share_less_odd = np.zeros(len(names), bool), np.zeros(len(names))
     else:
-        scores, limit, is_outlier = _scores(encoded, reference, job.settings)
+        scores, limit, is_outlier, share_less_odd = _scores(encoded, reference, job.settings)
     order = np.argsort(-scores, kind="stable")
+    flagged = order[is_outlier[order]]
+    maps = outlier_maps.Maps.none()
+    if len(flagged) and job.vectors is None:
+        known = None if reference is encoded else _clean_images(job)[0]
+        maps = outlier_maps.write_maps(job, encoded, flagged, known, reference.positions)
     job.files.write_table(
         "outliers.csv",
-        ("file", "score", "outlier"),
-        ((names[index], scores[index], int(is_outlier[index])) for index in order),
+        _HEADER,
+        (
+            (
+                names[row],
+                scores[row],
+                int(is_outlier[row]),
+                share_less_odd[row],
+                *maps.boxes.get(row, outlier_maps.NO_BOX),
+            )
+            for row in order
+        ),
     )
-    worst = order[:_SHOWN]
-    pictures = job.thumbnails(encoded.positions[worst])
-    above = [short(names[index]) for index in worst]
-    below = [f"{scores[index]:.3g}" for index in worst]
-    job.write_sheet("outliers", image_grids.captioned_images(pictures, above, below))
-    return {
+    if job.has_pictures:
+        worst = order[:_SHOWN]
+        pictures = outlier_maps.overlaid(job.thumbnails(encoded.positions[worst]), worst, maps)
+        above = [short(names[row]) for row in worst]
+        below = [f"{scores[row]:.3g}" for row in worst]
+        job.write_sheet("outliers", image_grids.captioned_images(pictures, above, below))
+    numbers = {
         "images": len(names), "outliers": int(is_outlier.sum()), "threshold": round(limit, 4),
     }  # fmt: skip
+    return numbers | (
+        {"black_in_maps": maps.black, "white_in_maps": maps.white} if maps.maps else {}
+    )
+
+
+def _clean_images(job: Job) -> tuple[image_stream.Stream | None, str]:
+    return training_images.clean_images(job.model, job.reference)
+
+
+def _has_errors(job: Job) -> bool:
+    """Whether errors of reconstructions can be measured: vectors alone have none."""
+    return job.vectors is None and (job.parts is not None or job.model.offers("reconstruct"))
+
+
+def _reference(job: Job, encoded: EncodedImages) -> EncodedImages:
+    """The images that the others are compared with."""
+    if job.vectors is not None:
+        found = job.vectors.reference
+        reference = encoded if found is None else found.encoded()
+        called = "the images themselves" if found is None else found.stream.what
+    else:
+        clean, called = _clean_images(job)
+        if clean is None:
+            reference, called = encoded, "the images themselves"
+        else:
+            reference = job.encode(clean, name="reference", errors=_has_errors(job))
+    logger.info(f"compared with {len(reference.codes):,} images: {called}")
+    return reference
 
 
 def _scores(
     encoded: EncodedImages, reference: EncodedImages, settings: ApplySettings
-) -> tuple[np.ndarray, float, np.ndarray]:
-    """(the score of each image, the score at which outliers begin, which images are outliers)."""
+) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
+    """What is known of each image.
+
+    Returns:
+        (the score of each image, the score at which outliers begin, which images are outliers, the
+        share of the reference that is less odd than each).
+    """
     if len(reference.codes) < 4:
         raise InputError(
             f"outliers need four images to compare with, received {len(reference.codes)}: give "
             "more, or clean ones by --reference"
         )
-    detector = outlier_detector.fit(reference.errors, reference.codes, settings.seed)
-    scores = detector.scores(encoded.errors, encoded.codes)
-    if settings.reference is not None:
-        limit = outlier_detector.threshold(
-            reference.errors, reference.codes, settings.share, settings.seed
+    # Vectors alone have no errors of reconstruction.
+    errors = reference.errors if len(reference.errors) else None
+    if reference is encoded and errors is None:
+        # A mixture that is fitted to an outlier too takes it for a group of its own.
+        known = scores = outlier_detector.known_scores(
+            None, encoded.codes, settings.seed, num_folds=min(_FOLDS, len(encoded.codes) // 2)
         )
-        return scores, limit, scores > limit
+    else:
+        detector = outlier_detector.fit(errors, reference.codes, settings.seed)
+        known = scores = detector.scores(encoded.errors, encoded.codes)
+    if reference is not encoded:
+        known = outlier_detector.known_scores(errors, reference.codes, settings.seed)
+    share_less_odd = np.searchsorted(np.sort(known), scores) / len(known)
+    if settings.reference is not None:
+        limit = outlier_detector.known_limit(known, settings.share)
+        return scores, limit, scores > limit, share_less_odd
     limit = outlier_detector.limit(scores, settings.share)
-    return scores, limit, scores >= limit
+    return scores, limit, scores >= limit, share_less_odd

@@ -23,9 +23,12 @@ def select_images(job: Job) -> dict[str, Any]:
     ranked = selection.worth_labelling(encoded.codes, count, job.settings.seed)
     rows = ((rank, names[index]) for rank, index in enumerate(ranked, start=1))
     job.files.write_table("selected.csv", ("rank", "file"), rows)
+    numbers = {"images": len(names), "selected": len(ranked)}
+    if not job.has_pictures:
+        return numbers
     shown = ranked[:_SHOWN]
     pictures = job.thumbnails(encoded.positions[shown])
     above = [short(names[index]) for index in shown]
     ranks = [str(rank) for rank in range(1, len(shown) + 1)]
     job.write_sheet("selected", image_grids.captioned_images(pictures, above, ranks))
-    return {"images": len(names), "selected": len(ranked)}
+    return numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -112,8 +113,9 @@ class ApplySettings(DuplicateSettings):
     )  # fmt: skip
     query: str | None = setting(
         None,
-        "find the images that are most similar to these (a file, a folder, ...); without --query,"
-        " near-duplicates among all images are found",
+        "find the images that are most similar to these (a file, a folder, ...; with --codes FILE,"
+        " one of its images or a file of vectors); without --query, near-duplicates among all"
+        " images are found",
         metavar="IMAGES",
         only=("similar",),
     )
@@ -183,9 +185,9 @@ class ApplySettings(DuplicateSettings):
     )
     codes: str | None = setting(
         None,
-        "take the codes from this folder, which encode --shard or encode --ray filled from the same"
-        " MODEL and IMAGES",
-        metavar="DIR",
+        "take vectors from a file (.npz, .npy or .parquet) and leave MODEL out, or take the codes"
+        " from a folder that encode --shard or encode --ray filled from the same MODEL and IMAGES",
+        metavar="FILE|DIR",
         only=("similar", "outliers", "cluster", "select"),
     )
 
@@ -205,6 +207,15 @@ class ApplySettings(DuplicateSettings):
 
 
 _RAY_ADDRESS = r"auto|(ray://)?([^\s:/]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}"
+
+
+CODE_FILES = (".npz", ".npy", ".parquet")  # endings of files of vectors
+
+
+def is_file_of_codes(text: str) -> bool:
+    """Whether `--codes` names a file of vectors, not the folder that `encode --shard` fills."""
+    path = Path(os.path.expanduser(text))
+    return path.is_file() or (path.suffix.lower() in CODE_FILES and not path.is_dir())
 
 
 def shard_of(text: str) -> tuple[int, int]:
@@ -236,6 +247,6 @@ class Application:
 
     verb: str
     model: Path | None  # None where a verb needs none
-    images: str | None  # None for `generate`, which makes images
+    images: str | None  # None for `generate`, which makes images, and for vectors alone
     output: Path
     config: ApplySettings

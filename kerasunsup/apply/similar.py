@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from kerasunsup.apply import near_duplicates
+from kerasunsup.apply.encoded_images import EncodedImages
 from kerasunsup.apply.job import Job, short
 from kerasunsup.errors import InputError
 from kerasunsup.evaluation import neighbors
@@ -20,10 +22,9 @@ _HEADER = ("query", "rank", "file", "distance")
 
 def find_similar(job: Job) -> dict[str, Any]:
     """Writes similar.csv and a contact sheet, nearest first."""
-    if job.query is None:
+    if job.settings.query is None:
         return _near_duplicates(job)
-    encoded = job.encode()
-    queries = job.encode(job.query, name="queries")
+    encoded, queries = job.encode(), _queries(job)
     number = min(job.settings.neighbors, len(encoded.names))
     distances, nearest = neighbors.nearest(encoded.codes, queries.codes, number)
     table = (
@@ -33,16 +34,31 @@ def find_similar(job: Job) -> dict[str, Any]:
     )
     job.files.write_table("similar.csv", _HEADER, table)
     rows = []
-    for row, name in enumerate(queries.names[:_SHOWN_QUERIES]):
-        positions = encoded.positions[nearest[row, :_SHOWN_QUERIES]]
-        query = job.thumbnails([queries.positions[row]], job.query)
-        pictures = np.concatenate([query, job.thumbnails(positions)])
+    for row, name in enumerate(queries.names[:_SHOWN_QUERIES] if job.has_pictures else []):
+        pictures = job.thumbnails(encoded.positions[nearest[row, :_SHOWN_QUERIES]])
+        if queries.positions[row] >= 0:
+            query = job.thumbnails([queries.positions[row]], job.query)
+            pictures = np.concatenate([query, pictures])
         rows.append(image_grids.SampleRow(short(name), pictures, {}))
-    job.write_sheet("similar", image_grids.sampled_images(rows))
+    if rows:
+        job.write_sheet("similar", image_grids.sampled_images(rows))
     return {"queries": len(queries.names), "images": len(encoded.names)}
 
 
+def _queries(job: Job) -> EncodedImages:
+    """The queries, encoded; the position of one that cannot be shown is -1."""
+    found = None if job.vectors is None else job.vectors.query
+    if found is None:
+        return job.encode(job.query, name="queries")
+    queries = found.encoded()
+    if found.stream is job.stream:
+        return queries
+    return dataclasses.replace(queries, positions=np.full(len(queries.codes), -1))
+
+
 def _near_duplicates(job: Job) -> dict[str, Any]:
+    if not job.has_pictures:
+        raise InputError("near-duplicates are told by their pixels: give IMAGES too, or --query")
     encoded = job.encode(look=near_duplicates.look)
     names = encoded.names
     if len(names) < 2:

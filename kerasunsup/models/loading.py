@@ -22,6 +22,7 @@ import numpy as np
 from kerasunsup import tensorflow_startup
 from kerasunsup.data import images
 from kerasunsup.errors import InputError
+from kerasunsup.models import foreign
 
 if TYPE_CHECKING:
     import keras
@@ -54,10 +55,12 @@ class Content:
     Attributes:
         functions: name -> (the function, what it takes without the batch).
         keras_model: as the `.keras` file holds it; None for a SavedModel.
+        is_foreign: whether it is an encoder that this package did not make.
     """
 
     functions: Mapping[str, tuple[Function, tuple[int, ...]]]
     keras_model: keras.Model | None = None
+    is_foreign: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +101,11 @@ class LoadedModel:
         """The file of what draws new codes, where one is kept with the run."""
         path = None if self.run is None else self.run / SAMPLER_FILE
         return path if path is not None and path.is_file() else None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is an encoder that this package did not make, of vectors of any meaning."""
+        return self._content.is_foreign
 
     def offers(self, name: str) -> bool:
         """Whether the model has a function: `reconstruct`, `encode`, `decode`, `generate`..."""
@@ -205,10 +213,16 @@ def _load_saved_model(path: Path, folder: Path) -> Content:
                 tuple(shape[1:]),
             )
     if not functions:
-        raise InputError(
-            f"MODEL {path} has none of the signatures {', '.join(_SIGNATURES)}: give a model that "
-            "this package exported"
-        )
+        found = foreign.signature_of(path, loaded)
+        if found is None:
+            raise InputError(
+                f"MODEL {path} has none of the signatures {', '.join(_SIGNATURES)}, and none that "
+                "turns float32 images into vectors: give a model that this package exported, or "
+                "one with such a serving_default"
+            )
+        signature, argument, output, shape = found
+        encode = foreign.pooled(_from_signature(loaded, signature, argument, output))
+        return Content({"encode": (encode, shape)}, is_foreign=True)
     return Content(functions)
 
 
@@ -226,13 +240,19 @@ def _load_keras(path: Path, file: Path) -> Content:
     import keras
 
     model = keras.models.load_model(file, compile=False, safe_mode=True)
+    found = parts(model)
+    if set(found) <= {"classify"} and foreign.is_encoder(model):
+        shape = foreign.checked_shape(path, model.input_shape)
+        encode = foreign.pooled(from_model(model))
+        return Content({"encode": (encode, shape)}, model, is_foreign=True)
     functions = {
-        name: (from_model(part), tuple(part.input_shape[1:])) for name, part in parts(model).items()
+        name: (from_model(part), tuple(part.input_shape[1:])) for name, part in found.items()
     }
     if not functions:
         shapes = f"{model.input_shape} -> {model.output_shape}"
         raise InputError(
-            f"MODEL {path} maps {shapes}: neither an autoencoder nor a generator of images"
+            f"MODEL {path} maps {shapes}: neither an autoencoder, a generator of images, nor an "
+            "encoder, whose vectors are (batch, numbers) or (batch, height, width, channels)"
         )
     return Content(functions, model)
 
@@ -250,9 +270,11 @@ def parts(model: keras.Model) -> dict[str, keras.Model]:
         named = {"encode": layers.get("encoder"), "decode": layers.get("decoder")}
         present = {name: part for name, part in named.items() if part is not None}
         return {"reconstruct": model, **present}
-    if image_out and len(model.input_shape) == 2:
+    is_vector_in = isinstance(model.input_shape, tuple) and len(model.input_shape) == 2
+    if image_out and is_vector_in:
         return {"decode" if model.name == "decoder" else "generate": model}
-    if image_in and len(model.output_shape) == 2:
+    is_vector_out = isinstance(model.output_shape, tuple) and len(model.output_shape) == 2
+    if image_in and is_vector_out:
         names = {"encoder": "encode", "discriminator": "discriminate"}
         return {names.get(model.name, "classify"): model}
     return {}
