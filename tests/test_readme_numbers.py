@@ -461,6 +461,23 @@ def test_numbers_of_the_variational_autoencoder_are_the_measurement():
     assert f"reconstructions alone have {best['reconstructed_distance']:.1f}" in text
 
 
+def test_numbers_of_the_flow_are_the_measurement():
+    found = measurement("flow")
+    for title, name in (
+        ("reconstructions", "reconstructed"),
+        ("mixture of 100", "mixture_100"),
+        ("flow on this mixture", "flow"),
+    ):
+        measured = found[f"test/{name}"]
+        assert row(f"flow: {title}") == [
+            f"{measured['fid']:.1f}",
+            *(f"{measured[key]:.2f}" for key in ("classifier_score", "precision", "recall")),
+        ]
+    ours, mixture = (found[f"validation/{name}"]["fid"] for name in ("flow", "mixture_100"))
+    assert f"it is {ours:.1f} against {mixture:.1f}" in TEXT
+    assert f"{found['processor_seconds']:.0f} seconds of processor time" in TEXT
+
+
 def test_table_of_copies_is_the_measurement():
     rows = measurement("duplicates")["rows"]
     digits, colour, other = rows["digits"], rows["64"], rows["imagededup, digits"]["found"]

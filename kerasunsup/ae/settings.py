@@ -90,7 +90,7 @@ class AutoencoderSettings(TrainingSettings):
         " given, twice as many a further stage, and no --hidden-units; the noise of each image has"
         " a level drawn from 0 to --noise (0.5), and every other image a hole of --crop",
     )
-    # A flow takes minutes more and has gained little so far (docs/autoencoder.md).
+    # A flow takes minutes more; what it gains stands in docs/autoencoder.md.
     sampler: str = setting(
         "mixture",
         "draw new codes from a mixture of 100 Gaussians, or from a flow that carries the draws of"
