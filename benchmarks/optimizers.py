@@ -71,10 +71,11 @@ class Training:
         return "-".join(parts)
 
 
-# The loss is a mean over 784 pixels, so gradients are small: plain SGD needs large steps.
+# The loss is a mean over 784 pixels, so gradients are small and plain SGD needs large steps; from
+# 3 on it ended at the error of black images (0.112) after three epochs of 10,000 images.
 _ADAPTIVE = (0.0003, 0.001, 0.003, 0.01)
 OPTIMIZERS: dict[str, tuple[Callable[[float, float], keras.Optimizer], tuple[float, ...]]] = {
-    "sgd": (lambda rate, _: keras.optimizers.SGD(rate, momentum=0.9), (0.3, 1.0, 3.0, 10.0)),
+    "sgd": (lambda rate, _: keras.optimizers.SGD(rate, momentum=0.9), (0.3, 0.7, 1.5, 3.0)),
     "rmsprop": (lambda rate, _: keras.optimizers.RMSprop(rate), _ADAPTIVE),
     "adam": (lambda rate, decay: optimizers.adam(rate, weight_decay=decay), _ADAPTIVE),
 }
@@ -128,7 +129,7 @@ def disturbed(network: keras.Model, dropout: float, noise: float, seed: int) -> 
 
     Both are at work in training only, so that validation is on clean images.
     """
-    inputs = keras.Input(network.input_shape[1:], name=network.input_names[0])
+    inputs = keras.Input(network.input_shape[1:], name=network.inputs[0].name)
     x = keras.layers.GaussianNoise(noise, seed=seed)(inputs) if noise else inputs
     for layer in network.layers[1:]:  # a chain
         x = layer(x)
@@ -178,6 +179,7 @@ class Trainings:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
+        self._known: dict[Training, dict[str, Any]] = {}
         everything = data_splits.load(AutoencoderSettings(limit=options.limit))
         few = data_splits.load(AutoencoderSettings(limit=options.few))
         part = few.validation.subset(np.arange(min(_FEW_VALIDATION, len(few.validation))))
@@ -189,13 +191,15 @@ class Trainings:
 
     def numbers(self, training: Training) -> dict[str, Any]:
         """What `train` measures."""
+        if training in self._known:
+            return self._known[training]
         epochs = self.options.few_epochs if training.is_few else self.options.epochs
         images = self.num_images(training.is_few)
         path = self.options.logs / f"{images}_images_{epochs}_epochs" / f"{training.name}.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_json(path, train(training, self.options, self._splits[training.is_few]))
-        numbers = files.read_json(path)
+        numbers = self._known[training] = files.read_json(path)
         result = numbers.get("failed") or f"validation error {numbers['validation_error']:.5f}"
         print(f"{images:,} images, {training.name}: {result}", flush=True)
         return numbers

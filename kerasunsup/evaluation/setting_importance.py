@@ -19,6 +19,10 @@ class Importance:
             column alone; a row sums to 1 at most. Trees that say the same everywhere have no row.
         explained: of the variance of the targets by trees that did not see them (R squared): 1 is
             all, 0 or less nothing.
+
+    Example:
+        >>> Importance(np.array([[0.8, 0.1], [0.6, 0.2]]), 0.9).shares.mean(axis=0).round(2)
+        array([0.7 , 0.15])
     """
 
     shares: np.ndarray
