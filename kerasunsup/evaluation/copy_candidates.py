@@ -40,6 +40,14 @@ class CopyCandidates:
         sketches: uint8 (num_pictures, 32, 32), the luma of each picture at this size.
         shapes: int (num_pictures, 2), height and width of each picture, pixels.
         hashes: perceptual hashes of grey pictures, uint8 (n, 28, 28) -> uint64 (n,).
+
+    Example:
+        >>> sketches = np.random.default_rng(0).integers(0, 256, (3, 32, 32)).astype(np.uint8)
+        >>> sketches[2] = sketches[0]
+        >>> hashes = lambda pictures: pictures[:, 0, 0].astype(np.uint64)
+        >>> candidates = CopyCandidates(sketches, np.full((3, 2), 32), hashes)
+        >>> candidates.alike(0, candidates.of(0, np.full(3, True))).tolist()
+        [2]
     """
 
     def __init__(self, sketches: np.ndarray, shapes: np.ndarray, hashes: Hash) -> None:
@@ -137,6 +145,16 @@ def star_groups(
 
     Returns:
         (leader, [(member, distance)]) of each group of two or more, in the order of the leaders.
+
+    Example:
+        >>> sketches = np.random.default_rng(0).integers(0, 256, (3, 32, 32)).astype(np.uint8)
+        >>> sketches[2] = sketches[0]
+        >>> hashes = lambda pictures: pictures[:, 0, 0].astype(np.uint64)
+        >>> candidates = CopyCandidates(sketches, np.full((3, 2), 32), hashes)
+        >>> judge = lambda position, others: iter([0.0] * len(others))
+        >>> everyone = np.full(3, True)
+        >>> star_groups([0, 1, 2], candidates, judge, everyone, everyone)
+        [(0, [(2, 0.0)])]
     """
     is_left = is_member.copy()
     kept = int(is_left.sum())

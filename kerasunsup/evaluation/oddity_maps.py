@@ -53,6 +53,11 @@ class OddityMapper:
         Pasted parts as outliers to learn from: Li et al., 2021, arXiv:2104.04015 (CutPaste);
         Schlüter et al., 2022, arXiv:2109.15222. Difference: single windows are judged, by a network
         of two layers.
+
+    Example:
+        >>> known = np.random.default_rng(0).uniform(0.4, 0.6, (8, 16, 16, 1)).astype(np.float32)
+        >>> fit(known, seed=0).maps(known[:2]).shape
+        (2, 8, 8)
     """
 
     _windows: tuple[_Windows, ...]

@@ -32,6 +32,11 @@ class Principal:
         mean: (dim,), of the clean vectors.
         axes: (num_components, dim), orthonormal.
         variance: mean variance of a number of the vectors, the unit of errors.
+
+    Example:
+        >>> principal = Principal(np.zeros(2), np.array([[1.0, 0.0]]), variance=0.5)
+        >>> [part.tolist() for part in principal.split(np.array([[3.0, 1.0]]))]
+        [[1.0], [[3.0]]]
     """
 
     mean: np.ndarray

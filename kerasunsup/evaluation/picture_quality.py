@@ -42,6 +42,11 @@ def sharpness(luma: np.ndarray) -> float:
 
     Source:
         Pech-Pacheco et al., 2000, the variance of the Laplacian; the division is ours.
+
+    Example:
+        >>> edge = np.repeat(np.array([0] * 8 + [200] * 8, np.uint8)[None], 16, axis=0)
+        >>> round(sharpness(edge), 1)
+        0.8
     """
     if min(luma.shape) < 5:
         return float("nan")
@@ -62,7 +67,12 @@ def sharpness(luma: np.ndarray) -> float:
 
 
 def histogram(luma: np.ndarray) -> np.ndarray:
-    """How many pixels have each brightness: int64 (256,) of uint8 (height, width)."""
+    """How many pixels have each brightness: int64 (256,) of uint8 (height, width).
+
+    Example:
+        >>> histogram(np.array([[0, 2], [2, 2]], np.uint8))[:3].tolist()
+        [1, 0, 3]
+    """
     return np.bincount(luma.ravel(), minlength=256)
 
 
@@ -72,6 +82,10 @@ def percentile(counts: np.ndarray, share: float) -> float:
     Args:
         counts: int (256,), of `histogram`.
         share: > 0 and <= 1.
+
+    Example:
+        >>> percentile(histogram(np.array([[0, 51], [255, 255]], np.uint8)), 0.5)
+        0.2
     """
     below = np.cumsum(counts)
     return float(np.searchsorted(below, share * below[-1]) / 255.0)
@@ -85,6 +99,10 @@ def entropy(counts: np.ndarray) -> float:
 
     Args:
         counts: int (256,), of `histogram`.
+
+    Example:
+        >>> entropy(histogram(np.array([[0, 255]], np.uint8)))
+        1.0
     """
     median = round(percentile(counts, 0.5) * 255.0)
     # The first step lies far enough down that none is negative.
@@ -99,6 +117,10 @@ def colour_range(picture: np.ndarray) -> int:
 
     Args:
         picture: uint8 (height, width, 1|3).
+
+    Example:
+        >>> colour_range(np.array([[[10, 20, 40]]], np.uint8))
+        30
     """
     if picture.shape[-1] == 1:
         return 0
@@ -122,6 +144,10 @@ def too_low(values: np.ndarray, limit: float, gap: float) -> np.ndarray:
 
     Returns:
         bool (n,).
+
+    Example:
+        >>> int(too_low(np.array([0.1, *[0.9] * 12]), limit=0.3, gap=0.2).sum())
+        1
     """
     known = values[np.isfinite(values)]
     if len(known) >= _ENOUGH:
@@ -140,6 +166,10 @@ def far_from_median(values: np.ndarray, gap: float) -> np.ndarray:
 
     Returns:
         bool (n,).
+
+    Example:
+        >>> far_from_median(np.array([1.0, 1.0, 1.0, 4.0]), gap=2.0).tolist()
+        [False, False, False, True]
     """
     if not len(values):
         return np.zeros(0, bool)
