@@ -427,6 +427,7 @@ def test_what_a_student_makes_of_labels_and_of_other_data():
     runs = measurement("student_labels")["mnist_100"]["rows"][""]
     first, second, third = (percent(run["test_accuracy"], 2) for run in runs)
     assert f"100 labels {first}, {second} and {third} (seeds 0, 1 and 2)" in text
+    assert f"1,000 labels {percent(right['mnist_1000'], 2)}" in text
     assert f"twelve epochs, {percent(right['mnist_all'], 2)}" in text
     assert f"ten groups {right['fashion']:.3f} of the test images" in text
     assert f"graph of codes {found['fashion']['groups']:.3f} of the training images" in text
