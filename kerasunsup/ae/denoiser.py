@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kerasunsup.ae.trained import TrainedAutoencoder
+from kerasunsup.ae.trained import TrainedAutoencoder, errors_on_tests
 from kerasunsup.evaluation import image_metrics
 from kerasunsup.figures import curves
 from kerasunsup.training import loop
@@ -15,13 +15,7 @@ def reconstruction(trained: TrainedAutoencoder, fitted: loop.Fitted) -> dict[str
     """
     parts = []
     for pictures in trained.splits.test.blocks():
-        outputs = trained.apply(pictures)
-        errors = {
-            "test/mse": image_metrics.mse(outputs, pictures),
-            "test/psnr_db": image_metrics.psnr_db(outputs, pictures),
-            "test/ssim": image_metrics.ssim(outputs, pictures),
-        }
-        parts.append((len(pictures), errors))
+        parts.append((len(pictures), errors_on_tests(trained.apply(pictures), pictures)))
     history = fitted.history
     figure = curves.learning_curve(
         history["epoch"], history["loss"], history["val_loss"], best_epoch=fitted.best_epoch

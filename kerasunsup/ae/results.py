@@ -17,6 +17,7 @@ from kerasunsup.ae.trained import (
     SHOWN,
     TrainedAutoencoder,
     class_labels,
+    errors_on_tests,
     example_indices,
 )
 from kerasunsup.data import corruption, images
@@ -98,13 +99,8 @@ def reconstruction(trained: TrainedAutoencoder, fitted: loop.Fitted) -> dict[str
     del fitted_on, flat  # not needed in what follows
     parts = []
     for pictures in trained.splits.test.blocks():
-        outputs = trained.apply(pictures)
-        errors = {
-            "test/mse": image_metrics.mse(outputs, pictures),
-            "test/psnr_db": image_metrics.psnr_db(outputs, pictures),
-            "test/ssim": image_metrics.ssim(outputs, pictures),
-            "pca/mse": latent_space.projection_mse(components, pictures),
-        }
+        errors = errors_on_tests(trained.apply(pictures), pictures)
+        errors["pca/mse"] = latent_space.projection_mse(components, pictures)
         parts.append((len(pictures), errors))
     numbers = image_metrics.mean_of_blocks(parts)
     figure = curves.learning_curve(

@@ -13,7 +13,7 @@ from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import image_set as data_image_set
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Splits
-from kerasunsup.evaluation import latent_space
+from kerasunsup.evaluation import image_metrics, latent_space
 from kerasunsup.training import code_sampler, feature_network
 from kerasunsup.training import tensorboard as training_tensorboard
 from kerasunsup.training.run_folder import Run
@@ -93,3 +93,12 @@ def class_labels(splits: Splits, indices: np.ndarray) -> list[str] | None:
     if splits.class_names is None:
         return [str(label) for label in classes]
     return [splits.class_names[label] for label in classes]
+
+
+def errors_on_tests(outputs: np.ndarray, pictures: np.ndarray) -> dict[str, float]:
+    """How close outputs are to test images, as `metrics.json` has it."""
+    return {
+        "test/mse": image_metrics.mse(outputs, pictures),
+        "test/psnr_db": image_metrics.psnr_db(outputs, pictures),
+        "test/ssim": image_metrics.ssim(outputs, pictures),
+    }

@@ -13,15 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kerasunsup.apply import image_stream
 from kerasunsup.apply.image_stream import Stream
 from kerasunsup.apply.job import Job, short
 from kerasunsup.data import images
 from kerasunsup.data.pillow_pixels import StoredPicture
-from kerasunsup.errors import InputError
 from kerasunsup.evaluation import picture_quality
 from kerasunsup.figures import image_grids
 from kerasunsup.progress import Progress
-from kerasunsup.training import files
 
 ISSUES = (
     "unreadable", "exact_copy", "blurred", "dark", "light", "flat", "odd_size", "odd_shape", "grey",
@@ -98,19 +97,7 @@ def _measured(stream: Stream, folder: Path) -> dict[str, np.ndarray]:
         `hashes` uint8 (n, 16), `kinds` and `modes` (n,), text as in `StoredPicture`. Of the
         others: `unreadable`, positions, and `reasons`, text.
     """
-    blocks = []
-    with Progress(len(stream), "image") as progress:
-        for start in range(0, len(stream), _BLOCK):
-            positions = range(start, min(start + _BLOCK, len(stream)))
-            path = folder / f"{start:09d}.npz"
-            try:
-                block = files.read_arrays(path)
-                progress.advance(len(positions))
-            except InputError:  # there is none, or a damaged one
-                block = _block(stream, positions, progress)
-                files.write_arrays(path, block)
-            blocks.append(block)
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    return image_stream.in_blocks(stream, folder, _block, _BLOCK)
 
 
 def _block(stream: Stream, positions: range, progress: Progress) -> dict[str, np.ndarray]:

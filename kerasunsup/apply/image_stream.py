@@ -22,6 +22,8 @@ from kerasunsup.data import splits as data_splits
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.pillow_pixels import StoredPicture
 from kerasunsup.errors import InputError
+from kerasunsup.progress import Progress
+from kerasunsup.training import files
 
 # A picture, uint8 (height, width, 1|3) -> the same in another size or with other channels; raises
 # InputError where that cannot be done.
@@ -255,3 +257,35 @@ def _of_set(
         return content.hexdigest()[:16]
 
     return Stream(what, names, labels, digest, read, _measured=measured)
+
+
+def in_blocks(
+    stream: Stream,
+    folder: Path,
+    make: Callable[[Stream, range, Progress], dict[str, np.ndarray]],
+    size: int,
+) -> dict[str, np.ndarray]:
+    """What is measured of all images, block by block; finished blocks are found after a stop.
+
+    Args:
+        stream: the images.
+        folder: where the blocks are kept.
+        make: (stream, positions, progress) -> arrays of one block; it advances the progress.
+        size: images in a block.
+
+    Returns:
+        The arrays of all blocks, each joined along its first axis.
+    """
+    blocks = []
+    with Progress(len(stream), "image") as progress:
+        for start in range(0, len(stream), size):
+            positions = range(start, min(start + size, len(stream)))
+            path = folder / f"{start:09d}.npz"
+            try:
+                block = files.read_arrays(path)
+                progress.advance(len(positions))
+            except InputError:  # there is none, or a damaged one
+                block = make(stream, positions, progress)
+                files.write_arrays(path, block)
+            blocks.append(block)
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}

@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kerasunsup.apply import image_stream
 from kerasunsup.apply.image_stream import Stream
 from kerasunsup.data import images
 from kerasunsup.data.pillow_pixels import StoredPicture
-from kerasunsup.errors import InputError
 from kerasunsup.evaluation import copied_pictures
 from kerasunsup.progress import Progress
-from kerasunsup.training import files
 
 _SKETCH = 32  # side of the small picture that is kept of each image
 _BLOCK = 8192  # images in a file of looks
@@ -44,19 +43,7 @@ def look_at(stream: Stream, folder: Path) -> Looks:
         stream: the images.
         folder: where the blocks are kept.
     """
-    blocks = []
-    with Progress(len(stream), "image") as progress:
-        for start in range(0, len(stream), _BLOCK):
-            positions = range(start, min(start + _BLOCK, len(stream)))
-            path = folder / f"{start:09d}.npz"
-            try:
-                block = files.read_arrays(path)
-                progress.advance(len(positions))
-            except InputError:  # there is none, or a damaged one
-                block = _block(stream, positions, progress)
-                files.write_arrays(path, block)
-            blocks.append(block)
-    merged = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    merged = image_stream.in_blocks(stream, folder, _block, _BLOCK)
     unreadable = zip(merged.pop("unreadable"), merged.pop("reasons"), strict=True)
     return Looks(
         **merged, unreadable=[(stream.names[at], str(reason)) for at, reason in unreadable]
