@@ -22,9 +22,9 @@ VERBS = {
     "restore": "Remove noise from images and fill holes; names and sizes stay the same.",
     "encode": "Write the code of each image to codes.npz and codes.csv.",
     "similar": "Find the images most similar to a query, or near-duplicates among all images.",
-    "outliers": "Rank images from the most unusual to the most ordinary, and show where outliers are"
-    " odd. In outliers.csv, share_less_odd is the share of the known images (those of --reference,"
-    " else the training images) that are less odd.",
+    "outliers": "Rank images from the most unusual to the most ordinary, and show where outliers"
+    " are odd. In outliers.csv, share_less_odd is the share of the known images (those of"
+    " --reference, else the training images) that are less odd.",
     "cluster": "Group images that look alike; no labels are needed.",
     "select": "Choose the images that are worth labelling first.",
     "generate": "Make new images.",
