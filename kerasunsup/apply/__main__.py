@@ -25,7 +25,9 @@ VERBS = {
     "similar": "Find the images most similar to a query, or near-duplicates among all images.",
     "duplicates": "Find images that are stored more than once, and say which to keep; no model is"
     " needed.",
-    "outliers": "Rank images from the most unusual to the most ordinary.",
+    "outliers": "Rank images from the most unusual to the most ordinary, and show where outliers"
+    " are odd. In outliers.csv, share_less_odd is the share of the known images (those of"
+    " --reference, else the training images) that are less odd.",
     "cluster": "Group images that look alike; no labels are needed.",
     "select": "Choose the images that are worth labelling first.",
     "generate": "Make new images.",

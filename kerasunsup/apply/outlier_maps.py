@@ -18,7 +18,7 @@ from kerasunsup.progress import Progress
 logger = logging.getLogger(__name__)
 
 NO_BOX = ("", "", "", "")
-_KNOWN = 400  # images that are learned from
+_KNOWN = 1000  # images that are learned from
 _BLOCK = 64  # outliers at a time
 _BLACK = 0.01  # this share of the known images' places is as black as can be
 _FOLDER = "maps"
