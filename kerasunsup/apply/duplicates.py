@@ -23,9 +23,11 @@ logger = logging.getLogger(__name__)
 
 def find_duplicates(job: Job) -> dict[str, Any]:
     """Writes duplicates.csv, group by group, and a sheet that shows the groups side by side."""
+    scenes.check_codes(job)
     collection = _Collection.of(job)
     groups = _copies(collection)
-    scene_groups = scenes.found(job, collection.plan, groups) if job.has_model else []
+    has_codes = job.has_model or job.vectors is not None
+    scene_groups = scenes.found(job, collection.plan, groups) if has_codes else []
     groups = sorted([*groups, *scene_groups], key=lambda group: group.order)
     job.files.write_table("duplicates.csv", Plan.HEADER, collection.plan.rows(groups))
     if groups:

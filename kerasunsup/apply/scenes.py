@@ -1,4 +1,4 @@
-"""Other pictures of the same scene: bursts, found by the codes of a model."""
+"""Other pictures of the same scene: bursts, found by the codes of a model or by given vectors."""
 
 from __future__ import annotations
 
@@ -21,11 +21,36 @@ _MOST_COMPARED = 20_000  # training images; of fewer the nearest are further awa
 _NEAREST = 50  # images that one is compared with
 
 
+def check_codes(job: Job) -> None:
+    """Refuses codes by which no scenes can be found, before any image is read.
+
+    Raises:
+        InputError: if they are those of a folder, or come without images or without what tells how
+            near the codes of different scenes are.
+    """
+    if job.parts is not None:
+        raise InputError(
+            f"duplicates takes --codes of a file of vectors, received the folder "
+            f"{job.settings.codes}: give such a file, or MODEL alone"
+        )
+    if job.vectors is None:
+        return
+    if not job.has_pictures:
+        raise InputError("copies are told by their pixels: give IMAGES too")
+    if job.settings.against is not None:
+        raise InputError("--codes FILE has no vectors of the images of --against: leave one out")
+    if job.vectors.reference is None:
+        raise InputError(
+            "--codes FILE does not tell how near the codes of different scenes are: give vectors "
+            "of other images by --reference FILE"
+        )
+
+
 def found(job: Job, plan: Plan, groups: list[Group]) -> list[Group]:
     """Groups of pictures of one scene; groups of copies that belong to one are taken in.
 
     Args:
-        job: with a model that encodes.
+        job: with a model that encodes, or with vectors.
         plan: all images.
         groups: of copies; those that are taken in are removed.
 
@@ -82,13 +107,16 @@ def _codes(job: Job, plan: Plan) -> np.ndarray:
 
 def _limit(job: Job) -> float:
     """The distance of codes that one in a thousand of the training images has to another one."""
-    clean, called = training_images.clean_images(job.model, job.reference)
-    if clean is None:
-        raise InputError(
-            f"MODEL {job.model.path} has no training images, which tell how near the codes of "
-            "different scenes are: give some by --reference, or leave MODEL out"
-        )
-    reference = job.encode(clean, name="reference")
+    if job.vectors is not None and job.vectors.reference is not None:
+        reference, called = job.vectors.reference.encoded(), f"--reference {job.settings.reference}"
+    else:
+        clean, called = training_images.clean_images(job.model, job.reference)
+        if clean is None:
+            raise InputError(
+                f"MODEL {job.model.path} has no training images, which tell how near the codes of "
+                "different scenes are: give some by --reference, or leave MODEL out"
+            )
+        reference = job.encode(clean, name="reference")
     chosen = reference.codes[:_MOST_COMPARED]
     if len(chosen) < 2:
         raise InputError(f"{called}: one image tells no distance: give more by --reference")

@@ -188,7 +188,7 @@ class ApplySettings(DuplicateSettings):
         "take vectors from a file (.npz, .npy or .parquet) and leave MODEL out, or take the codes"
         " from a folder that encode --shard or encode --ray filled from the same MODEL and IMAGES",
         metavar="FILE|DIR",
-        only=("similar", "outliers", "cluster", "select"),
+        only=("similar", "outliers", "cluster", "select", "duplicates"),
     )
 
     def __post_init__(self) -> None:

@@ -126,6 +126,27 @@ def test_exact_copies_come_first_whatever_their_format(photos, tmp_path):
     assert 0.0 < float(row["distance"]) < 0.2
 
 
+def test_scenes_by_vectors_from_elsewhere(photos, tmp_path):
+    random = np.random.default_rng(0)
+    codes = random.normal(size=(12, 8)).astype(np.float32)
+    codes[7] = codes[2] + 1e-3
+    np.save(tmp_path / "codes.npy", codes)
+    np.save(tmp_path / "others.npy", random.normal(size=(2000, 8)).astype(np.float32))
+    vectors = ("--codes", tmp_path / "codes.npy", "--reference", tmp_path / "others.npy")
+    ((kept, others),) = groups(photos, tmp_path / "out", *vectors)
+    assert {kept, *others} == {"02.png", "07.png"}
+    assert set(others.values()) == {"scene"}
+
+
+def test_vectors_that_tell_no_scenes_are_one_line(photos, tmp_path, capsys):
+    np.save(tmp_path / "codes.npy", np.eye(12, dtype=np.float32))
+    codes = ("--output", tmp_path / "out", "--codes", tmp_path / "codes.npy")
+    assert "give IMAGES too" in complaint(capsys, "duplicates", *codes)
+    assert "by --reference FILE" in complaint(capsys, "duplicates", photos, *codes)
+    line = complaint(capsys, "duplicates", photos, *codes, "--against", photos)
+    assert "no vectors of the images of --against" in line
+
+
 def test_two_images_alone(tmp_path):
     picture = scene(np.random.default_rng(0))
     save(picture, tmp_path / "two" / "a.png")
