@@ -98,6 +98,9 @@ def _log_density(mixture: Mixture, points: np.ndarray) -> tuple[np.ndarray, np.n
     """Log-densities (n,) and their gradients (n, dim) of points in units of the codes' spread."""
     gaussians = mixture.gaussians
     away = points[:, np.newaxis] - gaussians.means_  # (n, components, dim)
-    pulls = np.einsum("ncd,cde->nce", away, gaussians.precisions_, optimize=True)
+    # A mixture that was read from a file has the factors of its precisions alone.
+    factors = gaussians.precisions_cholesky_
+    whitened = np.einsum("ncd,cde->nce", away, factors, optimize=True)
+    pulls = np.einsum("nce,cde->ncd", whitened, factors, optimize=True)
     shares = gaussians.predict_proba(points)
     return gaussians.score_samples(points), -np.einsum("nc,ncd->nd", shares, pulls)

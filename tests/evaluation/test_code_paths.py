@@ -49,3 +49,10 @@ def test_a_path_between_equal_codes_stays(half_ring):
     np.testing.assert_allclose(
         code_paths.along_density(half_ring, code, code, 4), np.tile(code, (4, 1)), atol=1e-6
     )
+
+
+def test_a_mixture_that_was_kept_in_a_file_leads_the_same_way(half_ring):
+    kept = latent_space.Mixture.of_arrays(half_ring.arrays())
+    start, end = np.array([-5.0, 0.3]), np.array([5.0, 0.3])
+    paths = [code_paths.along_density(one, start, end, 9) for one in (half_ring, kept)]
+    np.testing.assert_array_equal(*paths)
