@@ -415,6 +415,21 @@ def test_table_of_outlier_scores_on_test_images_is_the_measurement():
         assert row(f"test: {titles[score]}") == cells
 
 
+def test_table_of_outlier_scores_on_fashion_is_the_measurement():
+    titles = {
+        "outliers": "error and density", "error": "reconstruction error",
+        "density": "density of codes", "neighbors": "distance to nearest codes",
+        "code_error": "error in the code space", "pca": "residual of PCA",
+        "patches": "distance of the oddest patch", "views": "features of views",
+        "answers": "which view is told wrong", "ranks": "average rank of four",
+    }  # fmt: skip
+    found = measurement("outlier_scores")["fashion"]["rows"]
+    assert found.keys() == titles.keys()
+    for score, areas in found.items():
+        cells = [f"{100 * areas[name]:.1f}" for name in ("mean", *map(str, range(10)))]
+        assert row(f"Fashion-MNIST: {titles[score]}") == cells
+
+
 def test_what_a_student_makes_of_labels_and_of_other_data():
     found = {
         name: runs["rows"][""][0]
