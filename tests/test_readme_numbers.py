@@ -512,6 +512,30 @@ def test_table_of_copies_is_the_measurement():
             assert measured[copies]["false"] == 0
 
 
+def test_table_of_maps_is_the_measurement():
+    found: dict[tuple[str, str], list[dict]] = {}
+    for measured in measurement("oddity_maps")["rows"]:
+        found.setdefault((measured["patches"], measured["way"]), []).append(measured)
+    contaminated = "maps, 5% of the known have a square"
+    for title, key in (
+        ("squares of other photographs", ("of other photographs", "maps")),
+        ("the same, 5 % of the known images have such a square",
+         ("of other photographs", contaminated)),
+        ("squares of the same photographs", ("of the same photographs", "maps")),
+        ("the same, 5 % of the known images have a square",
+         ("of the same photographs", contaminated)),
+    ):  # fmt: skip
+        areas, overlaps, inside = (
+            [one[name] for one in found[key]]
+            for name in ("pixel_auroc", "box_overlap", "hottest_inside")
+        )
+        assert row(title) == [
+            f"{sum(areas) / 3:.3f} ({', '.join(f'{area:.3f}' for area in areas)})",
+            f"{sum(overlaps) / 3:.2f}",
+            f"{100 * sum(inside) / 3:.0f} %",
+        ]
+
+
 def test_what_each_part_of_a_student_gives():
     rows = measurement("student_ablation")["rows"]
     last = {name: [f"{run['validation'][-1]:.3f}" for run in runs] for name, runs in rows.items()}
