@@ -389,3 +389,12 @@ def test_the_last_epoch_on_a_cosine_has_one_percent_of_the_rate():
     assert rates[9] == rates[11] == pytest.approx(0.01 * settings.learning_rate)
     assert rates[8] > 1.5 * rates[9]
     assert loop.learning_rate(settings, 1, 0) == settings.learning_rate  # of a single epoch
+
+
+def test_a_deterministic_training_leaves_tensorflows_parallel_maps_as_they_were(monkeypatch):
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+    settings = dataclasses.replace(SETTINGS, deterministic=True)
+    with pytest.raises(ZeroDivisionError), loop.machine(settings):
+        assert tf.data.AUTOTUNE is None
+        raise ZeroDivisionError
+    assert tf.data.AUTOTUNE == tf.data.experimental.AUTOTUNE == -1
