@@ -3,11 +3,12 @@
 Runs what is missing, uses the runs that are there, and writes `report.html`, with its numbers
 beside it in `report.json`; those of the reference are in `docs/report.json`. Everything takes about
 three hours on two processor cores, and four minutes with `--quick`; the plan that is printed first
-says how much of that is to come.
+says how much of that is to come. With `--also` the study is made on further data too.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shlex
 import sys
@@ -18,7 +19,7 @@ from typing import Any, NoReturn
 
 from kerasunsup import cli
 from kerasunsup.errors import InputError, Interrupted
-from kerasunsup.report import extras, page, process, steps, study
+from kerasunsup.report import extras, page, process, side_by_side, steps, study, summary
 from kerasunsup.report.settings import ReportSettings
 from kerasunsup.report.sources import Sources, duration
 from kerasunsup.training import files
@@ -28,14 +29,15 @@ logger = logging.getLogger("kerasunsup.report")  # this file's own name may be "
 _DESCRIPTION = """\
 Runs every part of the study that has no finished run under LOGS and TUNING yet, then writes one
 page: the study's tables and figures beside ours, and further results. A stopped report goes on by
-the same command. The page needs no script and no other file.
+the same command. The page needs no script and no other file. --also makes the whole study on other
+data too, settings unchanged, and shows both side by side.
 """
 
 _HOW_TO_GO_ON = "choose other --logs, --tuning and --output, then give the same command again"
 
 _TITLE = "Learning from images without labels: the study beside ours"
 _OPENING = (
-    "A convolutional autoencoder and a GAN on MNIST, trained without labels, and what their codes"
+    "A convolutional autoencoder and a GAN on {}, trained without labels, and what their codes"
     " are worth when labels come. The tables and figures follow the study; beside each stands ours."
     " Every number leads to the folder of the run that it comes from."
 )
@@ -73,39 +75,57 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with cli.exit_status("report", _HOW_TO_GO_ON) as status, process.handling_stop_signals(stop):
         command = parse(arguments)
-        places = steps.Places(Path(command.logs), Path(command.tuning), command.quick)
+        all_places = [
+            steps.Places(Path(command.logs), Path(command.tuning), command.quick, data)
+            for data in command.all_data
+        ]
         output = Path(command.output)
         if output.is_dir() or not output.resolve().parent.is_dir():
             raise InputError(
                 f"--output {output} cannot be written: name a file in a folder that is there"
             )
-        states = {step.key: steps.state_of(step, places) for step in steps.STEPS}
-        logger.info(describe_plan(states, places))
+        studies = [
+            Study(places, {step.key: steps.state_of(step, places) for step in steps.STEPS})
+            for places in all_places
+        ]
+        for one in studies:
+            logger.info(describe_plan(one.states, one.places))
         if command.plan:
             return status.code
         began = time.perf_counter()
+        ran: list[steps.State] = []
         try:
-            ran = [] if command.page_only else run_missing_steps(states, places)
+            for one in [] if command.page_only else studies:
+                ran += run_missing_steps(one.states, one.places)
         except Interrupted:
             stop()
-        shown = states | {step.key: steps.state_of(step, places) for step in steps.OPTIONAL}
-        numbers = write(shown, places, output)
+        numbers = write(studies, output)
         if ran:
             spent = duration(time.perf_counter() - began)
-            logger.info(f"\nran {len(ran)} of {len(states)} steps in {spent}")
+            logger.info(
+                f"\nran {len(ran)} of {sum(len(s.states) for s in studies)} steps in {spent}"
+            )
         file = output.with_suffix(".json")
         logger.info(f"{output} is written; its {numbers} numbers are in {file}")
-        failed = [states[key].step.title for key in ran if states[key].finished is None]
+        failed = [state.step.title for state in ran if state.finished is None]
         if failed:
             logger.info(f"without: {', '.join(failed)}")
             return 1
     return status.code
 
 
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """All steps on one data set."""
+
+    places: steps.Places
+    states: dict[str, steps.State]
+
+
 def describe_plan(states: Mapping[str, steps.State], places: steps.Places) -> str:
     """The runs that are there, the steps to come, and how long these take."""
     size = "small, marked as such" if places.quick else "full"
-    lines = [f"the study on mnist, {size} size; runs in {places.logs}"]
+    lines = [f"the study on {places.data}, {size} size; runs in {places.logs}"]
     width = max(len(state.step.title) for state in states.values())
     total = 0.0
     for state in states.values():
@@ -130,13 +150,13 @@ def describe_plan(states: Mapping[str, steps.State], places: steps.Places) -> st
     return "\n".join(lines)
 
 
-def run_missing_steps(states: dict[str, steps.State], places: steps.Places) -> list[str]:
+def run_missing_steps(states: dict[str, steps.State], places: steps.Places) -> list[steps.State]:
     """Runs the steps that have no finished run, in order; the page names those that fail.
 
     Returns:
-        The keys of the steps that were run.
+        The steps that were run, as they stand now; `states` has them too.
     """
-    ran: list[str] = []
+    ran: list[steps.State] = []
     for key, state in states.items():
         # A search may have left new settings since the plan was made.
         current = steps.state_of(state.step, places)
@@ -144,41 +164,46 @@ def run_missing_steps(states: dict[str, steps.State], places: steps.Places) -> l
             title, number = state.step.title, len(ran) + 1
             logger.info(f"\n=== {title} ({number}): {steps.command_of(state.step, places)}")
             steps.run_step(current, places)
-            ran.append(key)
             problems = current.problems
             current = steps.state_of(state.step, places)
             if current.finished is None:
                 current.problems = list(dict.fromkeys([*problems, *current.problems]))
+            ran.append(current)
         states[key] = current
     return ran
 
 
-def write(states: Mapping[str, steps.State], places: steps.Places, output: Path) -> int:
+def write(studies: Sequence[Study], output: Path) -> int:
     """Writes the page and the numbers on it; returns how many these are."""
-    sources = Sources(states, places, output.resolve().parent)
-    text = page.render(build_page(sources))
-    numbers = {
-        address: {name: float(f"{value:.6g}") for name, value in sorted(values.items())}
-        for address, values in sorted(sources.used.items())
-    }
-    runs = {
-        sources.address(run.folder): origin(run, steps.command_of(state.step, places))
-        for state in states.values()
-        if (run := state.finished) is not None
-    }
+    numbers: dict[str, dict[str, float]] = {}
+    runs: dict[str, dict[str, Any]] = {}
+    pages: dict[str, page.Page] = {}
+    for one in studies:
+        optional = {step.key: steps.state_of(step, one.places) for step in steps.OPTIONAL}
+        sources = Sources(one.states | optional, one.places, output.resolve().parent)
+        pages[one.places.title] = build_page(sources)
+        for address, values in sorted(sources.used.items()):
+            rounded = {name: float(f"{value:.6g}") for name, value in sorted(values.items())}
+            numbers.setdefault(address, {}).update(rounded)
+        runs |= {
+            sources.address(run.folder): origin(run, steps.command_of(state.step, one.places))
+            for state in sources.states.values()
+            if (run := state.finished) is not None
+        }
     files.write_json(
-        output.with_suffix(".json"), {"quick": places.quick, "numbers": numbers, "runs": runs}
+        output.with_suffix(".json"),
+        {"quick": studies[0].places.quick, "numbers": numbers, "runs": runs},
     )
-    files.write_bytes(output, text.encode())
+    files.write_bytes(output, page.render(side_by_side.joined(pages)).encode())
     return sum(map(len, numbers.values()))
 
 
 def build_page(sources: Sources) -> page.Page:
-    """The whole page as data."""
-    opening: list[page.Block] = [page.paragraph(_OPENING)]
+    """The whole page of one data set."""
+    opening: list[page.Block] = [page.paragraph(_OPENING.format(sources.places.title))]
     if sources.places.quick:
         opening.append(page.Notice(_QUICK))
-    opening += study.at_a_glance(sources)
+    opening += [*summary.ten_numbers(sources), *study.at_a_glance(sources)]
     sections = [section for make in _SECTIONS if (section := make(sources)) is not None]
     return page.Page(_TITLE, opening, [*sections, *extras.problems(sources)])
 

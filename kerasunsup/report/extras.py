@@ -270,6 +270,7 @@ def _cluster_table(sources: Sources, keys: list[str]) -> Table:
             if sources.value(key, f"{name}_accuracy") is not None  # a student must be asked for
         ],
         words=2,
+        names=2,
         caption="As many groups of test images as classes, beside the labels.",
     )
 
@@ -342,7 +343,7 @@ def runs_and_machine(sources: Sources) -> Section:
         titles_by_machine.setdefault(_machine(run.environment), []).append(title)
         listed = [[name, str(value)] for name, value in run.settings.items()]
         table = Table(["setting", "value"], listed, words=2)
-        settings.append(Details(f"Settings: {title}", table))
+        settings.append(Details(f"Settings: {title}", [table]))
     caption = "Training alone; measuring and drawing come on top."
     end = ", in the small sizes of --quick." if sources.places.quick else "."
     several = len(titles_by_machine) > 1

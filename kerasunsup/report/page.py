@@ -79,6 +79,7 @@ class Table:
     rows: Sequence[Sequence[str | Cell]]  # one cell a column; the first of a row names it
     caption: str = ""
     words: int = 1  # columns from the left that hold words; numbers are aligned right
+    names: int = 1  # columns from the left that name a row, and are alike for all data
 
     def __post_init__(self) -> None:
         """Checks the length of every row."""
@@ -120,10 +121,10 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Details:
-    """A table that is shown when its title is chosen."""
+    """Blocks that are shown when their title is chosen."""
 
     title: str
-    table: Table
+    blocks: Sequence[Table | Figure]
 
 
 Block = Paragraph | Notice | Commands | Heading | Points | Table | Figure | Details

@@ -162,8 +162,8 @@ def numbers_of_labels(sources: Sources) -> list[str]:
     ]
 
 
-def _best_method(sources: Sources, labels: str) -> tuple[str, bool] | None:
-    """The best method with so many labels, in words, and whether test images had no say.
+def best_method(sources: Sources, labels: str) -> tuple[str, bool] | None:
+    """The best method with so many labels, and whether test images had no say.
 
     It is chosen by its accuracy on validation images; runs of older versions kept none.
     """
@@ -177,25 +177,26 @@ def _best_method(sources: Sources, labels: str) -> tuple[str, bool] | None:
         if len(accuracies) < 2:
             continue
         best = max(accuracies, key=accuracies.__getitem__)
-        accuracy = sources.value("supervised", f"labels_{labels}/{best}_accuracy")
-        if accuracy is not None:
-            count = "all labels" if labels == "all" else f"{int(labels):,} labels"
-            return (
-                f"with {count} “{METHOD_NAMES[best]}”, right in {percent(accuracy)}"
-                " of the test images",
-                is_fair,
-            )
+        if sources.value("supervised", f"labels_{labels}/{best}_accuracy") is not None:
+            return best, is_fair
     return None
 
 
 def best_methods(sources: Sources, only: Sequence[str] | None = None) -> list[str]:
     """The best method of making a classifier, with each number of labels or with some."""
     asked = only or numbers_of_labels(sources)
-    best = [found for labels in asked if (found := _best_method(sources, labels))]
-    texts = [text for text, _ in best]
+    best = {labels: found for labels in asked if (found := best_method(sources, labels))}
+    texts = []
+    for labels, (method, _) in best.items():
+        accuracy = sources.value("supervised", f"labels_{labels}/{method}_accuracy") or 0.0
+        count = "all labels" if labels == "all" else f"{int(labels):,} labels"
+        texts.append(
+            f"with {count} “{METHOD_NAMES[method]}”, right in {percent(accuracy)} of the test"
+            " images"
+        )
     if not texts:
         return []
-    if not all(is_fair for _, is_fair in best):
+    if not all(is_fair for _, is_fair in best.values()):
         return [
             f"The best of all ways: {'; '.join(texts)}. It was chosen on these same test images,"
             " since the run kept no accuracy on validation images: that favours it."

@@ -17,6 +17,16 @@ class ReportSettings(CheckedSettings):
         InputError: if a value is of the wrong type, or two flags do not go together.
     """
 
+    data: str = setting(
+        "mnist",
+        "what the study is made on, as for the other commands; labels are needed",
+        metavar="NAME_OR_PATH",
+    )
+    also: tuple[str, ...] | None = setting(
+        None,
+        "make the whole study on these too, and show their numbers beside the first ones",
+        metavar="NAME_OR_PATH",
+    )
     logs: str = setting("logs", "the folder of runs, old and new", metavar="DIR", is_path=True)
     tuning: str = setting(
         "tuning", "the folder of searches, old and new", metavar="DIR", is_path=True
@@ -44,7 +54,17 @@ class ReportSettings(CheckedSettings):
     def __post_init__(self) -> None:
         """Checks each value, then what goes together."""
         super().__post_init__()
+        if len(set(self.all_data)) < len(self.all_data):
+            raise InputError(
+                f"--also names data a second time, received {' '.join(self.all_data[1:])} beside "
+                f"{self.data}: give each once"
+            )
         if self.plan and self.page_only:
             raise InputError("--plan writes nothing and --page-only writes the page: give one")
         if Path(self.output).suffix not in (".html", ".htm"):
             raise InputError(f"--output must end in .html, received {self.output}")
+
+    @property
+    def all_data(self) -> tuple[str, ...]:
+        """What the study is made on, the first set before the others."""
+        return self.data, *(self.also or ())

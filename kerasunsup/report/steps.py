@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 import json
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -89,11 +90,30 @@ class Places:
     logs: Path
     tuning: Path
     quick: bool
+    data: str = "mnist"  # what `--data` names
+
+    @property
+    def slug(self) -> str:
+        """The data in the names of runs and folders; empty for MNIST."""
+        return (
+            ""
+            if self.data == "mnist"
+            else re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+        )
+
+    @property
+    def title(self) -> str:
+        """The data as a person names them."""
+        return "MNIST" if self.data == "mnist" else Path(self.data).name or self.data
 
     @property
     def searches(self) -> Path:
-        """Small searches have a folder of their own: they are no answer to the large question."""
-        return self.tuning / "quick" if self.quick else self.tuning
+        """Small searches and those of other data have folders of their own.
+
+        They are no answers to the large question about MNIST.
+        """
+        folder = self.tuning / "quick" if self.quick else self.tuning
+        return folder / self.slug if self.slug else folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +165,8 @@ class State:
 def arguments_of(step: Step, places: Places) -> list[str]:
     """The command's arguments, without `--logs` and `--name`."""
     arguments = list(step.arguments)
+    if places.data != "mnist":
+        arguments = ["--data", places.data, *arguments]
     if step.is_tuned:
         arguments.append(str(places.searches / "ae" / "best.json"))
     if step.is_search and places.searches != Path("tuning"):
@@ -154,7 +176,9 @@ def arguments_of(step: Step, places: Places) -> list[str]:
 
 def command_of(step: Step, places: Places) -> str:
     """The command as a user would type it."""
-    return " ".join(["python -m kerasunsup." + step.experiment, *arguments_of(step, places)])
+    return (
+        f"python -m kerasunsup.{step.experiment} {shlex.join(arguments_of(step, places))}".strip()
+    )
 
 
 def settings_of(step: Step, places: Places) -> dict[str, Any] | None:
@@ -304,6 +328,7 @@ def run_step(state: State, places: Places) -> None:
 
 
 def _free_name(step: Step, places: Places) -> str:
-    name = f"report-quick-{step.key}" if places.quick else f"report-{step.key}"
+    parts = ["report", "quick" if places.quick else "", places.slug, step.key]
+    name = "-".join(filter(None, parts))
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     return next(name for name in names if not (places.logs / step.experiment / name).exists())

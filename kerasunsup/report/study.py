@@ -86,6 +86,7 @@ def _table_1(sources: Sources) -> Table:
             result("test SSIM", "test/ssim", ".3f"),
         ],
         words=4,
+        names=2,
         caption="Table 1: the best configuration. Errors are means over pixels in [0, 1].",
     )
 
@@ -187,6 +188,7 @@ def _table_2(sources: Sources) -> Table:
             result("distance to test images", "fid"),
         ],
         words=4,
+        names=2,
         caption="Table 2: the GAN's training, and what its samples are worth. Neither saw labels;"
         " the number of kinds is knowledge that the study's game was not given.",
     )

@@ -24,7 +24,7 @@ def test_every_text_is_escaped():
         page.Commands(["a & b", "c"]),
         page.Heading("<h3>"),
         page.Points(["1 < 2"]),
-        page.Details("<more>", Table(["<n>"], [["<cell>"]])),
+        page.Details("<more>", [Table(["<n>"], [["<cell>"]]), page.Figure(PNG, "x > y", "runs")]),
     )
     assert "<p>a &lt; b x&amp;y</p>" in text
     assert '<p class="banner" role="note">&lt;script&gt;</p>' in text
@@ -34,6 +34,7 @@ def test_every_text_is_escaped():
     assert "<details><summary>&lt;more&gt;</summary>" in text
     assert '<th scope="col">&lt;n&gt;</th>' in text
     assert '<th scope="row">&lt;cell&gt;</th>' in text
+    assert "<figcaption>x &gt; y From" in text
 
 
 def test_an_empty_paragraph_is_nothing():
