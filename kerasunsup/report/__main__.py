@@ -19,7 +19,16 @@ from typing import Any, NoReturn
 
 from kerasunsup import cli
 from kerasunsup.errors import InputError, Interrupted
-from kerasunsup.report import extras, page, process, side_by_side, steps, study, summary
+from kerasunsup.report import (
+    extras,
+    page,
+    process,
+    provenance,
+    side_by_side,
+    steps,
+    study,
+    summary,
+)  # fmt: skip
 from kerasunsup.report.settings import ReportSettings
 from kerasunsup.report.sources import Sources, duration
 from kerasunsup.training import files
@@ -37,8 +46,8 @@ _HOW_TO_GO_ON = "choose other --logs, --tuning and --output, then give the same 
 
 _TITLE = "Learning from images without labels: the study beside ours"
 _OPENING = (
-    "A convolutional autoencoder and a GAN on {}, trained without labels, and what their codes"
-    " are worth when labels come. The tables and figures follow the study; beside each stands ours."
+    "A convolutional autoencoder and a GAN, trained without labels, and what their codes are"
+    " worth when labels come. The tables and figures follow the study; beside each stands ours."
     " Every number leads to the folder of the run that it comes from."
 )
 _QUICK = (
@@ -48,7 +57,7 @@ _QUICK = (
 _SECTIONS = (
     study.autoencoder, study.supervised, study.gan, study.encoded_space, extras.variational,
     extras.search, extras.corruption_sweeps, extras.labels, extras.outliers, extras.clusters,
-    extras.gan_numbers, extras.runs_and_machine,
+    extras.gan_numbers, provenance.runs_and_machine,
 )  # fmt: skip
 
 
@@ -200,12 +209,12 @@ def write(studies: Sequence[Study], output: Path) -> int:
 
 def build_page(sources: Sources) -> page.Page:
     """The whole page of one data set."""
-    opening: list[page.Block] = [page.paragraph(_OPENING.format(sources.places.title))]
+    opening: list[page.Block] = [page.paragraph(_OPENING)]
     if sources.places.quick:
         opening.append(page.Notice(_QUICK))
     opening += [*summary.ten_numbers(sources), *study.at_a_glance(sources)]
     sections = [section for make in _SECTIONS if (section := make(sources)) is not None]
-    return page.Page(_TITLE, opening, [*sections, *extras.problems(sources)])
+    return page.Page(_TITLE, opening, [*sections, *provenance.problems(sources)])
 
 
 def origin(run: steps.FinishedRun, command: str) -> dict[str, Any]:

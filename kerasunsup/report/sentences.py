@@ -35,7 +35,7 @@ def error_beside_pca(sources: Sources) -> str:
     change = 1.0 - tuned / error
     return sentence + (
         f"; the settings found by the search bring it down by {percent(change)}."
-        if change > 0
+        if change >= 0
         else f"; the settings found by the search end {percent(-change)} higher."
     )
 

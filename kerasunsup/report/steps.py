@@ -14,6 +14,7 @@ import json
 import re
 import shlex
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +33,7 @@ from kerasunsup.training import files
 _MODULES: dict[str, ModuleType] = {
     "ae": ae, "gan": gan, "supervised": supervised, "novelty": novelty,
 }  # fmt: skip
+_TIMES = "report-times.json"  # in the folder of runs
 _MOST_EPOCHS = {True: 3, False: 20}  # of a search's longest trial, by whether it is quick
 _RECORDS = (Path("ae") / "record.json", Path("ae") / "hyperband" / "record.json")
 
@@ -318,13 +320,34 @@ def run_step(state: State, places: Places) -> None:
             state.problems.append(f"{step.title}: there is no search's answer to be trained")
             return
         arguments += [*arguments_of(step, places), "--name", _free_name(step, places)]
-    status = process.run([sys.executable, "-m", f"kerasunsup.{step.experiment}", *arguments])
+    began = time.perf_counter()
+    try:
+        status = process.run([sys.executable, "-m", f"kerasunsup.{step.experiment}", *arguments])
+    finally:
+        _add_time(step, places, time.perf_counter() - began)
     if status == 130:
         raise Interrupted("stopped; what is finished is kept, the same command goes on")
     if status:
         state.problems.append(
             f"{command_of(step, places)} ended with status {status}; its last lines say why"
         )
+
+
+def times(places: Places) -> dict[str, float]:
+    """Command -> seconds that reports have spent on it, measuring and drawing included."""
+    path = places.logs / _TIMES
+    with contextlib.suppress(OSError, InputError):
+        found = files.read_json(path)
+        if isinstance(found, dict):
+            return {name: value for name, value in found.items() if record.is_number(value)}
+    return {}
+
+
+def _add_time(step: Step, places: Places, seconds: float) -> None:
+    spent, command = times(places), command_of(step, places)
+    spent[command] = round(spent.get(command, 0.0) + seconds, 1)
+    with contextlib.suppress(OSError):  # a time is not worth a report
+        files.write_json(places.logs / _TIMES, spent)
 
 
 def _free_name(step: Step, places: Places) -> str:

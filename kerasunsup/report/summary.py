@@ -86,7 +86,7 @@ def ten_numbers(sources: Sources) -> list[Block]:
     rows += [_labels(sources, labels, published.get(labels)) for labels in _LABELS]
     return [
         Table(
-            ["", "published, or beside it", "ours", ""],
+            ["", "published, or beside it", "ours"],
             rows,
             words=2,
             caption="Ten numbers, of test images. Distances are comparable on this page alone;"
@@ -117,30 +117,34 @@ def _row(
         ours = sources.cell(step, name, number.form, scale=number.scale)
         if published is not None:
             known = f"{published.value:{number.form}} ({published.source})"
-            is_ahead = _is_ahead(number.scale * value, published.value, number.is_less_better)
-            return [number.title, known, ours, is_ahead]
+            verdict = _verdict(number.scale * value, published.value, number.is_less_better)
+            return [number.title, known, _with(ours, verdict)]
         if number.beside is None:
-            return [number.title, "", ours, ""]
+            return [number.title, "", ours]
         words, other_step, other_name = number.beside
         other = sources.cell(other_step, other_name, number.form, scale=number.scale)
-        return [number.title, dataclasses.replace(other, text=f"{other.text} ({words})"), ours, ""]
-    return [number.title, "", MISSING, ""]
+        return [number.title, _with(other, words), ours]
+    return [number.title, "", MISSING]
 
 
 def _labels(sources: Sources, labels: str, published: Published | None) -> list[str | Cell]:
     title = f"{_LABELS[labels]}, best way, % right"
     best = sentences.best_method(sources, labels)
     if best is None:
-        return [title, "", MISSING, ""]
+        return [title, "", MISSING]
     name = f"labels_{labels}/{best[0]}_accuracy"
     ours = sources.cell("supervised", name, ".2f", scale=100.0)
     value = sources.value("supervised", name)
     if published is None or value is None:
-        return [title, "", ours, ""]
+        return [title, "", ours]
     known = f"{published.value:.2f} ({published.source})"
-    return [title, known, ours, _is_ahead(100.0 * value, published.value, False)]
+    return [title, known, _with(ours, _verdict(100.0 * value, published.value, False))]
 
 
-def _is_ahead(ours: float, published: float, is_less_better: bool) -> str:
+def _with(cell: Cell, words: str) -> Cell:
+    return dataclasses.replace(cell, text=f"{cell.text} ({words})")
+
+
+def _verdict(ours: float, published: float, is_less_better: bool) -> str:
     lead = published - ours if is_less_better else ours - published
     return "ahead" if lead > 0 else "behind" if lead < 0 else "alike"

@@ -126,7 +126,7 @@ def test_data_named_twice_are_refused(capsys):
     [(0.003, 0.004, True, "ahead"), (98.0, 98.5, False, "behind"), (98.5, 98.5, False, "alike")],
 )
 def test_the_summary_says_who_is_ahead(ours, published, is_less_better, verdict):
-    assert summary._is_ahead(ours, published, is_less_better) == verdict
+    assert summary._verdict(ours, published, is_less_better) == verdict
 
 
 def test_the_summary_has_ten_numbers_and_nothing_published_beside_small_runs(places):
@@ -135,7 +135,7 @@ def test_the_summary_has_ten_numbers_and_nothing_published_beside_small_runs(pla
     table = html[html.index("Ten numbers") : html.index("</table>")]
     assert table.count('<th scope="row">') == 10
     assert "Ladder" in table
-    assert re.search(r"(ahead|behind)</td>", table)
+    assert re.search(r"\((ahead|behind)\)</a>", table)
     for step in steps.STEPS:
         if not (step.is_search or step.is_tuned):
             write_run(step, dataclasses.replace(places, quick=True), f"quick-{step.key}")

