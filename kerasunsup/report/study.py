@@ -93,9 +93,12 @@ def _table_1(sources: Sources) -> Table:
 
 def _gain_table(sources: Sources) -> Table:
     forms = {f"{name}/gain_db": "+.1f" for name in _CORRUPTIONS} | {"test/mse": ".5f"}
+    trained_on = dict(_TRAINED_ON)
+    if sources.run("skip") is not None:
+        trained_on["skip"] = "noise of up to 0.5, with skips and no code"
     return Table(
         ["trained on", *_CORRUPTIONS.values(), "MSE, clean"],
-        [[title, *sources.cells(key, forms)] for key, title in _TRAINED_ON.items()],
+        [[title, *sources.cells(key, forms)] for key, title in trained_on.items()],
         caption="Gain of PSNR over the corrupted input, dB; test images that the corruption"
         " changes.",
     )
@@ -232,6 +235,9 @@ def encoded_space(sources: Sources) -> Section:
 def _sampling_table(sources: Sources) -> Table:
     """The same measures for every way of making samples, the GANs included."""
     rows = [("clean", prefix, title) for prefix, title in _SAMPLED.items()]
+    for prefix, title in (("mixture_100/", "mixture of 100"), ("flow/", "flow")):
+        if sources.value("tuned", f"{prefix}fid") is not None:
+            rows.append(("tuned", prefix, f"settings found, {title}"))
     if sources.run("variational") is not None:
         rows.append(("variational", "normal/", "variational, standard normal codes"))
     rows += [(key, "", f"GAN, {title}") for key, title in _GANS.items()]

@@ -24,7 +24,7 @@ def test_a_page_of_runs_that_stand_trains_nothing_and_lacks_nothing(places, monk
     assert "Table 2" in html
     assert html.count("data:image/png;base64,") >= 25
     assert numbers["quick"] is False
-    assert len(numbers["numbers"]) == 8 + 3  # runs, and kinds of searches
+    assert len(numbers["numbers"]) == 9 + 3  # runs, and kinds of searches
 
 
 def test_every_number_leads_to_a_folder_that_is_there(places):
@@ -100,27 +100,52 @@ def test_the_best_way_with_few_labels_is_chosen_by_validation_images_or_the_page
     assert "chosen on these same test images" not in page
 
 
-def test_a_variational_run_is_shown_where_it_stands(places, capsys):
-    report.main([])
-    before, numbers = written()
-    assert "variational autoencoder" not in before
-    folder = write_run(step("variational"), places)
+def test_a_variational_run_is_shown_where_it_stands(places):
     assert report.main([]) == 0
-    assert "variational" not in capsys.readouterr().out  # nothing of it is planned
-    html, after = written()
+    html, numbers = written()
     page = text_of(html)
     assert "The variational autoencoder" in page
-    assert "missing" not in page.lower()
     assert page.count("13.5") == 3  # in a sentence, its section and the table of samples
     assert "variational, beta 1 " in page
     assert re.search(r"units that depend on the image +11 ", page)
+    assert "logs/ae/the-variational" in numbers["numbers"]
+
+    (places.logs / "ae" / "the-variational" / "metrics.json").write_text("{")
+    report.main(["--page-only"])
+    page = text_of(written()[0])
+    assert "the-variational/metrics.json is" in page
+    assert "The variational autoencoder" not in page
+
+
+def test_what_no_report_runs_is_shown_where_it_stands(places, capsys):
+    report.main([])
+    before, numbers = written()
+    assert "with skips" not in before
+    folder = write_run(step("skip"), places)
+    assert report.main([]) == 0
+    assert "skips" not in capsys.readouterr().out  # nothing of it is planned
+    html, after = written()
+    page = text_of(html)
+    assert "with skips and no code +" in page
+    assert "missing" not in page.lower()
     assert after["numbers"].keys() - numbers["numbers"].keys() == {"logs/ae/any-name"}
 
     (folder / "metrics.json").write_text("{")
     report.main([])
     page = text_of(written()[0])
     assert f"{folder}/metrics.json is" in page
-    assert "autoencoder has not been run" not in page
+    assert "with skips has not been run" not in page
+
+
+def test_samples_of_a_flow_stand_beside_those_of_a_mixture(places):
+    path = places.logs / "ae" / "the-tuned" / "metrics.json"
+    names = ("fid", "classifier_score", "precision", "recall")
+    flow = dict.fromkeys((f"flow/{name}" for name in names), 7.5)
+    path.write_text(json.dumps(json.loads(path.read_text()) | flow))
+    report.main([])
+    page = text_of(written()[0])
+    assert re.search(r"settings found, flow +7.5 +7.50", page)
+    assert "settings found, mixture of 100 12.2" in page
 
 
 def test_the_importance_of_settings_is_shown_where_the_record_holds_it(places):

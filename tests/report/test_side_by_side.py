@@ -86,7 +86,7 @@ def test_a_report_on_two_data_sets_shows_both_and_keeps_their_runs_apart(places,
     other = dataclasses.replace(places, data="fashion_mnist")
     report.main(["--also", "fashion_mnist", "--plan"])
     plan = capsys.readouterr().out
-    assert plan.count("stands: ") == 9
+    assert plan.count("stands: ") == 10
     assert "the study on fashion_mnist" in plan
     assert "python -m kerasunsup.gan --data fashion_mnist --preset study" in plan
     assert f"--tuning {Path('tuning') / 'fashion-mnist'}" in plan
