@@ -62,7 +62,7 @@ WRONG = [
     ("variational", 1, "--variational must be of type bool"),
     ("beta", -0.5, "--beta must be at least 0.0"),
     ("warm_up", 0, "--warm-up must be at least 1"),
-    ("sampler", "gan", "--sampler must be one of mixture, flow"),
+    ("sampler", "gan", "--sampler must be one of mixture, flow, neighbors"),
     ("num_samples", 99, "--num-samples must be at least 100"),
     ("skip", 1, "--skip must be of type bool"),
 ]

@@ -331,7 +331,7 @@ def headline(numbers: dict[str, float]) -> dict[str, float]:
     """The few numbers that runs are compared by."""
     names = (
         "test/mse", "test/psnr_db", "test/ssim", "validation/mse", "mixture_100/fid", "normal/fid",
-        "flow/fid", "noise_0.4/gain_db",
+        "flow/fid", "neighbors/fid", "noise_0.4/gain_db",
     )  # fmt: skip
     return {name: numbers[name] for name in names if name in numbers}
 

@@ -333,8 +333,12 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
     _write_sheet(trained, "mixture_100", sheets, "From a mixture of 100 Gaussians.")
     if normal:
         _write_sheet(trained, "normal", sheets, "From standard normal codes.")
-    if "flow" in sheets:
-        _write_sheet(trained, "flow", sheets, "From a flow on the mixture.")
+    for name, text in (
+        ("flow", "From a flow on the mixture."),
+        ("neighbors", "From Gaussians around the neighbors of training codes."),
+    ):
+        if name in sheets:
+            _write_sheet(trained, name, sheets, text)
     return numbers
 
 
@@ -380,4 +384,5 @@ _SUMMARY = {
     "mixture_10/fid": "samples, mixture of 10",
     "mixture_100/fid": "samples, mixture of 100",
     "flow/fid": "samples, flow",
+    "neighbors/fid": "samples around neighbors of codes",
 }

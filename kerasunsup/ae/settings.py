@@ -90,12 +90,13 @@ class AutoencoderSettings(TrainingSettings):
         " given, twice as many a further stage, and no --hidden-units; the noise of each image has"
         " a level drawn from 0 to --noise (0.5), and every other image a hole of --crop",
     )
-    # A flow takes minutes more; what it gains stands in docs/autoencoder.md.
+    # The others hold more of the training images, or take minutes: see docs/autoencoder.md.
     sampler: str = setting(
         "mixture",
-        "draw new codes from a mixture of 100 Gaussians, or from a flow that carries the draws of"
-        " this mixture to the codes of the training images",
-        choices=("mixture", "flow"),
+        "draw new codes from a mixture of 100 Gaussians; from a flow that carries the draws of this"
+        " mixture to the codes of the training images; or from Gaussians around the neighbors of"
+        " each of these codes, which are kept with the run",
+        choices=("mixture", "flow", "neighbors"),
     )
     # Codes. What t-SNE and a browser's projector handle well; MNIST has 10,000.
     num_codes: int = setting(

@@ -251,8 +251,9 @@ class Autoencoder(
     def sample(self, n: int = 1, seed: int = 0) -> np.ndarray:
         """New images, of codes drawn from a mixture of 100 Gaussians fitted to training codes.
 
-        With `sampler="flow"` a flow carries the draws to the codes. The first call fits it, in
-        minutes where there are tens of thousands of codes; `save` keeps what was fitted.
+        With `sampler="flow"` a flow carries the draws to the codes, with `"neighbors"` they lie
+        around the neighbors of training codes. The first call fits it, a flow in minutes where
+        there are tens of thousands of codes; `save` keeps what was fitted.
 
         Args:
             n: how many.

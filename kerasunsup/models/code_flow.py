@@ -1,4 +1,4 @@
-"""New codes from noise: by a mixture of Gaussians, and by a flow that carries its draws to codes.
+"""New codes from noise: by Gaussians, many or few, and by a flow that carries draws to codes.
 
 The flow is a velocity, a small network of a code and the time. It is trained by flow matching: each
 code is paired with a draw of a Gaussian of its own, and on the straight line between both the
@@ -31,6 +31,8 @@ _LEAST_STEPS = 200
 _PASSES = 56  # over the codes: 5,468 steps for 50,000 codes, fewer for fewer
 _FREQUENCIES = 32  # of the time's sines and cosines
 _SOLVER_STEPS = 20
+_OWN_SHARE, _SPREAD = 0.5, 0.8  # of a Gaussian around a code, see `Neighborhoods`
+_LEAST_SPREAD = 1e-4  # of a Gaussian in any direction, as a share of its mean variance
 
 
 class Gaussians(NamedTuple):
@@ -49,6 +51,21 @@ class Gaussians(NamedTuple):
     factors: np.ndarray
     mean: np.ndarray
     scale: float
+
+
+class Neighborhoods(NamedTuple):
+    """A Gaussian around each code, as the codes nearest to it lie.
+
+    Its mean is halfway between the code and the mean of these, its spread 0.8 of theirs: about the
+    spread of a code about its neighbours' mean is kept. See docs/autoencoder.md.
+
+    Attributes:
+        codes: float32 (num_codes, latent_dim).
+        nearest: the rows of those nearest to each, int32 (num_codes, number).
+    """
+
+    codes: np.ndarray
+    nearest: np.ndarray
 
 
 def velocity_network(latent_dim: int, seed: int = 0) -> keras.Model:
@@ -151,7 +168,7 @@ def _step(
 
 
 class DrawnCodes(keras.layers.Layer):
-    """Standard normal noise (batch, latent_dim) -> codes of the mixture, or of the flow on it.
+    """Standard normal noise (batch, latent_dim) -> codes of Gaussians, or of the flow on them.
 
     The first value of the noise chooses the Gaussian: the normal distribution's function makes it
     uniform, and an interval of [0, 1] belongs to each Gaussian. Where in its interval it lies is
@@ -159,31 +176,54 @@ class DrawnCodes(keras.layers.Layer):
     as it has, and nothing else is random.
 
     Args:
-        gaussians: the mixture.
-        velocity: of the flow, as `train` returns it; None draws from the mixture.
+        source: the mixture, or a Gaussian around each code, all alike in weight.
+        velocity: of the flow, as `train` returns it; None draws from the Gaussians.
     """
 
-    def __init__(self, gaussians: Gaussians, velocity: keras.Model | None = None) -> None:
+    def __init__(
+        self, source: Gaussians | Neighborhoods, velocity: keras.Model | None = None
+    ) -> None:
         super().__init__(name="drawn_codes")
-        weights = np.asarray(gaussians.weights, np.float64)
+        if isinstance(source, Neighborhoods):
+            number, dim = source.codes.shape
+            weights, mean, scale = np.full(number, 1.0 / number), np.zeros(dim), 1.0
+            self._parts = (_kept(source.codes, "float32"), _kept(source.nearest, "int32"))
+            self._draw = self._around
+        else:
+            weights, mean, scale = source.weights, source.mean, source.scale
+            self._parts = (_kept(source.means, "float32"), _kept(source.factors, "float32"))
+            self._draw = self._of_mixture
+        weights = np.asarray(weights, np.float64)
         weights = weights / weights.sum()
         # In float64: a small interval stretched to [0, 1] would show float32's rounding.
         self._ends = _kept(np.cumsum(weights), "float64")
         self._weights = _kept(weights, "float64")
-        self._means = _kept(gaussians.means, "float32")
-        self._factors = _kept(gaussians.factors, "float32")
-        self._mean = _kept(gaussians.mean, "float32")
-        self._scale = float(gaussians.scale)
+        self._mean = _kept(mean, "float32")
+        self._scale = float(scale)
         self._velocity = velocity
 
     def call(self, noise: tf.Tensor) -> tf.Tensor:
         """float32 to float32, both (batch, latent_dim)."""
         chosen, first = self._component(noise[:, 0])
-        normal = tf.concat([first[:, None], noise[:, 1:]], axis=1)
-        codes = tf.gather(self._means.value, chosen) + tf.linalg.matvec(
-            tf.gather(self._factors.value, chosen), normal
-        )
+        codes = self._draw(chosen, tf.concat([first[:, None], noise[:, 1:]], axis=1))
         return self._mean.value + self._scale * self._carried(codes)
+
+    def _of_mixture(self, chosen: tf.Tensor, normal: tf.Tensor) -> tf.Tensor:
+        means, factors = (part.value for part in self._parts)
+        return tf.gather(means, chosen) + tf.linalg.matvec(tf.gather(factors, chosen), normal)
+
+    def _around(self, chosen: tf.Tensor, normal: tf.Tensor) -> tf.Tensor:
+        codes, nearest = (part.value for part in self._parts)
+        group = tf.gather(codes, tf.gather(nearest, chosen))
+        mean = tf.reduce_mean(group, axis=1, keepdims=True)
+        away = _SPREAD * (group - mean)
+        covariance = tf.matmul(away, away, transpose_a=True) / group.shape[1]
+        # Fewer codes than values span no volume, and equal ones nothing.
+        spread = tf.linalg.trace(covariance) / covariance.shape[-1]
+        little = (_LEAST_SPREAD * spread + 1e-12)[:, None, None] * tf.eye(covariance.shape[-1])
+        factor = tf.linalg.cholesky(covariance + little)
+        middle = _OWN_SHARE * tf.gather(codes, chosen) + (1.0 - _OWN_SHARE) * mean[:, 0]
+        return middle + tf.linalg.matvec(factor, normal)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """The noise's own."""
@@ -191,7 +231,7 @@ class DrawnCodes(keras.layers.Layer):
 
     def _component(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         uniform = 0.5 * tf.math.erfc(-tf.cast(values, tf.float64) / math.sqrt(2.0))
-        ends, last = self._ends.value, self._means.shape[0] - 1
+        ends, last = self._ends.value, self._weights.shape[0] - 1
         chosen = tf.minimum(tf.searchsorted(ends, uniform, side="right"), last)
         weight = tf.gather(self._weights.value, chosen)
         rest = 1.0 - (tf.gather(ends, chosen) - uniform) / weight

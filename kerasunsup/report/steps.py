@@ -77,7 +77,7 @@ STEPS = (
     Step("search", "search for settings", "ae", ("--tune", "--search-only"), 44, 0.6),
     Step(
         "tuned", "autoencoder with the settings found", "ae",
-        ("--student", "--sampler", "flow", "--config"), 21, 0.9,
+        ("--student", "--sampler", "neighbors", "--config"), 17, 0.8,
     ),
     Step("variational", "variational autoencoder", "ae", ("--variational",), 7, 0.4),
     Step("supervised", "from unsupervised to supervised", "supervised", (), 15, 0.5),

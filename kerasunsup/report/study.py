@@ -235,7 +235,9 @@ def encoded_space(sources: Sources) -> Section:
 def _sampling_table(sources: Sources) -> Table:
     """The same measures for every way of making samples, the GANs included."""
     rows = [("clean", prefix, title) for prefix, title in _SAMPLED.items()]
-    for prefix, title in (("mixture_100/", "mixture of 100"), ("flow/", "flow")):
+    for prefix, title in {
+        "mixture_100/": "mixture of 100", "flow/": "flow", "neighbors/": "around neighbors",
+    }.items():  # fmt: skip
         if sources.value("tuned", f"{prefix}fid") is not None:
             rows.append(("tuned", prefix, f"settings found, {title}"))
     if sources.run("variational") is not None:

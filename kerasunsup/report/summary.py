@@ -41,8 +41,8 @@ _NUMBERS: Mapping[str, _Number] = {
     ),
     "codes": _Number(
         "distance of samples from codes",
-        (("tuned", "flow/fid"), ("tuned", "mixture_100/fid"), ("clean", "mixture_100/fid")), ".1f",
-        is_less_better=True, beside=("real images", "clean", "real/fid"),
+        (("tuned", "neighbors/fid"), ("tuned", "mixture_100/fid"), ("clean", "mixture_100/fid")),
+        ".1f", is_less_better=True, beside=("real images", "clean", "real/fid"),
     ),
     "gan": _Number(
         "distance of samples of the GAN", (("gan", "fid"),), ".2f",

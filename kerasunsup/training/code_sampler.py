@@ -14,15 +14,17 @@ import keras
 import numpy as np
 
 from kerasunsup.errors import InputError
-from kerasunsup.evaluation import latent_space
+from kerasunsup.evaluation import latent_space, neighbors
 from kerasunsup.models import code_flow, loading
 from kerasunsup.training import files
 
 logger = logging.getLogger(__name__)
 
 FILE = loading.SAMPLER_FILE
-FLOW, MIXTURE = "flow", "mixture"
+FLOW, MIXTURE, NEIGHBORS = "flow", "mixture", "neighbors"
 COMPONENTS = 100
+# Codes around which a Gaussian is laid. By validation images of MNIST, see docs/autoencoder.md.
+_NEAREST = 10
 
 # (codes of training images, number, seed) -> new codes.
 Way = Callable[[np.ndarray, int, int], np.ndarray]
@@ -30,17 +32,19 @@ Way = Callable[[np.ndarray, int, int], np.ndarray]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CodeSampler:
-    """A mixture of Gaussians fitted to codes, and perhaps a flow from it to them.
+    """A mixture of Gaussians fitted to codes, and perhaps something better to draw from.
 
     Attributes:
         mixture: the mixture.
-        velocity: of the flow, see `models.code_flow`; None without one.
+        velocity: of the flow from it to the codes, see `models.code_flow`; None without one.
         fitted_to: what tells whose codes it was fitted to.
+        neighborhoods: the codes and the nearest of each; None where these are not drawn from.
     """
 
     mixture: latent_space.Mixture
     velocity: keras.Model | None
     fitted_to: str = ""
+    neighborhoods: code_flow.Neighborhoods | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Its fields alone: what was traced cannot be pickled."""
@@ -48,7 +52,9 @@ class CodeSampler:
 
     @property
     def kind(self) -> str:
-        """`flow` or `mixture`: what `sample` draws from."""
+        """`flow`, `neighbors` or `mixture`: what `sample` draws from."""
+        if self.neighborhoods is not None:
+            return NEIGHBORS
         return MIXTURE if self.velocity is None else FLOW
 
     def generator(self, decoder: keras.Model) -> keras.Model:
@@ -56,8 +62,8 @@ class CodeSampler:
         return code_flow.generator(self._drawn, decoder)
 
     def sample(self, num_samples: int, seed: int) -> np.ndarray:
-        """New codes, float32 (num_samples, latent_dim), of the flow where there is one."""
-        if self.velocity is None:
+        """New codes, float32 (num_samples, latent_dim), of the best that there is."""
+        if self.kind == MIXTURE:
             return self.mixture.sample(num_samples, seed)
         return self.codes(noise(num_samples, len(self.mixture.mean), seed))
 
@@ -73,24 +79,27 @@ class CodeSampler:
         if f"mixture_{COMPONENTS}" in ways:
             name = f"mixture_{COMPONENTS}"
             own[name] = (ways[name][0], lambda _, number, seed: self.mixture.sample(number, seed))
-        if self.velocity is not None:
-            own[FLOW] = ("flow", lambda _, number, seed: self.sample(number, seed))
+        if self.kind != MIXTURE:
+            title = "around neighbors" if self.kind == NEIGHBORS else self.kind
+            own[self.kind] = (title, lambda _, number, seed: self.sample(number, seed))
         return dict(ways) | own
 
     def write(self, path: Path) -> None:
         """Writes it to a file, atomically."""
         weights = [] if self.velocity is None else self.velocity.get_weights()
+        around = {} if self.neighborhoods is None else self.neighborhoods._asdict()
         files.write_arrays(
             path,
             self.mixture.arrays()
             | {f"velocity_{place:02}": value for place, value in enumerate(weights)}
+            | around
             | {"fitted_to": np.array(self.fitted_to)},
         )
 
     @functools.cached_property
     def _drawn(self) -> code_flow.DrawnCodes:
-        gaussians = _gaussians(self.mixture)
-        return code_flow.DrawnCodes(gaussians, self.velocity)
+        source = self.neighborhoods or _gaussians(self.mixture)
+        return code_flow.DrawnCodes(source, self.velocity)
 
     @functools.cached_property
     def _function(self) -> loading.Function:
@@ -108,7 +117,8 @@ def fit(codes: np.ndarray, kind: str, seed: int, fitted_to: str = "") -> CodeSam
 
     Args:
         codes: (num_codes, latent_dim), two or more.
-        kind: `mixture`, or `flow`, which takes minutes for tens of thousands of codes.
+        kind: `mixture`; `flow`, which takes minutes for tens of thousands of codes; or `neighbors`,
+            which keeps the codes themselves.
         seed: 0 to 2**31 - 1.
         fitted_to: kept with it.
 
@@ -117,22 +127,25 @@ def fit(codes: np.ndarray, kind: str, seed: int, fitted_to: str = "") -> CodeSam
     """
     check(kind, codes.shape[1])
     mixture = latent_space.fit_mixture(codes, COMPONENTS, seed)
-    velocity = None
+    velocity = around = None
+    if kind == NEIGHBORS:
+        _, nearest = neighbors.nearest(codes, None, min(_NEAREST, len(codes) - 1))
+        around = code_flow.Neighborhoods(codes.astype(np.float32), nearest.astype(np.int32))
     if kind == FLOW:
         gaussians = _gaussians(mixture)
         velocity = code_flow.train(codes, mixture.responsibilities(codes), gaussians, seed)
-    return CodeSampler(mixture, velocity, fitted_to)
+    return CodeSampler(mixture, velocity, fitted_to, around)
 
 
 def check(kind: str, latent_dim: int) -> None:
-    """Refuses a flow on codes that are too large for it.
+    """Refuses what is kept with a run for codes that are too large for it.
 
     Raises:
         InputError: if they are.
     """
-    if kind == FLOW and latent_dim > code_flow.MOST_VALUES:
+    if kind != MIXTURE and latent_dim > code_flow.MOST_VALUES:
         raise InputError(
-            f"--sampler flow takes codes of at most {code_flow.MOST_VALUES} values, received "
+            f"--sampler {kind} takes codes of at most {code_flow.MOST_VALUES} values, received "
             f"--latent-dim {latent_dim}: choose fewer, or --sampler mixture"
         )
 
@@ -151,7 +164,10 @@ def read(path: Path) -> CodeSampler:
         if names:
             velocity = code_flow.velocity_network(len(mixture.mean))
             velocity.set_weights([arrays[name] for name in names])
-        return CodeSampler(mixture, velocity, str(arrays["fitted_to"]))
+        around = None
+        if "nearest" in arrays:
+            around = code_flow.Neighborhoods(arrays["codes"], arrays["nearest"])
+        return CodeSampler(mixture, velocity, str(arrays["fitted_to"]), around)
     except (KeyError, ValueError) as error:
         raise InputError(
             f"{path} holds no sampler of this version: remove it, and codes are fitted anew"

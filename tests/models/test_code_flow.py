@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
 from kerasunsup.models import code_flow
@@ -70,6 +71,23 @@ def test_noise_becomes_draws_of_the_mixture():
         np.testing.assert_allclose(members.mean(axis=0), means[component], atol=0.02)
         covariance = factors[component] @ factors[component].T
         np.testing.assert_allclose(np.cov(members.T), covariance, atol=0.03)
+
+
+def test_noise_becomes_draws_around_the_neighbors_of_codes():
+    """Each code is chosen alike often, and drawn as its neighbours lie."""
+    codes = np.array([[0.0, 0], [1, 0], [2, 3], [100, 0], [102, 2], [104, 7]], np.float32)
+    nearest = np.array([[1, 2], [0, 2], [0, 1], [4, 5], [3, 5], [3, 4]], np.int32)
+    layer = code_flow.DrawnCodes(code_flow.Neighborhoods(codes, nearest))
+    values = noise(120_000)
+    drawn = layer(values).numpy()
+    chosen = np.floor(len(codes) * scipy.stats.norm.cdf(values[:, 0].astype(np.float64)))
+    for place in range(len(codes)):
+        members, group = drawn[chosen == place], codes[nearest[place]]
+        assert len(members) > 19_000
+        middle = (codes[place] + group.mean(axis=0)) / 2.0
+        np.testing.assert_allclose(members.mean(axis=0), middle, atol=0.08)
+        expected = 0.8**2 * np.cov(group.T, bias=True)
+        np.testing.assert_allclose(np.cov(members.T), expected, rtol=0.05, atol=0.05)
 
 
 def test_extreme_noise_gives_finite_codes():

@@ -137,14 +137,14 @@ def test_what_no_report_runs_is_shown_where_it_stands(places, capsys):
     assert "with skips has not been run" not in page
 
 
-def test_samples_of_a_flow_stand_beside_those_of_a_mixture(places):
+def test_samples_around_neighbors_stand_beside_those_of_a_mixture(places):
     path = places.logs / "ae" / "the-tuned" / "metrics.json"
     names = ("fid", "classifier_score", "precision", "recall")
-    flow = dict.fromkeys((f"flow/{name}" for name in names), 7.5)
-    path.write_text(json.dumps(json.loads(path.read_text()) | flow))
+    around = dict.fromkeys((f"neighbors/{name}" for name in names), 7.5)
+    path.write_text(json.dumps(json.loads(path.read_text()) | around))
     report.main([])
     page = text_of(written()[0])
-    assert re.search(r"settings found, flow +7.5 +7.50", page)
+    assert re.search(r"settings found, around neighbors +7.5 +7.50", page)
     assert "settings found, mixture of 100 12.2" in page
 
 

@@ -98,7 +98,7 @@ def test_a_step_is_started_as_a_user_would_with_a_free_name(places, monkeypatch)
         [*begin, "kerasunsup.gan", *logs, "--name", "report-gan-2"],
         [*begin, "kerasunsup.ae", *logs, "--resume", "--name", "half"],
         [*begin, "kerasunsup.ae", *logs, "--tune", "--search-only", *small],
-        [*begin, "kerasunsup.ae", *logs, "--student", "--sampler", "flow", "--config",
+        [*begin, "kerasunsup.ae", *logs, "--student", "--sampler", "neighbors", "--config",
          "tuning/ae/best.json", "--name", "report-tuned"],
     ]  # fmt: skip
     state = steps.State(step("tuned"))

@@ -32,7 +32,7 @@ def parts(dim: int = 3):
     return networks.encoder((8, 8, 1), **shape), networks.decoder((8, 8, 1), **shape)
 
 
-@pytest.mark.parametrize("kind", ["mixture", "flow"])
+@pytest.mark.parametrize("kind", ["mixture", "flow", "neighbors"])
 def test_a_sampler_that_was_written_draws_the_same_codes(kind, tmp_path):
     sampler = code_sampler.fit(clusters(), kind, seed=3)
     assert sampler.kind == kind
@@ -51,7 +51,7 @@ def test_a_sampler_that_was_written_draws_the_same_codes(kind, tmp_path):
         np.testing.assert_array_equal(other.codes(noise), sampler.codes(noise))
 
 
-@pytest.mark.parametrize("kind", ["mixture", "flow"])
+@pytest.mark.parametrize("kind", ["mixture", "flow", "neighbors"])
 def test_the_saved_model_generates_what_python_does(kind, tmp_path):
     sampler, (_, decoder) = code_sampler.fit(clusters(), kind, seed=0), parts()
     generator = sampler.generator(decoder)
@@ -75,6 +75,8 @@ def test_ways_of_drawing_codes_are_fitted_once():
     assert list(ways) == [*latent_space.SAMPLERS, "flow"]
     again = latent_space.SAMPLERS["mixture_100"][1](codes, 50, 0)
     np.testing.assert_array_equal(ways["mixture_100"][1](codes, 50, 0), again)
+    around = code_sampler.fit(codes, "neighbors", seed=0)
+    assert list(around.among(latent_space.SAMPLERS)) == [*latent_space.SAMPLERS, "neighbors"]
     mixture_alone = code_sampler.CodeSampler(sampler.mixture, None)
     assert list(mixture_alone.among(latent_space.SAMPLERS)) == [*latent_space.SAMPLERS]
 
@@ -100,17 +102,19 @@ def test_a_run_fits_once_until_its_encoder_changes(tmp_path):
     assert code_sampler.of_run(tmp_path, large, codes, "mixture", 0) is None
 
 
+@pytest.mark.parametrize("kind", ["flow", "neighbors"])
 @pytest.mark.parametrize("codes", [np.zeros((2, 3), np.float32), clusters(25)])
-def test_few_and_equal_codes_give_finite_ones(codes):
-    sampler = code_sampler.fit(codes, "flow", seed=0)
+def test_few_and_equal_codes_give_finite_ones(codes, kind):
+    sampler = code_sampler.fit(codes, kind, seed=0)
     drawn = sampler.sample(20, seed=0)
     assert np.isfinite(drawn).all()
 
 
 def test_what_cannot_be_used_is_refused_in_one_line(tmp_path):
-    assert "at most 256 values, received --latent-dim 300" in refusal(
-        code_sampler.check, "flow", 300
-    )
+    for kind in ("flow", "neighbors"):
+        text = refusal(code_sampler.check, kind, 300)
+        assert f"--sampler {kind} takes codes of at most 256 values" in text
+        assert "received --latent-dim 300" in text
     code_sampler.check("mixture", 300)
     files.write_arrays(tmp_path / "old.npz", {"means": np.zeros(3)})
     assert "holds no sampler of this version: remove it" in refusal(
