@@ -477,21 +477,38 @@ def test_numbers_of_the_variational_autoencoder_are_the_measurement():
     assert f"reconstructions alone have {best['reconstructed_distance']:.1f}" in text
 
 
-def test_numbers_of_the_flow_are_the_measurement():
+def test_numbers_of_the_samplers_of_codes_are_the_measurement():
     found = measurement("flow")
-    for title, name in (
-        ("reconstructions", "reconstructed"),
-        ("mixture of 100", "mixture_100"),
-        ("flow on this mixture", "flow"),
+    around = found["neighbors"]
+    for title, measured in (
+        ("reconstructions", found["test/reconstructed"]),
+        ("mixture of 100", found["test/mixture_100"]),
+        ("flow on this mixture", found["test/flow"]),
+        ("around neighbors", around["test/neighbors"]),
     ):
-        measured = found[f"test/{name}"]
         assert row(f"flow: {title}") == [
             f"{measured['fid']:.1f}",
             *(f"{measured[key]:.2f}" for key in ("classifier_score", "precision", "recall")),
         ]
     ours, mixture = (found[f"validation/{name}"]["fid"] for name in ("flow", "mixture_100"))
-    assert f"it is {ours:.1f} against {mixture:.1f}" in TEXT
-    assert f"{found['processor_seconds']:.0f} seconds of processor time" in TEXT
+    text = " ".join(TEXT.split())
+    assert f"distance of {ours:.1f} on validation images, the mixture {mixture:.1f}" in text
+    assert f"{found['processor_seconds']:.0f} seconds of processor time" in text
+    assert f"codes takes {around['processor_seconds']:.0f} seconds of processor time" in text
+    assert f"commit {around['commit']}" in text
+    nearest = around["nearest"]
+    (ours, copied), (theirs, usual) = nearest["neighbors"], nearest["reconstructed test"]
+    assert f"median of {ours:.2f} from the nearest training image" in text
+    assert f"images {theirs:.2f}, and {percent(copied)} of the samples" in text
+    assert f"({percent(usual)} of the reconstructions" in text
+    trials = {tuple(trial[:3]): trial[3:] for trial in around["validation_trials"]["rows"]}
+    for place, words in {
+        (10, 0.5, 1.0): "comes to distance {} and recall {} on validation",
+        (10, 1.0, 0.7): "around the code itself to {} and {}",
+        (10, 0.5, 0.8): "the settings above: {} and {}",
+    }.items():
+        distance, _, _, recall = trials[place]
+        assert words.format(f"{distance:.1f}", f"{recall:.2f}") in text
 
 
 def test_table_of_copies_is_the_measurement():
