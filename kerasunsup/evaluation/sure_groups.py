@@ -165,18 +165,28 @@ def named(
         >>> named(np.array([0, 0, 1, 1, 1]), np.array([0, 2, 3, 4]), np.array([1, 1, 0, 0]), 2)
         array([1, 1, 1, 0, 0])
     """
+    classes = _best_names(groups, groups[labelled], labels, num_classes)
+    classes[labelled] = labels
+    return classes
+
+
+def _best_names(
+    groups: np.ndarray, some: np.ndarray, classes: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """The class of each image by its group; `some` groups of images with known classes name them.
+
+    As `named` says.
+    """
     counts = np.zeros((int(groups.max(initial=-1)) + 1, num_classes), np.int64)
-    is_grouped = groups[labelled] >= 0
-    np.add.at(counts, (groups[labelled][is_grouped], labels[is_grouped]), 1)
+    is_grouped = some >= 0
+    np.add.at(counts, (some[is_grouped], classes[is_grouped]), 1)
     names = np.full(len(counts) + 1, -1)  # the last is that of no group
     if len(counts) > num_classes:
         names[:-1] = np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
     else:
         rows, columns = optimize.linear_sum_assignment(counts, maximize=True)
         names[rows] = np.where(counts[rows, columns] > 0, columns, -1)
-    classes = names[np.maximum(groups, -1)]
-    classes[labelled] = labels
-    return classes
+    return names[np.maximum(groups, -1)]
 
 
 def agreed(
@@ -186,6 +196,9 @@ def agreed(
     labels: np.ndarray,
 ) -> np.ndarray:
     """The class of each image by its group where labels that spread along the graph say the same.
+
+    Groups are named by the classes that spread to their images, not by the labels in them: one of
+    ten labels may lie in the group of another class, and leave its own without a name.
 
     What both say is right more often: with a hundred labels of MNIST's training images 94.6 % are
     left, of which 97.1 % are right, instead of 93.1 % of all (groups by a graph of 20,000 codes).
@@ -204,7 +217,8 @@ def agreed(
         >>> agreed(np.array([0, 0, 1, 1, 1]), spread, np.array([0, 2]), np.array([1, 0]))
         array([ 1,  1,  0,  0, -1])
     """
-    classes = named(groups, labelled, labels, spread.shape[1])
-    classes[classes != spread.argmax(axis=1)] = -1
+    nearest = spread.argmax(axis=1)
+    classes = _best_names(groups, groups, nearest, spread.shape[1])
+    classes[classes != nearest] = -1
     classes[labelled] = labels
     return classes

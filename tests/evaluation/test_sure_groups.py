@@ -19,6 +19,14 @@ def test_names_match_one_to_one_or_follow_the_majority():
     assert sure_groups.named(two, labelled, labels, 2).tolist() == [1, 1, 1, 1, 0, 0]
 
 
+def test_a_label_in_the_group_of_another_class_does_not_leave_its_own_without_a_name():
+    groups = np.repeat([0, 1, 2], 4)
+    labelled, labels = np.array([0, 1, 8]), np.array([0, 1, 2])  # that of class 1 lies in group 0
+    spread = np.eye(3)[[0, 1, 0, 0, 1, 1, 1, 0, 2, 2, 2, 2]]
+    agreed = sure_groups.agreed(groups, spread, labelled, labels)
+    assert agreed.tolist() == [0, 1, 0, 0, 1, 1, 1, -1, 2, 2, 2, 2]
+
+
 def test_groups_of_codes_are_sure_inside_and_less_so_between(monkeypatch):
     random = np.random.default_rng(0)
     codes = random.normal(size=(400, 2)).astype(np.float32)
