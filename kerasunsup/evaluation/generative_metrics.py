@@ -205,6 +205,53 @@ def class_shares(probabilities: np.ndarray) -> np.ndarray:
     return counts / len(rows)
 
 
+def unsure_share(probabilities: np.ndarray, least: float = 0.9) -> float:
+    """The share of images of which no class is likely: failures, and what lies between classes.
+
+    Args:
+        probabilities: as for `classifier_score`, whose errors are those of this.
+        least: an image is unsure if its largest probability is below.
+
+    Example:
+        >>> unsure_share(np.array([[0.95, 0.05], [0.6, 0.4], [0.1, 0.9], [0.0, 1.0]]))
+        0.25
+    """
+    return float(np.mean(_check_probabilities(probabilities).max(axis=1) < least))
+
+
+def class_spreads(features: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """How far the images of each class lie from each other: float64 (num_classes,).
+
+    Args:
+        features: (num_images, feature_dim).
+        probabilities: (num_images, num_classes); an image is of its most likely class.
+
+    Returns:
+        The root of the mean squared distance to the class's mean, in units of the features; 0 for
+        a class of one image or none.
+
+    Raises:
+        ValueError: if the numbers of images differ, or these are no probabilities.
+
+    Example:
+        >>> features = np.array([[0.0], [2.0], [5.0], [5.0]])
+        >>> class_spreads(features, np.eye(3)[[0, 0, 1, 1]])
+        array([1., 0., 0.])
+    """
+    rows = _check_probabilities(probabilities)
+    features = neighbors.checked(features, "features")
+    if len(features) != len(rows):
+        raise ValueError(
+            f"features and probabilities must be of the same images, received {len(features)} and "
+            f"{len(rows)}"
+        )
+    of, spreads = rows.argmax(axis=1), np.zeros(rows.shape[1])
+    for place in np.unique(of):
+        members = features[of == place].astype(np.float64)
+        spreads[place] = np.sqrt(np.square(members - members.mean(axis=0)).sum(axis=1).mean())
+    return spreads
+
+
 def _covariance_factor(rows: np.ndarray) -> np.ndarray:
     """F with covariance = F F^T, float64 (feature_dim, feature_dim)."""
     centered = rows - rows.mean(axis=0)

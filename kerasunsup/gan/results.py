@@ -100,9 +100,12 @@ def comparisons(trained: TrainedGAN) -> dict[str, float]:
     `real/` is the same comparison of validation images, which the feature network was not trained
     on. `last_weights/` are samples of the weights of the last step with settled statistics,
     `running_statistics/` those of the last step with the statistics that training left.
+    `diversity/CLASS` is how far samples of a class lie from each other, divided by the same of
+    test images: well below 1 they are too much alike. `unsure_share` is the share of which the
+    classifier gives no class 0.9 or more.
     """
     number, tests, network = trained.settings.num_samples, trained.splits.test, trained.network
-    features = network.describe(tests.blocks(number))[0]
+    features, probabilities = network.describe(tests.blocks(number))
     real = network.compare(network.real_images(trained.splits, number), features)
     inputs = fixed_noise(trained.settings, number)
     averaged, last = trained.gan.averaged_generator, trained.gan.generator
@@ -120,7 +123,8 @@ def comparisons(trained: TrainedGAN) -> dict[str, float]:
     feature_network.log_left_out(network, [measured for _, measured in rows.values()])
     numbers |= {f"real/{key}": value for key, value in real.items()}
     if "smallest_class_share" in numbers:
-        numbers |= _class_shares(trained, inputs)
+        usual = generative_metrics.class_spreads(features, np.asarray(probabilities))
+        numbers |= _classes(trained, inputs, usual)
     if network.test_accuracy is not None:
         numbers["judge/accuracy"] = network.test_accuracy
     files.write_json(trained.run.folder / feature_network.IDENTITY, network.identity())
@@ -136,11 +140,22 @@ def comparisons(trained: TrainedGAN) -> dict[str, float]:
     return numbers
 
 
-def _class_shares(trained: TrainedGAN, inputs: np.ndarray) -> dict[str, float]:
-    described = trained.network.describe(generate_blocks(trained.gan.averaged_generator, inputs))
-    shares = generative_metrics.class_shares(np.asarray(described[1]))
+def _classes(trained: TrainedGAN, inputs: np.ndarray, usual: np.ndarray) -> dict[str, float]:
+    """The share of each class among samples, and how diverse these are beside test images."""
+    blocks = generate_blocks(trained.gan.averaged_generator, inputs)
+    features, probabilities = trained.network.describe(blocks)
+    shares = generative_metrics.class_shares(np.asarray(probabilities))
+    spreads = generative_metrics.class_spreads(features, np.asarray(probabilities))
     names = trained.splits.class_names or [str(index) for index in range(len(shares))]
-    return {f"class_share/{name}": float(v) for name, v in zip(names, shares, strict=True)}
+    numbers = {f"class_share/{name}": float(v) for name, v in zip(names, shares, strict=True)}
+    diversity = {
+        f"diversity/{name}": float(own / real)
+        for name, own, real in zip(names, spreads, usual, strict=True)
+        if real > 0.0
+    }
+    if diversity:
+        numbers |= diversity | {"least_diversity": min(diversity.values())}
+    return numbers
 
 
 def copies(trained: TrainedGAN, pictures: np.ndarray) -> dict[str, float]:
@@ -267,6 +282,8 @@ _SUMMARY = {
     "recall": "recall",
     "classifier_score": "classifier score",
     "smallest_class_share": "smallest share of a class",
+    "least_diversity": "least diversity of a class, of test images'",
+    "unsure_share": "share that the classifier is unsure of",
     "nearest/closer_share": "share nearer to training images",
     "walks/noise_confidence": "least certainty on walks between noises",
     "running_statistics/fid": "distance: last weights as trained",

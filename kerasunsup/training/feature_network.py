@@ -119,7 +119,9 @@ class FeatureNetwork:
         }
         if self.classifier is not None:
             of_classes = _LEAST_A_CLASS * self.classifier.output_shape[1]
-            least |= {"classifier_score": of_classes, "smallest_class_share": of_classes}
+            least |= dict.fromkeys(
+                ("classifier_score", "smallest_class_share", "unsure_share"), of_classes
+            )
         return least
 
     def compare(self, images: Pictures, reference_features: np.ndarray) -> dict[str, float]:
@@ -130,9 +132,9 @@ class FeatureNetwork:
             reference_features: of the real images, as `describe` gives them.
 
         Returns:
-            `fid`, `kid`, `precision`, `recall` (k = 3), and with a classifier `classifier_score`
-            and `smallest_class_share`; those for which there are too few images (see `needs`) are
-            left out.
+            `fid`, `kid`, `precision`, `recall` (k = 3), and with a classifier `classifier_score`,
+            `smallest_class_share` and `unsure_share`; those for which there are too few images (see
+            `needs`) are left out.
         """
         features, probabilities = self.describe(images)
         numbers: dict[str, float] = {}
@@ -146,6 +148,7 @@ class FeatureNetwork:
             numbers["smallest_class_share"] = float(
                 generative_metrics.class_shares(probabilities).min()
             )
+            numbers["unsure_share"] = generative_metrics.unsure_share(probabilities)
         if least >= self.needs["precision"]:
             numbers["precision"], numbers["recall"] = generative_metrics.precision_recall(
                 features, reference_features

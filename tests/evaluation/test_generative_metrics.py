@@ -143,8 +143,30 @@ def test_class_shares_count_the_most_likely_class():
     np.testing.assert_allclose(shares, [0.5, 0.25, 0.25, 0.0])
 
 
+def test_images_of_which_no_class_is_likely_are_counted():
+    probabilities = np.array([[0.89, 0.11, 0.0], [0.9, 0.1, 0.0], [1 / 3, 1 / 3, 1 / 3]])
+    assert generative_metrics.unsure_share(probabilities) == pytest.approx(2 / 3)
+    assert generative_metrics.unsure_share(probabilities, 0.5) == pytest.approx(1 / 3)
+
+
+def test_the_spread_of_a_class_does_not_see_the_others():
+    random = np.random.default_rng(0)
+    features = random.normal(size=(6000, 4)) * np.repeat([[1.0], [3.0], [0.0]], 2000, axis=0)
+    features += np.repeat([[50.0], [0.0], [7.0]], 2000, axis=0)
+    of = np.eye(5)[np.repeat([0, 1, 2], 2000)]  # of the last two classes there is none
+    spreads = generative_metrics.class_spreads(features.astype(np.float32), of)
+    np.testing.assert_allclose(spreads, [2.0, 6.0, 0.0, 0.0, 0.0], rtol=0.05, atol=1e-6)
+    with pytest.raises(ValueError, match="of the same images, received 6000 and 5"):
+        generative_metrics.class_spreads(features, of[:5])
+
+
 @pytest.mark.parametrize(
-    "function", [generative_metrics.classifier_score, generative_metrics.class_shares]
+    "function",
+    [
+        generative_metrics.classifier_score,
+        generative_metrics.class_shares,
+        generative_metrics.unsure_share,
+    ],
 )
 def test_logits_are_refused_as_probabilities(function):
     with pytest.raises(ValueError, match="softmax"):

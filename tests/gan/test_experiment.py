@@ -93,13 +93,19 @@ def test_a_run_leaves_what_the_interface_promises(finished):
 
 def test_numbers_have_the_promised_names_and_their_twins(finished):
     numbers = json.loads((finished / "metrics.json").read_text())
-    names = {"fid", "kid", "precision", "recall", "classifier_score", "smallest_class_share"}
+    names = {
+        "fid", "kid", "precision", "recall", "classifier_score", "smallest_class_share",
+        "unsure_share",
+    }  # fmt: skip
     prefixes = ("", "real/", "last_weights/", "running_statistics/")
     assert {prefix + name for prefix in prefixes for name in names} <= set(numbers)
     assert all(isinstance(value, int | float) for value in numbers.values())
     shares = [numbers[f"class_share/{digit}"] for digit in range(10)]
     assert sum(shares) == pytest.approx(1.0)
     assert min(shares) == numbers["smallest_class_share"]
+    diversity = [value for name, value in numbers.items() if name.startswith("diversity/")]
+    assert len(diversity) >= 2
+    assert min(diversity) == numbers["least_diversity"] >= 0.0
     assert numbers["real/fid"] < numbers["fid"]
     assert numbers["nearest/distance_ratio"] > 0
     assert 0.1 <= numbers["walks/noise_confidence"] <= 1.0

@@ -174,10 +174,11 @@ def test_a_comparison_holds_what_the_number_of_images_allows(trained):
     reference = network.describe(images)[0]
     found = network.compare(images, reference)
     assert set(found) == {
-        "kid", "precision", "recall", "classifier_score", "smallest_class_share",
+        "kid", "precision", "recall", "classifier_score", "smallest_class_share", "unsure_share",
     }  # fmt: skip
     assert (found["precision"], found["recall"]) == (1.0, 1.0)
     assert found["smallest_class_share"] == pytest.approx(0.5, abs=0.15)
+    assert 0.0 <= found["unsure_share"] <= 1.0
     many = np.concatenate([images, images])
     assert network.compare(many, np.concatenate([reference, reference]))["fid"] < 1e-3
     assert network.compare(images[:2], reference) == {}
