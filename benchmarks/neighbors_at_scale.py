@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import turns
 
 from kerasunsup.evaluation import clustering, neighbor_index, neighbors
 from kerasunsup.evaluation.label_spreading import GraphOfCodes
+from kerasunsup.training import run_folder
 
 _NUMBER = 10
 _COMPARED = 2000  # codes of which all are searched, where there are too many to search all for all
@@ -160,7 +160,8 @@ def main() -> None:
     result: dict[str, Any] = {
         "command": "python benchmarks/neighbors_at_scale.py codes/codes.npz",
         "commit": arguments.commit, "seed": arguments.seed, "neighbors": _NUMBER,
-        "dim": known.shape[1], "load": "a training had both processors at the same time",
+        "dim": known.shape[1], "processor": run_folder.processor(), "processors": os.cpu_count(),
+        "load": "a training had both processors at the same time",
         "not_tried": "another kind of processor was not tried", "rows": [], "exponents": {},
     }  # fmt: skip
     if arguments.output and arguments.output.exists():  # other kinds or sizes, measured before
@@ -187,7 +188,6 @@ def main() -> None:
                     result["exponents"][name] = {
                         of: exponent(rows, of) for of in ("seconds", "processor_seconds")
                     }
-            result |= {"machine": turns.machine()}
             if arguments.output:
                 text = json.dumps(result, indent=1) + "\n"
                 arguments.output.write_text(text, encoding="utf-8")
