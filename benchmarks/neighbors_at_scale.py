@@ -35,13 +35,16 @@ from kerasunsup.training import run_folder
 _NUMBER = 10
 _COMPARED = 2000  # codes of which all are searched, where there are too many to search all for all
 _MOST_WITH_ALL = 100_000
+_NEAREST: dict[int, np.ndarray] = {}  # to the known codes
 _SIZES = (10_000, 100_000, 1_000_000)
 
 
 def between(known: np.ndarray, num_codes: int, seed: int) -> np.ndarray:
     """Codes between a known one and one of its ten nearest, float32 (num_codes, dim)."""
     random = np.random.default_rng(seed)
-    _, nearest = neighbors.nearest(known, None, 10)
+    if id(known) not in _NEAREST:
+        _NEAREST[id(known)] = neighbors.nearest(known, None, 10)[1]
+    nearest = _NEAREST[id(known)]
     one = random.integers(0, len(known), num_codes)
     other = nearest[one, random.integers(0, 10, num_codes)]
     codes = random.random((num_codes, 1), np.float32) * (known[other] - known[one])
