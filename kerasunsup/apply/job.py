@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasunsup.apply import encoded_images, given_codes, image_stream
+from kerasunsup.apply import encoded_images, given_codes, image_stream, kept_index
 from kerasunsup.apply.masks import Masks
 from kerasunsup.apply.output_folder import OutputFolder
 from kerasunsup.apply.parts import Parts
@@ -51,6 +51,7 @@ class Job:
         output: the folder for the results; `experiment` sets it.
         files: what writes the results; `experiment` sets it.
         parts: what was made of the images in parts; None where nothing was.
+        index: that is searched in the place of images; None without it.
 
     Raises:
         InputError: if the model, the images or the masks cannot be used.
@@ -65,15 +66,23 @@ class Job:
         self.verb = command.verb
         self.has_model = command.model is not None
         self._made_by: dict[str, Any] = {}
+        self.index = None if command.index is None else kept_index.opened(command.index)
         if command.model is not None:
             self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
+        elif self.index is not None:
+            self.model = self.index.opened_model(is_trusted=self.settings.trust_model)
+            self.settings = self.index.with_its_settings(self.settings)
+            self.has_model = True
+        if self.has_model:
             self._made_by["model"] = self.model.fingerprint
-        self.stream = _stream_of(command)
+        self.stream = _stream_of(command) if self.index is None else self.index.stream()
         self.masks = Masks(self.settings.mask, self.stream)
         self.parts: Parts | None = None
         self._shape: tuple[int, ...] = ()
         self.vectors = given_codes.taken(self.settings, self.stream)
         self.has_pictures = self.vectors is None or self.vectors.images.has_pictures
+        if self.index is not None:
+            self.has_pictures = self.index.root is not None
         if self.vectors is not None:
             self.stream = self.vectors.images.stream
             self.query = self.reference = self.against = None
@@ -134,6 +143,13 @@ class Job:
             encoded = self.vectors.images.encoded(look)
         elif stream is None and self.parts is not None:
             encoded = _of_parts(self.parts, errors=errors, look=look is not None)
+        elif stream is None and self.index is not None:
+            encoded = self.index.encoded()
+        elif stream is None and self.verb == "encode":
+            output = self.output
+            encoded = kept_index.encode_new(
+                output.folder, output.part, source, self.model, self.settings
+            )
         else:
             encoded = encoded_images.encode_stream(
                 self.model, source, self.output.part(name), self.settings, errors=errors, look=look
@@ -169,8 +185,8 @@ class Job:
     ) -> np.ndarray:
         """Reads encoded images once more, to be shown: float32 (n, height, width, channels)."""
         shown = list(positions)
-        if self.vectors is not None:
-            return given_codes.thumbnails(self.stream, shown)
+        if self.vectors is not None or self.index is not None:  # a file may be gone since
+            return given_codes.thumbnails(stream or self.stream, shown)
         # What was encoded fits, and what a model from elsewhere takes is resized.
         change = encoded_images.change_to(self._shape, self.settings, resize=True)
         batches = (stream or self.stream).batches(shown, max(1, len(shown)), change)
