@@ -76,9 +76,7 @@ def _run(command: Application, elsewhere: Elsewhere | None) -> None:
         if is_in_parts and command.verb in _IN_PARTS:
             stack.enter_context(_all_parts(job, command, elsewhere))
         may_grow = command.verb == "encode" and kept_index.stands(command.output)
-        output = stack.enter_context(
-            OutputFolder(command.output, job.identity(), may_grow=may_grow)
-        )
+        output = stack.enter_context(OutputFolder(command.output, job.identity(), may_grow))
         if output.is_done:
             logger.info(f"{command.output} is done already: there is nothing to do")
             return

@@ -69,6 +69,11 @@ class KeptIndex:
     white: float
     digest: str
 
+    @property
+    def has_pictures(self) -> bool:
+        """Whether the images were files, which can be shown."""
+        return self.root is not None
+
     def opened_model(self, *, is_trusted: bool) -> loading.LoadedModel:
         """The model that the images were encoded by.
 

@@ -37,9 +37,7 @@ class OutputFolder:
         OSError: if it cannot be written.
     """
 
-    def __init__(
-        self, folder: Path, identity: Mapping[str, Any], *, may_grow: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, identity: Mapping[str, Any], may_grow: bool = False) -> None:
         self.folder, self._may_grow = folder, may_grow
         self._identity = dict(identity)
         self._work = folder / _WORK
