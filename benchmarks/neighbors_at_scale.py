@@ -2,6 +2,8 @@
 
     python -m kerasunsup.apply encode logs/ae/reference mnist --part train --output codes
     python benchmarks/neighbors_at_scale.py codes/codes.npz --output docs/neighbors.json
+    python benchmarks/neighbors_at_scale.py codes/codes.npz --output docs/neighbors.json \\
+        --index-of logs/ae/reference
 
 Makes up to a million codes of those of real images: each lies somewhere between a code and one of
 its ten nearest, and a little aside. Beside them codes from one normal distribution, which have no
@@ -16,6 +18,7 @@ with all stands beside it.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import subprocess
@@ -28,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasunsup.apply.settings import ApplySettings
 from kerasunsup.evaluation import clustering, neighbor_index, neighbors
 from kerasunsup.evaluation.label_spreading import GraphOfCodes
 from kerasunsup.training import run_folder
@@ -122,6 +126,64 @@ def groups(path: Path, seed: int) -> dict[str, float]:
     return row
 
 
+def kept_index_times(model: Path, known: np.ndarray, seed: int) -> dict[str, float]:
+    """Seconds of commands with the index that `apply encode` keeps.
+
+    The first 10,000 validation and training images of MNIST are encoded, then 100 more. Then a
+    million codes take their place, and one image is searched; of its files none stand, so the
+    contact sheet shows the query alone.
+    """
+    from PIL import Image
+
+    from kerasunsup.apply import kept_index, result_files
+    from kerasunsup.data import splits
+    from kerasunsup.settings import TrainingSettings
+
+    pixels = splits.load(TrainingSettings()).train.array(np.arange(10_100))[..., 0]
+    row = {}
+    with tempfile.TemporaryDirectory() as place:
+        images, index = Path(place) / "images", Path(place) / "index"
+        images.mkdir()
+        for name, numbers in (
+            ("encode", range(10_000)),
+            ("encode_100_more", range(10_000, 10_100)),
+        ):
+            for number in numbers:
+                picture = Image.fromarray((255.0 * pixels[number] + 0.5).astype(np.uint8))
+                picture.save(images / f"{(7919 * number) % 1_000_003:06d}.png")
+            row[f"{name}_seconds"] = _apply("encode", model, images, "--output", index)
+        kept, count = kept_index.opened(index), 1_000_000
+        encoded = kept.encoded()
+        encoded = dataclasses.replace(
+            encoded, names=[f"{number:07d}.png" for number in range(count)],
+            positions=np.arange(count), codes=between(known, count, seed),
+        )  # fmt: skip
+        stream = dataclasses.replace(kept.stream(), names=encoded.names)
+        files = result_files.ResultFiles(index)
+        files.write_codes("codes.npz", encoded.codes, encoded.names)
+        stamps = np.zeros((count, 2), np.int64)
+        opened_model = kept.opened_model(is_trusted=False)
+        kept_index.write(index, encoded, stream, opened_model, ApplySettings(), stamps)
+        begun = time.perf_counter()
+        codes = kept_index.opened(index).codes
+        row["open_seconds"] = time.perf_counter() - begun
+        begun = time.perf_counter()
+        neighbor_index.nearest(codes, known[:1], _NUMBER)
+        row["search_seconds"] = time.perf_counter() - begun
+        query = next(images.iterdir())
+        output = Path(place) / "similar"
+        row["similar_seconds"] = _apply("similar", index, "--query", query, "--output", output)
+    return row
+
+
+def _apply(*arguments: object) -> float:
+    """Seconds of a whole command, TensorFlow's start too."""
+    begun = time.perf_counter()
+    command = [sys.executable, "-m", "kerasunsup.apply", *map(str, arguments)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
 def _memory() -> int:
     """The most that this process has held in memory so far, KiB.
 
@@ -143,6 +205,16 @@ def _in_process(what: str, path: Path, seed: int) -> dict[str, Any]:
     return json.loads(output.splitlines()[-1])
 
 
+def _write(path: Path | None, result: dict[str, Any]) -> None:
+    for name in KINDS:
+        rows = [row for row in result["rows"] if row["kind"] == name]
+        if len(rows) > 1:
+            names = ("seconds", "processor_seconds")
+            result["exponents"][name] = {of: exponent(rows, of) for of in names}
+    if path is not None:
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Measures, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -150,6 +222,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(_SIZES))
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--index-of", type=Path, metavar="MODEL", help="only time its kept index")
     parser.add_argument("--commit", help="what the result names as its version")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -170,7 +243,12 @@ def main() -> None:
     if arguments.output and arguments.output.exists():  # other kinds or sizes, measured before
         before = json.loads(arguments.output.read_text(encoding="utf-8"))
         result["rows"] = before["rows"]
-    for kind in arguments.kinds:
+        result["index"] = before.get("index")
+    if arguments.index_of:
+        result["index"] = kept_index_times(arguments.index_of, known, arguments.seed)
+        result["index"]["load_average"] = os.getloadavg()[0]
+        print(result["index"])
+    for kind in [] if arguments.index_of else arguments.kinds:
         for size in arguments.sizes:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "codes.npy"
@@ -185,15 +263,8 @@ def main() -> None:
             result["rows"] = sorted(
                 [*kept, row], key=lambda row: (list(KINDS).index(row["kind"]), row["codes"])
             )
-            for name in KINDS:
-                rows = [row for row in result["rows"] if row["kind"] == name]
-                if len(rows) > 1:
-                    result["exponents"][name] = {
-                        of: exponent(rows, of) for of in ("seconds", "processor_seconds")
-                    }
-            if arguments.output:
-                text = json.dumps(result, indent=1) + "\n"
-                arguments.output.write_text(text, encoding="utf-8")
+            _write(arguments.output, result)
+    _write(arguments.output, result)
 
 
 if __name__ == "__main__":
