@@ -2,8 +2,8 @@
 
     python -m kerasunsup.apply encode logs/ae/reference mnist --part train --output codes
     python benchmarks/neighbors_at_scale.py codes/codes.npz --output docs/neighbors.json
-    python benchmarks/neighbors_at_scale.py codes/codes.npz --output docs/neighbors.json \\
-        --index-of logs/ae/reference
+
+The second line once more with `--index-of logs/ae/reference` times the index that `encode` keeps.
 
 Makes up to a million codes of those of real images: each lies somewhere between a code and one of
 its ten nearest, and a little aside. Beside them codes from one normal distribution, which have no
@@ -129,7 +129,7 @@ def groups(path: Path, seed: int) -> dict[str, float]:
 def kept_index_times(model: Path, known: np.ndarray, seed: int) -> dict[str, float]:
     """Seconds of commands with the index that `apply encode` keeps.
 
-    The first 10,000 validation and training images of MNIST are encoded, then 100 more. Then a
+    The first 10,000 training images of MNIST are encoded, then 100 more. Then a
     million codes take their place, and one image is searched; of its files none stand, so the
     contact sheet shows the query alone.
     """
