@@ -23,6 +23,8 @@ def write_codes(job: Job) -> dict[str, Any]:
     stamps = kept_index.stamps_of(job.stream)  # of what changes from now on, the code is old
     encoded = job.encode()
     names = encoded.names
+    if not encoded.unreadable:  # some of an earlier time may have been mended
+        (job.output.folder / "unreadable.csv").unlink(missing_ok=True)
     header = ["file", *(f"code_{index}" for index in range(encoded.codes.shape[1]))]
     rows = ([name, *code.tolist()] for name, code in zip(names, encoded.codes, strict=True))
     job.files.write_table("codes.csv", header, rows)

@@ -76,6 +76,15 @@ def test_only_what_is_new_or_changed_is_encoded(model, folder, index, tmp_path, 
     }  # fmt: skip
 
 
+def test_a_mended_image_is_no_longer_listed(model, folder, tmp_path):
+    good = (folder / "a" / "3.png").read_bytes()
+    for content in (b"no image", good):
+        (folder / "a" / "3.png").write_bytes(content)
+        assert run("encode", model, folder, "--output", tmp_path / "index") == 0
+        assert (tmp_path / "index" / "unreadable.csv").exists() == (content != good)
+    assert len(kept_index.opened(tmp_path / "index").names) == 40
+
+
 def test_images_that_were_only_removed_leave_the_index(model, folder, index, encoded):
     (folder / "a" / "3.png").unlink()
     assert run("encode", model, folder, "--output", index) == 0
