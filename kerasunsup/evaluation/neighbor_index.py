@@ -57,7 +57,13 @@ def nearest(
     """
     if is_exact(len(codes), len(codes if queries is None else queries), codes.shape[1]):
         return neighbors.nearest(codes, queries, number)
-    return NeighborIndex(codes, number, seed).nearest(queries)
+    index = NeighborIndex(codes, number, seed)
+    found = index.nearest(queries)
+    logger.info(
+        f"neighbours of {len(found[0]):,} codes by cells: {index.recall:.2%} of the nearest are "
+        "found, by a sample that is compared with all"
+    )
+    return found
 
 
 def is_exact(num_codes: int, num_queries: int, dim: int) -> bool:
@@ -181,10 +187,6 @@ class NeighborIndex:
             if self.recall >= LEAST_RECALL + _MARGIN or self.reach >= 1.0:
                 break
             self.reach = min(1.0, self.reach * _FURTHER)
-        logger.info(
-            f"neighbours of {len(asked.values):,} codes by {len(self._cells.centres):,} cells: of "
-            f"{len(tried):,} codes compared with all, {self.recall:.2%} of the nearest are found"
-        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -142,7 +142,7 @@ def test_few_are_compared_with_all_and_many_by_cells(monkeypatch, caplog):
     monkeypatch.setattr(neighbor_index, "_MOST_EXACT", 1e6)
     distances, _ = neighbor_index.nearest(codes, None, 5)
     assert (distances <= exact[0][:, -1:] * (1 + 1e-5)).mean() >= 0.985
-    assert "by 45 cells: of " in caplog.text
+    assert "neighbours of 2,000 codes by cells: " in caplog.text
 
 
 def test_wrong_codes_are_refused():
