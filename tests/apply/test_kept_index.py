@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from apply_command import complaint, files, run, table, write
+from PIL import Image
 
 from kerasunsup.apply import encoded_images, kept_index
 from kerasunsup.apply.result_files import ResultFiles
@@ -83,6 +84,20 @@ def test_a_mended_image_is_no_longer_listed(model, folder, tmp_path):
         assert run("encode", model, folder, "--output", tmp_path / "index") == 0
         assert (tmp_path / "index" / "unreadable.csv").exists() == (content != good)
     assert len(kept_index.opened(tmp_path / "index").names) == 40
+
+
+def test_another_white_of_deep_images_encodes_all_anew(model, tmp_path, encoded):
+    """Images of more than 8 bits are scaled alike: a brighter one changes the codes of all."""
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name, most, number in (("a", 4096, 12), ("b", 4096, 1), ("c", 65_536, 14)):
+        pixels = random.integers(0, most, (16, 16)).astype(np.uint16)
+        pixels[0, 0] = most - 1
+        for index in range(number if name == "a" else 1):
+            Image.fromarray(pixels).save(folder / f"{name}{index}.png")
+        assert run("encode", model, folder, "--output", tmp_path / "index") == 0
+        assert encoded.pop() == number
 
 
 def test_images_that_were_only_removed_leave_the_index(model, folder, index, encoded):
