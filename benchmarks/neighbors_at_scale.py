@@ -11,8 +11,8 @@ structure that a search could use, and codes half of which are equal. Each set i
 process of its own. `seconds` and `processor_seconds` are of `neighbor_index.NeighborIndex` and of
 its search; `gib` is what the process took beyond the codes themselves; `recall` counts a neighbour
 as found where it is as near as the right one, of codes other than those that the search measures
-itself by. Up to 100,000 codes it is of all of them, and the time of the search that compares all
-with all stands beside it.
+itself by. Of up to 100,000 codes of digits it is of all of them, and the time of the search that
+compares all with all, which does not depend on what the codes are, stands beside it.
 """
 
 from __future__ import annotations
@@ -78,8 +78,14 @@ KINDS: Mapping[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
 }
 
 
-def measure(path: Path, seed: int) -> dict[str, Any]:
-    """The numbers of one set of codes, which a file holds."""
+def measure(path: Path, seed: int, is_with_all: bool) -> dict[str, Any]:
+    """The numbers of one set of codes, which a file holds.
+
+    Args:
+        path: of a .npy.
+        seed: of the search.
+        is_with_all: whether the search that compares all with all is timed too.
+    """
     codes = np.load(path)
     begun = _memory(), time.perf_counter(), time.process_time()
     index = neighbor_index.NeighborIndex(codes, _NUMBER, seed)
@@ -91,7 +97,7 @@ def measure(path: Path, seed: int) -> dict[str, Any]:
         "reach": index.reach,
         "recall_measured_by_itself": index.recall,
     }
-    if len(codes) <= _MOST_WITH_ALL:
+    if is_with_all:
         begun = 0, time.perf_counter(), time.process_time()
         right, _ = neighbors.nearest(codes, None, _NUMBER)
         row["all_with_all_seconds"] = time.perf_counter() - begun[1]
@@ -228,8 +234,12 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        work = measure if arguments.one == "measure" else groups
-        print(json.dumps(work(arguments.codes, arguments.seed)))
+        path, seed = arguments.codes, arguments.seed
+        if arguments.one == "groups":
+            row = groups(path, seed)
+        else:
+            row = measure(path, seed, arguments.one == "measure_with_all")
+        print(json.dumps(row))
         return
     with np.load(arguments.codes) as archive:
         known = archive["codes"]
@@ -254,7 +264,9 @@ def main() -> None:
                 path = Path(folder) / "codes.npy"
                 np.save(path, KINDS[kind](known, size, arguments.seed))
                 row = {"kind": kind, "codes": size}
-                row |= _in_process("measure", path, arguments.seed)
+                is_with_all = kind == "codes of digits" and size <= _MOST_WITH_ALL
+                what = "measure_with_all" if is_with_all else "measure"
+                row |= _in_process(what, path, arguments.seed)
                 if kind == "codes of digits" and size == max(_SIZES):
                     row |= _in_process("groups", path, arguments.seed)
             row["load_average"] = os.getloadavg()[0]
