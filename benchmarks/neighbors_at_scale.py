@@ -74,7 +74,7 @@ def half_equal(known: np.ndarray, num_codes: int, seed: int) -> np.ndarray:
 KINDS: Mapping[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
     "codes of digits": between,
     "codes of digits, half of them equal": half_equal,
-    "one normal distribution": normal,
+    "codes of one normal distribution": normal,
 }
 
 
