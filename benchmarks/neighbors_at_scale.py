@@ -230,6 +230,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--index-of", type=Path, metavar="MODEL", help="only time its kept index")
     parser.add_argument("--commit", help="what the result names as its version")
+    parser.add_argument("--load", default="not noted", help="what else the machine had to do")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -247,7 +248,7 @@ def main() -> None:
         "command": "python benchmarks/neighbors_at_scale.py codes/codes.npz",
         "commit": arguments.commit, "seed": arguments.seed, "neighbors": _NUMBER,
         "dim": known.shape[1], "processor": run_folder.processor(), "processors": os.cpu_count(),
-        "load": "a training had both processors at the same time",
+        "load": arguments.load,
         "not_tried": "another kind of processor was not tried", "rows": [], "exponents": {},
     }  # fmt: skip
     if arguments.output and arguments.output.exists():  # other kinds or sizes, measured before
