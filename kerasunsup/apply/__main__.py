@@ -5,9 +5,16 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from kerasunsup import cli, tensorflow_startup
-from kerasunsup.apply.settings import Application, ApplySettings, is_file_of_codes, settings_of
+from kerasunsup.apply.settings import (
+    INDEX,
+    Application,
+    ApplySettings,
+    is_file_of_codes,
+    settings_of,
+)
 from kerasunsup.errors import InputError
 from kerasunsup.settings import path_of
 
@@ -21,7 +28,8 @@ goes on. `kerasunsup apply VERB --help` lists the settings of a verb.
 
 VERBS = {
     "restore": "Remove noise from images and fill holes; names and sizes stay the same.",
-    "encode": "Write the code of each image to codes.npz and codes.csv.",
+    "encode": "Write the code of each image to codes.npz and codes.csv. Given again when the folder"
+    " has grown, it encodes only what is new.",
     "similar": "Find the images most similar to a query, or near-duplicates among all images.",
     "duplicates": "Find images that are stored more than once, and say which to keep; no model is"
     " needed.",
@@ -39,6 +47,11 @@ _WITHOUT_MODEL = ("check",)
 
 # What a verb's help says beside its first sentence.
 _MORE = {
+    "similar": """\
+
+In the place of MODEL IMAGES, INDEX may be given: the --output folder of an earlier `encode MODEL
+IMAGES`. Only the images of --query are encoded then.
+""",
     "duplicates": """\
 
 duplicates.csv has a row for each image of a group, the one to keep first. The kinds:
@@ -105,7 +118,7 @@ def parse(argv: Sequence[str] | None = None) -> Application:
             verb_parser.add_argument(
                 "images",
                 metavar="IMAGES",
-                nargs="*" if has_vectors else None,
+                nargs="*" if has_vectors else "?" if verb == "similar" else None,
                 help="a folder of images and its sub-folders, one image file, a .npz or .npy file,"
                 " a folder of IDX files, or a data name such as mnist",
             )
@@ -126,7 +139,30 @@ def parse(argv: Sequence[str] | None = None) -> Application:
                 "give a folder of parts by --codes"
             )
         images = images[0] if images else None
-    return Application(verb, model, images, output, ApplySettings(**values))
+    settings = ApplySettings(**values)
+    if verb == "similar" and images is None and model is not None:
+        _check_index(model, settings)
+        return Application(verb, None, None, output, settings, index=model)
+    return Application(verb, model, images, output, settings)
+
+
+def _check_index(folder: Path, settings: ApplySettings) -> None:
+    """Refuses what cannot stand in the place of IMAGES, or does not go together with it."""
+    if not (folder / INDEX).is_file():
+        raise InputError(
+            f"IMAGES is missing: give MODEL IMAGES, or as INDEX a folder that encode wrote (in "
+            f"{folder} there is no {INDEX})"
+        )
+    if settings.query is None:
+        raise InputError(
+            f"INDEX {folder} holds no pictures to tell near-duplicates by: add --query, or give "
+            "MODEL IMAGES"
+        )
+    for name in ("codes", "limit"):
+        if getattr(settings, name) is not None:
+            raise InputError(f"INDEX holds the codes of its images: leave --{name} out")
+    if settings.part != "all":
+        raise InputError("INDEX holds the codes of its images: leave --part out")
 
 
 def _has_vectors(argv: Sequence[str]) -> bool:

@@ -1,4 +1,7 @@
-"""`apply encode`: the code of each image, as arrays, as a table, and in TensorBoard's projector."""
+"""`apply encode`: the code of each image, as arrays, as a table, and in TensorBoard's projector.
+
+Its folder is an index: `similar` searches it, and the same command encodes what is new.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kerasunsup import tensorflow_startup
-from kerasunsup.apply import encoded_images, near_duplicates
+from kerasunsup.apply import encoded_images, kept_index, near_duplicates
 from kerasunsup.apply.job import Job
 from kerasunsup.data import images
 from kerasunsup.progress import Progress
@@ -16,13 +19,17 @@ _MOST_SPRITES = 10_000  # images that the projector shows
 
 
 def write_codes(job: Job) -> dict[str, Any]:
-    """Writes codes.npz and codes.csv, and the projector's files where they are asked for."""
+    """Writes codes.npz, codes.csv, index.npz, and the projector's files where they are wanted."""
+    stamps = kept_index.stamps_of(job.stream)  # of what changes from now on, the code is old
     encoded = job.encode()
     names = encoded.names
-    job.files.write_codes("codes.npz", encoded.codes, names)
+    if not encoded.unreadable:  # some of an earlier time may have been mended
+        (job.output.folder / "unreadable.csv").unlink(missing_ok=True)
     header = ["file", *(f"code_{index}" for index in range(encoded.codes.shape[1]))]
     rows = ([name, *code.tolist()] for name, code in zip(names, encoded.codes, strict=True))
     job.files.write_table("codes.csv", header, rows)
+    job.files.write_codes("codes.npz", encoded.codes, names)
+    kept_index.write(job.output.folder, encoded, job.stream, job.model, job.settings, stamps)
     if job.settings.projector:
         tensorflow_startup.import_tensorflow()
         from kerasunsup.training import tensorboard as training_tensorboard

@@ -259,6 +259,22 @@ def _of_set(
     return Stream(what, names, labels, digest, read, _measured=measured)
 
 
+def some_of(stream: Stream, positions: Sequence[int]) -> Stream:
+    """The images at some positions of a stream, as a stream of their own."""
+
+    def at(some: Sequence[int] | None) -> Sequence[int]:
+        return positions if some is None else [positions[index] for index in some]
+
+    return dataclasses.replace(
+        stream,
+        names=[stream.names[position] for position in positions],
+        labels=None if stream.labels is None else stream.labels[list(positions)],
+        _digest=lambda some: stream._digest(at(some)),
+        _read=lambda some, white: stream._read(at(some), white),
+        _measured=lambda some, *more: stream._measured(at(some), *more),
+    )
+
+
 def in_blocks(
     stream: Stream,
     folder: Path,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasunsup.apply import encoded_images, given_codes, image_stream
+from kerasunsup.apply import encoded_images, given_codes, image_stream, kept_index
 from kerasunsup.apply.masks import Masks
 from kerasunsup.apply.output_folder import OutputFolder
 from kerasunsup.apply.parts import Parts
@@ -51,6 +51,7 @@ class Job:
         output: the folder for the results; `experiment` sets it.
         files: what writes the results; `experiment` sets it.
         parts: what was made of the images in parts; None where nothing was.
+        index: that is searched in the place of images; None without it.
 
     Raises:
         InputError: if the model, the images or the masks cannot be used.
@@ -63,17 +64,23 @@ class Job:
     def __init__(self, command: Application) -> None:
         self.settings: ApplySettings = command.config
         self.verb = command.verb
-        self.has_model = command.model is not None
+        self.has_model = command.model is not None or command.index is not None
         self._made_by: dict[str, Any] = {}
+        self.index = None if command.index is None else kept_index.opened(command.index)
         if command.model is not None:
             self.model = loading.open_model(command.model, is_trusted=self.settings.trust_model)
+        elif self.index is not None:
+            self.model = self.index.opened_model(is_trusted=self.settings.trust_model)
+            self.settings = self.index.with_its_settings(self.settings)
+        if self.has_model:
             self._made_by["model"] = self.model.fingerprint
-        self.stream = _stream_of(command)
+        self.stream = _stream_of(command) if self.index is None else self.index.stream()
         self.masks = Masks(self.settings.mask, self.stream)
         self.parts: Parts | None = None
         self._shape: tuple[int, ...] = ()
         self.vectors = given_codes.taken(self.settings, self.stream)
-        self.has_pictures = self.vectors is None or self.vectors.images.has_pictures
+        shown = self.index if self.vectors is None else self.vectors.images
+        self.has_pictures = shown is None or shown.has_pictures
         if self.vectors is not None:
             self.stream = self.vectors.images.stream
             self.query = self.reference = self.against = None
@@ -130,14 +137,7 @@ class Job:
             look: what is kept of each picture beside its code; None keeps nothing.
         """
         source = self.stream if stream is None else stream
-        if self.vectors is not None:
-            encoded = self.vectors.images.encoded(look)
-        elif stream is None and self.parts is not None:
-            encoded = _of_parts(self.parts, errors=errors, look=look is not None)
-        else:
-            encoded = encoded_images.encode_stream(
-                self.model, source, self.output.part(name), self.settings, errors=errors, look=look
-            )
+        encoded = _encoded(self, stream, name, errors=errors, look=look)
         self._shape = encoded.lowest.shape
         table = "unreadable.csv" if stream is None else f"unreadable_{name}.csv"
         self.list_unreadable(encoded.unreadable, source, table)
@@ -169,8 +169,8 @@ class Job:
     ) -> np.ndarray:
         """Reads encoded images once more, to be shown: float32 (n, height, width, channels)."""
         shown = list(positions)
-        if self.vectors is not None:
-            return given_codes.thumbnails(self.stream, shown)
+        if self.vectors is not None or self.index is not None:  # a file may be gone since
+            return given_codes.thumbnails(stream or self.stream, shown)
         # What was encoded fits, and what a model from elsewhere takes is resized.
         change = encoded_images.change_to(self._shape, self.settings, resize=True)
         batches = (stream or self.stream).batches(shown, max(1, len(shown)), change)
@@ -181,6 +181,29 @@ class Job:
         from kerasunsup.figures import style  # loads slowly
 
         self.files.write(f"{name}_sheet.png", style.to_png(figure))
+
+
+def _encoded(
+    job: Job,
+    stream: image_stream.Stream | None,
+    name: str,
+    *,
+    errors: bool,
+    look: encoded_images.Look | None,
+) -> encoded_images.EncodedImages:
+    """What `Job.encode` returns: from vectors, parts or an index, or made by the model."""
+    if job.vectors is not None:
+        return job.vectors.images.encoded(look)
+    if stream is None and job.parts is not None:
+        return _of_parts(job.parts, errors=errors, look=look is not None)
+    if stream is None and job.index is not None:
+        return job.index.encoded()
+    output, source = job.output, job.stream if stream is None else stream
+    if stream is None and job.verb == "encode":
+        return kept_index.encode_new(output.folder, output.part, source, job.model, job.settings)
+    return encoded_images.encode_stream(
+        job.model, source, output.part(name), job.settings, errors=errors, look=look
+    )
 
 
 def _identity_of_more(job: Job) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def pairs(
         (position, later position, distance) of each pair: the Euclidean distance of their codes, 0
         for exact copies. Of several exact copies only the first is paired with other copies.
     """
-    from kerasunsup.evaluation import neighbors as code_neighbors  # loads slowly
+    from kerasunsup.evaluation import neighbor_index  # loads slowly
 
     _, first, inverse = np.unique(
         looks[:, :_HASH_BYTES], axis=0, return_index=True, return_inverse=True
@@ -90,7 +90,7 @@ def pairs(
     distinct = np.sort(first)
     number = min(max(neighbors, _TENTH), len(distinct) - 1)
     if number:
-        distances, nearest = code_neighbors.nearest(codes[distinct], None, number)
+        distances, nearest = neighbor_index.nearest(codes[distinct], None, number)
         # In fewer than eleven images nothing tells which codes are near.
         tenth = distances[:, _TENTH - 1] if number >= _TENTH else np.zeros(len(distinct))
         candidates: dict[tuple[int, int], tuple[float, float]] = {}  # -> (limit of luma, distance)

@@ -26,6 +26,7 @@ class OutputFolder:
         folder: is created where it does not exist.
         identity: what the results follow from, as plain JSON values: verb, model, images and
             settings.
+        may_grow: whether results of other images are gone on with.
 
     Attributes:
         files: writes the results.
@@ -36,8 +37,8 @@ class OutputFolder:
         OSError: if it cannot be written.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, identity: Mapping[str, Any], may_grow: bool = False) -> None:
+        self.folder, self._may_grow = folder, may_grow
         self._identity = dict(identity)
         self._work = folder / _WORK
         self._lock: io.TextIOWrapper | None = None
@@ -91,6 +92,8 @@ class OutputFolder:
         if not (record.get("done") or self._is_held) or self._is_untouched():
             return False
         differing = [name for name, now in self._identity.items() if record.get(name, now) != now]
+        if differing == ["images"] and self._may_grow:
+            return False
         if differing:
             told = difference(differing[0], record, self._identity)
             raise InputError(

@@ -10,7 +10,7 @@ from kerasunsup.apply import training_images
 from kerasunsup.apply.duplicate_plan import Group, Member, Plan
 from kerasunsup.apply.job import Job
 from kerasunsup.errors import InputError
-from kerasunsup.evaluation import neighbors
+from kerasunsup.evaluation import neighbor_index, neighbors
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def found(job: Job, plan: Plan, groups: list[Group]) -> list[Group]:
     if len(left) < 2:
         return []
     rows = np.array(left)
-    distances, nearest = neighbors.nearest(codes[rows], None, min(_NEAREST, len(rows) - 1))
+    distances, nearest = neighbor_index.nearest(codes[rows], None, min(_NEAREST, len(rows) - 1))
     is_taken = np.zeros(len(rows), bool)
     scenes = []
     for row, leader in enumerate(left):

@@ -209,6 +209,7 @@ class ApplySettings(DuplicateSettings):
 _RAY_ADDRESS = r"auto|(ray://)?([^\s:/]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}"
 
 
+INDEX = "index.npz"  # what `encode` keeps beside codes.npz, so that its folder can be searched
 CODE_FILES = (".npz", ".npy", ".parquet")  # endings of files of vectors
 
 
@@ -250,3 +251,4 @@ class Application:
     images: str | None  # None for `generate`, which makes images, and for vectors alone
     output: Path
     config: ApplySettings
+    index: Path | None = None  # that `similar` searches in the place of a model and images

@@ -12,7 +12,7 @@ from kerasunsup.apply import near_duplicates
 from kerasunsup.apply.encoded_images import EncodedImages
 from kerasunsup.apply.job import Job, short
 from kerasunsup.errors import InputError
-from kerasunsup.evaluation import neighbors
+from kerasunsup.evaluation import neighbor_index
 from kerasunsup.figures import image_grids
 
 _SHOWN_PAIRS = 20  # near-duplicates on the contact sheet
@@ -26,7 +26,9 @@ def find_similar(job: Job) -> dict[str, Any]:
         return _near_duplicates(job)
     encoded, queries = job.encode(), _queries(job)
     number = min(job.settings.neighbors, len(encoded.names))
-    distances, nearest = neighbors.nearest(encoded.codes, queries.codes, number)
+    distances, nearest = neighbor_index.nearest(
+        encoded.codes, queries.codes, number, job.settings.seed
+    )
     table = (
         (query, rank + 1, encoded.names[nearest[row, rank]], distances[row, rank])
         for row, query in enumerate(queries.names)

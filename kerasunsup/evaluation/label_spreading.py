@@ -12,9 +12,8 @@ import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
 from scipy import sparse
 from sklearn import preprocessing
-from sklearn.neighbors import NearestNeighbors
 
-from kerasunsup.evaluation import latent_space, neighbors
+from kerasunsup.evaluation import latent_space, neighbor_index
 
 _COMPONENTS = 100  # 60 do as well with ten labels, 200 cost three times as much
 _BETWEEN_COMPONENTS = 0.9
@@ -75,7 +74,7 @@ class GraphOfCodes:
 
     Args:
         codes: (num_codes, dim), two or more, float32; labelled and not.
-        seed: not used: nothing is random.
+        seed: >= 0, of the search for neighbours where the codes are very many (`neighbor_index`).
 
     Attributes:
         links: symmetric weights in [0, 1], (num_codes, num_codes), zeros on the diagonal.
@@ -91,14 +90,16 @@ class GraphOfCodes:
         self._codes = codes
         self._scaler = preprocessing.StandardScaler().fit(codes)
         self._scaler.scale_[~latent_space.varying(codes)] = np.inf  # rounding is no structure
-        self._index = NearestNeighbors(
-            n_neighbors=min(_NEIGHBORS, len(codes) - 1), algorithm="brute"
-        ).fit(self.standardized(codes))
-        self.links = _links(*self._index.kneighbors())  # of all, each without itself
+        self._seed, self._number = seed, min(_NEIGHBORS, len(codes) - 1)
+        self._standardized = self.standardized(codes)
+        self.links = _links(*self._nearest(None))  # of all, each without itself
 
     def standardized(self, codes: np.ndarray) -> np.ndarray:
         """Codes divided by their spread, (num_codes, dim); distances are measured between these."""
         return self._scaler.transform(codes)
+
+    def _nearest(self, queries: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        return neighbor_index.nearest(self._standardized, queries, self._number, self._seed)
 
     def spread(
         self, labelled: np.ndarray, labels: np.ndarray, queries: np.ndarray, num_classes: int
@@ -128,10 +129,10 @@ class GraphOfCodes:
         Yields:
             Which queries, and their classes, (num_queries_in_block, num_classes).
         """
+        _, near = self._nearest(self.standardized(queries))
         for start in range(0, len(queries), _BLOCK):
             block = slice(start, start + _BLOCK)
-            near = self._index.kneighbors(self.standardized(queries[block]), return_distance=False)
-            yield block, classes[near].mean(axis=1)
+            yield block, classes[near[block]].mean(axis=1)
 
     def classes(self, labelled: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
         """The class probabilities of the graph's own codes, float64 (num_codes, num_classes)."""
@@ -208,6 +209,6 @@ def _filled(
     """The classes of points, of which those that no label reached get the nearest code's."""
     empty = ~classes.any(axis=1)
     if empty.any():
-        _, positions = neighbors.nearest(codes, points[empty], 1)
+        _, positions = neighbor_index.nearest(codes, points[empty], 1)
         classes[empty] = np.eye(classes.shape[1])[labels[positions[:, 0]]]
     return classes

@@ -24,7 +24,7 @@ def test_encode_gives_the_codes_of_a_run_its_export_and_its_keras_file(
     rows = table(output / "codes.csv")
     assert [row["file"] for row in rows] == list(stored["files"])
     assert float(rows[3]["code_2"]) == pytest.approx(expected[3, 2], rel=1e-4)
-    assert files(output) == {"apply.json", "codes.csv", "codes.npz"}
+    assert files(output) == {"apply.json", "codes.csv", "codes.npz", "index.npz"}
 
 
 def test_the_projector_gets_codes_with_their_images(model, folder, tmp_path):
