@@ -21,8 +21,7 @@ function nextImage(map, [stepX, stepY]) {
 
 // The image from which the arrows start: the one nearest to the middle of the view.
 function imageInTheMiddle(map) {
-  const [x, y] = map.transform.invert([map.width / 2, map.height / 2]);
-  return map.tree.find((x - map.left) / map.scale, (y - map.top) / map.scale) ?? -1;
+  return map.tree.find(...map.placeAt(map.width / 2, map.height / 2)) ?? -1;
 }
 
 function listenForKeys(map, actions) {

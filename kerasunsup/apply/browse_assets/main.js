@@ -23,8 +23,9 @@
 
   function open(image) {
     if (image < 0) return;
-    map.goTo(image, true);
     details.showImage(image);
+    map.resize(); // the details may have taken some of its place
+    map.goTo(image, true);
     say(`${images.names[image]}, group ${images.groups[image]}, score ${images.scores[image].toPrecision(3)}`);
   }
 
@@ -101,7 +102,7 @@
     byId("count").textContent = shown + (map.numSelected ? `, ${inWords(map.numSelected)} selected` : "");
     const number = map.numSelected || map.numPassing;
     const what = map.numSelected ? "selected" : map.numPassing < images.shown ? "shown" : "all";
-    byId("copy").textContent = `Copy the list of ${what === "all" ? "all" : inWords(number) + " " + what} files`;
+    byId("copy").textContent = `Copy the list (${what === "all" ? "all" : `${inWords(number)} ${what}`})`;
     byId("copy").disabled = !number;
     byId("clear").hidden = !map.numSelected;
   }

@@ -36,9 +36,13 @@ class ImageMap {
 
   // ---------------------------------------------------------------------------------- places
 
+  // Takes the size that the page gives the map; what was in the middle stays there.
   resize() {
     const { clientWidth: width, clientHeight: height } = this.canvas;
-    this.ratio = window.devicePixelRatio || 1;
+    if (width === this.width && height === this.height && this.ratio === window.devicePixelRatio) return;
+    const before = this.width && this.transform !== d3.zoomIdentity
+      ? [this.placeAt(this.width / 2, this.height / 2), this.transform.k * this.scale] : null;
+    this.ratio = window.devicePixelRatio;
     this.canvas.width = Math.round(width * this.ratio);
     this.canvas.height = Math.round(height * this.ratio);
     const spanX = Math.max(largestOf(this.images.x), 1e-6), spanY = Math.max(largestOf(this.images.y), 1e-6);
@@ -50,7 +54,20 @@ class ImageMap {
     const beyond = [[-width / 2, -height / 2], [1.5 * width, 1.5 * height]];
     this.zoom.extent([[0, 0], [width, height]]).translateExtent(beyond);
     this.zoom.scaleExtent([0.7, Math.max(30, (4 * 96) / this.spacing())]);
-    this.draw();
+    if (before) this.zoom.transform(this.selection, this.around(...before[0], before[1] / this.scale));
+    this.drawNow(); // at once: a canvas of another size is empty
+  }
+
+  // Where on the map, each way from 0 to 1, a place on the screen is.
+  placeAt(x, y) {
+    const [mapX, mapY] = this.transform.invert([x, y]);
+    return [(mapX - this.left) / this.scale, (mapY - this.top) / this.scale];
+  }
+
+  // The view with a place of the map in its middle.
+  around(x, y, k) {
+    const middle = d3.zoomIdentity.translate(this.width / 2, this.height / 2);
+    return middle.scale(k).translate(-this.left - x * this.scale, -this.top - y * this.scale);
   }
 
   // How far apart images lie on the unzoomed screen if they fill it evenly, pixels.
@@ -74,10 +91,8 @@ class ImageMap {
 
   // The image at a place on the screen, or -1.
   at(x, y) {
-    const [mapX, mapY] = this.transform.invert([x, y]);
     const reach = Math.max(8, 0.6 * this.side()) / this.transform.k / this.scale;
-    const placeX = (mapX - this.left) / this.scale, placeY = (mapY - this.top) / this.scale;
-    return this.tree.find(placeX, placeY, reach) ?? -1;
+    return this.tree.find(...this.placeAt(x, y), reach) ?? -1;
   }
 
   // ------------------------------------------------------------------------------- what is shown
@@ -289,8 +304,7 @@ class ImageMap {
     this.draw();
     if (this.isVisible(image) && !(isNear && this.side() < 32)) return;
     const k = isNear ? Math.max(this.transform.k, 40 / this.spacing()) : this.transform.k;
-    const x = this.left + this.images.x[image] * this.scale, y = this.top + this.images.y[image] * this.scale;
-    const there = d3.zoomIdentity.translate(this.width / 2, this.height / 2).scale(k).translate(-x, -y);
+    const there = this.around(this.images.x[image], this.images.y[image], k);
     this.zoom.transform(this.moving(), there);
   }
 
