@@ -43,6 +43,7 @@ def browse_images(job: Job) -> dict[str, Any]:
         sizes = _sizes(seen.measured, positions)
         _add_issues(flags, job, seen.measured, positions)
     codes = encoded.codes[rows]
+    distances, nearest = _nearest(codes)
     shown = Shown(
         names=[names[row] for row in rows],
         codes=codes,
@@ -51,7 +52,8 @@ def browse_images(job: Job) -> dict[str, Any]:
         scores=scores[rows],
         flags=flags,
         sizes=sizes,
-        neighbors=_nearest(codes),
+        neighbors=nearest,
+        distances=distances,
         thumbnails=thumbnails,
     )
     _write_table(job, shown)
@@ -121,12 +123,12 @@ def _drawn(number: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(number, most, replace=False))
 
 
-def _nearest(codes: np.ndarray) -> np.ndarray:
-    """The rows of the images nearest to each, nearest first, uint32 (n, up to 12)."""
+def _nearest(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distances and rows of the up to twelve images nearest to each, nearest first."""
     number = min(_NEIGHBORS, len(codes) - 1)
     if not number:
-        return np.empty((len(codes), 0), np.uint32)
-    return neighbors.nearest(codes, None, number)[1].astype(np.uint32)
+        return np.empty((1, 0)), np.empty((1, 0), np.int64)
+    return neighbors.nearest(codes, None, number)
 
 
 def _sizes(measured: dict[str, np.ndarray], positions: np.ndarray) -> np.ndarray:

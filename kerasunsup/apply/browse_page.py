@@ -40,7 +40,8 @@ class Shown:
         scores: float64 (n,), how odd each image is.
         flags: row -> flag -> its value as text, of the images that have one.
         sizes: uint32 (n, 2), width and height in pixels; 0 where unknown.
-        neighbors: uint32 (n, k), the rows of the nearest images, nearest first.
+        neighbors: int64 (n, k), the rows of the nearest images, nearest first.
+        distances: float (n, k), of their codes.
         thumbnails: n small pictures; None where there are only vectors.
     """
 
@@ -52,6 +53,7 @@ class Shown:
     flags: Mapping[int, Mapping[str, str]]
     sizes: np.ndarray
     neighbors: np.ndarray
+    distances: np.ndarray
     thumbnails: Thumbnails | None
 
     def flags_as_text(self) -> list[str]:

@@ -198,11 +198,15 @@ def test_names_that_cannot_be_shown_are_escaped_and_found_all_the_same(model, st
 def test_parquet_holds_what_the_page_shows_and_serves_as_codes(model, faulty, made, tmp_path):
     found = parquet.read_table(made / "images.parquet")
     assert found.column_names == [
-        "file", "vector", "x", "y", "group", "score", "flags", "width", "height", "thumbnail",
+        "file", "vector", "x", "y", "group", "score", "flags", "neighbors", "width",
+        "height", "thumbnail",
     ]  # fmt: skip
     rows = table(made / "browse.csv")
     assert found.column("file").to_pylist() == [row["file"] for row in rows]
     assert [str(group) for group in found.column("group").to_pylist()] == [r["group"] for r in rows]
+    nearest = found.column("neighbors").to_pylist()[0]
+    assert len(nearest["ids"]) == len(nearest["distances"]) == 12
+    assert nearest["distances"] == sorted(nearest["distances"])
     thumbnail = found.column("thumbnail").to_pylist()[5]
     assert thumbnail["path"] == rows[5]["file"]
     assert Image.open(io.BytesIO(thumbnail["bytes"])).size == (16, 16)
@@ -235,7 +239,7 @@ def test_vectors_alone_make_a_map_of_points(tmp_path):
     assert content["names"][0] == "0.jpg"
     groups = array(content, "groups", "<u2")
     assert len(set(groups[:20]) | set(groups[20:])) == 2
-    assert parquet.read_table(output / "images.parquet").num_columns == 7
+    assert parquet.read_table(output / "images.parquet").num_columns == 8
 
 
 def test_an_image_with_a_vector_that_cannot_be_read_is_flagged(faulty, tmp_path):

@@ -35,6 +35,11 @@ function readImages() {
   };
 }
 
+// A score in a few characters.
+function inShort(score) {
+  return Math.abs(score) >= 1000 ? Math.round(score).toLocaleString("en") : score.toPrecision(3);
+}
+
 function neighborsOf(images, image) {
   const start = image * images.numNeighbors;
   return images.neighbors.subarray(start, start + images.numNeighbors);

@@ -32,7 +32,7 @@ class Details {
     const facts = element("dl");
     const add = (name, text) => facts.append(element("dt", name), element("dd", text));
     add("Group", String(images.groups[image]));
-    add("Score", images.scores[image].toPrecision(4));
+    add("Score", inShort(images.scores[image]));
     const width = images.sizes[2 * image], height = images.sizes[2 * image + 1];
     if (width) add("Size", `${width} × ${height} pixels`);
     for (const [flag, value] of Object.entries(images.values[image] ?? {})) {

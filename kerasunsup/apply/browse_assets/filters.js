@@ -151,8 +151,8 @@ class Filters {
   }
 
   writeScores() {
-    document.getElementById("least-value").textContent = this.scoreAt(this.least).toPrecision(3);
-    document.getElementById("most-value").textContent = this.scoreAt(this.most).toPrecision(3);
+    document.getElementById("least-value").textContent = inShort(this.scoreAt(this.least));
+    document.getElementById("most-value").textContent = inShort(this.scoreAt(this.most));
   }
 
   changed() {

@@ -26,7 +26,7 @@
     details.showImage(image);
     map.resize(); // the details may have taken some of its place
     map.goTo(image, true);
-    say(`${images.names[image]}, group ${images.groups[image]}, score ${images.scores[image].toPrecision(3)}`);
+    say(`${images.names[image]}, group ${images.groups[image]}, score ${inShort(images.scores[image])}`);
   }
 
   function visit(image) {

@@ -162,7 +162,7 @@ class ImageMap {
       this.isSlow = performance.now() - start > SLOW;
     }
     context.globalAlpha = 1;
-    this.drawMarks(inView, side, style.getPropertyValue("--mark"), style.getPropertyValue("--strong"));
+    this.drawMarks(inView, side, style.getPropertyValue("--mark"));
     if (this.path) this.drawLasso(style.getPropertyValue("--mark"));
   }
 
@@ -231,16 +231,17 @@ class ImageMap {
     this.context.strokeRect(this.screenX(image) - w / 2, this.screenY(image) - h / 2, w, h);
   }
 
-  drawMarks(inView, side, colour, strong) {
+  drawMarks(inView, side, colour) {
     const length = Math.max(8, side);
     if (this.numSelected && side >= LEAST_THUMBNAIL) {
       for (const image of inView) if (this.selected[image]) this.outline(image, length, colour, 2);
     }
     if (this.current < 0) return;
     const x = this.screenX(this.current), y = this.screenY(this.current);
-    const larger = Math.max(40, length);
+    const larger = Math.max(48, 1.25 * length);
     this.thumbnails.draw(this.context, this.current, x, y, larger);
-    this.outline(this.current, larger + 3, strong, 3);
+    this.outline(this.current, larger + 2, "#ffffff", 2); // seen on dark pictures,
+    this.outline(this.current, larger + 7, colour, 4); // and on light ones
   }
 
   drawLasso(colour) {
