@@ -87,7 +87,10 @@ class Details {
       const button = element("button", "", { title: name, "aria-label": name });
       if (this.thumbnails.sizes !== null) button.append(pictureOf(this.thumbnails, image, SMALL));
       else button.textContent = name;
-      button.addEventListener("click", () => this.events.open(image));
+      button.addEventListener("click", () => {
+        this.events.open(image);
+        this.title.focus(); // the button is gone
+      });
       const item = element("li");
       item.append(button);
       return item;

@@ -48,6 +48,7 @@ function listenForKeys(map, actions) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     const isTyping = event.target.matches("input[type=search], textarea, select");
+    if (event.key === "Escape" && isTyping && event.target.value) return; // clears the field
     if (event.key === "Escape") actions.back();
     else if (event.key === "/" && !isTyping) document.getElementById("name").select();
     else if (event.key === "?" && !isTyping) document.getElementById("shortcuts").showModal();
