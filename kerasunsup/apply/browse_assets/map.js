@@ -262,14 +262,19 @@ class ImageMap {
   listenForZoom() {
     this.zoom = d3.zoom()
       .filter((event) => event.type === "wheel" || (!this.isLasso && !event.shiftKey && !event.button))
-      .on("start", () => { this.isMoving = true; })
+      .on("start", () => {
+        clearTimeout(this.atRest);
+        this.isMoving = true;
+      })
       .on("zoom", (event) => {
         this.transform = event.transform;
         this.draw();
       })
       .on("end", () => {
-        this.isMoving = false;
-        this.draw();
+        this.atRest = setTimeout(() => { // the wheel may only have paused
+          this.isMoving = false;
+          this.draw();
+        }, 150);
       });
     this.selection = d3.select(this.canvas).call(this.zoom).on("dblclick.zoom", null);
   }
