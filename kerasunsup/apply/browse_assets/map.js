@@ -70,9 +70,11 @@ class ImageMap {
     return middle.scale(k).translate(-this.left - x * this.scale, -this.top - y * this.scale);
   }
 
-  // How far apart images lie on the unzoomed screen if they fill it evenly, pixels.
+  // About how far apart images lie on the unzoomed screen, pixels: those that pass the filters lie
+  // closer together than if they filled it, but further apart than all do.
   spacing() {
-    return (Math.min(this.width, this.height) - 2 * MARGIN) / Math.sqrt(this.images.shown);
+    const number = Math.sqrt(Math.max(1, this.numPassing) * this.images.shown);
+    return (Math.min(this.width, this.height) - 2 * MARGIN) / Math.sqrt(number);
   }
 
   // The longer side of thumbnails on the screen, pixels.
