@@ -37,6 +37,7 @@ VERBS = {
     " are odd. In outliers.csv, share_less_odd is the share of the known images (those of"
     " --reference, else the training images) that are less odd.",
     "cluster": "Group images that look alike; no labels are needed.",
+    "browse": "Make a page that shows all images on a map, to look through and choose from.",
     "select": "Choose the images that are worth labelling first.",
     "generate": "Make new images.",
     "check": "Find images that are broken, blurred, empty, stored twice or unlike the others in"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +50,7 @@ _SHOWN = 40  # images on a contact sheet
 _CELL = 96  # side of an image on it, pixels
 
 
-class _Measures(NamedTuple):
+class Measures(NamedTuple):
     """What is kept of each readable image, beside the hash of its pixels."""
 
     width: float  # pixels, upright
@@ -65,14 +65,14 @@ class _Measures(NamedTuple):
 
 
 # Name of an issue, position in the stream, value in the table, how bad it is.
-_Finding = tuple[str, int, Any, float]
+Finding = tuple[str, int, Any, float]
 
 
 def check_images(job: Job) -> dict[str, Any]:
     """Writes check.csv, one row an issue, and a contact sheet for each kind, worst first."""
     stream = job.stream
     measured = _measured(stream, job.output.part("measures"))
-    found = sorted(_findings(measured, stream), key=lambda row: (ISSUES.index(row[0]), row[3]))
+    found = sorted(findings(measured, stream), key=lambda row: (ISSUES.index(row[0]), row[3]))
     table = ((stream.names[position], issue, value) for issue, position, value, _ in found)
     job.files.write_table("check.csv", ("file", "issue", "value"), table)
     counts = dict.fromkeys(ISSUES, 0)
@@ -93,7 +93,7 @@ def _measured(stream: Stream, folder: Path) -> dict[str, np.ndarray]:
     """The measures of all images, block by block; finished blocks are found again after a stop.
 
     Returns:
-        Of the readable images: `positions` (n,), `measures` float64 (n, len(_Measures._fields)),
+        Of the readable images: `positions` (n,), `measures` float64 (n, len(Measures._fields)),
         `hashes` uint8 (n, 16), `kinds` and `modes` (n,), text as in `StoredPicture`. Of the
         others: `unreadable`, positions, and `reasons`, text.
     """
@@ -101,18 +101,29 @@ def _measured(stream: Stream, folder: Path) -> dict[str, np.ndarray]:
 
 
 def _block(stream: Stream, positions: range, progress: Progress) -> dict[str, np.ndarray]:
-    readable: list[tuple[int, _Measures, bytes, str, str]] = []
-    unreadable: list[tuple[int, str]] = []
-    for position, outcome in zip(positions, stream.measured(positions, _measure), strict=True):
-        if isinstance(outcome, str):
-            unreadable.append((position, outcome))
-        else:
-            readable.append((position, *outcome))
+    outcomes = []
+    for outcome in stream.measured(positions, measure):
+        outcomes.append(outcome)
         progress.advance()
+    return arrays_of(positions, outcomes)
+
+
+def arrays_of(
+    positions: range, outcomes: Sequence[tuple[Measures, bytes, str, str] | str]
+) -> dict[str, np.ndarray]:
+    """The arrays that `findings` takes.
+
+    Args:
+        positions: in the stream.
+        outcomes: for each position what `measure` returned, or why the image cannot be read.
+    """
+    pairs = list(zip(positions, outcomes, strict=True))
+    readable = [(position, *found) for position, found in pairs if not isinstance(found, str)]
+    unreadable = [(position, found) for position, found in pairs if isinstance(found, str)]
     hashes = b"".join(row[2] for row in readable)
     return {
         "positions": np.array([row[0] for row in readable], np.int64),
-        "measures": np.array([row[1] for row in readable]).reshape(-1, len(_Measures._fields)),
+        "measures": np.array([row[1] for row in readable]).reshape(-1, len(Measures._fields)),
         "hashes": np.frombuffer(hashes, np.uint8).reshape(-1, 16),
         "kinds": np.array([row[3] for row in readable], np.str_),
         "modes": np.array([row[4] for row in readable], np.str_),
@@ -121,14 +132,14 @@ def _block(stream: Stream, positions: range, progress: Progress) -> dict[str, np
     }
 
 
-def _measure(stored: StoredPicture, path: str) -> tuple[_Measures, bytes, str, str]:
+def measure(stored: StoredPicture, path: str) -> tuple[Measures, bytes, str, str]:
     """The measures of one picture, the hash of its pixels, its format and its mode."""
     height, width = stored.pixels.shape[:2]
-    small = images.resize(stored.pixels, *_fitted(height, width, _SIDE))
+    small = images.resize(stored.pixels, *fitted(height, width, _SIDE))
     luma = images.with_channels(small, 1)[..., 0]
     counts = picture_quality.histogram(luma)
     opacity = stored.opacity
-    measures = _Measures(
+    measures = Measures(
         width=width,
         height=height,
         sharpness=picture_quality.sharpness(luma),
@@ -157,7 +168,7 @@ def _hash(stored: StoredPicture, path: str) -> bytes:
     return content.digest()
 
 
-def _fitted(height: int, width: int, side: int) -> tuple[int, int]:
+def fitted(height: int, width: int, side: int) -> tuple[int, int]:
     """The size, not above the side, of a picture that keeps its shape."""
     scale = min(1.0, side / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
@@ -166,11 +177,11 @@ def _fitted(height: int, width: int, side: int) -> tuple[int, int]:
 # -------------------------------------------------------------------------------------------- judge
 
 
-def _findings(measured: dict[str, np.ndarray], stream: Stream) -> Iterator[_Finding]:
+def findings(measured: dict[str, np.ndarray], stream: Stream) -> Iterator[Finding]:
     """Everything that is found, in no order; a smaller last number is worse."""
     for position, reason in zip(measured["unreadable"], measured["reasons"], strict=True):
         yield "unreadable", int(position), str(reason), float(position)
-    of = dict(zip(_Measures._fields, measured["measures"].T, strict=True))
+    of = dict(zip(Measures._fields, measured["measures"].T, strict=True))
     positions = measured["positions"]
     yield from _copies(measured["hashes"], positions, stream)
     is_empty = of["entropy"] < _EMPTY
@@ -211,7 +222,7 @@ def _nearness(values: np.ndarray) -> np.ndarray:
     return -np.abs(values - np.median(values)) if len(values) else values
 
 
-def _copies(hashes: np.ndarray, positions: np.ndarray, stream: Stream) -> Iterator[_Finding]:
+def _copies(hashes: np.ndarray, positions: np.ndarray, stream: Stream) -> Iterator[Finding]:
     """Each image with the pixels of an earlier one, which is not called a copy itself."""
     first_with: dict[bytes, int] = {}
     for content, position in zip(hashes, positions.tolist(), strict=True):
@@ -250,7 +261,7 @@ def _cell(picture: np.ndarray) -> np.ndarray:
     height, width = picture.shape[:2]
     times = max(1, _CELL // max(height, width))
     picture = picture.repeat(times, axis=0).repeat(times, axis=1)
-    height, width = _fitted(height * times, width * times, _CELL)
+    height, width = fitted(height * times, width * times, _CELL)
     picture = images.with_channels(images.resize(picture, height, width), 3)
     cell = np.full((_CELL, _CELL, 3), 255, np.uint8)
     top, left = (_CELL - height) // 2, (_CELL - width) // 2

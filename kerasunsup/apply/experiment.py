@@ -26,6 +26,7 @@ _FUNCTIONS = {
     "restore": "restore_images", "encode": "write_codes", "similar": "find_similar",
     "outliers": "find_outliers", "cluster": "cluster_images", "select": "select_images",
     "generate": "generate_images", "check": "check_images", "duplicates": "find_duplicates",
+    "browse": "browse_images",
 }  # fmt: skip
 
 # Their modules also have `make_part`, which makes a part of a large collection.
@@ -39,6 +40,7 @@ _NEEDS = {
     "restore": ("reconstruct",), "encode": ("encode",), "similar": ("encode",),
     "outliers": ("reconstruct", "encode"), "cluster": ("encode",), "select": ("encode",),
     "generate": ("decode",), "check": (), "duplicates": ("encode",),
+    "browse": ("encode",),
 }  # fmt: skip
 
 

@@ -18,6 +18,8 @@ from kerasunsup.figures import image_grids
 logger = logging.getLogger(__name__)
 
 _SHOWN = 40  # images on the contact sheet
+ITSELF = "the images themselves"
+LEAST_IMAGES = 4  # to compare with
 _FOLDS = 5  # of images that are compared with each other
 _HEADER = ("file", "score", "outlier", "share_less_odd", "x", "y", "width", "height")
 
@@ -28,14 +30,11 @@ def find_outliers(job: Job) -> dict[str, Any]:
     Images are compared with `--reference`, else with those that the model was trained on, else
     with each other.
     """
-    encoded = job.encode(errors=_has_errors(job))
+    encoded = job.encode(errors=has_errors(job))
     names = encoded.names
-    reference = _reference(job, encoded)
-    if encoded.are_alike(reference if job.settings.reference is not None else None):
-        scores, limit = np.zeros(len(names)), 0.0
-        is_outlier, share_less_odd = np.zeros(len(names), bool), np.zeros(len(names))
-    else:
-        scores, limit, is_outlier, share_less_odd = _scores(encoded, reference, job.settings)
+    reference, called = reference_of(job, encoded)
+    logger.info(f"compared with {len(reference.codes):,} images: {called}")
+    scores, limit, is_outlier, share_less_odd = scored(encoded, reference, job.settings)
     order = np.argsort(-scores, kind="stable")
     flagged = order[is_outlier[order]]
     maps = outlier_maps.Maps.none()
@@ -74,37 +73,47 @@ def _clean_images(job: Job) -> tuple[image_stream.Stream | None, str]:
     return training_images.clean_images(job.model, job.reference)
 
 
-def _has_errors(job: Job) -> bool:
+def has_errors(job: Job) -> bool:
     """Whether errors of reconstructions can be measured: vectors alone have none."""
     return job.vectors is None and (job.parts is not None or job.model.offers("reconstruct"))
 
 
-def _reference(job: Job, encoded: EncodedImages) -> EncodedImages:
-    """The images that the others are compared with."""
+def reference_of(job: Job, encoded: EncodedImages) -> tuple[EncodedImages, str]:
+    """The images that the others are compared with, and what to call them.
+
+    Raises:
+        InputError: if the model was trained on images that cannot be found any more.
+    """
     if job.vectors is not None:
         found = job.vectors.reference
-        reference = encoded if found is None else found.encoded()
-        called = "the images themselves" if found is None else found.stream.what
-    else:
-        clean, called = _clean_images(job)
-        if clean is None:
-            reference, called = encoded, "the images themselves"
-        else:
-            reference = job.encode(clean, name="reference", errors=_has_errors(job))
-    logger.info(f"compared with {len(reference.codes):,} images: {called}")
-    return reference
+        return (encoded, ITSELF) if found is None else (found.encoded(), found.stream.what)
+    clean, called = _clean_images(job)
+    if clean is None:
+        return encoded, ITSELF
+    return job.encode(clean, name="reference", errors=has_errors(job)), called
 
 
-def _scores(
+def scored(
     encoded: EncodedImages, reference: EncodedImages, settings: ApplySettings
 ) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
-    """What is known of each image.
+    """What is known of each image; nothing is odd where all images are alike.
+
+    Args:
+        encoded: the images.
+        reference: those that they are compared with, by `reference_of`.
+        settings: `seed`, `share` and `reference` are used.
 
     Returns:
         (the score of each image, the score at which outliers begin, which images are outliers, the
         share of the reference that is less odd than each).
+
+    Raises:
+        InputError: if there are fewer than four images to compare with.
     """
-    if len(reference.codes) < 4:
+    if encoded.are_alike(reference if settings.reference is not None else None):
+        nothing = np.zeros(len(encoded.names))
+        return nothing, 0.0, nothing.astype(bool), nothing
+    if len(reference.codes) < LEAST_IMAGES:
         raise InputError(
             f"outliers need four images to compare with, received {len(reference.codes)}: give "
             "more, or clean ones by --reference"

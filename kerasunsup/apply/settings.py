@@ -122,11 +122,11 @@ class ApplySettings(DuplicateSettings):
     neighbors: int = setting(10, "find N images for each query", least=1, only=("similar",))
     reference: str | None = setting(
         None,
-        "compare with these clean images (outliers), make images like these (generate, by an"
-        " autoencoder), or take from these how near the codes of different scenes are"
+        "compare with these clean images (outliers, browse), make images like these (generate, by"
+        " an autoencoder), or take from these how near the codes of different scenes are"
         " (duplicates); without --reference, the images that the model was trained on are used",
         metavar="IMAGES",
-        only=("outliers", "generate", "duplicates"),
+        only=("outliers", "generate", "duplicates", "browse"),
     )
     share: float = setting(
         0.01,
@@ -134,7 +134,7 @@ class ApplySettings(DuplicateSettings):
         " be called outliers by mistake",
         above=0.0,
         most=0.5,
-        only=("outliers",),
+        only=("outliers", "browse"),
     )
     clusters: int | None = setting(
         None,
@@ -143,7 +143,7 @@ class ApplySettings(DuplicateSettings):
         " images do not change into each other",
         least=2,
         most=1000,
-        only=("cluster",),
+        only=("cluster", "browse"),
     )
     student: bool = setting(
         False,
@@ -188,7 +188,7 @@ class ApplySettings(DuplicateSettings):
         "take vectors from a file (.npz, .npy or .parquet) and leave MODEL out, or take the codes"
         " from a folder that encode --shard or encode --ray filled from the same MODEL and IMAGES",
         metavar="FILE|DIR",
-        only=("similar", "outliers", "cluster", "select", "duplicates"),
+        only=("similar", "outliers", "cluster", "select", "duplicates", "browse"),
     )
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of Pillow's, in any of its modes, to uint8 (height, width, 1 or 3); moving ones back."""
+"""Pictures of Pillow's to uint8 (height, width, 1 or 3); moving ones and thumbnails back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from kerasunsup.data import bit_depth
 
@@ -21,6 +21,8 @@ _BYTES, _BYTES_OF_ONE_CHANNEL, _MOST_BYTES = 10, 4, 16
 _UNPACKED_BY_ROWS = ("PNG", "JPEG", "BMP", "GIF")
 
 _STRIP = 1 << 20  # pixels that become an array at a time
+
+_THUMBNAIL_QUALITY = 80  # of 100: at 64 pixels nothing is seen of what is lost
 
 # Is called with the number of bytes that unpacking takes, before it begins; it may wait for memory.
 Claim = Callable[[int], object]
@@ -142,4 +144,27 @@ def encode_gif(frames: np.ndarray, milliseconds: int = 400) -> bytes:
         buffer, "GIF", save_all=True, append_images=others, loop=0,
         duration=[milliseconds] * (len(frames) - 1) + [4 * milliseconds],
     )  # fmt: skip
+    return buffer.getvalue()
+
+
+def encode_thumbnail(picture: np.ndarray) -> bytes:
+    """A small file of a picture that need not keep every value: WebP, or JPEG without it.
+
+    Args:
+        picture: uint8 (height, width, 3).
+
+    Raises:
+        ValueError: if the picture is of another shape or dtype.
+
+    Example:
+        >>> encode_thumbnail(np.zeros((4, 6, 3), np.uint8))[8:12]
+        b'WEBP'
+    """
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
+        raise ValueError(
+            f"a picture is uint8 (height, width, 3), received {picture.dtype} {picture.shape}"
+        )
+    buffer = io.BytesIO()
+    kind = "WEBP" if features.check("webp") else "JPEG"
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, kind, quality=_THUMBNAIL_QUALITY)
     return buffer.getvalue()
