@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from readme_pages import PAGES, README, ROOT, TEXT
@@ -50,7 +51,10 @@ def test_every_command_line_is_understood(line, tmp_path):
 @pytest.mark.parametrize(
     "line", sorted(set(re.findall(r"python -m kerasunsup\.apply [a-z][^`\n]*", TEXT)))
 )
-def test_every_command_line_of_apply_is_understood(line):
+def test_every_command_line_of_apply_is_understood(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("index").mkdir()
+    Path("index/index.npz").touch()  # what `encode` left there
     parsed = apply.parse(shlex.split(line)[3:])
     assert parsed.verb in line
     assert parsed.output.name in line
