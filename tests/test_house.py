@@ -44,7 +44,6 @@ OWNERS = {
     "tensorflow_datasets": ("data.from_tfds",),
     "sklearn": ("evaluation", "estimators"),  # base classes and mixins
     "PIL": ("data.images", "data.pillow_pixels", "data.perceptual_hashes"),
-    "imagehash": ("data.perceptual_hashes",),
     "tensorboard": ("training.tensorboard",),
     "keras_tuner": ("search",),
     "jinja2": ("report",),
