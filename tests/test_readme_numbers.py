@@ -512,6 +512,23 @@ def test_table_of_copies_is_the_measurement():
             assert measured[copies]["false"] == 0
 
 
+def test_table_of_made_faults_is_the_measurement():
+    measured = measurement("check")
+    for kind, title in {
+        "blurred": "blurred, by 2 % of the longer side", "dark": "dark, 0.15 of the brightness",
+        "light": "light, 0.96 or more", "flat": "flat, one colour",
+        "odd_size": "eight times the size", "odd_shape": "squeezed to an eighth",
+        "grey": "made grey", "exact_copy": "stored again",
+    }.items():  # fmt: skip
+        assert row(f"fault: {title}") == [
+            "{found}, {others_named}".format(**measured[folder][tool][kind])
+            for folder in ("photographs-256", "stamps")
+            for tool in ("apply check", "cleanvision")
+        ]
+    counts = [measured[folder]["as_they_were"] for folder in ("photographs-256", "stamps")]
+    assert "({} and {}) are named".format(*counts) in " ".join(TEXT.split())
+
+
 def test_table_of_maps_is_the_measurement():
     found: dict[tuple[str, str], list[dict]] = {}
     for measured in measurement("oddity_maps")["rows"]:
