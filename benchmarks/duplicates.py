@@ -113,8 +113,8 @@ def _digits(number: int) -> list[Image.Image]:
     return [Image.fromarray(picture[..., 0]) for picture in images.to_uint8(train.array())]
 
 
-def _pieces(folder: Path, side: int, number: int, detail: float) -> list[Image.Image]:
-    """Pieces of photographs, of none more than the number asks for; detail is in levels."""
+def photographs(folder: Path) -> list[tuple[str, Path]]:
+    """Name and largest file of each photograph below a folder."""
     largest: dict[str, tuple[int, Path]] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in (".jpg", ".png", ".webp") or "images_dark" in str(path):
@@ -124,9 +124,14 @@ def _pieces(folder: Path, side: int, number: int, detail: float) -> list[Image.I
             area = picture.size[0] * picture.size[1]
         if name in PHOTOGRAPHS and area > largest.get(name, (0, path))[0]:
             largest[name] = area, path
+    return [(name, path) for name, (_, path) in sorted(largest.items())]
+
+
+def _pieces(folder: Path, side: int, number: int, detail: float) -> list[Image.Image]:
+    """Pieces of photographs, of none more than the number asks for; detail is in levels."""
     random = np.random.default_rng(0)
     found: list[np.ndarray] = []
-    for _, (_, path) in sorted(largest.items()):
+    for _, path in photographs(folder):
         pixels = np.asarray(Image.open(path).convert("RGB"))
         rows, columns = pixels.shape[0] // side, pixels.shape[1] // side
         some = 0

@@ -513,20 +513,58 @@ def test_numbers_of_the_samplers_of_codes_are_the_measurement():
 
 def test_table_of_copies_is_the_measurement():
     rows = measurement("duplicates")["rows"]
-    digits, colour, other = rows["digits"], rows["64"], rows["imagededup, digits"]["found"]
-    found = digits["different"]["ours"]["found"]
-    in_colour = colour["different"]["ours"]["found"]
-    for name in found.keys() & in_colour.keys():
-        assert row(f"copy: {name}") == [
-            f"{found[name]} of 200", f"{in_colour[name]} of 70", f"{other[name]} of 200"
-        ]  # fmt: skip
-    assert in_colour["a watermark"] == 44
-    assert row("copy: a watermark") == ["", "44 of 70", ""]
-    for measured in (digits, colour):
-        assert measured["different"]["ours"]["false_pairs"] == 0
+    tools = ("ours", "imagededup PHash", "imagededup DHash")
+    columns = [
+        (rows["digits"]["different"]["ours"], 200), (rows["imagededup, digits"], 200),
+        *((rows["64"]["different"][tool], 200) for tool in tools),
+        *((rows["256"]["different"][tool], 20) for tool in tools),
+    ]  # fmt: skip
+    for name in rows["64"]["different"]["ours"]["found"]:
+        edge = name.startswith("an edge of")
+        shown = "an edge of 1 pixel (digits), 2 (64), 6 (256) cut off" if edge else name
+        cells = []
+        for measured, number in columns:
+            found = {("edge" if n.startswith("an edge of") else n): count
+                     for n, count in measured["found"].items()}  # fmt: skip
+            key = "edge" if edge else name
+            cells.append(f"{found[key]} of {number}" if key in found else "")
+        assert row(f"copy: {shown}") == cells
+    assert row("false pairs") == [f"{measured['false_pairs']:,}" for measured, _ in columns]
+    assert rows["64"]["different"]["ours"]["in_false_pairs"] == 2
+    for name in ("digits", "64", "256"):
         for copies in ("50% copies", "99% copies"):
-            assert measured[copies]["found"] == measured[copies]["copies"]
-            assert measured[copies]["false"] == 0
+            assert rows[name][copies]["found"] == rows[name][copies]["copies"]
+            assert rows[name][copies]["false"] == 0
+
+
+def test_table_of_made_faults_is_the_measurement():
+    measured = measurement("check")
+    for kind, title in {
+        "blurred": "blurred, by 2 % of the longer side", "dark": "dark, 0.15 of the brightness",
+        "light": "light, 0.96 or more", "flat": "flat, one colour",
+        "odd_size": "eight times the size", "odd_shape": "squeezed to an eighth",
+        "grey": "made grey", "exact_copy": "stored again",
+    }.items():  # fmt: skip
+        assert row(f"fault: {title}") == [
+            "{found}, {others_named}".format(**measured[folder][tool][kind])
+            for folder in ("photographs-256", "stamps")
+            for tool in ("apply check", "cleanvision")
+        ]
+    counts = [measured[folder]["as_they_were"] for folder in ("photographs-256", "stamps")]
+    assert "({} and {}) are named".format(*counts) in " ".join(TEXT.split())
+
+
+def test_table_of_two_folders_in_colour_is_the_measurement():
+    measured = measurement("own_pictures")
+    folders = [measured[folder] for folder in ("stamps", "units")]
+    for name in folders[0]["rows"]:
+        assert row(f"vectors: {name}") == [
+            f"{folder['rows'][name][key]:.3f}"
+            for folder in folders
+            for key in ("neighbours", "accuracy")
+        ]
+    by_chance = " and ".join(f"{folder['chance']:.3f}" for folder in folders)
+    assert f"chance {by_chance} of the neighbours" in " ".join(TEXT.split())
 
 
 def test_table_of_maps_is_the_measurement():

@@ -44,6 +44,7 @@ _FLAT, _FLAT_GAP, _EMPTY = 0.29, 0.5, 0.011
 _ODD_GAP = math.log(2.0)
 # Colour formats that lose a little bring grey back within so many of 255 levels.
 _GREY_LEVELS = 4
+_MOST = 0.75  # of the images are transparent; with more of them it is the rule of the folder
 
 _BLOCK = 8192  # images in a file of measures
 _SHOWN = 40  # images on a contact sheet
@@ -197,6 +198,10 @@ def findings(measured: dict[str, np.ndarray], stream: Stream) -> Iterator[Findin
     is_odd_size = picture_quality.far_from_median(sides, _ODD_GAP)
     is_odd_shape = picture_quality.far_from_median(elongation, _ODD_GAP)
     is_grey = (of["is_grey"] > 0) & (of["is_grey"].sum() < len(positions) / 2)
+    # Icons and sprites have a transparent ground, all of them.
+    is_transparent = (of["transparent"] > 0) & (
+        (of["transparent"] > 0).sum() <= _MOST * len(positions)
+    )
     sizes = [
         f"{width:.0f}x{height:.0f}" for width, height in zip(of["width"], of["height"], strict=True)
     ]
@@ -208,7 +213,7 @@ def findings(measured: dict[str, np.ndarray], stream: Stream) -> Iterator[Findin
         ("odd_size", is_odd_size, sizes, _nearness(sides)),
         ("odd_shape", is_odd_shape, of["width"] / of["height"], _nearness(elongation)),
         ("grey", is_grey, measured["modes"], positions),
-        ("transparent", of["transparent"] > 0, of["transparent"], -of["transparent"]),
+        ("transparent", is_transparent, of["transparent"], -of["transparent"]),
     ]
     for issue, is_found, values, order in rules:
         for row in np.flatnonzero(is_found):

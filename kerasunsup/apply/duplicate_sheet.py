@@ -12,15 +12,16 @@ from kerasunsup.data import images
 
 _GROUPS = 20  # that are shown
 _MEMBERS = 5  # of each, beside the one that is kept
+_SHOWN_FIRST = ("copy", "scene", "exact")
 _CELL = 112  # side of an image, pixels
 
 
 def write(job: Job, plan: Plan, groups: Sequence[Group]) -> None:
-    """Writes duplicates_sheet.png with the first groups, a row each."""
+    """Writes duplicates_sheet.png: a row for each of the groups that one should look at most."""
     from kerasunsup.figures import image_grids  # loads slowly
 
     rows = []
-    for number, group in enumerate(groups[:_GROUPS], start=1):
+    for number, group in sorted(enumerate(groups, start=1), key=_least_sure)[:_GROUPS]:
         shown = group.members[:_MEMBERS]
         pictures = [_cell(plan, at) for at in (group.kept, *(member.position for member in shown))]
         names = [short(plan.name(group.kept)), *(short(plan.name(m.position)) for m in shown)]
@@ -29,6 +30,13 @@ def write(job: Job, plan: Plan, groups: Sequence[Group]) -> None:
         title = f"{number}" + (f" (+{more})" if more else "")
         rows.append(image_grids.CaptionedRow(title, np.stack(pictures), names, below))
     job.write_sheet("duplicates", image_grids.captioned_rows(rows))
+
+
+def _least_sure(numbered: tuple[int, Group]) -> tuple[int, float, int]:
+    """Copies first, those that differ most before others; then scenes; exact ones are certain."""
+    number, group = numbered
+    largest = max(member.distance for member in group.members)
+    return _SHOWN_FIRST.index(group.kind), -largest, number
 
 
 def _told(plan: Plan, member: Member) -> str:

@@ -7,6 +7,7 @@ depends on other pictures.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -51,10 +52,7 @@ class _Fit(NamedTuple):
     other: np.ndarray  # float32, the second one
     gain: float
     residual: np.ndarray  # float32, of the second picture's contrast
-
-    @property
-    def error(self) -> float:
-        return float(np.sqrt(np.square(self.residual).mean()))
+    error: float  # its root mean square
 
 
 def copy_distance(one: np.ndarray, other: np.ndarray) -> float | None:
@@ -131,19 +129,35 @@ def _fit(one: np.ndarray, other: np.ndarray, shift: np.ndarray, scale: np.ndarra
     centred = moved - moved.mean()
     wanted = target - target.mean()
     gain = float((centred * wanted).mean() / max(float(np.square(centred).mean()), 1e-9))
-    return _Fit(shift, scale, window, moved, target, gain, wanted - gain * centred)
+    residual = wanted - gain * centred
+    error = float(np.sqrt(np.square(residual).mean()))
+    return _Fit(shift, scale, window, moved, target, gain, residual, error)
 
 
-def _warped(picture: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """The picture moved and scaled about its middle, linearly interpolated."""
+def _warped(pictures: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Pictures moved and scaled about their middle, linearly interpolated.
+
+    Args:
+        pictures: float32 (height, width), or a stack of them.
+        shift: (2,), pixels down and right.
+        scale: (2,).
+    """
     if (scale == 1.0).all() and (shift == np.rint(shift)).all():
         if not shift.any():
-            return picture
-        return np.roll(picture, (-shift).astype(int), axis=(0, 1))  # the rest is no overlap
-    middle = (np.array(picture.shape) - 1) / 2
-    offset = middle + shift - scale * middle
-    warped: np.ndarray = ndimage.affine_transform(picture, scale, offset, order=1, mode="nearest")
-    return warped
+            return pictures
+        return np.roll(pictures, (-shift).astype(int), axis=(-2, -1))  # the rest is no overlap
+    for axis in (-2, -1):
+        side = pictures.shape[axis]
+        middle = (side - 1) / 2
+        places = np.clip(
+            middle + shift[axis] + scale[axis] * (np.arange(side) - middle), 0, side - 1
+        )
+        before = np.minimum(places.astype(np.intp), side - 2)
+        weights = (places - before).astype(np.float32)
+        weights = weights[:, np.newaxis] if axis == -2 else weights
+        near = pictures.take(before, axis=axis)
+        pictures = near + weights * (pictures.take(before + 1, axis=axis) - near)
+    return pictures
 
 
 def _overlap(
@@ -167,27 +181,55 @@ def _start(one: np.ndarray, other: np.ndarray) -> _Fit | None:
     step = 2 if max(one.shape) >= 96 else 1
     small = [ndimage.uniform_filter(part, step)[::step, ::step] for part in (one, other)]
     reach = 2 if max(one.shape) < _SMALL else 3
-    best, at = -1.0, (0, 0)
-    for down in range(-reach, reach + 1):
-        for right in range(-reach, reach + 1):
-            alike = _correlation(*_overlapping(small[0], small[1], down, right))
-            if alike > best:
-                best, at = alike, (down, right)
-    if best < _ALIKE_WHEN_MOVED:
+    alike = _correlations(small[0], small[1], reach)
+    down, right = np.unravel_index(int(alike.argmax()), alike.shape)
+    if alike[down, right] < _ALIKE_WHEN_MOVED:
         return None
-    return _fit(one, other, np.array(at, float) * step, np.ones(2))
+    shift = np.array([down - reach, right - reach], float)
+    return _fit(one, other, shift * step, np.ones(2))
 
 
-def _overlapping(
-    one: np.ndarray, other: np.ndarray, down: int, right: int
-) -> tuple[np.ndarray, np.ndarray]:
-    def cut(picture: np.ndarray, rows: int, columns: int) -> np.ndarray:
-        height, width = picture.shape
-        return picture[
-            max(0, rows) : height + min(0, rows), max(0, columns) : width + min(0, columns)
-        ]
+def _correlations(one: np.ndarray, other: np.ndarray, reach: int) -> np.ndarray:
+    """The correlation of what overlaps where one picture is moved by some pixels each way.
 
-    return cut(one, down, right), cut(other, -down, -right)
+    Args:
+        one: float32 (height, width).
+        other: the same shape.
+        reach: the most pixels, in all directions.
+
+    Returns:
+        float64 (2 reach + 1, 2 reach + 1): at [a, b] `one[i + a - reach, j + b - reach]` lies on
+        `other[i, j]`.
+    """
+    height, width = one.shape
+    one, other = one.astype(np.float64) - one.mean(), other.astype(np.float64) - other.mean()
+    moves = np.arange(-reach, reach + 1)
+    # Rows and columns of each picture that overlap: those of the other one are moved back.
+    rows = np.maximum(moves, 0), height + np.minimum(moves, 0)
+    columns = np.maximum(moves, 0), width + np.minimum(moves, 0)
+    back_rows, back_columns = ([edge[::-1] for edge in edges] for edges in (rows, columns))
+    number = np.outer(rows[1] - rows[0], columns[1] - columns[0])
+    views = np.lib.stride_tricks.sliding_window_view(np.pad(one, reach), one.shape)
+    products = np.einsum("abij,ij->ab", views, other, optimize=True)
+    sum_one, sum_other = (
+        _sums(one, rows, columns), _sums(other, back_rows, back_columns)
+    )  # fmt: skip
+    spread_one = _sums(np.square(one), rows, columns) - np.square(sum_one) / number
+    spread_other = _sums(np.square(other), back_rows, back_columns) - np.square(sum_other) / number
+    norm = np.sqrt(np.maximum(spread_one, 0.0) * np.maximum(spread_other, 0.0))
+    alike: np.ndarray = (products - sum_one * sum_other / number) / np.maximum(norm, 1e-9)
+    return alike
+
+
+def _sums(
+    values: np.ndarray, rows: Sequence[np.ndarray], columns: Sequence[np.ndarray]
+) -> np.ndarray:
+    """The sums over all rectangles of some rows (first, end) and some columns."""
+    summed = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
+    summed[1:, 1:] = values.cumsum(axis=0).cumsum(axis=1)
+    bands = summed[rows[1]] - summed[rows[0]]
+    sums: np.ndarray = bands[:, columns[1]] - bands[:, columns[0]]
+    return sums
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
@@ -198,11 +240,11 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 def _refined(one: np.ndarray, other: np.ndarray, fit: _Fit, is_scaled: bool) -> _Fit:
     """The fit after some steps of Gauss-Newton over shift, scale, gain and offset."""
-    slopes = np.gradient(one)
+    slopes = np.stack(np.gradient(one))
     places = [np.arange(side, dtype=np.float32) - (side - 1) / 2 for side in one.shape]
     for _ in range(6):
         rows, columns = fit.window
-        by_shift = [fit.gain * _warped(s, fit.shift, fit.scale)[fit.window] for s in slopes]
+        by_shift = fit.gain * _warped(slopes, fit.shift, fit.scale)[:, rows, columns]
         changes = [*by_shift]
         if is_scaled:
             changes += [

@@ -1,16 +1,16 @@
 """Which pictures may be copies of one: by perceptual hashes and by the lowest frequencies.
 
-Of each picture a sketch of 32 x 32 pixels is kept. Neither search compares all with all: hashes are
-found by sorted stretches of their bits, frequencies in a k-d tree.
+Of each picture a sketch of 32 x 32 pixels is kept. Hashes are found by sorted stretches of their
+bits; frequencies are compared with all others by products of matrices: a k-d tree of 36 numbers
+leaves out next to none of them, and takes five times as long for what it compares.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from scipy import fft, spatial
+from scipy import fft
 
 SIDE = 32  # of a sketch, pixels
 
@@ -26,6 +26,8 @@ _REACH = 2  # pixels of a sketch by which a picture is moved when it is looked u
 _LEAST_ALIKE, _LEAST_ALIKE_OF_SMALL, _LEAST_ALIKE_OF_TINY = 0.7, 0.9, 0.8
 _LEAST_ALIKE_OF_ONE_SIZE = 0.94  # of two small ones
 _SMALL, _TINY = 48, 20  # shorter sides, pixels
+_BLOCK = 65536  # pictures whose frequencies are compared at a time
+_ROUNDING = 1e-4  # of half a squared distance in float32
 _AT_A_TIME = 256  # candidates; the next ones are looked at where some of these are copies
 
 Hash = Callable[[np.ndarray], np.ndarray]  # uint8 (n, height, width) -> uint64 (n,)
@@ -60,14 +62,18 @@ class CopyCandidates:
         )
         stretches = [_stretch(self._hashes, number) for number in range(64 // _STRETCH)]
         self._orders = [np.argsort(stretch, kind="stable") for stretch in stretches]
-        self._sorted = [s[order] for s, order in zip(stretches, self._orders, strict=True)]
-        self._rows = np.arange(len(sketches))
-        self._tree = spatial.cKDTree(self._frequencies)
+        every = np.arange(1 + (1 << _STRETCH))
+        self._starts = [  # of the pictures whose stretch is a number, in the order
+            np.searchsorted(stretch[order], every)
+            for stretch, order in zip(stretches, self._orders, strict=True)
+        ]
+        self.keep(np.full(len(sketches), True))
 
     def keep(self, is_left: np.ndarray) -> None:
         """Looks only for these pictures from now on: bool (num_pictures,)."""
         self._rows = np.flatnonzero(is_left)
-        self._tree = spatial.cKDTree(self._frequencies[self._rows])
+        self._left = self._frequencies[self._rows]
+        self._halved = np.square(self._left).sum(axis=1) / 2.0
 
     def of(self, position: int, is_left: np.ndarray) -> np.ndarray:
         """Positions of the pictures that may be copies of one, the likeliest first.
@@ -78,10 +84,8 @@ class CopyCandidates:
         """
         moved = _moved(self._sketches[position])
         frequencies = _frequencies(moved)
-        found = self._tree.query_ball_point(frequencies, _NEAR)
-        by_frequencies = self._rows[list(set(itertools.chain.from_iterable(found)))]
         by_hash = self._with_hash(self._hash_of(moved))
-        others = np.union1d(by_frequencies, by_hash).astype(np.int64)
+        others = np.union1d(self._with_frequencies(frequencies), by_hash).astype(np.int64)
         others = others[is_left[others] & (others != position)]
         others = others[_have_shape(self._shapes[others], self._shapes[position])]
         if not len(others):
@@ -106,21 +110,33 @@ class CopyCandidates:
         alike: np.ndarray = others[((inner @ views.T).max(axis=1) >= least) | is_blank]
         return alike
 
+    def _with_frequencies(self, frequencies: np.ndarray) -> np.ndarray:
+        """Pictures that are left and near one of some frequencies, float32 (n, 36)."""
+        halved = np.square(frequencies).sum(axis=1, keepdims=True) / 2.0 - _NEAR**2 / 2.0
+        found = [np.empty(0, np.int64)]
+        for start in range(0, len(self._rows), _BLOCK):
+            some = self._left[start : start + _BLOCK]
+            # Half the squared distance is the halves of both squares less the product.
+            apart = self._halved[start : start + _BLOCK] - (frequencies @ some.T - halved).max(0)
+            maybe = start + np.flatnonzero(apart <= _ROUNDING)
+            exact = self._left[maybe, np.newaxis].astype(np.float64) - frequencies
+            is_near = np.square(exact).sum(axis=2).min(axis=1) <= _NEAR**2
+            found.append(self._rows[maybe[is_near]])
+        return np.concatenate(found)
+
     def _with_hash(self, hashes: np.ndarray) -> np.ndarray:
         """Pictures of whose hash at most seven bits differ from one of some hashes."""
         found = [np.empty(0, np.int64)]
-        for number, (order, stretches) in enumerate(zip(self._orders, self._sorted, strict=True)):
+        for number, (order, starts) in enumerate(zip(self._orders, self._starts, strict=True)):
             wanted = np.unique(_stretch(hashes, number)[:, np.newaxis] ^ _ONE_BIT_OFF)
-            starts = np.searchsorted(stretches, wanted, "left")
-            ends = np.searchsorted(stretches, wanted, "right")
-            has_some = np.flatnonzero(ends > starts)
-            found += [order[starts[index] : ends[index]] for index in has_some]
+            wanted = wanted[starts[wanted + 1] > starts[wanted]]
+            found += [order[starts[some] : starts[some + 1]] for some in wanted]
         others = np.unique(np.concatenate(found))
         differing = np.bitwise_count(self._hashes[others, np.newaxis] ^ hashes).min(axis=1)
         return others[differing <= _HASH_BITS]
 
 
-_ONE_BIT_OFF = np.array([0, *(1 << bit for bit in range(_STRETCH))], np.uint64)
+_ONE_BIT_OFF = np.array([0, *(1 << bit for bit in range(_STRETCH))], np.int64)
 
 
 def star_groups(
@@ -225,7 +241,7 @@ def _unit(sketches: np.ndarray) -> np.ndarray:
 def _stretch(hashes: np.ndarray, number: int) -> np.ndarray:
     """The bits of a stretch of each hash, as a number."""
     shift, mask = np.uint64(_STRETCH * number), np.uint64((1 << _STRETCH) - 1)
-    stretch: np.ndarray = (hashes >> shift) & mask
+    stretch: np.ndarray = ((hashes >> shift) & mask).astype(np.int64)
     return stretch
 
 

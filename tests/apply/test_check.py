@@ -215,3 +215,18 @@ def test_no_tensorflow_is_loaded(clean, tmp_path):
     command = [sys.executable, "-c", code, "check", str(clean), "--output", str(tmp_path / "out")]
     done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == ""
+
+
+def test_where_all_are_transparent_that_is_the_rule_of_the_folder(tmp_path):
+    """Icons and sprites all have a transparent ground; where a few have it, they are named."""
+    random = np.random.default_rng(0)
+    for number in range(16):
+        picture = scene(random)
+        if number < 13:
+            picture.putalpha(Image.fromarray(np.tri(*picture.size, dtype=np.uint8).T * 255))
+        picture.save(tmp_path / f"{number:02d}.png")
+    assert found(tmp_path, tmp_path / "out") == {}
+    (tmp_path / "00.png").unlink()
+    for number in range(1, 11):
+        (tmp_path / f"{number:02d}.png").unlink()
+    assert {name for name, _ in found(tmp_path, tmp_path / "few")} == {"11.png", "12.png"}

@@ -9,7 +9,7 @@ from apply_command import complaint, files, run, surrogate_table, table
 from PIL import Image, ImageDraw, ImageFilter
 
 from kerasunsup.ae.settings import AutoencoderSettings
-from kerasunsup.apply import duplicate_moves, moving
+from kerasunsup.apply import duplicate_moves, duplicate_sheet, moving
 from kerasunsup.data import images, splits
 
 
@@ -418,3 +418,24 @@ def test_a_row_that_was_cut_off_is_none(tmp_path):
     assert again.rows() == []
     assert again.move(str(tmp_path / "a"), str(tmp_path / "b" / "a"))
     assert moving.Moves(tmp_path).rows() == [(str(tmp_path / "a"), str(tmp_path / "b" / "a"))]
+
+
+def test_the_sheet_shows_first_what_is_least_sure(photos, tmp_path, monkeypatch):
+    """Of exact copies nobody need look at the pictures; of the most different copies one should."""
+    from kerasunsup.figures import image_grids
+
+    for number in range(6):
+        shutil.copy(photos / f"{number:02d}.png", photos / f"{number:02d}-again.png")
+    picture = Image.open(photos / "07.png")
+    picture.save(photos / "07-copy.jpg", quality=95)
+    noisy(Image.open(photos / "08.png")).save(photos / "08-copy.jpg", quality=50)
+    monkeypatch.setattr(duplicate_sheet, "_GROUPS", 3)
+    shown, draw = [], image_grids.captioned_rows
+
+    def captioned_rows(rows):
+        shown.extend((row.name, row.above[0]) for row in rows)
+        return draw(rows)
+
+    monkeypatch.setattr(image_grids, "captioned_rows", captioned_rows)
+    assert len(groups(photos, tmp_path / "out")) == 8
+    assert shown == [("8", "08.png"), ("7", "07.png"), ("1", "00-again.png")]

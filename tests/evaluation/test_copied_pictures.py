@@ -60,3 +60,35 @@ def test_a_straight_edge_is_not_moved_onto_another():
 def test_sizes_must_agree():
     with pytest.raises(ValueError, match="one size"):
         copied_pictures.copy_distance(picture(0, 32), picture(0, 64))
+
+
+@pytest.mark.parametrize("reach", [2, 3])
+def test_all_moves_at_once_correlate_as_one_at_a_time(reach):
+    one, other = picture(0, 40)[..., 0], np.roll(picture(0, 40)[..., 0], (2, -1), (0, 1))
+
+    def correlation(down, right):
+        rows, columns = (np.arange(40) for _ in range(2))
+        rows = rows[(rows + down >= 0) & (rows + down < 40)]
+        columns = columns[(columns + right >= 0) & (columns + right < 40)]
+        first, second = one[np.ix_(rows + down, columns + right)], other[np.ix_(rows, columns)]
+        return np.corrcoef(first.ravel(), second.ravel())[0, 1]
+
+    moves = range(-reach, reach + 1)
+    expected = [[correlation(down, right) for right in moves] for down in moves]
+    found = copied_pictures._correlations(one, other, reach)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.unravel_index(found.argmax(), found.shape) == (reach - 2, reach + 1)
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (0.97, 1.04)])
+def test_pictures_are_moved_as_scipy_moves_them(scale):
+    both = np.stack([picture(seed, 40)[:33, :, 0] for seed in (0, 1)])
+    shift, scale = np.array([1.3, -2.6]), np.array(scale)
+    middle = (np.array(both.shape[1:]) - 1) / 2
+    offset = middle + shift - scale * middle
+    expected = [
+        ndimage.affine_transform(part, scale, offset, order=1, mode="nearest") for part in both
+    ]
+    np.testing.assert_allclose(copied_pictures._warped(both, shift, scale), expected, atol=1e-6)
+    one = copied_pictures._warped(both[1], shift, scale)
+    np.testing.assert_array_equal(one, copied_pictures._warped(both, shift, scale)[1])

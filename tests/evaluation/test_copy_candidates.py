@@ -61,3 +61,32 @@ def test_a_group_may_hold_nearly_all():
     )
     assert [(leader, len(members)) for leader, members in groups] == [(0, 1999)]
     assert sum(calls) == 1999
+
+
+def test_all_near_frequencies_and_hashes_are_found(monkeypatch):
+    """As by comparing all with all, in blocks of any size, and of what is left only."""
+    pictures = np.repeat(sketches(40), 5, axis=0)
+    changed = np.random.default_rng(1).normal(0, 12, pictures.shape)
+    pictures = np.clip(pictures + changed, 0, 255).astype(np.uint8)
+
+    def hashes(some):
+        bits = some[:, ::4, ::4].reshape(len(some), -1)[:, :48] > 127
+        return np.packbits(bits, axis=1).astype(np.uint64) @ (
+            np.uint64(1) << np.arange(0, 48, 8, dtype=np.uint64)
+        )
+
+    monkeypatch.setattr(copy_candidates, "_BLOCK", 37)
+    found = copy_candidates.CopyCandidates(pictures, np.full((200, 2), 64), hashes)
+    is_left = np.arange(200) % 3 > 0
+    found.keep(is_left)
+    frequencies = copy_candidates._frequencies(pictures[:, 2:-2, 2:-2]).astype(np.float64)
+    bits = hashes(pictures[:, 2:-2, 2:-2])
+    for position in (0, 77, 199):
+        moved = copy_candidates._moved(pictures[position])
+        near = copy_candidates._frequencies(moved)[:, np.newaxis] - frequencies
+        is_near = (np.linalg.norm(near, axis=2) <= 0.34).any(axis=0)
+        differing = np.bitwise_count(hashes(moved)[:, np.newaxis] ^ bits)
+        is_near |= (differing <= 7).any(axis=0)
+        expected = np.flatnonzero(is_near & is_left & (np.arange(200) != position))
+        assert len(expected) > 1
+        assert sorted(found.of(position, is_left)) == expected.tolist()
