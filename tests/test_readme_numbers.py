@@ -431,22 +431,31 @@ def test_table_of_outlier_scores_on_fashion_is_the_measurement():
 
 
 def test_what_a_student_makes_of_labels_and_of_other_data():
-    found = {
-        name: runs["rows"][""][0]
-        for name, runs in measurement("student_labels").items()
-        if name not in ("about", "commits")
+    measured = measurement("student_labels")
+    for title, name in (
+        ("10 labels", "mnist_10"), ("100 labels", "mnist_100"), ("1,000 labels", "mnist_1000"),
+        ("all 55,000 labels, one network of twelve epochs", "mnist_all"),
+    ):  # fmt: skip
+        runs = {run["seed"]: run["test_accuracy"] for run in measured[name]["rows"][""]}
+        cells = [f"{100 * runs[seed]:.2f}" if seed in runs else "not run" for seed in range(3)]
+        assert row(f"student: {title}") == cells
+    until = {
+        least: [
+            min(one["seconds"] for one in run["epochs"] if one["accuracy"] >= least)
+            for run in measured["mnist_all"]["rows"][""]
+        ]
+        for least in (0.98, 0.99)
     }
-    right = {name: run["test_accuracy"] for name, run in found.items()}
     text = " ".join(TEXT.split())
-    assert f"10 labels {percent(right['mnist_10'], 2)} of the test images" in text
-    runs = measurement("student_labels")["mnist_100"]["rows"][""]
-    first, second, third = (percent(run["test_accuracy"], 2) for run in runs)
-    assert f"100 labels {first}, {second} and {third} (seeds 0, 1 and 2)" in text
-    assert f"1,000 labels {percent(right['mnist_1000'], 2)}" in text
-    assert f"twelve epochs, {percent(right['mnist_all'], 2)}" in text
-    assert f"ten groups {right['fashion']:.3f} of the test images" in text
-    assert f"graph of codes {found['fashion']['groups']:.3f} of the training images" in text
-    assert f"100 labels {percent(right['fashion_100'], 2)}" in text
+    first, second = (f"{min(times):.0f} to {max(times):.0f} s" for times in until.values())
+    assert f"0.98 is reached after {first} and 0.99 after {second}" in text
+    fashion, few = (measured[name]["rows"][""][0] for name in ("fashion", "fashion_100"))
+    assert f"ten groups {fashion['test_accuracy']:.3f} of the test images" in text
+    assert f"graph of codes {fashion['groups']:.3f} of the training images" in text
+    assert f"100 labels {percent(few['test_accuracy'], 2)}" in text
+    others = measurement("student")["other_encoders"]
+    right = " and ".join(f"{run['test_accuracy']:.3f}" for run in others)
+    assert f"student's too) {right} of the test images are right" in text
 
 
 def test_numbers_of_the_variational_autoencoder_are_the_measurement():
@@ -601,7 +610,8 @@ def test_what_each_part_of_a_student_gives():
         ("rounds=1,threshold=0.000001", "unsure,"),
         ("rounds=1,averaging=0.000001", "not an average,"),
     ):
-        assert f"{words} {' and '.join(last[name])}" in text
+        *most, end = last[name]
+        assert f"{words} {', '.join(most)} and {end}" in text
 
 
 def test_speed_of_the_adversarial_step_is_the_measurement():
