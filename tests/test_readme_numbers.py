@@ -297,6 +297,16 @@ def test_table_of_gan_settings_is_the_measurement():
         assert [cell for cell in row(name) if cell] == cells
 
 
+def test_table_of_the_relativistic_game_is_the_measurement():
+    found = measurement("gan_losses")
+    for name, (numbers,) in found["rows"].items():
+        assert row(f"ten epochs: {name}") == [
+            f"{numbers['fid']:.1f}",
+            *(f"{numbers[key]:.2f}" for key in ("precision", "recall", "classifier_score")),
+        ]
+    assert f"real images {found['real']:.2f}):" in TEXT
+
+
 def test_tables_of_apply_are_the_measurements():
     for name, found in measurement("filling")["rows"].items():
         assert row(f"{name} pixels") == [f"{value:.1f}" for value in found.values()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from kerasunsup.errors import InputError
 from kerasunsup.settings import TrainingSettings, setting
 
 
@@ -65,8 +66,9 @@ class GANSettings(TrainingSettings):
     # section 3).
     loss: str = setting(
         "non_saturating",
-        "choose the generator's loss; minimax is the study's formula to the letter",
-        choices=("non_saturating", "minimax"),
+        "choose the losses; minimax is the study's formula to the letter, relativistic compares"
+        " each generated image with a real one, and with a --gradient-penalty pays it for both",
+        choices=("non_saturating", "minimax", "relativistic"),
     )
     # A share that is kept a step. Adam's own 0.9 remembers gradients by an opponent that has
     # changed since.
@@ -114,6 +116,19 @@ class GANSettings(TrainingSettings):
     num_samples: int = setting(
         10_000, "compare N samples of the generator with real images", least=100, most=1_000_000
     )
+
+    def __post_init__(self) -> None:
+        """Checks each value, and that smoothing has a target to lower.
+
+        Raises:
+            InputError: if a value is wrong, or two do not go together.
+        """
+        super().__post_init__()
+        if self.loss == "relativistic" and self.label_smoothing:
+            raise InputError(
+                f"--label-smoothing {self.label_smoothing} lowers the target of a real image, and "
+                "--loss relativistic has none: leave one of them out"
+            )
 
     @property
     def categories_used(self) -> int:

@@ -65,7 +65,31 @@ def minimax(real_logits: Any, generated_logits: Any) -> tuple[Any, Any]:
     return -generated_loss, ops.mean(ops.softplus(-real_logits)) + generated_loss
 
 
-LOSSES: Mapping[str, AdversarialLoss] = {"non_saturating": non_saturating, "minimax": minimax}
+@keras.saving.register_keras_serializable(package="kerasunsup")
+def relativistic(real_logits: Any, generated_logits: Any) -> tuple[Any, Any]:
+    """The game about pairs: which of two images, one real and one generated, is more real?
+
+    What the discriminator gives to all images alike means nothing, so that a generator which draws
+    a few kinds of images well does not win: each real image must be met. To be played with a
+    gradient penalty, else it need not come to rest. Arguments are those of `non_saturating`; the
+    pairs are the batches' rows.
+
+    Returns:
+        (mean of -log S(G(z) - x), mean of -log S(x - G(z))), in nats, S the sigmoid of the
+        difference of two logits.
+
+    Source:
+        Huang et al., 2024, arXiv:2501.05441, eq. 2; Jolicoeur-Martineau, 2018, arXiv:1807.00734.
+    """
+    lead = real_logits - generated_logits
+    return ops.mean(ops.softplus(lead)), ops.mean(ops.softplus(-lead))
+
+
+LOSSES: Mapping[str, AdversarialLoss] = {
+    "non_saturating": non_saturating,
+    "minimax": minimax,
+    "relativistic": relativistic,
+}
 
 
 @keras.saving.register_keras_serializable(package="kerasunsup")
@@ -83,7 +107,8 @@ class GAN(replicated.Replicated, keras.Model):
         label_smoothing: the discriminator's target for real images is 1 less this (one-sided,
             Salimans et al. 2016, arXiv:1606.03498, section 3.4).
         gradient_penalty: weight of half the squared gradient of the logit by a real image, summed
-            over pixels, mean over images (R1 of Mescheder et al. 2018, arXiv:1801.04406, eq. 9).
+            over pixels, mean over images (R1 of Mescheder et al. 2018, arXiv:1801.04406, eq. 9);
+            with the relativistic loss that by generated images is added (R2 there).
         seed: of the noise.
     """
 
@@ -250,7 +275,7 @@ def _played(gan: GAN, images: Any, is_due: bool | None) -> tuple[Any, Any, Any, 
     with tf.GradientTape(persistent=True) as tape:
         generated = gan.generator(noise, training=True)
         real_logits = gan.discriminator(images, training=True)
-        penalty = _due_penalty(gan, images, is_due)
+        penalty = _due_penalty(gan, images, generated, is_due)
         generated_logits = gan.discriminator(generated, training=True)
         generator_loss, discriminator_loss = gan.adversarial_loss(real_logits, generated_logits)
         # -(1 - s) log D - s log(1 - D) is -log D plus s times the logit.
@@ -281,15 +306,22 @@ def _played(gan: GAN, images: Any, is_due: bool | None) -> tuple[Any, Any, Any, 
     )
 
 
-def _due_penalty(gan: GAN, images: Any, is_due: bool | None) -> Any:
+def _due_penalty(gan: GAN, images: Any, generated: Any, is_due: bool | None) -> Any:
     """The gradient penalty, paid in every eighth step and then eightfold; 0 in the others."""
     if not gan.gradient_penalty or is_due is False:
         return 0.0
-    weight = gan.gradient_penalty * _PENALTY_EVERY
+    paid_for = [images]
+    if gan.adversarial_loss is relativistic:
+        paid_for.append(ops.stop_gradient(generated))
+
+    def penalty() -> Any:
+        weight = gan.gradient_penalty * _PENALTY_EVERY
+        return sum(gradient_penalty(gan.discriminator, some, weight) for some in paid_for)
+
     if is_due:
-        return r1_penalty(gan.discriminator, images, weight)
+        return penalty()
     is_now = tf.equal(tf.cast(gan.optimizer.iterations, tf.int32) % _PENALTY_EVERY, 0)
-    return tf.cond(is_now, lambda: r1_penalty(gan.discriminator, images, weight), lambda: 0.0)
+    return tf.cond(is_now, penalty, lambda: 0.0)
 
 
 def _paying_by_turns(gan: GAN, strategy: tf.distribute.Strategy) -> Callable[[Any], Any]:
@@ -313,10 +345,11 @@ def _values(network: keras.Model) -> list[Any]:
     return [variable.value for variable in network.trainable_variables]
 
 
-def r1_penalty(discriminator: keras.Model, images: Any, weight: float) -> Any:
-    """R1: half the squared gradient of the logit by a real image, times `weight`.
+def gradient_penalty(discriminator: keras.Model, images: Any, weight: float) -> Any:
+    """Half the squared gradient of the logit by an image, times `weight`.
 
-    A scalar, summed over pixels, mean over the images, float32 (batch, height, width, channels).
+    R1 by real images, R2 by generated ones; images are float32 (batch, height, width, channels). A
+    scalar, summed over pixels, mean over the images.
 
     Source:
         Mescheder et al., 2018, arXiv:1801.04406, eq. 9.

@@ -222,6 +222,10 @@ def test_a_preset_gives_way_to_flags_and_is_no_setting():
         (["--data", "{small}"], ["16 to 64", "12 x 12", "--image-size"]),
         (["--preset", "none"], ["--preset", "study"]),
         (["--loss", "hinge"], ["--loss", "minimax"]),
+        (
+            ["--loss", "relativistic", "--label-smoothing", "0.1"],
+            ["--label-smoothing 0.1", "--loss relativistic", "leave one of them out"],
+        ),
         (["--learning-rate", "1e30", "--epochs", "3"], ["loss became", "--learning-rate 1e+30"]),
         (["--resume", "--name", "other"], ["no gan run"]),
     ],
