@@ -101,6 +101,8 @@ def reconstruction(trained: TrainedAutoencoder, fitted: loop.Fitted) -> dict[str
     for pictures in trained.splits.test.blocks():
         errors = errors_on_tests(trained.apply(pictures), pictures)
         errors["pca/mse"] = latent_space.projection_mse(components, pictures)
+        away = pictures.reshape(len(pictures), -1) - components.mean_
+        errors["mean_image/mse"] = float(np.square(away).mean())
         parts.append((len(pictures), errors))
     numbers = image_metrics.mean_of_blocks(parts)
     figure = curves.learning_curve(
@@ -358,6 +360,11 @@ def summary(numbers: Mapping[str, Any]) -> str:
         for name, text in _SUMMARY.items()
         if name in numbers
     ]
+    if numbers.get("test/mse", 0.0) > 0.95 * numbers.get("mean_image/mse", math.inf):
+        lines.append(
+            "\nwhatever it is shown, the network answers with nearly the same picture: lower "
+            "--learning-rate or --batch-size, or train for more --epochs"
+        )
     return "\n".join(["", *lines])
 
 
@@ -367,6 +374,7 @@ _SUMMARY = {
     "training_seconds": "training time, s",
     "test/mse": "test error (MSE)",
     "pca/mse": "the same, PCA of this size",
+    "mean_image/mse": "the same, the mean image for all",
     "test/psnr_db": "test PSNR, dB",
     "test/ssim": "test SSIM",
     "variational/kl": "divergence from the normal, nats an image",

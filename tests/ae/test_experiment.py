@@ -110,6 +110,7 @@ def test_numbers_have_the_promised_names_and_agree_with_the_saved_model(finished
     # Anchors: PSNR of clipped noise on MNIST.
     assert numbers["noise_0.4/input_psnr_db"] == pytest.approx(11.0, abs=0.1)
     assert numbers["pca/mse"] == pytest.approx(0.0168, abs=0.0015)
+    assert numbers["mean_image/mse"] == pytest.approx(0.067, abs=0.003)
 
 
 def test_tensorboard_holds_curves_figures_text_and_settings(finished):

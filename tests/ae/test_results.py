@@ -148,3 +148,10 @@ def test_a_student_groups_the_test_images_by_what_training_images_taught_it(monk
     assert numbers["latent/student_accuracy"] > 0.9
     trained = dataclasses.replace(trained, settings=SETTINGS)
     assert "latent/student_accuracy" not in results.groups(trained)
+
+
+@pytest.mark.parametrize(("error", "is_said"), [(0.066, True), (0.05, False)])
+def test_a_network_that_answers_with_one_picture_is_told_of(error, is_said):
+    text = results.summary({"test/mse": error, "mean_image/mse": 0.067})
+    assert ("with nearly the same picture: lower --learning-rate" in text) is is_said
+    assert "nearly the same" not in results.summary({"test/mse": error})  # a denoiser's
