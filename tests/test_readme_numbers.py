@@ -305,6 +305,10 @@ def test_table_of_the_relativistic_game_is_the_measurement():
             *(f"{numbers[key]:.2f}" for key in ("precision", "recall", "classifier_score")),
         ]
     assert f"real images {found['real']:.2f}):" in TEXT
+    longer = found["15 epochs, 32 filters"]
+    measured = (f"{longer[name]:.2f}" for name in ("fid", "precision", "recall"))
+    words = "to distance {}, precision {} and recall {}".format(*measured)
+    assert words in " ".join(TEXT.split())
 
 
 def test_tables_of_apply_are_the_measurements():
