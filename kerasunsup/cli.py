@@ -349,6 +349,8 @@ def exit_status(
             raise
         status.code = 2
         _complain(experiment, refusal)
+    finally:
+        tensorflow_startup.restore_parallel_maps()
 
 
 def _refusal_of_machine(error: Exception, how_to_go_on: str) -> str | None:

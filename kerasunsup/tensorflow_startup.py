@@ -167,6 +167,16 @@ def _only_real_lines() -> Iterator[None]:
                     print(line, file=sys.stderr)
 
 
+def restore_parallel_maps() -> None:
+    """Undoes what `training.loop` asked of `tf.data` for a deterministic command that is over.
+
+    Other code of the same process, a notebook's for instance, must not inherit plain maps.
+    """
+    data = getattr(sys.modules.get("tensorflow"), "data", None)
+    if data is not None and data.AUTOTUNE is None:
+        data.AUTOTUNE = data.experimental.AUTOTUNE
+
+
 @contextlib.contextmanager
 def _own_keras() -> Iterator[None]:
     """Keeps the settings of other projects from the Keras that is imported inside.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kerasunsup import cli
+from kerasunsup import cli, tensorflow_startup
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,6 +23,8 @@ def shown_log() -> Iterator[None]:
     """Library code logs; tests see on standard output and error what commands show there."""
     with cli.log_on_terminal():
         yield
+    # As a command does at its end: tests start experiments without one.
+    tensorflow_startup.restore_parallel_maps()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 
 import kerasunsup
-from kerasunsup import progress
+from kerasunsup import progress, tensorflow_startup
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
 from kerasunsup.estimators.keywords import SettingsKeywords
@@ -81,6 +81,7 @@ class ImageEstimator(SettingsKeywords, abc.ABC):
                 )
                 run = stack.enter_context(run_folder.opened(command, splits.fingerprint))
             stack.enter_context(_bar(own.verbose > 0))
+            stack.callback(tensorflow_startup.restore_parallel_maps)
             stack.enter_context(loop.machine(settings))
             yield run
 

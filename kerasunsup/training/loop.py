@@ -51,29 +51,14 @@ def machine(settings: TrainingSettings) -> Iterator[tf.distribute.Strategy]:
         InputError: if several machines are to train and this process has not joined them.
     """
     keras.utils.set_random_seed(settings.seed)
-    with contextlib.ExitStack() as stack:
-        if settings.deterministic:
-            tf.config.experimental.enable_op_determinism()
-            stack.enter_context(_plain_maps())
-        stack.enter_context(precision(settings.precision))
-        stack.enter_context(_strategy(settings.strategy).scope())
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+        # Now TensorFlow puts a plain map in the place of each parallel one, and logs as an error
+        # what it drops on the way. None asks for a plain one at once, in Keras's own maps too, also
+        # for what is measured later: who began the command puts it back.
+        tf.data.AUTOTUNE = None
+    with precision(settings.precision), _strategy(settings.strategy).scope():
         yield tf.distribute.get_strategy()
-
-
-@contextlib.contextmanager
-def _plain_maps() -> Iterator[None]:
-    """`tf.data` maps without parallel calls, Keras's own too, until the end of the block.
-
-    Where operations are deterministic TensorFlow puts a plain map in the place of each parallel
-    one, and logs as an error what it drops on the way: None asks for a plain one at once. Other
-    code in the same process, a notebook's for instance, must not inherit it.
-    """
-    autotune = tf.data.AUTOTUNE
-    tf.data.AUTOTUNE = None
-    try:
-        yield
-    finally:
-        tf.data.AUTOTUNE = autotune
 
 
 def _strategy(name: str) -> tf.distribute.Strategy:
