@@ -39,20 +39,16 @@ def joined(pages: Mapping[str, Page]) -> Page:
     sections = [
         dataclasses.replace(
             section,
-            blocks=_joined_blocks(names, [_blocks_of(page, section) for page in _all(pages)]),
+            blocks=_joined_blocks(names, [_blocks_of(page, section) for page in pages.values()]),
         )
         for section in _sections(pages)
     ]
-    opening = _joined_blocks(names, [page.opening for page in _all(pages)])
+    opening = _joined_blocks(names, [page.opening for page in pages.values()])
     return Page(first.title, opening, sections)
 
 
-def _all(pages: Mapping[str, Page]) -> list[Page]:
-    return list(pages.values())
-
-
 def _sections(pages: Mapping[str, Page]) -> list[Section]:
-    """The first page's sections and those that only others have, before the first's last one."""
+    """The first page's sections, then those that only others have."""
     sections: dict[str, Section] = {}
     for page in pages.values():
         for section in page.sections:
@@ -102,12 +98,8 @@ def _beside(block: Block, others: Sequence[Block | None], names: Sequence[str]) 
     if isinstance(block, Commands):
         commands = [*block.commands]
         for other in others:
-            commands += (
-                [one for one in other.commands if one not in commands]
-                if isinstance(other, Commands)
-                else []
-            )
-        return [Commands(commands)]
+            commands += other.commands if isinstance(other, Commands) else []
+        return [Commands(list(dict.fromkeys(commands)))]
     if isinstance(block, Table):
         tables = [block, *(other if isinstance(other, Table) else None for other in others)]
         return _tables(tables, names)
