@@ -14,6 +14,17 @@ from typing import Any
 import keras
 from keras import layers
 
+# Weights of layers behind which a ReLU is: their spread keeps that of what goes through the layer
+# (He et al. 2015, arXiv:1502.01852). With Keras's own, made for layers without one, a network of
+# three stages answers each image with the mean one and does not learn: see docs/autoencoder.md.
+_BEFORE_RELU = "he_normal"
+# The same where a pixel gets a quarter of the window's weights. Keras counts the channels that come
+# into a transposed convolution as those that go out.
+_DOUBLED_BEFORE_RELU = {
+    "class_name": "VarianceScaling",
+    "config": {"scale": 4 * 2.0, "mode": "fan_out"},
+}
+
 # Of a category beside the noise's own spread of 1: 3 was tried and no other.
 _CATEGORY_SCALE = 3.0
 
@@ -55,10 +66,11 @@ def encoder(
             strides=2,
             padding="same",
             activation="relu",
+            kernel_initializer=_BEFORE_RELU,
             name=f"convolution_{stage}",
         )(x)
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(hidden_units, activation="relu", name="hidden")(x)
+    x = _dense_relu(hidden_units, "hidden")(x)
     # float32 in every precision: codes are measured, compared and stored.
     codes = layers.Dense(latent_dim, dtype="float32", name="codes")(x)
     return keras.Model(inputs, codes, name="encoder")
@@ -91,14 +103,18 @@ def decoder(
     """
     shapes = stage_shapes(image_shape, filters)
     inputs = keras.Input((latent_dim,), name="codes")
-    x = layers.Dense(hidden_units, activation="relu", name="hidden")(inputs)
-    x = layers.Dense(math.prod(shapes[-1]), activation="relu", name="to_feature_maps")(x)
+    x = _dense_relu(hidden_units, "hidden")(inputs)
+    x = _dense_relu(math.prod(shapes[-1]), "to_feature_maps")(x)
     x = layers.Reshape(shapes[-1], name="feature_maps")(x)
     for stage in reversed(range(len(filters))):
-        activation = "relu" if stage else None
-        x = doubled(x, shapes, stage, layer_types, kernel_size, activation=activation)
+        options = {"activation": "relu", "kernel_initializer": _DOUBLED_BEFORE_RELU}
+        x = doubled(x, shapes, stage, layer_types, kernel_size, **(options if stage else {}))
     images = layers.Activation("sigmoid", dtype="float32", name="images")(x)
     return keras.Model(inputs, images, name="decoder")
+
+
+def _dense_relu(units: int, name: str) -> layers.Dense:
+    return layers.Dense(units, activation="relu", kernel_initializer=_BEFORE_RELU, name=name)
 
 
 def doubled(

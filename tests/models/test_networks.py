@@ -290,3 +290,15 @@ def test_a_discriminators_noise_and_dropout_act_while_training_only():
         np.testing.assert_array_equal(np.array(changed(images)), np.array(plain(images)))
         first, second = (np.array(changed(images, training=True)) for _ in range(2))
         assert np.abs(first - second).min() > 0
+
+
+@pytest.mark.parametrize("filters", [(32,), (32, 64, 128), (8, 16, 16, 16)])
+def test_what_codes_say_is_not_lost_in_the_stages_before_training(filters):
+    # Else the gradient is as small, and the network answers each image with the mean one.
+    keras.utils.set_random_seed(0)
+    encoder, decoder, _ = build((64, 64, 3), latent_dim=32, filters=filters, hidden_units=64)
+    images = np.random.default_rng(0).random((32, 64, 64, 3)).astype(np.float32)
+    assert np.asarray(encoder(images)).std(axis=0).mean() > 0.1
+    codes = np.random.default_rng(1).normal(size=(32, 32)).astype(np.float32)
+    before_sigmoid = keras.Model(decoder.input, decoder.layers[-2].output)
+    assert np.asarray(before_sigmoid(codes)).std(axis=0).mean() > 0.15

@@ -54,7 +54,9 @@ def start(
         )
         fitted = loop.fit(
             model, parts, settings, run,
-            prepare=experiment.corruption_of(settings), recorders={"snapshots": snapshots},
+            prepare=experiment.preparation_of(settings),
+            validation_prepare=experiment.corruption_of(settings),
+            recorders={"snapshots": snapshots},
         )  # fmt: skip
     return fitted, model.get_weights(), snapshots
 
