@@ -202,8 +202,9 @@ def scores_of(
         ) from error
     clean, tests = clean_images(splits, label), splits.test.array()
     scores = results.outlier_scores(
-        model, clean, tests, latent_dim=settings.latent_dim, seed=settings.seed
-    )
+        model, clean, tests,
+        latent_dim=settings.latent_dim, seed=settings.seed, flow=settings.flow,
+    )  # fmt: skip
     scores |= {"views": view_scores.distances, "answers": view_scores.surprise}
     return scores | {"ranks": results.rank_average(scores)}
 

@@ -20,7 +20,7 @@ from kerasunsup.evaluation import (
 from kerasunsup.evaluation.neighbors import blocks, nearest
 from kerasunsup.figures import curves, image_grids
 from kerasunsup.novelty.settings import JOINED_SCORES, OUTLIER_SCORES
-from kerasunsup.training import feature_network
+from kerasunsup.training import code_sampler, feature_network
 from kerasunsup.training.tensorboard import TensorBoardWriter
 
 _NEIGHBORS = 5  # nearest codes whose distances are averaged
@@ -48,7 +48,13 @@ def _encode(model: keras.Model, pictures: np.ndarray) -> _Encoded:
 
 
 def outlier_scores(
-    model: keras.Model, clean: np.ndarray, tests: np.ndarray, *, latent_dim: int, seed: int
+    model: keras.Model,
+    clean: np.ndarray,
+    tests: np.ndarray,
+    *,
+    latent_dim: int,
+    seed: int,
+    flow: bool = False,
 ) -> dict[str, np.ndarray]:
     """Returns the outlier scores of each test image by the autoencoder; outliers score higher.
 
@@ -58,6 +64,7 @@ def outlier_scores(
         tests: the test images of all classes, float32 (num_test, height, width, channels).
         latent_dim: the number of PCA's components.
         seed: the seed of what is random in the detectors.
+        flow: fit a flow to the codes as well, in the place of the mixture.
 
     Returns:
         A key of `OUTLIER_SCORES` -> float64 (num_test,); those of views are not among them.
@@ -68,7 +75,7 @@ def outlier_scores(
     projected = components.inverse_transform(components.transform(test_flat))
     neighbors = min(_NEIGHBORS, len(of_clean.codes) - 1)
     detector = outlier_detector.fit(of_clean.errors, of_clean.codes, seed)
-    return {
+    scores = {
         "outliers": detector.scores(of_tests.errors, of_tests.codes),
         "error": of_tests.errors.astype(np.float64),
         "density": -detector.mixture.log_likelihoods(of_tests.codes),
@@ -77,6 +84,10 @@ def outlier_scores(
         "pca": np.square(projected - test_flat).mean(axis=1),
         "patches": _patch_distances(model, clean, tests),
     }
+    if flow:
+        fitted = code_sampler.fit(of_clean.codes, code_sampler.FLOW, seed)
+        scores["flow"] = -fitted.log_likelihoods(of_tests.codes)
+    return scores
 
 
 def _patch_distances(model: keras.Model, clean: np.ndarray, tests: np.ndarray) -> np.ndarray:
@@ -125,6 +136,7 @@ def areas_under_curves(splits: Splits, scores: ScoresByClass) -> dict[str, list[
             for label, of_class in scores.items()
         ]
         for name in OUTLIER_SCORES
+        if all(name in of_class for of_class in scores.values())
     }
 
 
@@ -142,7 +154,7 @@ def draw_areas(
     tensorboard: TensorBoardWriter, names: list[str], areas: Mapping[str, list[float]]
 ) -> None:
     """Draws the area under the ROC curve by class and score."""
-    titled = {title: areas[score] for score, title in OUTLIER_SCORES.items()}
+    titled = {OUTLIER_SCORES[score]: of_classes for score, of_classes in areas.items()}
     tensorboard.show(
         "auroc",
         curves.areas_under_curves(names, titled),
@@ -176,5 +188,7 @@ def summary(numbers: dict[str, float]) -> str:
     width = max(map(len, OUTLIER_SCORES.values()))
     lines = ["", f"  {'area under the ROC curve, mean over classes':<{width}}"]
     for name, text in OUTLIER_SCORES.items():
+        if f"{name}/auroc_mean" not in numbers:
+            continue
         lines.append(f"  {text:<{width}}  {100 * numbers[f'{name}/auroc_mean']:.2f} %")
     return "\n".join(lines)

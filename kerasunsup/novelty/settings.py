@@ -18,6 +18,7 @@ OUTLIER_SCORES = {
     "views": "features of views",
     "answers": "which view is told wrong",
     "ranks": "rank average",
+    "flow": "density of codes by a flow",
 }
 # Whose ranks are averaged: a score of each kind, chosen on validation images of two classes
 # (docs/apply.md).
@@ -54,6 +55,10 @@ class NoveltySettings(TrainingSettings):
         32, "numbers in the code of an image; PCA gets as many components", least=1, most=4096
     )
     hidden_units: int = setting(128, "units of the dense layer beside the code", least=1)
+    # Off: it takes about as long as all the others.
+    flow: bool = setting(
+        False, "also score by the density of a flow that is fitted to the codes of each class"
+    )
     # Steps. More make the network surer of its answers and hardly better at outliers.
     view_steps: int = setting(
         400, "train the network that tells turned and shifted views apart in N steps", least=1

@@ -73,6 +73,21 @@ class CodeSampler:
             [self._function(values[start : start + 500]) for start in range(0, len(values), 500)]
         )
 
+    def log_likelihoods(self, codes: np.ndarray) -> np.ndarray:
+        """Logarithm of the density at each code, in units of the codes' spread; (num_codes,).
+
+        Of the flow where there is one, else of the mixture.
+        """
+        if self.velocity is None:
+            return self.mixture.log_likelihoods(codes)
+        mean, scale = self.mixture.mean, self.mixture.scale
+        found = []
+        for start in range(0, len(codes), 500):
+            scaled = (codes[start : start + 500] - mean) / scale
+            begun, spread = code_flow.carried_back(self.velocity, scaled, start)
+            found.append(self.mixture.log_likelihoods(mean + scale * begun) - spread)
+        return np.concatenate(found)
+
     def among(self, ways: Mapping[str, tuple[str, Way]]) -> dict[str, tuple[str, Way]]:
         """Ways of drawing codes as in `latent_space.SAMPLERS`, with its own in their place."""
         own: dict[str, tuple[str, Way]] = {}

@@ -177,8 +177,8 @@ def fit(
         splits: the data; patience looks at the validation part, nothing at the test part.
         settings: epochs, batch size, patience, seed.
         run: whose folder receives state, `history.csv` and events; None writes nothing.
-        prepare, validation_prepare: (images, seed) -> (input, target), of training and validation
-            images; None reconstructs the images themselves.
+        prepare: (images, seed) -> (input, target); None reconstructs the images themselves.
+        validation_prepare: the same of validation images.
         rate: epoch, from 0 -> learning rate; None leaves the optimizers' own.
         optimizers: all that train the model, built; None stands for the model's one.
         validates: whether there is a validation loss, and so patience.

@@ -1,7 +1,9 @@
 """The flow on codes: what its draws follow from, and where they lie."""
 
+import keras
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.stats
 import tensorflow as tf
 
@@ -115,3 +117,17 @@ def test_a_graph_gives_the_same_codes():
 def test_few_codes_get_few_steps():
     assert code_flow.num_steps(10) == 400
     assert code_flow.num_steps(55_000) == code_flow.num_steps(10**9)
+
+
+def test_codes_are_carried_back_to_where_they_began_and_their_spread_is_counted():
+    """Of a linear velocity the way back is a matrix, and the divergence its trace."""
+    matrix = np.array([[0.8, 0.3], [0.1, -0.4]], np.float32)
+    codes, times = keras.Input((2,)), keras.Input((1,))
+    linear = keras.layers.Dense(2, use_bias=False)
+    velocity = keras.Model([codes, times], linear(codes) + 0.0 * times)
+    linear.set_weights([matrix.T])
+    given = noise(2000)
+    begun, spread = code_flow.carried_back(velocity, given, seed=0)
+    np.testing.assert_allclose(begun, given @ scipy.linalg.expm(-matrix).T, atol=1e-3)
+    assert spread.mean() == pytest.approx(np.trace(matrix), abs=0.02)
+    assert spread.std() < 0.5  # four directions a code

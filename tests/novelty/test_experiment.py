@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Labels, Splits
 from kerasunsup.errors import InputError
 from kerasunsup.evaluation import classifier_metrics
+from kerasunsup.models import code_flow
 from kerasunsup.novelty import __main__ as novelty
-from kerasunsup.novelty import experiment
+from kerasunsup.novelty import experiment, results
 from kerasunsup.novelty.settings import OUTLIER_SCORES, NoveltySettings
 from kerasunsup.settings import read_config
 from kerasunsup.training.run_folder import Run
@@ -43,13 +45,17 @@ def finished(tmp_path_factory, small) -> Path:
     return logs / "novelty" / "first"
 
 
+# Without --flow.
+MEASURED = set(OUTLIER_SCORES) - {"flow"}
+
+
 def numbers_of(run: Path) -> dict[str, float]:
     return json.loads((run / "metrics.json").read_text())
 
 
 def test_a_run_leaves_numbers_figures_and_an_autoencoder_a_class(finished):
     numbers = numbers_of(finished)
-    for score in OUTLIER_SCORES:
+    for score in MEASURED:
         areas = [numbers[f"{score}/auroc_{label}"] for label in (0, 1)]
         assert numbers[f"{score}/auroc_mean"] == pytest.approx(np.mean(areas))
         assert all(0.0 <= area <= 1.0 for area in areas)
@@ -59,7 +65,9 @@ def test_a_run_leaves_numbers_figures_and_an_autoencoder_a_class(finished):
     assert not list((finished / "checkpoints").glob("*.npz"))  # no copy of the images stays
 
 
-def test_an_autoencoder_saw_images_of_its_class_alone_and_its_error_is_the_score(finished):
+def test_an_autoencoder_saw_images_of_its_class_alone_and_its_error_is_the_score(
+    finished, monkeypatch
+):
     settings = NoveltySettings(**read_config(NoveltySettings, finished / "config.json"))
     splits = data_splits.load(settings)
     clean = experiment.clean_images(splits, 1)
@@ -68,7 +76,14 @@ def test_an_autoencoder_saw_images_of_its_class_alone_and_its_error_is_the_score
     assert run.read_metrics()["epochs"] == 1
     view_scores = experiment.view_scores_of_class(settings, splits, 1, Run(finished))
     scores = experiment.scores_of(run, view_scores, settings, splits, 1)
-    assert set(scores) == set(OUTLIER_SCORES)
+    assert set(scores) == MEASURED
+    monkeypatch.setattr(code_flow, "_LEAST_STEPS", 5)
+    with_flow = dataclasses.replace(settings, flow=True)
+    more = experiment.scores_of(run, view_scores, with_flow, splits, 1)
+    assert set(more) == set(OUTLIER_SCORES)
+    assert np.isfinite(more["flow"]).all()
+    areas = results.areas_under_curves(splits, {1: more})
+    assert list(areas) == list(OUTLIER_SCORES)
     area = metrics.roc_auc_score(splits.labels.test != 1, scores["error"])
     assert numbers_of(finished)["error/auroc_1"] == pytest.approx(area, abs=1e-6)
 

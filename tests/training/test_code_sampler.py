@@ -122,3 +122,20 @@ def test_what_cannot_be_used_is_refused_in_one_line(tmp_path):
     )
     (tmp_path / "damaged.npz").write_bytes(b"no archive")
     assert "damaged.npz cannot be read" in refusal(code_sampler.read, tmp_path / "damaged.npz")
+
+
+def test_the_density_of_a_flow_is_higher_where_codes_are_and_a_mixture_has_its_own(monkeypatch):
+    monkeypatch.setattr(code_flow, "_LEAST_STEPS", 1000)
+    monkeypatch.setattr(code_flow, "_LEARNING_RATE", 0.01)
+    monkeypatch.setattr(code_sampler, "COMPONENTS", 1)  # which puts most of its codes in between
+    codes = clusters()
+    between = np.full((50, 3), 6.0, np.float32)
+    mixture, flow = (code_sampler.fit(codes, kind, seed=0) for kind in ("mixture", "flow"))
+    np.testing.assert_array_equal(
+        mixture.log_likelihoods(codes), mixture.mixture.log_likelihoods(codes)
+    )
+    gained = [
+        np.median(one.log_likelihoods(codes)) - one.log_likelihoods(between).mean()
+        for one in (mixture, flow)
+    ]
+    assert gained[0] < 0.0 < gained[1]
