@@ -44,6 +44,7 @@ from kerasunsup.data.splits import Splits  # noqa: E402
 from kerasunsup.errors import InputError  # noqa: E402
 from kerasunsup.figures import curves, style  # noqa: E402
 from kerasunsup.models import networks, optimizers  # noqa: E402
+from kerasunsup.report import benchmarks as page_benchmarks  # noqa: E402
 from kerasunsup.training import files, loop  # noqa: E402
 
 _MOST_MEASURED = 10_000  # training images, for the error on what was learned
@@ -286,14 +287,6 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def panel(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The curves of a comparison, as the figure takes them."""
-    return {
-        name: (np.array(row["curve_epochs"]), np.array(row["curves"], float))
-        for name, row in rows.items()
-    }
-
-
 def main() -> None:
     """Trains what is missing, prints the tables, writes file and figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
@@ -326,8 +319,8 @@ def main() -> None:
         }
         files.write_json(options.output, result)
     if options.figure:
-        panels = {title: panel(part) for title, part in rows.items()}
-        files.write_bytes(options.figure, style.to_png(curves.compared_errors(panels)))
+        figure = curves.compared_errors(page_benchmarks.panels_of(rows))
+        files.write_bytes(options.figure, style.to_png(figure))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from kerasunsup import cli
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.report import (
+    benchmarks,
     extras,
     page,
     process,
@@ -57,7 +58,7 @@ _QUICK = (
 _SECTIONS = (
     study.autoencoder, study.supervised, study.gan, study.encoded_space, extras.variational,
     extras.search, extras.corruption_sweeps, extras.labels, extras.outliers, extras.clusters,
-    extras.gan_numbers, provenance.runs_and_machine,
+    extras.gan_numbers, benchmarks.measured_apart, provenance.runs_and_machine,
 )  # fmt: skip
 
 
@@ -85,7 +86,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     with cli.exit_status("report", _HOW_TO_GO_ON) as status, process.handling_stop_signals(stop):
         command = parse(arguments)
         all_places = [
-            steps.Places(Path(command.logs), Path(command.tuning), command.quick, data)
+            steps.Places(
+                Path(command.logs),
+                Path(command.tuning),
+                command.quick,
+                data,
+                Path(command.benchmarks),
+            )
             for data in command.all_data
         ]
         output = Path(command.output)

@@ -31,6 +31,12 @@ class ReportSettings(CheckedSettings):
     tuning: str = setting(
         "tuning", "the folder of searches, old and new", metavar="DIR", is_path=True
     )
+    benchmarks: str = setting(
+        "docs",
+        "the folder of results of benchmarks/, which the page shows where they are there",
+        metavar="DIR",
+        is_path=True,
+    )
     output: str = setting(
         "report.html",
         "the page; its numbers are written beside it, as .json",

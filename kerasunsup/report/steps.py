@@ -102,6 +102,7 @@ class Places:
     tuning: Path
     quick: bool
     data: str = "mnist"  # what `--data` names
+    benchmarks: Path = Path("docs")  # results of the scripts in benchmarks/
 
     @property
     def slug(self) -> str:
