@@ -53,7 +53,6 @@ WRONG = [
     ("weight_decay", -1e-9, "--weight-decay must be at least 0.0"),
     ("noise", 5.1, "--noise must be at most 5.0"),
     ("noise", -0.1, "--noise must be at least 0.0"),
-    ("deformation", 5.1, "--deformation must be at most 5.0"),
     ("crop", 128, "--crop must be at most 127"),
     ("crop", -1, "--crop must be at least 0"),
     ("snapshot_every", 0, "--snapshot-every must be at least 1"),
@@ -93,7 +92,6 @@ BOUNDS = [
     ("filters", ((1,), (8, 16, 32))),
     ("weight_decay", (0.0, 1e300)),
     ("noise", (0.0, 5.0)),
-    ("deformation", (0.0, 5.0)),
     ("crop", (0, 127)),
     ("num_codes", (10,)),
 ]
@@ -149,7 +147,7 @@ def test_each_setting_has_a_flag_that_sets_it():
         "--latent-dim": "2", "--filters": "8", "--hidden-units": "16", "--weight-decay": "0",
         "--noise": "0.1", "--crop": "4", "--snapshot-every": "1", "--num-codes": "20",
         "--num-samples": "200", "--schedule": "cosine", "--beta": "2", "--warm-up": "3",
-        "--student-rounds": "1", "--sampler": "flow", "--deformation": "0.5",
+        "--student-rounds": "1", "--sampler": "flow",
     }  # fmt: skip
     arguments = [word for pair in given.items() for word in pair]
     settings = to_json(parse(*arguments, "--deterministic", "--student", "--variational").config)

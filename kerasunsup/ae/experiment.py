@@ -15,7 +15,7 @@ import tensorflow as tf
 from kerasunsup.ae import results
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.ae.trained import FITTED_CODES, example_indices
-from kerasunsup.data import augmentation, batches, corruption
+from kerasunsup.data import batches, corruption
 from kerasunsup.data import splits as data_splits
 from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError, Interrupted
@@ -167,20 +167,6 @@ def corruption_of(settings: AutoencoderSettings) -> batches.Prepare | None:
     return prepare
 
 
-def preparation_of(settings: AutoencoderSettings) -> batches.Prepare | None:
-    """As `corruption_of`, of training images, which may be deformed before."""
-    corrupt = corruption_of(settings)
-    if settings.deformation == 0:
-        return corrupt
-
-    def prepare(images: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # Corruption draws by this seed and the next one.
-        deformed = augmentation.deform(images, settings.deformation, seed + 2)
-        return (deformed, deformed) if corrupt is None else corrupt(deformed, seed)
-
-    return prepare
-
-
 def run(command: Command, *, brief: bool = False) -> dict[str, float]:
     """Trains, reports and exports one run, or goes on with it.
 
@@ -199,7 +185,7 @@ def run(command: Command, *, brief: bool = False) -> dict[str, float]:
         settings: AutoencoderSettings = command.config
         splits = data_splits.load(settings)
         check(settings, splits)
-        command = precision.of_command(command, splits, build, preparation_of(settings))
+        command = precision.of_command(command, splits, build, corruption_of(settings))
         settings = command.config
         several_workers.check_same_images(splits.fingerprint)
         if several_workers.is_follower():
@@ -249,8 +235,7 @@ def train(
         splits,
         settings,
         run,
-        prepare=preparation_of(settings),
-        validation_prepare=corruption_of(settings),
+        prepare=corruption_of(settings),
         rate=functools.partial(loop.learning_rate, settings, settings.epochs),
         recorders=recorders,
     )

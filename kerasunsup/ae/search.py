@@ -90,16 +90,11 @@ def problem(command: Command, splits: Splits) -> Problem:
         build=lambda drawn: experiment.build(drawn, splits.image_shape),
         space=functools.partial(space, wide=options.wide),
         rate=loop.learning_rate,
-        prepare=experiment.preparation_of(settings),
-        validation_prepare=experiment.corruption_of(settings),
+        prepare=experiment.corruption_of(settings),
         group_by="latent_dim",
         reference=lambda size: _linear_error(splits, size, settings),
         # A plain search is the same one that it was before these settings were there.
-        irrelevant=(
-            *_IRRELEVANT,
-            *(() if settings.variational else _OF_VARIATIONAL),
-            *(() if settings.deformation else ("deformation",)),
-        ),
+        irrelevant=_IRRELEVANT + (() if settings.variational else _OF_VARIATIONAL),
         objective="loss in nats" if settings.variational else "MSE",
     )
 

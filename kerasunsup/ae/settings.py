@@ -51,14 +51,6 @@ class AutoencoderSettings(TrainingSettings):
         least=0,
         most=127,
     )
-    # Of `augmentation.deform`. Off: the study trains on the images as they are.
-    deformation: float = setting(
-        0.0,
-        "turn, scale, shear and shift each training image at random, anew in each epoch; 1 turns"
-        " it by up to 20 degrees",
-        least=0.0,
-        most=5.0,
-    )
     # Off: the study's is plain.
     variational: bool = setting(
         False,

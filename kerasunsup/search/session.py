@@ -42,7 +42,6 @@ class Problem:
         space: (KerasTuner's hyperparameters, settings) -> settings.
         rate: (settings, epochs of a whole training, epoch) -> learning rate.
         prepare: as for `batches.training_batches`.
-        validation_prepare: the same of validation images.
         group_by: the setting whose values are not compared with each other by their plain error,
             such as the code size.
         reference: value of `group_by` -> the validation error that the errors of its trials are
@@ -59,7 +58,6 @@ class Problem:
     space: Callable[[Any, Any], Any]
     rate: Callable[[Any, int, int], float]
     prepare: batches.Prepare | None
-    validation_prepare: batches.Prepare | None
     group_by: str
     reference: Callable[[Any], float]
     irrelevant: tuple[str, ...] = ()
@@ -119,7 +117,6 @@ class Search:
             rate=self.problem.rate,
             max_epochs=self.max_epochs,
             prepare=self.problem.prepare,
-            validation_prepare=self.problem.validation_prepare,
         )
 
     def open_folder(self, *, overwrite: bool) -> None:

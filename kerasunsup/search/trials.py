@@ -82,7 +82,6 @@ class TrialRunner:
         max_epochs: the epochs that a learning-rate schedule is laid out over, so that a promoted
             trial goes on along the same curve.
         prepare: as for `data_batches.training_batches`.
-        validation_prepare: the same of validation images.
     """
 
     def __init__(
@@ -94,7 +93,6 @@ class TrialRunner:
         rate: Callable[[Any, int, int], float],
         max_epochs: int,
         prepare: data_batches.Prepare | None = None,
-        validation_prepare: data_batches.Prepare | None = None,
     ) -> None:
         self._build, self._rate, self._max_epochs = build, rate, max_epochs
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -108,9 +106,7 @@ class TrialRunner:
                     epoch=self._epoch,
                     prepare=prepare,
                 ),
-                data_batches.evaluation_batches(
-                    validation, settings.batch_size, prepare=validation_prepare
-                ),
+                data_batches.evaluation_batches(validation, settings.batch_size, prepare=prepare),
             )
             for train, validation in parts
         ]

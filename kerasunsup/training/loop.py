@@ -162,7 +162,6 @@ def fit(
     run: Run | None,
     *,
     prepare: batches.Prepare | None = None,
-    validation_prepare: batches.Prepare | None = None,
     rate: Callable[[int], float] | None = None,
     optimizers: Sequence[keras.Optimizer] | None = None,
     validates: bool = True,
@@ -178,7 +177,6 @@ def fit(
         settings: epochs, batch size, patience, seed.
         run: whose folder receives state, `history.csv` and events; None writes nothing.
         prepare: (images, seed) -> (input, target); None reconstructs the images themselves.
-        validation_prepare: the same of validation images.
         rate: epoch, from 0 -> learning rate; None leaves the optimizers' own.
         optimizers: all that train the model, built; None stands for the model's one.
         validates: whether there is a validation loss, and so patience.
@@ -192,8 +190,8 @@ def fit(
     """
     parts = _stateful_parts(model, settings, optimizers, recorders, validates)
     history, first_epoch = _restored(run, parts)
-    epoch, prepares = tf.Variable(0, dtype=tf.int64, trainable=False), (prepare, validation_prepare)
-    training, validation = _batches(splits, settings, epoch, prepares, validates, model)
+    epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+    training, validation = _batches(splits, settings, epoch, prepare, validates, model)
     steps = batches.steps_per_epoch(splits.train, settings.batch_size)
     progress = callbacks.EpochProgress(settings.epochs, steps, first_epoch, shown)
     patience: Any = parts.get("patience")
@@ -308,7 +306,7 @@ def _batches(
     splits: Splits,
     settings: TrainingSettings,
     epoch: tf.Variable,
-    prepares: Sequence[batches.Prepare | None],
+    prepare: batches.Prepare | None,
     validates: bool,
     model: keras.Model,
 ) -> tuple[Any, Any]:
@@ -317,13 +315,13 @@ def _batches(
     Several replicas get validation batches of one size with weights, so that their shares are
     equal; each worker gets its own rows.
     """
-    size, (prepare, validation_prepare) = settings.batch_size, prepares
+    size = settings.batch_size
     training = batches.training_batches(
         splits.train, size, seed=settings.seed, epoch=epoch, prepare=prepare
     )
     validation = None
     if validates:
-        validation = batches.evaluation_batches(splits.validation, size, prepare=validation_prepare)
+        validation = batches.evaluation_batches(splits.validation, size, prepare=prepare)
         if isinstance(model, replicated.ReplicatedModel):
             replicas = model.distribute_strategy.num_replicas_in_sync
             least = -(-len(splits.validation) // replicas) * replicas

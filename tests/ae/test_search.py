@@ -53,9 +53,7 @@ def test_pca_is_given_the_corrupted_images_that_the_trials_are_given(tmp_path):
         settings = dataclasses.replace(SETTINGS, noise=noise, batch_size=32)
         wanted = search.problem(command(tmp_path, settings=settings), parts)
         errors[noise] = wanted.reference(4)
-        batches = data_batches.evaluation_batches(
-            parts.validation, 32, prepare=wanted.validation_prepare
-        )
+        batches = data_batches.evaluation_batches(parts.validation, 32, prepare=wanted.prepare)
         given = np.concatenate([pair[0].numpy() for pair in batches])
         pca = latent_space.principal_components(
             parts.train.array().reshape(len(parts.train), -1), 4, 0

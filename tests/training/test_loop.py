@@ -54,9 +54,7 @@ def start(
         )
         fitted = loop.fit(
             model, parts, settings, run,
-            prepare=experiment.preparation_of(settings),
-            validation_prepare=experiment.corruption_of(settings),
-            recorders={"snapshots": snapshots},
+            prepare=experiment.corruption_of(settings), recorders={"snapshots": snapshots},
         )  # fmt: skip
     return fitted, model.get_weights(), snapshots
 
