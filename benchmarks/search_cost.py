@@ -80,7 +80,9 @@ def ours(options: argparse.Namespace, folder: Path) -> float:
     problem = session.Problem(
         settings=settings,
         splits=splits,
-        build=lambda chosen: experiment.build(chosen, splits.image_shape),
+        build=lambda chosen: experiment.build(
+            chosen, splits.image_shape, mean=experiment.mean_pixel(splits)
+        ),
         space=lambda hp, fixed: dataclasses.replace(fixed, **choose(hp)),
         rate=loop.learning_rate,
         prepare=None,

@@ -43,6 +43,7 @@ from kerasunsup.training.run_folder import Run
 
 logger = logging.getLogger(__name__)
 
+_MEAN_OF, _LEAST_MEAN = 500, 0.01  # training images, for the mean of their pixels; its least
 _KERNEL_SIZE = 5  # pixels; see `networks.encoder`
 
 
@@ -50,6 +51,7 @@ def build(
     settings: AutoencoderSettings,
     image_shape: tuple[int, int, int],
     *,
+    mean: np.ndarray | None = None,
     is_shipped: bool = False,
 ) -> keras.Model:
     """The compiled autoencoder; its layers `encoder` and `decoder` are models themselves.
@@ -60,6 +62,7 @@ def build(
     Args:
         settings: of the networks and the optimizer.
         image_shape: (height, width, channels).
+        mean: of the pixels, as `mean_pixel` gives it; what is trained begins with images like it.
         is_shipped: of Keras's own layers, which load anywhere, not of those that train faster.
 
     Raises:
@@ -74,7 +77,7 @@ def build(
             layer_types=layer_types,
         )
     else:
-        model = _with_code(settings, image_shape, layer_types)
+        model = _with_code(settings, image_shape, mean, layer_types)
     if loop.is_distributed() and not settings.variational:
         model = replicated.replicated(model)
     model.compile(
@@ -90,7 +93,10 @@ def build(
 
 
 def _with_code(
-    settings: AutoencoderSettings, image_shape: tuple[int, int, int], layer_types: Any
+    settings: AutoencoderSettings,
+    image_shape: tuple[int, int, int],
+    mean: np.ndarray | None,
+    layer_types: Any,
 ) -> keras.Model:
     shape: dict[str, Any] = {
         "latent_dim": settings.latent_dim,
@@ -100,6 +106,8 @@ def _with_code(
     }
     encoder = networks.encoder(image_shape, **shape)
     decoder = networks.decoder(image_shape, **shape, layer_types=layer_types)
+    if mean is not None:
+        _begin_at(decoder, mean)
     if not settings.variational:
         return networks.autoencoder(encoder, decoder)
     return variational.VariationalAutoencoder(
@@ -109,6 +117,22 @@ def _with_code(
         warm_up=min(settings.warm_up, settings.epochs),
         seed=settings.seed,
     )
+
+
+def _begin_at(decoder: keras.Model, mean: np.ndarray) -> None:
+    """Sets the last bias so that an untrained decoder answers each code with about this pixel.
+
+    From 0.5 a decoder of mostly dark images is first pushed to black as a whole, so far that its
+    sigmoid has no gradient any more, and a deep one stays there: see docs/autoencoder.md.
+    """
+    share = np.clip(mean, _LEAST_MEAN, 1.0 - _LEAST_MEAN)
+    decoder.get_layer("transposed_convolution_1").bias.assign(np.log(share / (1.0 - share)))
+
+
+def mean_pixel(splits: Splits) -> np.ndarray:
+    """Of the first training images, float64 (channels,), in [0, 1]."""
+    images = splits.train.array(np.arange(min(_MEAN_OF, len(splits.train))))
+    return images.mean(axis=(0, 1, 2), dtype=np.float64)
 
 
 def space(hp: Any, settings: AutoencoderSettings, *, wide: bool) -> AutoencoderSettings:
@@ -219,7 +243,7 @@ def run(command: Command, *, brief: bool = False) -> dict[str, float]:
 def untrained(settings: AutoencoderSettings, splits: Splits) -> keras.Model:
     """The compiled autoencoder on the devices that the settings name."""
     with loop.machine(settings):
-        return build(settings, splits.image_shape)
+        return build(settings, splits.image_shape, mean=mean_pixel(splits))
 
 
 def train(

@@ -84,10 +84,11 @@ def problem(command: Command, splits: Splits) -> Problem:
     settings: AutoencoderSettings = command.config
     options = command.search
     space = experiment.grid_space if options.grid else experiment.space
+    mean = experiment.mean_pixel(splits)
     return Problem(
         settings=settings,
         splits=splits,
-        build=lambda drawn: experiment.build(drawn, splits.image_shape),
+        build=lambda drawn: experiment.build(drawn, splits.image_shape, mean=mean),
         space=functools.partial(space, wide=options.wide),
         rate=loop.learning_rate,
         prepare=experiment.corruption_of(settings),

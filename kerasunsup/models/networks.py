@@ -15,8 +15,7 @@ import keras
 from keras import layers
 
 # Weights of layers behind which a ReLU is: their spread keeps that of what goes through the layer
-# (He et al. 2015, arXiv:1502.01852). With Keras's own, made for layers without one, a network of
-# three stages answers each image with the mean one and does not learn: see docs/autoencoder.md.
+# (He et al. 2015, arXiv:1502.01852). Keras's own is made for layers without one.
 _BEFORE_RELU = "he_normal"
 # The same where a pixel gets a quarter of the window's weights. Keras counts the channels that come
 # into a transposed convolution as those that go out.

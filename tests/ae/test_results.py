@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup.ae import results
+from kerasunsup.ae import experiment, results
 from kerasunsup.ae import trained as trained_module
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.ae.trained import TrainedAutoencoder, example_indices
@@ -155,3 +155,21 @@ def test_a_network_that_answers_with_one_picture_is_told_of(error, is_said):
     text = results.summary({"test/mse": error, "mean_image/mse": 0.067})
     assert ("with nearly the same picture: lower --learning-rate" in text) is is_said
     assert "nearly the same" not in results.summary({"test/mse": error})  # a denoiser's
+
+
+def test_training_begins_with_images_like_the_mean_one():
+    # Else a deep network of dark images ends with black ones.
+    dark = np.random.default_rng(0).integers(0, 40, (30, 32, 32, 3), np.uint8)
+    dark[..., 0] = 200
+    part = ImageSet(pixel_storage.MemoryStore(dark))
+    splits = Splits(
+        train=part, validation=part, test=part, name="dark", class_names=None, labels=None
+    )
+    settings = AutoencoderSettings(filters=(4, 8, 8), hidden_units=16, latent_dim=4)
+    mean = experiment.mean_pixel(splits)
+    np.testing.assert_allclose(mean, part.array().mean(axis=(0, 1, 2), dtype=float))
+    answer = np.asarray(experiment.untrained(settings, splits)(part.array()))
+    np.testing.assert_allclose(answer.mean(axis=(0, 1, 2)), mean, atol=0.1)
+    black = dataclasses.replace(splits, train=ImageSet(pixel_storage.MemoryStore(0 * dark)))
+    answer = np.asarray(experiment.untrained(settings, black)(part.array()))
+    assert 0.001 < answer.mean() < 0.1  # there is a gradient left
