@@ -41,6 +41,18 @@ def row(start: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")[1:]]
 
 
+def test_table_of_first_weights_is_what_was_measured():
+    rows = measurement("first_weights")["rows"]
+    slow, fast = (rows[f"3 stages, learning rate {rate}"] for rate in ("0.001", "0.003"))
+    for name, ways in (
+        ("Keras's own (before)", "Keras's own"),
+        ("for ReLU", "for ReLU"),
+        ("Keras's own, mean image", "Keras's own, mean image"),
+        ("for ReLU, mean image (now)", "for ReLU, mean image"),
+    ):
+        assert row(name) == [f"{rates[ways][0][-1]:.4f}" for rates in (slow, fast)]
+
+
 def test_clustering_table_is_what_was_measured():
     rows = json.loads((ROOT / "docs" / "clustering.json").read_text(encoding="utf-8"))["rows"]
     shown = [name for name in rows if f"| {name} |" in TEXT]
