@@ -73,7 +73,7 @@ def _read(sources: Sources, folder: Path, name: str) -> Result | None:
 def _origin(result: Result) -> str:
     machine = result.get("machine", {})
     told = (
-        ("commit", result.get("commit") or ", ".join(result.get("commits", []))),
+        ("Commit", result.get("commit") or ", ".join(result.get("commits", []))),
         ("", result.get("processor") or machine.get("processor") or "processor not recorded"),
         ("", result.get("date")),
     )
@@ -101,8 +101,8 @@ def _speed(sources: Sources, folder: Path) -> list[Block]:
             for title, row in result["rows"].items()
         ]
         caption = (
-            f"The {model}: images a second in training, and the ratio to {result['reference']},"
-            f" PyTorch's best mode there: median and range of {result['rounds']} rounds."
+            f"The {model}: images a second in training, and the ratio to PyTorch's best mode there,"
+            f" {result['reference']}: median and range of {result['rounds']} rounds."
             f" {_origin(result)}."
         )
         address = sources.address(folder / f"{name}.json")

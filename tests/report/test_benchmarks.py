@@ -24,7 +24,7 @@ def test_results_that_are_there_are_shown_with_where_they_come_from(places):
         assert f'/{file}"' in html  # each number leads to its file
     speed = json.loads((ROOT / "docs" / "training_speed_with_bfloat16.json").read_text())
     assert f"{speed['rows']['kerasunsup']['images_per_second']:,.0f}" in page
-    assert f"commit {speed['commit']}" in page
+    assert f"Commit {speed['commit']}" in page
 
 
 def test_without_results_there_is_no_section_and_a_damaged_file_is_named(places):
