@@ -51,6 +51,9 @@ def test_table_of_first_weights_is_what_was_measured():
         ("for ReLU, mean image (now)", "for ReLU, mean image"),
     ):
         assert row(name) == [f"{rates[ways][0][-1]:.4f}" for rates in (slow, fast)]
+    one = rows["1 stages, learning rate 0.003, 20,000 images"]
+    ways = ("Keras's own", "Keras's own, mean image", "for ReLU, mean image")
+    assert are_near(TEXT, *(f"{one[way][-1]:.4f}" for way in ways))
 
 
 def test_clustering_table_is_what_was_measured():

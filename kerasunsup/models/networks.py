@@ -14,15 +14,9 @@ from typing import Any
 import keras
 from keras import layers
 
-# Weights of layers behind which a ReLU is: their spread keeps that of what goes through the layer
-# (He et al. 2015, arXiv:1502.01852). Keras's own is made for layers without one.
-_BEFORE_RELU = "he_normal"
-# The same where a pixel gets a quarter of the window's weights. Keras counts the channels that come
-# into a transposed convolution as those that go out.
-_DOUBLED_BEFORE_RELU = {
-    "class_name": "VarianceScaling",
-    "config": {"scale": 4 * 2.0, "mode": "fan_out"},
-}
+# As `_before_relu`, where a pixel gets a quarter of the window's weights. Keras counts the channels
+# that come into a transposed convolution as those that go out.
+_DOUBLED_RELU = {"class_name": "VarianceScaling", "config": {"scale": 8.0, "mode": "fan_out"}}
 
 # Of a category beside the noise's own spread of 1: 3 was tried and no other.
 _CATEGORY_SCALE = 3.0
@@ -65,11 +59,11 @@ def encoder(
             strides=2,
             padding="same",
             activation="relu",
-            kernel_initializer=_BEFORE_RELU,
+            kernel_initializer=_before_relu(filters),
             name=f"convolution_{stage}",
         )(x)
     x = layers.Flatten(name="flatten")(x)
-    x = _dense_relu(hidden_units, "hidden")(x)
+    x = _dense_relu(hidden_units, "hidden", filters)(x)
     # float32 in every precision: codes are measured, compared and stored.
     codes = layers.Dense(latent_dim, dtype="float32", name="codes")(x)
     return keras.Model(inputs, codes, name="encoder")
@@ -102,18 +96,28 @@ def decoder(
     """
     shapes = stage_shapes(image_shape, filters)
     inputs = keras.Input((latent_dim,), name="codes")
-    x = _dense_relu(hidden_units, "hidden")(inputs)
-    x = _dense_relu(math.prod(shapes[-1]), "to_feature_maps")(x)
+    x = _dense_relu(hidden_units, "hidden", filters)(inputs)
+    x = _dense_relu(math.prod(shapes[-1]), "to_feature_maps", filters)(x)
     x = layers.Reshape(shapes[-1], name="feature_maps")(x)
     for stage in reversed(range(len(filters))):
-        options = {"activation": "relu", "kernel_initializer": _DOUBLED_BEFORE_RELU}
+        options = {"activation": "relu", "kernel_initializer": _DOUBLED_RELU}
         x = doubled(x, shapes, stage, layer_types, kernel_size, **(options if stage else {}))
     images = layers.Activation("sigmoid", dtype="float32", name="images")(x)
     return keras.Model(inputs, images, name="decoder")
 
 
-def _dense_relu(units: int, name: str) -> layers.Dense:
-    return layers.Dense(units, activation="relu", kernel_initializer=_BEFORE_RELU, name=name)
+def _before_relu(filters: Sequence[int]) -> str:
+    """First weights of layers behind which a ReLU is.
+
+    In several stages their spread must keep that of what goes through each layer (He et al. 2015,
+    arXiv:1502.01852); a single one ends lower with Keras's own (see docs/autoencoder.md).
+    """
+    return "he_normal" if len(filters) > 1 else "glorot_uniform"
+
+
+def _dense_relu(units: int, name: str, filters: Sequence[int]) -> layers.Dense:
+    initializer = _before_relu(filters)
+    return layers.Dense(units, activation="relu", kernel_initializer=initializer, name=name)
 
 
 def doubled(

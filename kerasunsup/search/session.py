@@ -99,8 +99,8 @@ class Search:
             "space": oracles.space_of(self.oracle),
             "settings": settings,
             "data": self.problem.splits.fingerprint,  # follows from the settings too: named last
-            # By number, then with smaller first weights, in versions before.
-            "trial_seeds": "by settings, first weights as ReLU needs them",
+            # By number, then from grey images on, in versions before.
+            "trial_seeds": "by settings, from the mean image on",
         }
 
     @functools.cached_property

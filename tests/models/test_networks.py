@@ -292,7 +292,7 @@ def test_a_discriminators_noise_and_dropout_act_while_training_only():
         assert np.abs(first - second).min() > 0
 
 
-@pytest.mark.parametrize("filters", [(32,), (32, 64, 128), (8, 16, 16, 16)])
+@pytest.mark.parametrize("filters", [(32, 64, 128), (8, 16, 16, 16)])
 def test_what_codes_say_is_not_lost_in_the_stages_before_training(filters):
     # Else the gradient is as small, and the network answers each image with the mean one.
     keras.utils.set_random_seed(0)
