@@ -75,7 +75,7 @@ class Training:
 # The loss is a mean over 784 pixels, so gradients are small and plain SGD needs large steps.
 _ADAPTIVE = (0.0003, 0.001, 0.003, 0.01)
 OPTIMIZERS: dict[str, tuple[Callable[[float, float], keras.Optimizer], tuple[float, ...]]] = {
-    "sgd": (lambda rate, _: keras.optimizers.SGD(rate, momentum=0.9), (0.03, 0.1, 0.3, 1.0)),
+    "sgd": (lambda rate, _: keras.optimizers.SGD(rate, momentum=0.9), (0.5, 1.0, 2.0, 4.0)),
     "rmsprop": (lambda rate, _: keras.optimizers.RMSprop(rate), _ADAPTIVE),
     "adam": (lambda rate, decay: optimizers.adam(rate, weight_decay=decay), _ADAPTIVE),
 }
