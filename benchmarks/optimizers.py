@@ -108,7 +108,7 @@ class LastWeights(keras.callbacks.Callback):
 
 def build(training: Training, settings: AutoencoderSettings, splits: Splits) -> keras.Model:
     """The package's own network with this optimizer; dropout and noise are layers put between."""
-    model = experiment.build(settings, splits.image_shape, mean=experiment.mean_pixel(splits))
+    model = experiment.build(settings, splits.image_shape, mean=loop.mean_pixel(splits))
     if training.dropout or training.noise:
         encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
         model = networks.autoencoder(

@@ -81,7 +81,7 @@ def ours(options: argparse.Namespace, folder: Path) -> float:
         settings=settings,
         splits=splits,
         build=lambda chosen: experiment.build(
-            chosen, splits.image_shape, mean=experiment.mean_pixel(splits)
+            chosen, splits.image_shape, mean=loop.mean_pixel(splits)
         ),
         space=lambda hp, fixed: dataclasses.replace(fixed, **choose(hp)),
         rate=loop.learning_rate,

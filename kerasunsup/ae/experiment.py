@@ -43,7 +43,6 @@ from kerasunsup.training.run_folder import Run
 
 logger = logging.getLogger(__name__)
 
-_MEAN_OF, _LEAST_MEAN = 500, 0.01  # training images, for the mean of their pixels; its least
 _KERNEL_SIZE = 5  # pixels; see `networks.encoder`
 
 
@@ -62,7 +61,7 @@ def build(
     Args:
         settings: of the networks and the optimizer.
         image_shape: (height, width, channels).
-        mean: of the pixels, as `mean_pixel` gives it; what is trained begins with images like it.
+        mean: of the pixels, as `loop.mean_pixel` gives it; training begins with images like it.
         is_shipped: of Keras's own layers, which load anywhere, not of those that train faster.
 
     Raises:
@@ -107,7 +106,7 @@ def _with_code(
     encoder = networks.encoder(image_shape, **shape)
     decoder = networks.decoder(image_shape, **shape, layer_types=layer_types)
     if mean is not None:
-        _begin_at(decoder, mean)
+        loop.begin_at(decoder, mean)
     if not settings.variational:
         return networks.autoencoder(encoder, decoder)
     return variational.VariationalAutoencoder(
@@ -117,22 +116,6 @@ def _with_code(
         warm_up=min(settings.warm_up, settings.epochs),
         seed=settings.seed,
     )
-
-
-def _begin_at(decoder: keras.Model, mean: np.ndarray) -> None:
-    """Sets the last bias so that an untrained decoder answers each code with about this pixel.
-
-    From 0.5 a decoder of mostly dark images is first pushed to black as a whole, so far that its
-    sigmoid has no gradient any more, and a deep one stays there: see docs/autoencoder.md.
-    """
-    share = np.clip(mean, _LEAST_MEAN, 1.0 - _LEAST_MEAN)
-    decoder.get_layer("transposed_convolution_1").bias.assign(np.log(share / (1.0 - share)))
-
-
-def mean_pixel(splits: Splits) -> np.ndarray:
-    """Of the first training images, float64 (channels,), in [0, 1]."""
-    images = splits.train.array(np.arange(min(_MEAN_OF, len(splits.train))))
-    return images.mean(axis=(0, 1, 2), dtype=np.float64)
 
 
 def space(hp: Any, settings: AutoencoderSettings, *, wide: bool) -> AutoencoderSettings:
@@ -243,7 +226,7 @@ def run(command: Command, *, brief: bool = False) -> dict[str, float]:
 def untrained(settings: AutoencoderSettings, splits: Splits) -> keras.Model:
     """The compiled autoencoder on the devices that the settings name."""
     with loop.machine(settings):
-        return build(settings, splits.image_shape, mean=mean_pixel(splits))
+        return build(settings, splits.image_shape, mean=loop.mean_pixel(splits))
 
 
 def train(

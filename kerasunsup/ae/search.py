@@ -84,7 +84,7 @@ def problem(command: Command, splits: Splits) -> Problem:
     settings: AutoencoderSettings = command.config
     options = command.search
     space = experiment.grid_space if options.grid else experiment.space
-    mean = experiment.mean_pixel(splits)
+    mean = loop.mean_pixel(splits)
     return Problem(
         settings=settings,
         splits=splits,

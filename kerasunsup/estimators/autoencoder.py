@@ -196,7 +196,7 @@ class Autoencoder(
         prepare = experiment.corruption_of(settings)
         settings = self._decided(settings, splits, experiment.build, prepare)
         with self._training(settings, splits) as run:
-            mean = experiment.mean_pixel(splits)
+            mean = loop.mean_pixel(splits)
             model = experiment.build(settings, splits.image_shape, mean=mean)
             fitted = loop.fit(
                 model,

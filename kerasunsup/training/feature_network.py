@@ -24,7 +24,7 @@ from kerasunsup.data.splits import Splits
 from kerasunsup.errors import InputError
 from kerasunsup.evaluation import classifier_metrics, generative_metrics
 from kerasunsup.models import faster_layers, networks
-from kerasunsup.training import files
+from kerasunsup.training import files, loop
 
 logger = logging.getLogger(__name__)
 
@@ -289,6 +289,7 @@ def _train_encoder(splits: Splits) -> keras.Model:
     decoder = networks.decoder(
         splits.image_shape, **_ENCODER, layer_types=faster_layers.for_training()
     )
+    loop.begin_at(decoder, loop.mean_pixel(splits))
     _fit(networks.autoencoder(encoder, decoder), splits, "mean_squared_error", None)
     return encoder
 

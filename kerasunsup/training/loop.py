@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kerasunsup.data import batches
@@ -21,6 +22,8 @@ from kerasunsup.models import replicated
 from kerasunsup.settings import TrainingSettings
 from kerasunsup.training import callbacks, several_workers
 from kerasunsup.training.run_folder import Run
+
+_MEAN_OF, _LEAST_MEAN = 500, 0.01  # training images, for the mean of their pixels; its least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +148,22 @@ def learning_rate(settings: TrainingSettings, epochs: int, epoch: int) -> float:
         return settings.learning_rate
     wave = 0.5 * (1.0 + math.cos(math.pi * min(1.0, epoch / max(1, epochs - 1))))
     return settings.learning_rate * (0.01 + 0.99 * wave)
+
+
+def mean_pixel(splits: Splits) -> np.ndarray:
+    """Of the first training images, float64 (channels,), in [0, 1]."""
+    images = splits.train.array(np.arange(min(_MEAN_OF, len(splits.train))))
+    return images.mean(axis=(0, 1, 2), dtype=np.float64)
+
+
+def begin_at(decoder: keras.Model, mean: np.ndarray) -> None:
+    """Sets the last bias so that an untrained decoder answers each code with about this pixel.
+
+    From 0.5 a decoder of mostly dark images is first pushed to black as a whole, so far that its
+    sigmoid has no gradient any more, and a deep one stays there: see docs/autoencoder.md.
+    """
+    share = np.clip(mean, _LEAST_MEAN, 1.0 - _LEAST_MEAN)
+    decoder.get_layer("transposed_convolution_1").bias.assign(np.log(share / (1.0 - share)))
 
 
 def compile_options() -> dict[str, int | bool]:

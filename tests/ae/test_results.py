@@ -166,7 +166,7 @@ def test_training_begins_with_images_like_the_mean_one():
         train=part, validation=part, test=part, name="dark", class_names=None, labels=None
     )
     settings = AutoencoderSettings(filters=(4, 8, 8), hidden_units=16, latent_dim=4)
-    mean = experiment.mean_pixel(splits)
+    mean = loop.mean_pixel(splits)
     np.testing.assert_allclose(mean, part.array().mean(axis=(0, 1, 2), dtype=float))
     answer = np.asarray(experiment.untrained(settings, splits)(part.array()))
     np.testing.assert_allclose(answer.mean(axis=(0, 1, 2)), mean, atol=0.1)
