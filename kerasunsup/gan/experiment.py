@@ -59,23 +59,22 @@ def build(
         "base_filters": settings.base_filters,
         "hidden_units": settings.hidden_units,
         "synchronized": is_distributed,
-        # A gradient penalty is paid inside `tf.cond`, where the second derivative of TensorFlow's
-        # kernel for batch normalization comes out wrong (2.21; outside of it, it is exact).
-        "layer_types": (
-            layers if is_shipped or settings.gradient_penalty else faster_layers.for_training()
-        ),
     }
+    # A gradient penalty is paid for the discriminator, and inside `tf.cond`.
+    penalized = {"is_penalized": settings.gradient_penalty > 0.0}
     gan = models_gan.GAN(
         networks.generator(
             image_shape,
             noise_dim=settings.noise_dim,
             categories=settings.categories_used,
+            layer_types=layers if is_shipped else faster_layers.for_training(),
             **shape,
         ),
         networks.discriminator(
             image_shape,
             noise=settings.discriminator_noise,
             dropout=settings.dropout,
+            layer_types=layers if is_shipped else faster_layers.for_training(**penalized),
             **shape,
         ),
         adversarial_loss=models_gan.LOSSES[settings.loss],

@@ -31,13 +31,16 @@ from keras import layers, ops
 _MOST_CHANNELS = 4  # of an image; with more, the kernels for many channels have something to do
 
 
-def for_training() -> Any:
+def for_training(*, is_penalized: bool = False) -> Any:
     """Where a network that is trained here takes its layers from: this module or `keras.layers`.
 
     Beside TensorFlow's other kernels a step takes about 1.1 times as long with these; graphics
-    cards have kernels of their own.
+    cards have kernels of their own. Where a gradient penalty is paid for a network, its batch
+    normalization is Keras's (see `BatchNormalization`).
     """
-    return sys.modules[__name__] if is_faster() else layers
+    if not is_faster():
+        return layers
+    return _Penalized if is_penalized else sys.modules[__name__]
 
 
 def is_faster() -> bool:
@@ -235,3 +238,8 @@ class BatchNormalization(layers.BatchNormalization):
         for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             average.assign(average * self.momentum + value * (1.0 - self.momentum))
         return outputs if rank == 4 else outputs[:, 0, 0, :]
+
+
+class _Penalized:
+    Conv2D, Conv2DTranspose = Conv2D, Conv2DTranspose
+    BatchNormalization = layers.BatchNormalization
