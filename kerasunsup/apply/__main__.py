@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from kerasunsup import cli, tensorflow_startup
 from kerasunsup.apply.settings import (
@@ -148,9 +148,7 @@ def parse(argv: Sequence[str] | None = None) -> Application:
     return Application(verb, model, images, output, settings)
 
 
-def _parsed(
-    parser: argparse.ArgumentParser, verbs: argparse._SubParsersAction, argv: Sequence[str]
-) -> argparse.Namespace:
+def _parsed(parser: Any, verbs: Any, argv: Sequence[str]) -> Any:
     """What is given; settings may stand between MODEL and IMAGES, also where one may be left out.
 
     argparse takes an argument that may be left out for left out as soon as a flag stands before it.
@@ -159,7 +157,7 @@ def _parsed(
     # Intermixed parsing does not know `--`, and needs no two ways to print a help.
     if verb_parser is None or {"--", "-h", "--help"} & set(argv) or cli.PARSER_ALONE in argv:
         return parser.parse_args(argv)
-    given: argparse.Namespace = verb_parser.parse_intermixed_args(argv[1:])
+    given = verb_parser.parse_intermixed_args(argv[1:])
     given.verb = argv[0]
     return given
 
