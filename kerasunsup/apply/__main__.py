@@ -6,6 +6,7 @@ import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from kerasunsup import cli, tensorflow_startup
 from kerasunsup.apply.settings import (
@@ -127,7 +128,7 @@ def parse(argv: Sequence[str] | None = None) -> Application:
             "--output", metavar="DIR", required=True, help="write all results into this folder"
         )
         cli.add_settings(verb_parser, ApplySettings, fields)
-    values = vars(parser.parse_args(argv))
+    values = vars(_parsed(parser, verbs, argv))
     verb, output = values.pop("verb"), path_of("--output", values.pop("output"))
     model = values.pop("model", None)
     if model is not None:
@@ -145,6 +146,20 @@ def parse(argv: Sequence[str] | None = None) -> Application:
         _check_index(model, settings)
         return Application(verb, None, None, output, settings, index=model)
     return Application(verb, model, images, output, settings)
+
+
+def _parsed(parser: Any, verbs: Any, argv: Sequence[str]) -> Any:
+    """What is given; settings may stand between MODEL and IMAGES, also where one may be left out.
+
+    argparse takes an argument that may be left out for left out as soon as a flag stands before it.
+    """
+    verb_parser = verbs.choices.get(argv[0]) if argv else None
+    # Intermixed parsing does not know `--`, and needs no two ways to print a help.
+    if verb_parser is None or {"--", "-h", "--help"} & set(argv) or cli.PARSER_ALONE in argv:
+        return parser.parse_args(argv)
+    given = verb_parser.parse_intermixed_args(argv[1:])
+    given.verb = argv[0]
+    return given
 
 
 def _check_index(folder: Path, settings: ApplySettings) -> None:

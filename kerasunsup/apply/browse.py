@@ -99,7 +99,7 @@ def _scores(job: Job, encoded: EncodedImages) -> tuple[np.ndarray, np.ndarray, s
     each other.
     """
     try:
-        reference, called = outliers.reference_of(job, encoded)
+        reference, called, _ = outliers.reference_of(job, encoded)
     except InputError as error:
         if job.settings.reference is not None:
             raise

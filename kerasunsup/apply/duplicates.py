@@ -8,6 +8,7 @@ import os
 from typing import Any, NamedTuple
 
 import numpy as np
+import threadpoolctl  # type: ignore[import-untyped]
 
 from kerasunsup.apply import duplicate_sheet, picture_looks, scenes
 from kerasunsup.apply.duplicate_plan import Group, Member, Plan
@@ -116,7 +117,9 @@ def _starred(
     pictures = picture_looks.Pictures(
         [plan.places[position] for position in distinct], plan.shapes[distinct]
     )
-    with Progress(len(distinct), "image") as progress:
+    # Products of small matrices: more threads mostly wait for each other.
+    one_thread = threadpoolctl.threadpool_limits(1, user_api="blas")
+    with one_thread, Progress(len(distinct), "image") as progress:
         groups = copy_candidates.star_groups(
             range(len(distinct)),
             candidates,

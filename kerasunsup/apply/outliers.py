@@ -32,14 +32,13 @@ def find_outliers(job: Job) -> dict[str, Any]:
     """
     encoded = job.encode(errors=has_errors(job))
     names = encoded.names
-    reference, called = reference_of(job, encoded)
+    reference, called, known = reference_of(job, encoded)
     logger.info(f"compared with {len(reference.codes):,} images: {called}")
     scores, limit, is_outlier, share_less_odd = scored(encoded, reference, job.settings)
     order = np.argsort(-scores, kind="stable")
     flagged = order[is_outlier[order]]
     maps = outlier_maps.Maps.none()
     if len(flagged) and job.vectors is None:
-        known = None if reference is encoded else _clean_images(job)[0]
         maps = outlier_maps.write_maps(job, encoded, flagged, known, reference.positions)
     job.files.write_table(
         "outliers.csv",
@@ -69,28 +68,32 @@ def find_outliers(job: Job) -> dict[str, Any]:
     )
 
 
-def _clean_images(job: Job) -> tuple[image_stream.Stream | None, str]:
-    return training_images.clean_images(job.model, job.reference)
-
-
 def has_errors(job: Job) -> bool:
     """Whether errors of reconstructions can be measured: vectors alone have none."""
     return job.vectors is None and (job.parts is not None or job.model.offers("reconstruct"))
 
 
-def reference_of(job: Job, encoded: EncodedImages) -> tuple[EncodedImages, str]:
+def reference_of(
+    job: Job, encoded: EncodedImages
+) -> tuple[EncodedImages, str, image_stream.Stream | None]:
     """The images that the others are compared with, and what to call them.
+
+    Returns:
+        (the images, what to call them, their pictures; None where they are the images themselves,
+        or vectors).
 
     Raises:
         InputError: if the model was trained on images that cannot be found any more.
     """
     if job.vectors is not None:
         found = job.vectors.reference
-        return (encoded, ITSELF) if found is None else (found.encoded(), found.stream.what)
-    clean, called = _clean_images(job)
+        if found is None:
+            return encoded, ITSELF, None
+        return found.encoded(), found.stream.what, None
+    clean, called = training_images.clean_images(job.model, job.reference)
     if clean is None:
-        return encoded, ITSELF
-    return job.encode(clean, name="reference", errors=has_errors(job)), called
+        return encoded, ITSELF, None
+    return job.encode(clean, name="reference", errors=has_errors(job)), called, clean
 
 
 def scored(

@@ -6,7 +6,7 @@ import collections
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from kerasunsup.apply.image_stream import Stream
 from kerasunsup.data import images
 from kerasunsup.data.pillow_pixels import StoredPicture
 from kerasunsup.evaluation import copied_pictures
+from kerasunsup.evaluation.compared_picture import Picture
 from kerasunsup.progress import Progress
 
 _SKETCH = 32  # side of the small picture that is kept of each image
@@ -22,7 +23,9 @@ _BLOCK = 8192  # images in a file of looks
 _HASH_BYTES = 16
 _SIDE = 128  # larger pictures are compared at this size
 _CACHED = 256 << 20  # bytes of pictures in memory; where all fit, all are read at once
+_READY = 128 << 20  # bytes of those that are ready to be compared
 _READ_AT_A_TIME = 64
+_TOLD_AT_ONCE = 4  # pictures from which it is worth while to tell at once which may be moved
 _CROPPED = 0.12  # sides that differ by less may be those of a cropped picture
 
 
@@ -99,6 +102,13 @@ def _hash(stored: StoredPicture, path: str) -> bytes:
     return content.digest()
 
 
+class _Way(NamedTuple):
+    """How a picture is made as large as another one."""
+
+    middle: tuple[int, int] | None  # height and width of what is left of it; None for all
+    size: tuple[int, int]  # to which it is resized then
+
+
 class Pictures:
     """The pictures of one or two streams, read when they are compared, small and not all at once.
 
@@ -113,15 +123,58 @@ class Pictures:
         # To read a few at a time takes longer than what else is done for small ones.
         self._all_fit = 3 * int(np.minimum(shapes, 2 * _SIDE).prod(axis=1).sum()) <= _CACHED
         self._bytes = 0
+        self._ready: collections.OrderedDict[tuple[int, _Way], Picture] = collections.OrderedDict()
+        self._ready_bytes = 0
 
     def distances(self, one: int, others: Sequence[int]) -> Iterator[float | None]:
         """How far each of the others is from a picture that it is a copy of; None: it is none."""
         for start in range(0, len(others), _READ_AT_A_TIME):
             some = others[start : start + _READ_AT_A_TIME]
             self._read([one, *some])
-            picture = self._cached[one]
-            for other in some:
-                yield _distance(picture, self._cached[other])
+            for other, may_move in zip(some, self._may_move(one, some), strict=True):
+                yield self._distance(one, other, may_move=may_move)
+
+    def _may_move(self, one: int, others: Sequence[int]) -> list[bool]:
+        """Which of the others may be a picture moved, told of all of its shape at once."""
+        may_move = [True] * len(others)
+        shape = _shape(self._cached[one])
+        alike = [at for at, other in enumerate(others) if _shape(self._cached[other]) == shape]
+        if shape is not None and len(alike) >= _TOLD_AT_ONCE:
+            way = next(_ways(shape, shape))
+            picture, *rest = (
+                self._made_ready(number, way) for number in [one, *(others[at] for at in alike)]
+            )
+            for at, may in zip(alike, copied_pictures.may_be_moved(picture, rest), strict=True):
+                may_move[at] = bool(may)
+        return may_move
+
+    def _distance(self, one: int, other: int, *, may_move: bool) -> float | None:
+        """The distance of two copies, the smallest of the ways in which they may lie."""
+        shapes = _shape(self._cached[one]), _shape(self._cached[other])
+        if shapes[0] is None or shapes[1] is None:  # readable before, and not any more
+            return None
+        for way in _ways(shapes[0], shapes[1]):
+            distance = copied_pictures.distance_of_copies(
+                self._made_ready(one, way), self._made_ready(other, way), may_move=may_move
+            )
+            if distance is not None:
+                return distance
+        return None
+
+    def _made_ready(self, number: int, way: _Way) -> Picture:
+        """A picture as it is compared; the last ones are kept."""
+        if (number, way) in self._ready:
+            self._ready.move_to_end((number, way))
+            return self._ready[number, way]
+        pixels = cast(np.ndarray, self._cached[number])
+        part = pixels if way.middle is None else _middle(pixels, *way.middle)
+        resized = images.with_channels(images.resize(part, *way.size), 3)
+        made = self._ready[number, way] = Picture(images.to_unit(resized))
+        self._ready_bytes += made.nbytes
+        while self._ready_bytes > _READY and len(self._ready) > 2:
+            _, dropped = self._ready.popitem(last=False)
+            self._ready_bytes -= dropped.nbytes
+        return made
 
     def _read(self, wanted: Sequence[int]) -> None:
         """Takes what is missing into the cache, and drops what was not used for long."""
@@ -150,34 +203,23 @@ def _reduced(picture: np.ndarray) -> np.ndarray:
     return images.resize(picture, *(max(1, round(side * scale)) for side in (height, width)))
 
 
-def _distance(one: np.ndarray | None, other: np.ndarray | None) -> float | None:
-    """The distance of two copies, the smallest of the ways in which they may lie on each other."""
-    if one is None or other is None:  # it was readable before, and is not any more
-        return None
-    for first, second in _laid(one, other):
-        distance = copied_pictures.copy_distance(first, second)
-        if distance is not None:
-            return distance
-    return None
+def _shape(picture: np.ndarray | None) -> tuple[int, int] | None:
+    return None if picture is None else (picture.shape[0], picture.shape[1])
 
 
-def _laid(one: np.ndarray, other: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _ways(one: tuple[int, int], other: tuple[int, int]) -> Iterator[_Way]:
     """Both at the smaller size; if the sizes are near, also with the larger one's edge cut off."""
-    height, width = np.minimum(one.shape[:2], other.shape[:2])
+    height, width = np.minimum(one, other).tolist()
     scale = min(1.0, _SIDE / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    yield _unit(one, size), _unit(other, size)
-    if one.shape == other.shape:
+    yield _Way(None, size)
+    if one == other:
         return
-    apart = np.abs(np.subtract(one.shape[:2], other.shape[:2]))
+    apart = np.abs(np.subtract(one, other))
     if (apart <= _CROPPED * np.array([height, width])).all():
-        yield _unit(_middle(one, height, width), size), _unit(_middle(other, height, width), size)
+        yield _Way((height, width), size)
 
 
 def _middle(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
     return picture[top : top + height, left : left + width]
-
-
-def _unit(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return images.to_unit(images.with_channels(images.resize(picture, *size), 3))

@@ -4,5 +4,5 @@ Open `image_metrics` first (how close two images are); `generative_metrics` comp
 images, `classifier_metrics` judges predictions. `latent_space`, `neighbors`, `clustering`,
 `selection`, `probes` (with `label_spreading`) and `outlier_detector` work on codes.
 `picture_quality` measures single pictures, `copied_pictures` compares two, `copy_candidates` finds
-which to compare. Nothing here reads files or draws.
+which to compare, and `moved_pictures` spares most of the work. Nothing here reads files or draws.
 """

@@ -13,6 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from kerasunsup.evaluation import compared_picture, moved_pictures
+from kerasunsup.evaluation.compared_picture import Picture
+
 # Of 5,000 digits the two most alike differ by 0.123 of their contrast after they were moved onto
 # each other. JPEG of quality 50 changes a digit by 0.1 of its contrast at most.
 _MOST_OF_CONTRAST = 0.105
@@ -36,9 +39,11 @@ _MOST_SCALED, _MOST_SQUEEZED = 0.1, 0.025
 _ALIKE_WHEN_MOVED = 0.6  # correlation below which no finer fit is tried
 _SMALL = 48  # smaller pictures are not scaled: digits that differ by a little would fit
 _TINY = 20  # still smaller ones are not moved
-_SMOOTHING = 0.6  # pixels; hides noise of single pixels and how a resizing rounds
+_LEAST_SKETCHED = 64  # pixels of the longer side from which sketches tell which are not moved
+# Of 1,700 moved, cropped, scaled and noisy copies the sketches differ by 0.66 of the limit at most.
+_SKETCH_MARGIN = 1.2
 # Under a mark, this share of the 8 x 8 parts must fit, and of those with detail, at least so many.
-_FITTING, _PARTS, _LEAST_PARTS = 0.85, 8, 20
+_FITTING, _LEAST_PARTS = 0.85, 20
 _PART_DETAIL, _PART_DIFFERENCE, _PART_NOISE = 0.01, 0.35, 0.012
 
 
@@ -76,45 +81,81 @@ def copy_distance(one: np.ndarray, other: np.ndarray) -> float | None:
     """
     if one.shape != other.shape or one.ndim != 3 or one.shape[-1] != 3:
         raise ValueError(f"two pictures (h, w, 3) of one size, not {one.shape} and {other.shape}")
-    first, second = _channels(one), _channels(other)
-    luma, other_luma = (_smoothed(channels[0]) for channels in (first, second))
-    still = _fit(luma, other_luma, np.zeros(2), np.ones(2))
+    return distance_of_copies(Picture(one), Picture(other))
+
+
+def distance_of_copies(one: Picture, other: Picture, *, may_move: bool = True) -> float | None:
+    """As `copy_distance`, of pictures that are compared with several.
+
+    Args:
+        one: the picture.
+        other: one of the same shape.
+        may_move: whether it may be the other one moved, by `may_be_moved`; False saves most of the
+            time.
+
+    Example:
+        >>> pixels = np.random.default_rng(0).random((32, 32, 3), np.float32)
+        >>> one, moved = Picture(pixels), Picture(np.roll(pixels, 1, axis=1))
+        >>> distance_of_copies(one, moved, may_move=False) is None
+        True
+    """
+    still = _fit(one.luma, other.luma, np.zeros(2), np.ones(2))
     if still is None:
         return None
     # With brightness as it is: of what is nearly blank, contrast must not be fitted.
-    apart = max(_largest(a - b, 3) for a, b in zip(first, second, strict=True))
-    if apart <= _ROUNDING or _is_marked(still, first, second):
+    is_equal = all(
+        _largest(a - b, 3) <= _ROUNDING for a, b in zip(one.channels, other.channels, strict=True)
+    )
+    if is_equal or _is_marked(still, one, other):
         return _distance(still)
-    if _is_copy(still, first, second) and (
+    if _is_copy(still, one.channels, other.channels) and (
         _holds(still, 1.0) or _largest(still.residual, 3) <= _MOST_LOCAL_OF_EDGE
     ):
         return _distance(still)
-    if min(one.shape[:2]) < _TINY:
-        return None
-    moved = _start(luma, other_luma)
+    return _distance_of_moved(one, other) if may_move else None
+
+
+def _distance_of_moved(one: Picture, other: Picture) -> float | None:
+    shape = one.luma.shape
+    moved = _start(one, other) if min(shape) >= _TINY else None
     if moved is None:
         return None
-    for is_scaled in (False, True)[: 1 + (min(one.shape[:2]) >= _SMALL)]:
-        moved = _refined(luma, other_luma, moved, is_scaled)
+    for is_scaled in (False, True)[: 1 + (min(shape) >= _SMALL)]:
+        moved = _refined(one, other, moved, is_scaled)
         if (
-            _is_near(moved, one.shape)
+            _is_near(moved, shape)
             and _holds(moved, _LEAST_HOLD)
-            and _is_copy(moved, first, second)
+            and _is_copy(moved, one.channels, other.channels)
         ):
             return _distance(moved)
     return None
 
 
-def _channels(picture: np.ndarray) -> np.ndarray:
-    """Float32 (3, height, width): luma and both colour differences (ITU-R BT.601)."""
-    red, green, blue = np.moveaxis(picture, -1, 0)
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    return np.stack([luma, 0.564 * (blue - luma), 0.713 * (red - luma)]).astype(np.float32)
+def may_be_moved(one: Picture, others: Sequence[Picture]) -> np.ndarray:
+    """Which of the others may be the picture moved, cropped or scaled by a little.
 
+    It takes as long as a few comparisons, and tells of most others that they are none.
 
-def _smoothed(luma: np.ndarray) -> np.ndarray:
-    smooth: np.ndarray = ndimage.gaussian_filter(luma, _SMOOTHING)
-    return smooth
+    Args:
+        one: the picture.
+        others: of the same shape, one or more.
+
+    Returns:
+        bool (num_others,).
+
+    Example:
+        >>> one, other = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
+        >>> may_be_moved(Picture(one), [Picture(one), Picture(other)]).tolist()[0]
+        True
+    """
+    if min(one.luma.shape) < _SMALL or max(one.luma.shape) < _LEAST_SKETCHED:
+        return np.ones(len(others), bool)
+    moves = moved_pictures.MovedPicture(one.sketch)
+    least = moves.least_differences(np.stack([other.sketch for other in others]))
+    may_be: np.ndarray = least <= _SKETCH_MARGIN * max(
+        _MOST_OF_CONTRAST * float(one.luma.std()), _NOISE
+    )
+    return may_be
 
 
 # --------------------------------------------------------------------------------------------- fit
@@ -176,17 +217,15 @@ def _overlap(
     return parts[0], parts[1]
 
 
-def _start(one: np.ndarray, other: np.ndarray) -> _Fit | None:
+def _start(one: Picture, other: Picture) -> _Fit | None:
     """The best shift by whole pixels; by two at a time where the pictures are large."""
-    step = 2 if max(one.shape) >= 96 else 1
-    small = [ndimage.uniform_filter(part, step)[::step, ::step] for part in (one, other)]
-    reach = 2 if max(one.shape) < _SMALL else 3
-    alike = _correlations(small[0], small[1], reach)
+    reach = 2 if max(one.luma.shape) < _SMALL else 3
+    alike = _correlations(one.coarse, other.coarse, reach)
     down, right = np.unravel_index(int(alike.argmax()), alike.shape)
     if alike[down, right] < _ALIKE_WHEN_MOVED:
         return None
     shift = np.array([down - reach, right - reach], float)
-    return _fit(one, other, shift * step, np.ones(2))
+    return _fit(one.luma, other.luma, shift * one.step, np.ones(2))
 
 
 def _correlations(one: np.ndarray, other: np.ndarray, reach: int) -> np.ndarray:
@@ -238,13 +277,12 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float((one * other).sum()) / max(norm, 1e-9)
 
 
-def _refined(one: np.ndarray, other: np.ndarray, fit: _Fit, is_scaled: bool) -> _Fit:
+def _refined(one: Picture, other: Picture, fit: _Fit, is_scaled: bool) -> _Fit:
     """The fit after some steps of Gauss-Newton over shift, scale, gain and offset."""
-    slopes = np.stack(np.gradient(one))
-    places = [np.arange(side, dtype=np.float32) - (side - 1) / 2 for side in one.shape]
+    places = [np.arange(side, dtype=np.float32) - (side - 1) / 2 for side in one.luma.shape]
     for _ in range(6):
         rows, columns = fit.window
-        by_shift = fit.gain * _warped(slopes, fit.shift, fit.scale)[:, rows, columns]
+        by_shift = fit.gain * _warped(one.slopes, fit.shift, fit.scale)[:, rows, columns]
         changes = [*by_shift]
         if is_scaled:
             changes += [
@@ -260,7 +298,7 @@ def _refined(one: np.ndarray, other: np.ndarray, fit: _Fit, is_scaled: bool) -> 
             scale = np.clip(
                 scale + np.clip(step[2:4], -0.03, 0.03), 1 - _MOST_SCALED, 1 + _MOST_SCALED
             )
-        new = _fit(one, other, fit.shift + np.clip(step[:2], -1.0, 1.0), scale)
+        new = _fit(one.luma, other.luma, fit.shift + np.clip(step[:2], -1.0, 1.0), scale)
         if new is None or new.error >= fit.error:
             return fit
         is_last = new.error > 0.995 * fit.error
@@ -300,7 +338,7 @@ def _is_coloured_alike(fit: _Fit, first: np.ndarray, second: np.ndarray) -> bool
     return True
 
 
-def _is_marked(fit: _Fit, first: np.ndarray, second: np.ndarray) -> bool:
+def _is_marked(fit: _Fit, one: Picture, other: Picture) -> bool:
     """Whether the pictures, as they lie, are equal in most parts that hold detail.
 
     So is one with a watermark; small pictures hold too few parts to tell.
@@ -309,24 +347,17 @@ def _is_marked(fit: _Fit, first: np.ndarray, second: np.ndarray) -> bool:
     if min(height, width) < _SMALL or not _GAIN[0] <= fit.gain <= _GAIN[1]:
         return False
     # Nothing is fitted: a white mark would move the mean and the contrast.
-    detail = fit.moved - ndimage.gaussian_filter(fit.moved, max(height, width) / 16)
-    held = np.sqrt(_by_parts(np.square(detail)))
-    differing = np.sqrt(_by_parts(np.square(fit.other - fit.moved)))
-    fits = differing <= np.maximum(_PART_DIFFERENCE * held, _PART_NOISE)
-    for one, other in zip(first[1:], second[1:], strict=True):
-        fits &= np.abs(_by_parts(one - other)) <= _MOST_HUE
+    held = one.detail_of_parts
     told = held >= _PART_DETAIL
-    return bool(
-        told.sum() >= _LEAST_PARTS and fits[told].mean() >= _FITTING and fits.mean() >= _FITTING
-    )
-
-
-def _by_parts(values: np.ndarray) -> np.ndarray:
-    """The means over 8 x 8 parts of a picture; what is left over at its end belongs to none."""
-    height, width = (side // _PARTS for side in values.shape)
-    cut = values[: height * _PARTS, : width * _PARTS]
-    means: np.ndarray = cut.reshape(_PARTS, height, _PARTS, width).mean(axis=(1, 3))
-    return means
+    if told.sum() < _LEAST_PARTS:
+        return False
+    differing = np.sqrt(compared_picture.by_parts(np.square(fit.other - fit.moved)))
+    fits = differing <= np.maximum(_PART_DIFFERENCE * held, _PART_NOISE)
+    if fits.mean() < _FITTING:
+        return False
+    for first, second in zip(one.channels[1:], other.channels[1:], strict=True):
+        fits &= np.abs(compared_picture.by_parts(first - second)) <= _MOST_HUE
+    return bool(fits[told].mean() >= _FITTING and fits.mean() >= _FITTING)
 
 
 def _is_near(fit: _Fit, shape: tuple[int, ...]) -> bool:

@@ -42,7 +42,9 @@ class _Windows:
 
     def of(self, images: np.ndarray) -> np.ndarray:
         """float32 (num_images, rows, columns, components)."""
-        return (_cut(images, self.side, self.scale) - self.mean) @ self.axes
+        cut = _cut(images, self.side, self.scale)
+        found = cut.reshape(-1, cut.shape[-1]) @ self.axes - self.mean @ self.axes
+        return found.reshape(*cut.shape[:3], -1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,14 +75,14 @@ class OddityMapper:
             float32 (num_images, rows, columns), smoothed; a place is a few pixels wide.
         """
         found = []
-        for start in range(0, len(images), _BLOCK):
-            numbers = _numbers(self._windows, images[start : start + _BLOCK])
-            with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        with _one_thread():
+            for start in range(0, len(images), _BLOCK):
+                numbers = _numbers(self._windows, images[start : start + _BLOCK])
                 odds = self._network.predict_proba(numbers.reshape(-1, numbers.shape[-1]))
-            odds = np.clip(odds, 1e-6, 1.0)
-            maps = np.log(odds[:, 1]) - np.log(odds[:, 0])
-            maps = maps.reshape(numbers.shape[:3])
-            found.append(ndimage.gaussian_filter(maps, (0.0, 0.6, 0.6), mode="nearest"))
+                odds = np.clip(odds, 1e-6, 1.0)
+                maps = np.log(odds[:, 1]) - np.log(odds[:, 0])
+                maps = maps.reshape(numbers.shape[:3])
+                found.append(ndimage.gaussian_filter(maps, (0.0, 0.6, 0.6), mode="nearest"))
         return np.concatenate(found).astype(np.float32)
 
 
@@ -110,31 +112,8 @@ def fit(known: np.ndarray, seed: int) -> OddityMapper:
             "known images must be (num_images, height, width, channels), two or more of 8 pixels a "
             f"side or more, received {known.shape}"
         )
-    random = np.random.default_rng(seed)
-    windows = tuple(_fitted(known, share, scale, seed) for scale, share in enumerate(_WINDOWS, 1))
-    network = neural_network.MLPClassifier(
-        _HIDDEN, batch_size=512, learning_rate_init=1e-3, random_state=seed
-    )
-    for _ in range(_ROUNDS):
-        drawn = random.integers(len(known), size=_IMAGES_A_ROUND)
-        for start in range(0, _IMAGES_A_ROUND, _AT_ONCE):
-            odd, is_pasted = _with_pasted(known[drawn[start : start + _AT_ONCE]], known, random)
-            numbers = np.concatenate(
-                [
-                    _numbers(windows, odd[first : first + _BLOCK])
-                    for first in range(0, len(odd), _BLOCK)
-                ]
-            )
-            rows, columns = places(known.shape[1:3])
-            answers = is_pasted[:, rows][:, :, columns]
-            order = random.permutation(answers.size)
-            with threadpoolctl.threadpool_limits(1, user_api="blas"):
-                network.partial_fit(
-                    numbers.reshape(answers.size, -1)[order],
-                    answers.ravel()[order],
-                    classes=[False, True],
-                )
-    return OddityMapper(windows, network)
+    with _one_thread():
+        return _learned(known, seed)
 
 
 def places(size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -205,6 +184,42 @@ def hottest_box(values: np.ndarray) -> tuple[int, int, int, int]:
     )
 
 
+def _one_thread() -> threadpoolctl.threadpool_limits:
+    """Lets products of matrices run in one thread.
+
+    They are so many and so small that more threads mostly wait for each other, and where other
+    work keeps the processors busy they take many times the processor time.
+    """
+    return threadpoolctl.threadpool_limits(1, user_api="blas")
+
+
+def _learned(known: np.ndarray, seed: int) -> OddityMapper:
+    random = np.random.default_rng(seed)
+    windows = tuple(_fitted(known, share, scale, seed) for scale, share in enumerate(_WINDOWS, 1))
+    network = neural_network.MLPClassifier(
+        _HIDDEN, batch_size=512, learning_rate_init=1e-3, random_state=seed
+    )
+    for _ in range(_ROUNDS):
+        drawn = random.integers(len(known), size=_IMAGES_A_ROUND)
+        for start in range(0, _IMAGES_A_ROUND, _AT_ONCE):
+            odd, is_pasted = _with_pasted(known[drawn[start : start + _AT_ONCE]], known, random)
+            numbers = np.concatenate(
+                [
+                    _numbers(windows, odd[first : first + _BLOCK])
+                    for first in range(0, len(odd), _BLOCK)
+                ]
+            )
+            rows, columns = places(known.shape[1:3])
+            answers = is_pasted[:, rows][:, :, columns]
+            order = random.permutation(answers.size)
+            network.partial_fit(
+                numbers.reshape(answers.size, -1)[order],
+                answers.ravel()[order],
+                classes=[False, True],
+            )
+    return OddityMapper(windows, network)
+
+
 def _fitted(known: np.ndarray, share: float, scale: int, seed: int) -> _Windows:
     side = max(3, round(share * min(known.shape[1:3]) / scale) // 2 * 2 + 1)
     random = np.random.default_rng(seed)
@@ -233,9 +248,15 @@ def _cut(images: np.ndarray, side: int, scale: int) -> np.ndarray:
         rows, columns = rows // scale, columns // scale
     half = side // 2
     padded = np.pad(images, [(0, 0), (half, half), (half, half), (0, 0)], mode="symmetric")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(1, 2))
-    windows = windows[:, rows][:, :, columns]
-    return windows.reshape(*windows.shape[:3], -1)
+    # Channels before rows: then the numbers of a row of a window lie side by side.
+    padded = np.ascontiguousarray(np.moveaxis(padded, -1, 1))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(2, 3))
+    channels = windows.shape[1]
+    cut = np.empty((len(images), len(rows), len(columns), channels, side, side), images.dtype)
+    for at, row in enumerate(rows):
+        for to, column in enumerate(columns):
+            cut[:, at, to] = windows[:, :, row, column]
+    return cut.reshape(*cut.shape[:3], -1)
 
 
 def _numbers(windows: tuple[_Windows, ...], images: np.ndarray) -> np.ndarray:

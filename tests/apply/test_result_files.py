@@ -51,7 +51,7 @@ def test_strange_names_are_read_back_as_they_were_from_every_table(model, strang
     tables = {"outliers": "outliers.csv", "cluster": "clusters.csv", "select": "selected.csv"}
     for verb, file in tables.items():
         assert {row["file"] for row in surrogate_table(at[verb] / file)} == set(names)
-    query = ["--query", strange, "--neighbors", 2]
+    query = ["--query", strange, "--neighbors", len(names)]
     assert run("similar", model, strange, "--output", at["similar"], *query) == 0
     rows = surrogate_table(at["similar"] / "similar.csv")
     assert list(dict.fromkeys(row["query"] for row in rows)) == names

@@ -9,6 +9,7 @@ import pytest
 from apply_command import complaint, files, run
 from apply_command import parts as networks_of
 
+from kerasunsup.apply import __main__ as apply
 from kerasunsup.evaluation import clustering
 from kerasunsup.models import export
 
@@ -117,3 +118,26 @@ def test_parts_of_restored_images_are_no_codes(alone, folder, tmp_path, capsys):
     assert run("restore", alone, folder, "--output", restored, "--shard", "1/1") == 0
     arguments = ["cluster", alone, folder, "--codes", restored, "--output", tmp_path / "out"]
     assert "holds parts of restore: give those of encode" in complaint(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("words", "model", "images"),
+    [
+        ("duplicates M --output O I", "M", "I"),
+        ("duplicates --output O I", None, "I"),
+        ("similar M --output O --query q I", "M", "I"),
+        ("similar --output O M --neighbors 3 I", "M", "I"),
+        ("outliers M --share 0.1 I --output O", "M", "I"),
+        ("duplicates --output O -- M I", "M", "I"),
+    ],
+)
+def test_settings_may_stand_between_model_and_images(words, model, images):
+    command = apply.parse(words.split())
+    found = command.model if command.model is None else str(command.model)
+    assert (found, command.images, str(command.output)) == (model, images, "O")
+
+
+def test_what_stands_too_much_is_refused_as_ever(capsys):
+    with pytest.raises(SystemExit):
+        apply.parse(["duplicates", "M", "--output", "O", "I", "J"])
+    assert "unrecognized arguments: J (see --help)" in capsys.readouterr().err
