@@ -68,9 +68,11 @@ def reuse_models(patch: pytest.MonkeyPatch, experiment: Any) -> None:
     """Lets an experiment of one shape compile its model once; each run gets its first weights."""
     build, models = experiment.build, {}
 
-    def first_weights_again(settings: Any, shape: Any, *, is_shipped: bool = False) -> Any:
+    def first_weights_again(
+        settings: Any, shape: Any, *, is_shipped: bool = False, **more: Any
+    ) -> Any:
         if is_shipped not in models:
-            model = build(settings, shape, is_shipped=is_shipped)
+            model = build(settings, shape, is_shipped=is_shipped, **more)
             optimizers = {id(one): one for one in vars(model).values() if hasattr(one, "apply")}
             optimizers[id(model.optimizer)] = model.optimizer
             for optimizer in optimizers.values():
