@@ -85,8 +85,8 @@ class Measurements(keras.callbacks.Callback):
                 "won",
                 f"epoch {epoch + 1}: the discriminator tells real and generated images apart in "
                 f"{logs['real_accuracy']:.1%} and {logs['generated_accuracy']:.1%} of all cases, "
-                "and the generator learns little from it: try --label-smoothing 0.1, "
-                "--gradient-penalty 0.1 or a smaller --learning-rate",
+                "and the generator learns little from it: try a --gradient-penalty of 0.1 or a "
+                "smaller --learning-rate",
             )
         if (epoch + 1) % self._settings.measure_every and epoch + 1 != self._settings.epochs:
             return

@@ -23,8 +23,10 @@ AdversarialLoss = Callable[[Any, Any], tuple[Any, Any]]
 _METRICS = (
     "generator_loss",
     "discriminator_loss",
-    "real_accuracy",  # share of real images with a logit above 0
-    "generated_accuracy",  # share of generated images with a logit below 0
+    # Shares of real and of generated images that are told rightly: by the sign of the logit; in the
+    # relativistic game by which of a pair has the higher one, and both are the same.
+    "real_accuracy",
+    "generated_accuracy",
 )
 _PENALTY_EVERY = 8  # steps
 _STATISTICS_BATCHES = 20
@@ -298,11 +300,14 @@ def _played(gan: GAN, images: Any, is_due: bool | None) -> tuple[Any, Any, Any, 
     del tape
     gan.optimizer.apply(gradients, gan.discriminator.trainable_variables)
     gan.generator_optimizer.apply(own, gan.generator.trainable_variables)
+    limits = (0.0, 0.0)
+    if gan.adversarial_loss is relativistic:
+        limits = (generated_logits, real_logits)
     return (
         generator_loss,
         discriminator_loss,
-        ops.mean(ops.cast(real_logits > 0.0, "float32")),
-        ops.mean(ops.cast(generated_logits < 0.0, "float32")),
+        ops.mean(ops.cast(real_logits > limits[0], "float32")),
+        ops.mean(ops.cast(generated_logits < limits[1], "float32")),
     )
 
 

@@ -110,7 +110,7 @@ def test_a_discriminator_that_has_won_is_said_once(measured, capsys):
         measurements.on_epoch_end(epoch, {"real_accuracy": 0.999, "generated_accuracy": 1.0})
     output = capsys.readouterr().out
     assert output.count("tells real and generated images apart") == 1
-    assert "--label-smoothing" in output
+    assert "--gradient-penalty" in output
     measurements.on_epoch_end(4, dict(GOOD))
     assert capsys.readouterr().out == ""
 

@@ -249,6 +249,21 @@ def test_accuracies_are_the_shares_told_right():
         assert (found["real_accuracy"], found["generated_accuracy"]) == expected
 
 
+def test_accuracies_of_the_game_about_pairs_do_not_depend_on_what_all_logits_share():
+    gan = build(
+        discriminator_optimizer=keras.optimizers.SGD(0.0),
+        adversarial_loss=models_gan.relativistic,
+    )
+    found = []
+    for bias in (0.0, 50.0):
+        gan.discriminator.get_layer("logits").bias.assign([bias])
+        gan.reset_metrics()
+        gan.random.state.assign([3, 4])
+        found.append(gan.train_on_batch(real(8), return_dict=True))
+    for result in found:
+        assert result["real_accuracy"] == result["generated_accuracy"] == found[0]["real_accuracy"]
+
+
 def test_the_averaged_generator_holds_the_average_and_settled_statistics():
     gan = build(run_eagerly=False)
     average = None
