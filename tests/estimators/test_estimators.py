@@ -51,7 +51,7 @@ def gan():
 @pytest.fixture(scope="module")
 def classifier(autoencoder):
     labels = np.where(np.arange(len(LABELS)) < 20, LABELS, -1)
-    return ku.Classifier(encoder=autoencoder, graph_steps=60, deformation=0.2, verbose=0).fit(
+    return ku.Classifier(encoder=autoencoder, graph_steps=200, deformation=0.2, verbose=0).fit(
         IMAGES, labels
     )
 
