@@ -324,6 +324,12 @@ def test_table_of_the_relativistic_game_is_the_measurement():
     measured = (f"{longer[name]:.2f}" for name in ("fid", "precision", "recall"))
     words = "to distance {}, precision {} and recall {}".format(*measured)
     assert words in " ".join(TEXT.split())
+    longest = found["60 epochs, 32 filters"]
+    keys = ("fid", "precision", "recall", "classifier_score")
+    assert are_near(TEXT, "Sixty epochs", *(f"{longest[key]:.2f}" for key in keys))
+    by_epoch = longest["distance to validation images by epoch"]
+    assert are_near(TEXT, f"{by_epoch['50']:.2f} at epoch 50", f"{by_epoch['60']:.2f}")
+    assert are_near(TEXT, f"nothing copied ({100 * longest['nearest/closer_share']:.1f} %")
 
 
 def test_tables_of_apply_are_the_measurements():
