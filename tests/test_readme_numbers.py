@@ -56,6 +56,14 @@ def test_table_of_first_weights_is_what_was_measured():
     assert are_near(TEXT, *(f"{one[way][-1]:.4f}" for way in ways))
 
 
+def test_numbers_of_the_larger_autoencoder_are_what_was_measured():
+    found = measurement("larger")["metrics"]
+    errors = (f"{found[name]:.5f}" for name in ("test/mse", "validation/mse"))
+    assert are_near(TEXT, "ends at", *errors)
+    distances = (f"{found['reconstructed/fid']:.2f}", f"{found['mixture_100/fid']:.1f}")
+    assert are_near(TEXT, *distances, f"{100 * found['latent/graph_accuracy']:.1f} % of the test")
+
+
 def test_clustering_table_is_what_was_measured():
     rows = json.loads((ROOT / "docs" / "clustering.json").read_text(encoding="utf-8"))["rows"]
     shown = [name for name in rows if f"| {name} |" in TEXT]
