@@ -62,6 +62,12 @@ def test_numbers_of_the_larger_autoencoder_are_what_was_measured():
     assert are_near(TEXT, "ends at", *errors)
     distances = (f"{found['reconstructed/fid']:.2f}", f"{found['mixture_100/fid']:.1f}")
     assert are_near(TEXT, *distances, f"{100 * found['latent/graph_accuracy']:.1f} % of the test")
+    samples = measurement("larger")["neighbors"]["test/neighbors"]
+    keys = ("fid", "classifier_score", "precision", "recall")
+    assert are_near(TEXT, "come to distance", *(f"{samples[key]:.2f}" for key in keys))
+    nearest = measurement("larger")["neighbors"]["nearest"]
+    shares = (f"{100 * nearest[key][1]:.1f} %" for key in ("neighbors", "reconstructed test"))
+    assert are_near(TEXT, *shares)
 
 
 def test_clustering_table_is_what_was_measured():
