@@ -153,12 +153,14 @@ def _parsed(parser: Any, verbs: Any, argv: Sequence[str]) -> Any:
 
     argparse takes an argument that may be left out for left out as soon as a flag stands before it.
     """
-    verb_parser = verbs.choices.get(argv[0]) if argv else None
-    # Intermixed parsing does not know `--`, and needs no two ways to print a help.
-    if verb_parser is None or {"--", "-h", "--help"} & set(argv) or cli.PARSER_ALONE in argv:
+    if cli.PARSER_ALONE in argv or "--" in argv:  # which intermixed parsing does not know
         return parser.parse_args(argv)
-    given = verb_parser.parse_intermixed_args(argv[1:])
-    given.verb = argv[0]
+    given, left = parser.parse_known_args(argv)
+    if not left:
+        return given
+    verb = given.verb
+    given = verbs.choices[verb].parse_intermixed_args(argv[argv.index(verb) + 1 :])
+    given.verb = verb
     return given
 
 
