@@ -737,3 +737,13 @@ def test_supervised_table_and_its_sentences_are_the_reference_run():
     for end in ("low", "high"):
         assert f"{100 * numbers[f'labels_all/finetuned_minus_scratch_{end}']:+.2f}" in TEXT
     assert numbers["labels_100/graph_accuracy"] >= 0.96
+
+
+def test_table_of_optimizers_is_the_measurement():
+    for title, rows in measurement("optimizers")["rows"].items():
+        for name, numbers in rows.items():
+            _, *cells = row(f"{title.split(', ', 1)[1]}: {name}")
+            for part, cell in zip(("training", "validation", "test"), cells, strict=True):
+                errors = numbers[f"{part}_error"]
+                mean, deviation = statistics.fmean(errors), statistics.stdev(errors)
+                assert cell == f"{1000 * mean:.2f} ± {1000 * deviation:.2f}"
