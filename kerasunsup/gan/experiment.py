@@ -61,7 +61,7 @@ def build(
         "synchronized": is_distributed,
     }
     # A gradient penalty is paid for the discriminator, and inside `tf.cond`.
-    penalized = {"is_penalized": settings.penalty_used > 0.0}
+    penalized = {"is_penalized": bool(settings.gradient_penalty)}
     gan = models_gan.GAN(
         networks.generator(
             image_shape,
@@ -79,7 +79,7 @@ def build(
         ),
         adversarial_loss=models_gan.LOSSES[settings.loss],
         label_smoothing=settings.label_smoothing,
-        gradient_penalty=settings.penalty_used,
+        gradient_penalty=settings.gradient_penalty,
         seed=settings.seed,
         name="gan",
     )

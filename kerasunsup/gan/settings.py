@@ -11,8 +11,6 @@ import dataclasses
 from kerasunsup.errors import InputError
 from kerasunsup.settings import TrainingSettings, setting
 
-_RELATIVISTIC_PENALTY = 0.02  # of 0.02 and 0.25, which left classes out (docs/gan.md)
-
 
 @dataclasses.dataclass(frozen=True)
 class GANSettings(TrainingSettings):
@@ -69,7 +67,7 @@ class GANSettings(TrainingSettings):
     loss: str = setting(
         "non_saturating",
         "choose the losses; minimax is the study's formula to the letter, relativistic compares"
-        " each generated image with a real one, and pays the --gradient-penalty for both",
+        " each generated image with a real one, and with a --gradient-penalty pays it for both",
         choices=("non_saturating", "minimax", "relativistic"),
     )
     # A share that is kept a step. Adam's own 0.9 remembers gradients by an opponent that has
@@ -93,13 +91,11 @@ class GANSettings(TrainingSettings):
     label_smoothing: float = setting(
         0.0, "let the discriminator aim at 1 - X for real images", least=0.0, most=0.5
     )
-    # A weight, on nats. The relativistic game need not come to rest without one. In the
-    # non-saturating game 0.1 helps over 10 epochs; over 100 it leaves the discriminator at chance
-    # from epoch 25 on, and the distance rises again.
-    gradient_penalty: float | None = setting(
-        None,
-        "add X times half the squared gradient of the discriminator by real images to its loss"
-        " (0.02 with --loss relativistic, by generated images too; else 0)",
+    # A weight, on nats. Over 10 epochs 0.1 helps (score 9.53 instead of 9.39); over 100 it leaves
+    # the discriminator at chance from epoch 25 on, and the distance rises again.
+    gradient_penalty: float = setting(
+        0.0,
+        "add X times half the squared gradient of the discriminator by real images to its loss",
         least=0.0,
     )
     # A standard deviation, on the scale [-1, 1].
@@ -133,13 +129,6 @@ class GANSettings(TrainingSettings):
                 f"--label-smoothing {self.label_smoothing} lowers the target of a real image, and "
                 "--loss relativistic has none: leave one of them out"
             )
-
-    @property
-    def penalty_used(self) -> float:
-        """The weight of the gradient penalty."""
-        if self.gradient_penalty is None:
-            return _RELATIVISTIC_PENALTY if self.loss == "relativistic" else 0.0
-        return self.gradient_penalty
 
     @property
     def categories_used(self) -> int:

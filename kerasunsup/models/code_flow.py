@@ -31,6 +31,7 @@ _LEAST_STEPS = 200
 _PASSES = 56  # over the codes: 5,468 steps for 50,000 codes, fewer for fewer
 _FREQUENCIES = 32  # of the time's sines and cosines
 _SOLVER_STEPS = 20
+_CARRIED_AT_ONCE = 500  # codes; the memory that their gradients take
 _PROBES = 4  # random directions by which a divergence is estimated
 _OWN_SHARE, _SPREAD = 0.5, 0.8  # of a Gaussian around a code, see `Neighborhoods`
 _LEAST_SPREAD = 1e-4  # of a Gaussian in any direction, as a share of its mean variance
@@ -296,18 +297,23 @@ def carried_back(
         ]
         return velocities, tf.add_n(products) / _PROBES
 
-    at = tf.constant(codes, tf.float32)
     signs = np.random.default_rng(seed).integers(0, 2, (_PROBES, len(codes), dim))
-    probes = tf.constant(2 * signs - 1, tf.float32)
-    spread = tf.zeros(len(codes))
-    for number in range(_SOLVER_STEPS, 0, -1):
-        here, widening = change(at, tf.constant(number * length), probes)
-        there, widening_there = change(
-            at - length * here, tf.constant((number - 1) * length), probes
-        )
-        at = at - 0.5 * length * (here + there)
-        spread += 0.5 * length * (widening + widening_there)
-    return at.numpy(), spread.numpy()
+    starts, spreads = [], []
+    for first in range(0, len(codes), _CARRIED_AT_ONCE):
+        block = slice(first, first + _CARRIED_AT_ONCE)
+        at = tf.constant(codes[block], tf.float32)
+        probes = tf.constant(2 * signs[:, block] - 1, tf.float32)
+        spread = tf.zeros(len(at))
+        for number in range(_SOLVER_STEPS, 0, -1):
+            here, widening = change(at, tf.constant(number * length), probes)
+            there, widening_there = change(
+                at - length * here, tf.constant((number - 1) * length), probes
+            )
+            at = at - 0.5 * length * (here + there)
+            spread += 0.5 * length * (widening + widening_there)
+        starts.append(at.numpy())
+        spreads.append(spread.numpy())
+    return np.concatenate(starts), np.concatenate(spreads)
 
 
 def _kept(values: Any, dtype: str) -> keras.Variable:

@@ -55,7 +55,7 @@ class NoveltySettings(TrainingSettings):
         32, "numbers in the code of an image; PCA gets as many components", least=1, most=4096
     )
     hidden_units: int = setting(128, "units of the dense layer beside the code", least=1)
-    # Off: it takes about as long as all the others.
+    # Off: a flow is trained for each class.
     flow: bool = setting(
         False, "also score by the density of a flow that is fitted to the codes of each class"
     )

@@ -81,12 +81,8 @@ class CodeSampler:
         if self.velocity is None:
             return self.mixture.log_likelihoods(codes)
         mean, scale = self.mixture.mean, self.mixture.scale
-        found = []
-        for start in range(0, len(codes), 500):
-            scaled = (codes[start : start + 500] - mean) / scale
-            begun, spread = code_flow.carried_back(self.velocity, scaled, start)
-            found.append(self.mixture.log_likelihoods(mean + scale * begun) - spread)
-        return np.concatenate(found)
+        begun, spread = code_flow.carried_back(self.velocity, (codes - mean) / scale, seed=0)
+        return self.mixture.log_likelihoods(mean + scale * begun) - spread
 
     def among(self, ways: Mapping[str, tuple[str, Way]]) -> dict[str, tuple[str, Way]]:
         """Ways of drawing codes as in `latent_space.SAMPLERS`, with its own in their place."""

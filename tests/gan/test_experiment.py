@@ -207,11 +207,6 @@ def test_a_preset_gives_way_to_flags_and_is_no_setting():
 
     study = parse("--preset", "study")
     assert (study.loss, study.averaging, study.schedule) == ("minimax", 0.0, "constant")
-    assert study.penalty_used == 0.0
-    # What a generator is paid for is part of the game about pairs alone.
-    assert parse().penalty_used == 0.0
-    assert parse("--loss", "relativistic").penalty_used == 0.02
-    assert parse("--loss", "relativistic", "--gradient-penalty", "0").penalty_used == 0.0
     assert (study.epochs, study.batch_size, study.learning_rate) == (100, 128, 0.0005)
     assert parse("--preset", "study", "--averaging", "0.5").averaging == 0.5
     assert "preset" not in to_json(study)
