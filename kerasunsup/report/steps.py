@@ -81,7 +81,7 @@ STEPS = (
     ),
     Step("variational", "variational autoencoder", "ae", ("--variational",), 7, 0.4),
     Step("supervised", "from unsupervised to supervised", "supervised", (), 15, 0.5),
-    Step("novelty", "outliers, one class against the rest", "novelty", (), 20, 0.5),
+    Step("novelty", "outliers, one class against the rest", "novelty", ("--flow",), 20, 0.6),
     Step("gan", "GAN", "gan", (), 27, 0.4),
     Step("gan_study", "GAN, the study's own game", "gan", ("--preset", "study"), 27, 0.4),
 )  # fmt: skip
