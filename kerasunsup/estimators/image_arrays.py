@@ -24,9 +24,17 @@ _SLACK = 1e-3  # by which resampling overshoots [0, 1]
 class LabelledImages:
     """One part of a data set; estimators take it wherever they take an array of images.
 
+    A slice, positions or a mask give a part of it, a number one image, float32 (height, width,
+    channels); `numpy.asarray` gives all of them.
+
     Attributes:
         image_set: the images, in memory or on disk.
         labels: int64 (num_images,), classes counted from 0; None where the data has none.
+
+    Example:
+        >>> test = load_images("mnist", limit=100, test_limit=50).test
+        >>> len(test[:20]), test[0].shape, np.asarray(test).shape
+        (20, (28, 28, 1), (50, 28, 28, 1))
     """
 
     image_set: ImageSet
@@ -34,6 +42,18 @@ class LabelledImages:
 
     def __len__(self) -> int:
         return len(self.image_set)
+
+    def __getitem__(self, index: Any) -> LabelledImages | np.ndarray:
+        positions = np.arange(len(self))[index]
+        if positions.ndim == 0:
+            return self.image_set.array(positions[None])[0]
+        labels = None if self.labels is None else self.labels[positions]
+        return LabelledImages(self.image_set.subset(positions), labels)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("these images are made when they are asked for: leave copy=False out")
+        return self.images if dtype is None else self.images.astype(dtype)
 
     @property
     def images(self) -> np.ndarray:

@@ -216,7 +216,8 @@ def state_of(step: Step, places: Places) -> State:
         return state
     newest = ""
     # A run of before a setting was there has none of it, and did what is the default now.
-    defaults = json.loads(json.dumps(to_json(_MODULES[step.experiment].parse([]).config)))
+    size = ["--quick"] if places.quick else []
+    defaults = json.loads(json.dumps(to_json(_MODULES[step.experiment].parse(size).config)))
     for path in sorted((places.logs / step.experiment).glob("[!.]*/config.json")):
         folder = path.parent
         try:

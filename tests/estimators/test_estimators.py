@@ -249,6 +249,20 @@ def test_images_of_a_part_are_taken_as_they_are():
     assert splits.train.images.shape == (200, 28, 28, 1)
     assert splits.train.labels.shape == (200,)
     assert len(splits.test) == 50
+    images = np.asarray(splits.test)
+    assert images.shape == (50, 28, 28, 1) and np.asarray(splits.test, np.float64).dtype == np.float64
+    some = splits.test[10:20]
+    assert np.array_equal(some.images, images[10:20])
+    assert np.array_equal(some.labels, splits.test.labels[10:20])
+    ones = splits.test[splits.test.labels == 1]
+    assert 0 < len(ones) < 50 and set(ones.labels) == {1}
+    assert np.array_equal(splits.test[[4, -1]].images, images[[4, -1]])
+    assert np.array_equal(splits.test[-1], images[-1])
+    assert [image.shape for image in some] == 10 * [(28, 28, 1)]
+    with pytest.raises(IndexError):
+        splits.test[50]
+    with pytest.raises(ValueError, match="copy=False"):
+        np.asarray(splits.test, copy=False)
     fitted = ku.Autoencoder(**SMALL, epochs=1).fit(splits.train, validation=splits.validation)
     np.testing.assert_array_equal(
         fitted.transform(splits.test), fitted.transform(splits.test.images)

@@ -23,23 +23,28 @@ def test_a_run_of_other_settings_does_not_stand_for_a_step(places):
     assert steps.state_of(step("clean"), places).unfinished == "the-clean"
 
 
-def test_a_run_of_before_a_setting_was_there_had_its_default(places):
-    for key, left_out in (("clean", "student_rounds"), ("noise", "noise")):
-        path = places.logs / "ae" / f"the-{key}" / "config.json"
-        stored = json.loads(path.read_text())
-        del stored[left_out]
-        path.write_text(json.dumps(stored))
+def leave_out(setting: str, run: Path) -> None:
+    path = run / "config.json"
+    stored = json.loads(path.read_text())
+    del stored[setting]
+    path.write_text(json.dumps(stored))
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_run_of_before_a_setting_was_there_had_its_default(places, quick):
+    if quick:
+        places = dataclasses.replace(places, logs=Path("small"), quick=True)
+        for key in ("clean", "noise"):
+            write_run(step(key), places, f"the-{key}")
+    leave_out("student_rounds", places.logs / "ae" / "the-clean")
     assert steps.state_of(step("clean"), places).finished is not None
+    leave_out("noise", places.logs / "ae" / "the-noise")
     assert steps.state_of(step("noise"), places).finished is None
 
 
 def test_a_run_of_before_a_setting_was_there_stands_for_its_default(places):
     for key in ("clean", "variational"):
-        path = places.logs / "ae" / f"the-{key}" / "config.json"
-        stored = json.loads(path.read_text())
-        path.write_text(
-            json.dumps({name: stored[name] for name in stored if name != "variational"})
-        )
+        leave_out("variational", places.logs / "ae" / f"the-{key}")
     assert steps.state_of(step("clean"), places).finished is not None
     assert steps.state_of(step("variational"), places).finished is None
 
