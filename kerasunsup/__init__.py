@@ -24,7 +24,7 @@ if typing.TYPE_CHECKING:
     from kerasunsup.estimators.plots import plot_samples as plot_samples
     from kerasunsup.estimators.saved import load as load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PLACES = {
     "Autoencoder": "autoencoder",
