@@ -6,6 +6,7 @@ with its command, commit and processor. Files that are not there are left out.
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -197,6 +198,34 @@ def _student(sources: Sources, folder: Path) -> list[Block]:
         f" encoder. {_origin(alone or labelled)}."
     )
     return [Table(["labels", "seeds", "right"], rows, caption)] if rows else []
+
+
+def student_accuracies(sources: Sources, labels: str) -> tuple[list[float], str]:
+    """What the self-labelling student makes of so many labels of MNIST.
+
+    Args:
+        sources: of a page; a quick one, and one of other data, has no such numbers.
+        labels: `10`, `100`, `1000` or `all`.
+
+    Returns:
+        Test accuracies in [0, 1], one a seed, and the address of the file that has them; none
+        where it is missing or damaged, which the page's section of measurements says.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from kerasunsup.report.steps import Places
+        >>> student_accuracies(Sources({}, Places(Path("logs"), Path("tuning"), True), Path()), "10")
+        ([], '')
+    """
+    places = sources.places
+    path = places.benchmarks / "student_labels.json"
+    if places.quick or places.data != "mnist" or not path.is_file():
+        return [], ""
+    with contextlib.suppress(OSError, InputError, LookupError, TypeError, ValueError, AttributeError):
+        rows = files.read_json(path)[f"mnist_{labels}"]["rows"]
+        found = [float(run["test_accuracy"]) for runs in rows.values() for run in runs]
+        return found, sources.address(path)
+    return [], ""
 
 
 def _copies(sources: Sources, folder: Path) -> list[Block]:
