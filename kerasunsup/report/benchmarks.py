@@ -214,14 +214,15 @@ def student_accuracies(sources: Sources, labels: str) -> tuple[list[float], str]
     Example:
         >>> from pathlib import Path
         >>> from kerasunsup.report.steps import Places
-        >>> student_accuracies(Sources({}, Places(Path("logs"), Path("tuning"), True), Path()), "10")
+        >>> places = Places(Path("logs"), Path("tuning"), quick=True)
+        >>> student_accuracies(Sources({}, places, Path()), "10")
         ([], '')
     """
     places = sources.places
     path = places.benchmarks / "student_labels.json"
     if places.quick or places.data != "mnist" or not path.is_file():
         return [], ""
-    with contextlib.suppress(OSError, InputError, LookupError, TypeError, ValueError, AttributeError):
+    with contextlib.suppress(InputError, LookupError, TypeError, ValueError, AttributeError):
         rows = files.read_json(path)[f"mnist_{labels}"]["rows"]
         found = [float(run["test_accuracy"]) for runs in rows.values() for run in runs]
         return found, sources.address(path)

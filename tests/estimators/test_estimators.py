@@ -250,12 +250,14 @@ def test_images_of_a_part_are_taken_as_they_are():
     assert splits.train.labels.shape == (200,)
     assert len(splits.test) == 50
     images = np.asarray(splits.test)
-    assert images.shape == (50, 28, 28, 1) and np.asarray(splits.test, np.float64).dtype == np.float64
+    assert images.shape == (50, 28, 28, 1)
+    assert np.asarray(splits.test, np.float64).dtype == np.float64
     some = splits.test[10:20]
     assert np.array_equal(some.images, images[10:20])
     assert np.array_equal(some.labels, splits.test.labels[10:20])
     ones = splits.test[splits.test.labels == 1]
-    assert 0 < len(ones) < 50 and set(ones.labels) == {1}
+    assert 0 < len(ones) < 50
+    assert set(ones.labels) == {1}
     assert np.array_equal(splits.test[[4, -1]].images, images[[4, -1]])
     assert np.array_equal(splits.test[-1], images[-1])
     assert [image.shape for image in some] == 10 * [(28, 28, 1)]
