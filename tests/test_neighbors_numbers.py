@@ -1,4 +1,4 @@
-"""The numbers in docs/apply.md on very many codes are those that were measured."""
+"""The numbers in docs/apply_measured.md on very many codes are those that were measured."""
 
 import pytest
 from readme_pages import TEXT

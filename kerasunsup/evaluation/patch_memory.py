@@ -13,7 +13,7 @@ import numpy as np
 from kerasunsup.evaluation import latent_space
 from kerasunsup.evaluation.neighbors import blocks, squared_distances
 
-_WINDOW = 5  # side, in positions of the maps; on MNIST 7 is worse (docs/apply.md)
+_WINDOW = 5  # side, in positions of the maps; on MNIST 7 is worse (docs/outliers.md)
 # Clean images that are enough: twice as many find eights and twos hardly better in twice the time.
 REMEMBERED = 1000
 _COMPONENTS = 48  # numbers that are left of a patch; 24 and 96 do as well

@@ -4,8 +4,7 @@ On MNIST, all ten classes in turn, the autoencoders take about 6 minutes on two 
 all of it about 20 (by the processor time of one class). The area under the ROC curve, mean over the
 classes, is about 98.3 % for error and density together, 96.6 % for the reconstruction error and
 95.5 % for the residual of PCA; the scores of patches and views are measured on validation images
-(docs/apply.md). `--quick` is a smoke
-run of the whole path.
+(docs/outliers.md). `--quick` is a smoke run of the whole path.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ OUTLIER_SCORES = {
     "flow": "density of codes by a flow",
 }
 # Whose ranks are averaged: a score of each kind, chosen on validation images of two classes
-# (docs/apply.md).
+# (docs/outliers.md).
 JOINED_SCORES = ("outliers", "patches", "views", "answers")
 
 

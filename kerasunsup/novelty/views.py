@@ -2,7 +2,7 @@
 
 To tell how an image of the known class was turned and shifted, a network must know how the class
 looks. Golan & El-Yaniv score an image by the probabilities of the right answers. Here it is the
-density of the network's features, which tells digits better (docs/apply.md).
+density of the network's features, which tells digits better (docs/outliers.md).
 """
 
 from __future__ import annotations
