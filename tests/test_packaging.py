@@ -1,6 +1,7 @@
 """What is installed: a wheel with every file that the package reads, and what it asks for."""
 
 import configparser
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+import kerasunsup
 
 ROOT = Path(__file__).parent.parent
 if not (ROOT / "setup.cfg").exists():
@@ -45,6 +48,15 @@ def test_wheel_holds_every_file_of_the_package_and_nothing_else(tmp_path):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     files = (path for path in (source / "kerasunsup").rglob("*") if path.is_file())
     assert names == {path.relative_to(source).as_posix() for path in files}
+
+
+def test_one_version_stands_everywhere(configuration):
+    version = configuration["metadata"]["version"]
+    assert kerasunsup.__version__ == version
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"^## (\d\S*) - \d{4}-\d\d-\d\d$", changes, re.MULTILINE)
+    assert released[0] == version
 
 
 def test_gpu_asks_for_the_same_tensorflow(configuration):
