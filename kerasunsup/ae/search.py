@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -59,15 +60,14 @@ def run(command: Command) -> dict[str, Any] | None:
                 f"--name {command.name}: {folder} exists already and is never overwritten; choose "
                 "another name, or add --search-only"
             )
-    if settings.precision == "auto":  # trials are compared, so all have one arithmetic
-        settings = dataclasses.replace(settings, precision=precision.FLOAT32)
-        command = dataclasses.replace(command, config=settings)
     splits = data_splits.load(settings)
     experiment.check(settings, splits)
+    settings = _with_one_arithmetic(command, splits)
     with loop.machine(settings):
         is_alone = options.distributed is None
         run = runner.run_search if is_alone else distributed.run_shared_search
-        record = run(command, problem(command, splits))
+        begun = dataclasses.replace(command, config=settings)
+        record = run(begun, problem(begun, splits))
     if record is None:
         return None
     record["importance"] = importance(record, settings.seed)
@@ -77,6 +77,29 @@ def run(command: Command) -> dict[str, Any] | None:
     if not options.search_only:
         experiment.run(dataclasses.replace(command, config=best, search=SearchSettings()))
     return record
+
+
+def _with_one_arithmetic(command: Command, splits: Splits) -> AutoencoderSettings:
+    """The settings with one arithmetic in the place of `auto`, since trials are compared.
+
+    It is that which the search was begun with, else the faster one; of several machines one may
+    be slow in bfloat16.
+    """
+    settings: AutoencoderSettings = command.config
+    options = command.search
+    if settings.precision != "auto":
+        return settings
+    if options.distributed is not None:
+        return dataclasses.replace(settings, precision=precision.FLOAT32)
+    begun = Path(options.tuning) / command.experiment / options.kind / "fingerprint.json"
+    if begun.is_file() and not options.overwrite:
+        with contextlib.suppress(OSError, InputError, LookupError, TypeError):
+            kept = files.read_json(begun)["settings"]["precision"]
+            if kept in (precision.FLOAT32, precision.BFLOAT16):
+                return dataclasses.replace(settings, precision=kept)
+    return precision.decided(
+        settings, splits, experiment.build, experiment.corruption_of(settings), command.logs
+    )
 
 
 def problem(command: Command, splits: Splits) -> Problem:
@@ -212,13 +235,15 @@ def comparable(command: Command, record: dict[str, Any]) -> dict[str, dict[str, 
             path = folder / "record.json"  # its copy, which may have come with the package's source
         if kind not in records and path.exists():
             other = files.read_json(path)
-            same = all(
-                other["fingerprint"][key] == record["fingerprint"][key]
-                for key in ("settings", "data")
-            )
-            if same:
+            if _compared_by(other) == _compared_by(record):
                 records[kind] = other
     return {kind: records[kind] for kind in figures.TITLES if kind in records}
+
+
+def _compared_by(record: dict[str, Any]) -> dict[str, Any]:
+    """What two searches must share: data, and all settings but the arithmetic, a machine's own."""
+    found = record["fingerprint"]
+    return {"data": found["data"], "settings": found["settings"] | {"precision": None}}
 
 
 def write_figures(command: Command, record: dict[str, Any]) -> list[Path]:

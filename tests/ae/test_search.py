@@ -26,7 +26,7 @@ from kerasunsup.data import batches as data_batches
 from kerasunsup.evaluation import latent_space
 from kerasunsup.search import distributed, figures, session
 from kerasunsup.settings import read_config
-from kerasunsup.training import files
+from kerasunsup.training import files, precision
 
 
 @pytest.fixture(scope="module")
@@ -186,8 +186,40 @@ def test_searches_are_drawn_beside_those_on_the_same_data_and_settings_only(sear
         other = found | {"kind": "grid", "fingerprint": found["fingerprint"] | {key: value}}
         files.write_json(folder / "grid" / "record.json", other)
         assert list(search.comparable(given, this)) == ["hyperband", "random"]
-    files.write_json(folder / "grid" / "record.json", found | {"kind": "grid"})
+    fingerprint = found["fingerprint"]
+    other = fingerprint["settings"] | {"precision": "mixed_bfloat16"}
+    grid = found | {"kind": "grid", "fingerprint": fingerprint | {"settings": other}}
+    files.write_json(folder / "grid" / "record.json", grid)
     assert list(search.comparable(given, this)) == ["hyperband", "grid", "random"]
+
+
+def test_all_trials_have_the_faster_arithmetic_and_a_stopped_search_keeps_it(
+    searched, tmp_path, monkeypatch
+):
+    given = command(tmp_path, settings=dataclasses.replace(SETTINGS, precision="auto"))
+    seconds = {"float32": 2.0, "mixed_bfloat16": 1.0}
+    monkeypatch.setattr(precision, "seconds_a_step", lambda build, element: seconds)
+    monkeypatch.setattr(precision, "_LEAST_STEPS", 1)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda: True)
+
+    def chosen(given) -> str:
+        return search._with_one_arithmetic(given, splits()).precision
+
+    assert chosen(given) == "mixed_bfloat16"
+    shared = dataclasses.replace(given.search, distributed=("chief", "localhost:1"))
+    assert chosen(dataclasses.replace(given, search=shared)) == "float32"
+    fixed = dataclasses.replace(given.config, precision="float32")
+    assert chosen(dataclasses.replace(given, config=fixed)) == "float32"
+    begun = Path(given.search.tuning) / "ae" / "hyperband" / "fingerprint.json"
+    files.write_json(begun, {"settings": {"precision": "float32"}})
+    assert chosen(given) == "float32"
+    anew = dataclasses.replace(given.search, overwrite=True)
+    assert chosen(dataclasses.replace(given, search=anew)) == "mixed_bfloat16"
+    files.write_json(begun, {"settings": {"precision": "float1"}})  # damaged: `claim` says so
+    assert chosen(given) == "mixed_bfloat16"
+    # What is found is trained in what was asked for.
+    best = read_config(AutoencoderSettings, searched / "tuning" / "ae" / "best.json")
+    assert best["precision"] == "auto"
 
 
 def test_the_best_is_trained_into_a_run_of_its_own(searched, capsys):
@@ -197,7 +229,7 @@ def test_the_best_is_trained_into_a_run_of_its_own(searched, capsys):
     run = searched / "logs" / "ae" / "best"
     stored = read_config(AutoencoderSettings, run / "config.json")
     best = read_config(AutoencoderSettings, searched / "tuning" / "ae" / "best.json")
-    assert stored == best
+    assert stored == best | {"precision": "float32"}  # what `auto` came to
     assert stored["epochs"] == 2
     assert (run / "metrics.json").exists()
     capsys.readouterr()

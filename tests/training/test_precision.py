@@ -44,9 +44,8 @@ def decided(settings, logs=None):
 def test_the_faster_one_is_chosen_and_kept_beside_the_logs(timed, tmp_path, capsys):
     assert decided(LONG, tmp_path) == "mixed_bfloat16"
     assert "2.00 times as fast" in capsys.readouterr().out
-    assert decided(dataclasses.replace(LONG, seed=7, learning_rate=0.1), tmp_path) == (
-        "mixed_bfloat16"
-    )
+    for change in ({"seed": 7, "learning_rate": 0.1}, {"noise": 0.4}, {"crop": 8}):
+        assert decided(dataclasses.replace(LONG, **change), tmp_path) == "mixed_bfloat16"
     assert timed["times"] == 1
     (measured,) = json.loads((tmp_path / "precision.json").read_text()).values()
     assert measured["seconds"] == {"float32": 1.0, "mixed_bfloat16": 0.5}
