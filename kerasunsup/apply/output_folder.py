@@ -17,6 +17,7 @@ from kerasunsup.training import files as training_files
 RECORD = "apply.json"
 _WORK = ".work"  # holds the lock, and parts of results until all is done
 _LOCK = "lock"
+_UNREADABLE = "unreadable*.csv"  # tables that are no result of their own
 
 
 class OutputFolder:
@@ -149,11 +150,13 @@ class OutputFolder:
         if not self._is_held:
             return
         self._is_held = False
-        names = {path.name for path in self.folder.iterdir()}
-        came_to_nothing = names <= {RECORD, _WORK} and (is_refused or self._is_untouched())
+        unreadable = list(self.folder.glob(_UNREADABLE)) if is_refused else []
+        results = {path.name for path in self.folder.iterdir()} - {path.name for path in unreadable}
+        came_to_nothing = results <= {RECORD, _WORK} and (is_refused or self._is_untouched())
         # The lock is released last: until then no other process uses the folder.
         if not self.is_done and came_to_nothing:
-            (self.folder / RECORD).unlink(missing_ok=True)
+            for path in (self.folder / RECORD, *unreadable):
+                path.unlink(missing_ok=True)
         if self.is_done or came_to_nothing:
             shutil.rmtree(self._work, ignore_errors=True)
         if not self.is_done and came_to_nothing and self._is_new:
