@@ -168,21 +168,11 @@ class Job:
     def thumbnails(
         self, positions: Iterable[int], stream: image_stream.Stream | None = None
     ) -> np.ndarray:
-        """Reads encoded images once more, to be shown: float32 (n, height, width, channels).
-
-        One that is gone since, or has become another, is white.
-        """
-        shown = list(positions)
+        """Reads encoded images once more, to be shown: float32 (n, height, width, channels)."""
+        source, shown = stream or self.stream, list(positions)
         if self.vectors is not None or self.index is not None:
-            return given_codes.thumbnails(stream or self.stream, shown)
-        # What was encoded fits, and what a model from elsewhere takes is resized.
-        change = encoded_images.change_to(self._shape, self.settings, resize=True)
-        pictures = np.full((len(shown), *self._shape), 255, np.uint8)
-        for at, picture in enumerate((stream or self.stream).read(shown)):
-            with contextlib.suppress(InputError):
-                if not isinstance(picture, str):
-                    pictures[at] = change(picture)
-        return images.to_unit(pictures)
+            return given_codes.thumbnails(source, shown)
+        return _thumbnails(source, shown, self._shape, self.settings)
 
     def write_sheet(self, name: str, figure: style.Figure) -> None:
         """Writes a figure as the contact sheet `<name>_sheet.png`."""
@@ -212,6 +202,23 @@ def _encoded(
     return encoded_images.encode_stream(
         job.model, source, output.part(name), job.settings, errors=errors, look=look
     )
+
+
+def _thumbnails(
+    stream: image_stream.Stream,
+    positions: Sequence[int],
+    shape: tuple[int, ...],
+    settings: ApplySettings,
+) -> np.ndarray:
+    """Pictures of one shape; one that is gone since it was encoded, or became another, is white."""
+    # What was encoded fits, and what a model from elsewhere takes is resized.
+    change = encoded_images.change_to(shape, settings, resize=True)
+    pictures = np.full((len(positions), *shape), 255, np.uint8)
+    for at, picture in enumerate(stream.read(positions)):
+        with contextlib.suppress(InputError):
+            if not isinstance(picture, str):
+                pictures[at] = change(picture)
+    return images.to_unit(pictures)
 
 
 def _identity_of_more(job: Job) -> dict[str, Any]:
