@@ -115,3 +115,15 @@ def test_maps_of_names_that_become_alike_are_files_of_their_own(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_bytes(images.encode_png(np.zeros((1, 1, 1), np.uint8)))
+
+
+@pytest.mark.parametrize(("verb", "part"), [("check", "measures"), ("duplicates", "looks_images")])
+def test_parts_that_an_earlier_version_left_are_made_anew(few, tmp_path, verb, part):
+    work = tmp_path / "out" / ".work" / part
+    work.mkdir(parents=True)
+    numbers = np.arange(12)
+    np.savez(work / "000000000.npz", positions=numbers, unreadable=numbers[:0])
+    assert run(verb, few, "--output", tmp_path / "out") == 0
+    assert run(verb, few, "--output", tmp_path / "whole") == 0
+    name = f"{verb}.csv"
+    assert (tmp_path / "out" / name).read_text() == (tmp_path / "whole" / name).read_text()
