@@ -20,6 +20,7 @@ _SIDES = ((10_000, 64), (20_000, 48), (50_000, 32))
 MOST_SHOWN = _SIDES[-1][0]
 _BLOCK = 2048  # images in a file of looks, of 12 kB each
 _SHEET = 2048  # side of a sheet, pixels: what graphics chips take, and quickly decoded
+_ARRAYS = (*check.ARRAYS, "shown", "thumbnails", "sizes")  # of a file of looks
 _OF_CODEC = 16  # pixels: cells of whole blocks of the codec do not run into each other
 
 
@@ -52,7 +53,7 @@ def look_at(stream: Stream, positions: np.ndarray, folder: Path) -> Seen:
     is_shown = np.zeros(len(stream), bool)
     is_shown[positions] = True
     block = functools.partial(_block, is_shown=is_shown, side=side)
-    seen = image_stream.in_blocks(stream, folder, block, _BLOCK)
+    seen = image_stream.in_blocks(stream, folder, block, _ARRAYS, _BLOCK)
     found = seen.pop("thumbnails"), seen.pop("sizes")
     rows = np.searchsorted(positions, seen.pop("shown"))
     largest = int(found[1].max(initial=1))

@@ -65,6 +65,9 @@ class Measures(NamedTuple):
     transparent: float  # share of the pixels that are not opaque
 
 
+# The names of what is kept of a block of images.
+ARRAYS = ("positions", "measures", "hashes", "kinds", "modes", "unreadable", "reasons")
+
 # Name of an issue, position in the stream, value in the table, how bad it is.
 Finding = tuple[str, int, Any, float]
 
@@ -98,7 +101,7 @@ def _measured(stream: Stream, folder: Path) -> dict[str, np.ndarray]:
         `hashes` uint8 (n, 16), `kinds` and `modes` (n,), text as in `StoredPicture`. Of the
         others: `unreadable`, positions, and `reasons`, text.
     """
-    return image_stream.in_blocks(stream, folder, _block, _BLOCK)
+    return image_stream.in_blocks(stream, folder, _block, ARRAYS, _BLOCK)
 
 
 def _block(stream: Stream, positions: range, progress: Progress) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasunsup.apply import moving
-from kerasunsup.apply.duplicate_plan import date
+from kerasunsup.apply.duplicate_plan import Plan, date
 from kerasunsup.apply.settings import Application
 from kerasunsup.data import images
 from kerasunsup.errors import InputError
@@ -55,6 +55,9 @@ def carry_out(command: Application, plan: Callable[[], None]) -> None:
         else:
             _move(command.output, places)
         (command.output / _LOCK).unlink(missing_ok=True)
+    except InputError:
+        (command.output / _LOCK).unlink(missing_ok=True)
+        raise
     finally:
         if lock is not None:
             lock.close()
@@ -78,7 +81,13 @@ def _places(command: Application) -> dict[str, str]:
 
 def _move(output: Path, places: dict[str, str]) -> None:
     moves = moving.Moves(output)
+    groups = list(_groups(output / "duplicates.csv"))
     if moves.are_begun:
+        if not (output / _PLACES).is_file():
+            raise InputError(
+                f"--output {output}: {_PLACES} is gone, which says between which folders files are "
+                "moved: --undo first"
+            )
         begun = files.read_json(output / _PLACES)
         if begun != places:
             raise InputError(
@@ -88,7 +97,6 @@ def _move(output: Path, places: dict[str, str]) -> None:
     else:
         files.write_json(output / _PLACES, places)
         moves.begin()
-    groups = list(_groups(output / "duplicates.csv"))
     counts = {"moved": 0, "left": 0}
     with Progress(sum(len(group) for group in groups), "image") as progress:
         for kept, *others in groups:
@@ -98,6 +106,7 @@ def _move(output: Path, places: dict[str, str]) -> None:
                 progress.advance()
                 source = os.path.join(places["images"], row["file"])
                 is_due = is_kept_there and _is_unchanged(row, places["images"])
+                is_due = is_due and row["keep"] != "1"  # a person may have marked more
                 if is_due and moves.move(source, os.path.join(places["move_to"], row["file"])):
                     counts["moved"] += 1
                 elif not moves.is_moved(source):
@@ -122,9 +131,23 @@ def _undo(output: Path) -> None:
 
 
 def _groups(path: Path) -> Iterator[list[dict[str, Any]]]:
-    """The rows of each group, the one that is kept first."""
-    text = path.read_bytes().decode("utf-8", "surrogateescape")
-    rows = csv.DictReader(io.StringIO(text, newline=""))
+    """The rows of each group, the one that is kept first.
+
+    Raises:
+        InputError: if it is no table of them: people open tables in programs that change them.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8", "surrogateescape")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        rows = list(reader)
+    except (FileNotFoundError, csv.Error):
+        reader, rows = None, []
+    is_whole = all(None not in row and None not in row.values() for row in rows)
+    if reader is None or tuple(reader.fieldnames or ()) != Plan.HEADER or not is_whole:
+        raise InputError(
+            f"{path} is no plan of duplicates any more: choose another --output, and it is made "
+            "anew"
+        )
     for _, group in itertools.groupby(rows, key=lambda row: row["group"]):
         yield list(group)
 

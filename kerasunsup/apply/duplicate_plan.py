@@ -47,6 +47,8 @@ class Plan:
     Args:
         places: the stream and the position in it of each image; those of `--against` first.
         shapes: int64 (num_images, 2), height and width of each, pixels.
+        stamps: int64 (num_images, 2), size and time of each file from before it was read, as
+            `kept_index.stamps_of` returns them.
         keep: `largest`, `oldest` or `first`.
         safe: the folder of `--safe`, as the user gave it.
         against: the images of `--against`; None without it.
@@ -68,15 +70,18 @@ class Plan:
         self,
         places: Sequence[tuple[Stream, int]],
         shapes: np.ndarray,
+        stamps: np.ndarray,
         keep: str,
         safe: str | None,
         against: Stream | None,
     ) -> None:
         self.places, self.shapes = places, shapes
         self._against = against
-        states = [_state(stream, position) for stream, position in places]
-        self._bytes = [None if state is None else state.st_size for state in states]
-        self._modified = [None if state is None else state.st_mtime_ns for state in states]
+        is_file = (stamps >= 0)[:, 0].tolist()
+        self._bytes, self._modified = (
+            [value if known else None for value, known in zip(column, is_file, strict=True)]
+            for column in stamps.T.tolist()
+        )
         is_other = np.array([stream is against for stream, _ in places], bool)
         self.is_safe = is_other | self._lie_in(safe)
         self.may_lead = is_other if against is not None else np.ones(len(places), bool)
@@ -86,16 +91,16 @@ class Plan:
         if safe is None:
             return np.zeros(len(self.places), bool)
         folder = os.path.realpath(path_of("--safe", safe, is_written=False))
-        lie_in = np.array(
-            [
-                stream.root is not None
-                and os.path.realpath(os.path.join(stream.root, stream.names[at])).startswith(
-                    os.path.join(folder, "")
-                )
-                for stream, at in self.places
-            ],
-            bool,
-        )
+        inside = os.path.join(folder, "")
+        # A link in the folder is safe, and so is a file that a link elsewhere leads to.
+        in_folder = {
+            id(stream): [
+                place.startswith(inside) or os.path.realpath(place).startswith(inside)
+                for place in places_of(stream)
+            ]
+            for stream in {id(stream): stream for stream, _ in self.places}.values()
+        }
+        lie_in = np.array([in_folder[id(stream)][at] for stream, at in self.places], bool)
         if not lie_in.any():
             raise InputError(
                 f"--safe {safe}: no image of IMAGES lies in this folder: give one inside IMAGES"
@@ -115,11 +120,13 @@ class Plan:
         return rank
 
     def name(self, position: int) -> str:
-        """What duplicates.csv calls an image: its name in IMAGES, or its path in OTHER."""
+        """What duplicates.csv calls an image: its name in IMAGES, or its whole path in OTHER."""
         stream, at = self.places[position]
         name = stream.names[at]
         if stream is self._against:
-            return os.path.join(stream.what if stream.root is None else str(stream.root), name)
+            if stream.root is None:
+                return os.path.join(stream.what, name)
+            return os.path.join(os.path.abspath(stream.root), name)
         return name
 
     def rows(self, groups: Sequence[Group]) -> Iterator[tuple[Any, ...]]:
@@ -139,21 +146,28 @@ class Plan:
         )  # fmt: skip
 
 
+def places_of(stream: Stream) -> list[str]:
+    """Where each file of a stream lies, with links to folders followed; "" where it is no file.
+
+    A link to a file is a file of its own.
+    """
+    if stream.root is None:
+        return [""] * len(stream)
+    paths = [os.path.split(os.path.join(stream.root, name)) for name in stream.names]
+    real = {folder: os.path.realpath(folder) for folder in {folder for folder, _ in paths}}
+    return [os.path.join(real[folder], name) for folder, name in paths]
+
+
 def date(nanoseconds: int) -> str:
-    """A file's time in UTC, to the microsecond.
+    """A file's time in UTC, to the microsecond; seconds since 1970 where no calendar has it.
 
     Example:
         >>> date(0)
         '1970-01-01T00:00:00.000000Z'
     """
-    moment = datetime.datetime.fromtimestamp(nanoseconds // 10**9, datetime.UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds % 10**9 // 1000:06d}Z"
-
-
-def _state(stream: Stream, position: int) -> os.stat_result | None:
-    if stream.root is None:
-        return None
+    seconds, microseconds = nanoseconds // 10**9, nanoseconds % 10**9 // 1000
     try:
-        return os.stat(os.path.join(stream.root, stream.names[position]))
-    except OSError:  # it is gone since it was read
-        return None
+        moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    except (ValueError, OverflowError, OSError):  # a damaged disk gives any number
+        return f"{seconds}.{microseconds:06d}"
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{microseconds:06d}Z"

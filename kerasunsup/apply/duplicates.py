@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
 
-from kerasunsup.apply import duplicate_sheet, picture_looks, scenes
-from kerasunsup.apply.duplicate_plan import Group, Member, Plan
+from kerasunsup.apply import duplicate_sheet, kept_index, picture_looks, scenes
+from kerasunsup.apply.duplicate_plan import Group, Member, Plan, places_of
 from kerasunsup.apply.image_stream import Stream
 from kerasunsup.apply.job import Job
-from kerasunsup.data import perceptual_hashes
+from kerasunsup.data import images, perceptual_hashes
 from kerasunsup.errors import InputError
 from kerasunsup.evaluation import copy_candidates
 from kerasunsup.progress import Progress
@@ -52,12 +52,15 @@ class _Collection(NamedTuple):
     def of(cls, job: Job) -> _Collection:
         _check_apart(job.stream, job.against)
         streams = [job.stream] if job.against is None else [job.against, job.stream]
+        # From before they are read: a file that changes meanwhile is not the one of the plan.
+        stamps = [kept_index.stamps_of(stream) for stream in streams]
         looks = []
         for stream in streams:
             name = "images" if stream is job.stream else "against"
             looks.append(picture_looks.look_at(stream, job.output.part(f"looks_{name}")))
             table = "unreadable.csv" if stream is job.stream else "unreadable_against.csv"
-            if stream is not job.stream or not job.has_model:  # encoding tells of them as well
+            # Encoding tells of them as well, but only where there is something to encode.
+            if stream is not job.stream or not job.has_model or not len(looks[-1].positions):
                 job.list_unreadable(looks[-1].unreadable, stream, table)
         places = [
             (stream, int(position))
@@ -65,15 +68,17 @@ class _Collection(NamedTuple):
             for position in look.positions
         ]
         shapes = np.concatenate([look.shapes for look in looks])
+        read = [stamp[look.positions] for stamp, look in zip(stamps, looks, strict=True)]
+        settings = job.settings
         return cls(
-            Plan(places, shapes, job.settings.keep, job.settings.safe, job.against),
+            Plan(places, shapes, np.concatenate(read), settings.keep, settings.safe, job.against),
             np.concatenate([look.hashes for look in looks]),
             np.concatenate([look.sketches for look in looks]),
         )
 
 
 def _check_apart(stream: Stream, other: Stream | None) -> None:
-    """Refuses two folders of which one lies in the other: each image would be found as itself."""
+    """Refuses two folders that share files: each of them would be found as a copy of itself."""
     if other is None or stream.root is None or other.root is None:
         return
     roots = [os.path.realpath(root) for root in (stream.root, other.root)]
@@ -82,6 +87,15 @@ def _check_apart(stream: Stream, other: Stream | None) -> None:
             f"--against {other.what} and {stream.what} must be two folders of which none lies in "
             "the other"
         )
+    name_at = dict(zip(places_of(other), other.names, strict=True))
+    for place, name in zip(places_of(stream), stream.names, strict=True):
+        if place in name_at:
+            raise InputError(
+                images.shown(
+                    f"{name} of {stream.what} and {name_at[place]} of --against {other.what} are "
+                    "one file, through a link to its folder: remove the link"
+                )
+            )
 
 
 def _copies(collection: _Collection) -> list[Group]:

@@ -158,7 +158,8 @@ def _finished_block(path: Path) -> dict[str, np.ndarray] | None:
         block = files.read_arrays(path)
     except InputError:  # a damaged block is made once more
         return None
-    return block if {*_OF_EACH_IMAGE, "lowest", "highest", "unreadable"} <= set(block) else None
+    names = {*_OF_EACH_IMAGE, "lowest", "highest", "unreadable", "reasons"}
+    return block if names <= set(block) else None
 
 
 def encoded_block(

@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from kerasunsup.apply import image_stream
+from kerasunsup.apply import codes_from_parquet, image_stream
 from kerasunsup.apply.encoded_images import EncodedImages, Look
 from kerasunsup.apply.settings import CODE_FILES, ApplySettings, is_file_of_codes
 from kerasunsup.data import images
 from kerasunsup.errors import InputError
 from kerasunsup.settings import path_of
 
-if TYPE_CHECKING:
-    import pyarrow
-
 logger = logging.getLogger(__name__)
 
 _CODES = ("codes", "vector", "embedding", "vectors", "embeddings")
 _FILES = ("files", "file")
+_LARGEST, _SMALLEST = 1e15, 1e-15  # squares of values beyond overflow, or vanish, in float32
 _SIDE = 64  # pixels of a picture on a contact sheet
 
 
@@ -172,7 +169,9 @@ def of_images(vectors: Vectors, stream: image_stream.Stream | None, called: str)
                 f"{len(stream):,} images: give one a vector, or name the files"
             )
         return GivenCodes(vectors.codes, stream, np.arange(number), True, vectors.fingerprint)
-    at = {name: position for position, name in enumerate(stream.names)}
+    # Parquet holds UTF-8 only: `browse` writes other names there as they are shown.
+    at = {images.shown(name): position for position, name in enumerate(stream.names)}
+    at |= {name: position for position, name in enumerate(stream.names)}
     prefixes = {os.path.join(where, "") for where in (stream.what, os.path.abspath(stream.what))}
     positions = []
     for name in vectors.files:
@@ -264,10 +263,19 @@ def read(path: Path, flag: str = "--codes") -> Vectors:
     try:
         with path.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()[:16]
-        values, files = _from_parquet(path, called) if suffix == ".parquet" else _from_numpy(path)
+        values, files = (
+            codes_from_parquet.read(path, called, _CODES)
+            if suffix == ".parquet"
+            else _from_numpy(path)
+        )
     except (InputError, OSError, MemoryError):
         raise
     except Exception as error:  # zipfile, zlib, NumPy and Arrow each raise their own
+        if "allow_pickle" in str(error) or "Python objects" in str(error):
+            raise InputError(
+                f"{called} holds Python objects: save numbers and names of a fixed type (in NumPy "
+                "by .astype(np.float32) and .astype(str))"
+            ) from error
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{called} cannot be read ({type(error).__name__}: {reason})") from error
     return Vectors(_checked(values, called), _checked_files(files, len(values), called), digest)
@@ -287,6 +295,12 @@ def _checked(values: np.ndarray, called: str) -> np.ndarray:
         raise InputError(
             f"{called} holds NaN or infinite values in {len(bad):,} of {len(codes):,} vectors, the "
             f"first in row {bad[0]}: leave these rows out"
+        )
+    largest = float(np.abs(codes).max())
+    if largest and not _SMALLEST <= largest <= _LARGEST:
+        raise InputError(
+            f"{called} holds values up to {largest:.0e}, with which no distances can be computed: "
+            "multiply all by one number, so that they come near 1"
         )
     return codes
 
@@ -309,7 +323,8 @@ def _checked_files(files: Sequence[Any] | None, number: int, called: str) -> lis
 
 
 def _from_numpy(path: Path) -> tuple[np.ndarray, Sequence[Any] | None]:
-    loaded = np.load(path, allow_pickle=False, mmap_mode=None)
+    # A mapped file is refused where it is shorter than it says, before memory is taken for it.
+    loaded = np.load(path, allow_pickle=False, mmap_mode="r")
     if isinstance(loaded, np.ndarray):
         return loaded, None
     with loaded as archive:
@@ -320,58 +335,11 @@ def _from_numpy(path: Path) -> tuple[np.ndarray, Sequence[Any] | None]:
             raise ValueError(f"none of the arrays {', '.join(others)} is called codes")
         files = next((archive[name] for name in _FILES if name in names), None)
         if files is not None and (files.ndim != 1 or files.dtype.kind != "U"):
-            raise ValueError(f"the names of files are no text but {files.dtype} {files.shape}")
+            raise ValueError(
+                f"the names of files are no text but {files.dtype} {files.shape}: save them as a "
+                "row of text, in NumPy by .astype(str)"
+            )
         return archive[(named or others)[0]], files
-
-
-def _from_parquet(path: Path, called: str) -> tuple[np.ndarray, Sequence[Any] | None]:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise InputError(f"{called} needs pyarrow: install it by pip install 'kerasunsup[parquet]'")
-    import pyarrow
-    import pyarrow.parquet
-
-    types = pyarrow.types
-    schema = pyarrow.parquet.read_schema(path)
-    lists = [field.name for field in schema if _is_list_of_numbers(field.type)]
-    named = [name for name in _CODES if name in lists]
-    if not named and len(lists) != 1:
-        received = f"the columns of lists {', '.join(lists)}" if lists else "no column of lists"
-        raise InputError(
-            f"{called} must have a column codes, vector or embedding: it has {received}"
-        )
-    texts = [
-        field.name
-        for field in schema
-        if types.is_string(field.type) or types.is_large_string(field.type)
-    ]
-    column = (named or lists)[0]
-    names = ["file"] if "file" in texts else texts[:1]
-    table = pyarrow.parquet.read_table(path, columns=[column, *names])
-    values = _as_table(table.column(column), called)
-    return values, table.column(names[0]).to_pylist() if names else None
-
-
-def _is_list_of_numbers(kind: pyarrow.DataType) -> bool:
-    from pyarrow import types
-
-    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    return is_list and (types.is_floating(kind.value_type) or types.is_integer(kind.value_type))
-
-
-def _as_table(column: pyarrow.ChunkedArray, called: str) -> np.ndarray:
-    """A column of lists as an array (rows, numbers), without a Python object for each number."""
-    import pyarrow.compute
-
-    if column.null_count:
-        raise InputError(f"{called}: {column.null_count:,} vectors are missing: leave them out")
-    lengths = np.unique(pyarrow.compute.list_value_length(column).to_numpy())
-    if len(lengths) != 1:
-        raise InputError(
-            f"{called} holds vectors of {lengths.min() if len(lengths) else 0} to "
-            f"{lengths.max() if len(lengths) else 0} numbers: give vectors of one size"
-        )
-    # A missing number becomes NaN, which is refused.
-    return pyarrow.compute.list_flatten(column).to_numpy().reshape(len(column), -1)
 
 
 def thumbnails(stream: image_stream.Stream, positions: Sequence[int]) -> np.ndarray:

@@ -279,6 +279,7 @@ def in_blocks(
     stream: Stream,
     folder: Path,
     make: Callable[[Stream, range, Progress], dict[str, np.ndarray]],
+    names: Sequence[str],
     size: int,
 ) -> dict[str, np.ndarray]:
     """What is measured of all images, block by block; finished blocks are found after a stop.
@@ -287,6 +288,7 @@ def in_blocks(
         stream: the images.
         folder: where the blocks are kept.
         make: (stream, positions, progress) -> arrays of one block; it advances the progress.
+        names: of these arrays.
         size: images in a block.
 
     Returns:
@@ -299,8 +301,10 @@ def in_blocks(
             path = folder / f"{start:09d}.npz"
             try:
                 block = files.read_arrays(path)
+                if set(block) != set(names):
+                    raise InputError(f"{path} is of an earlier version")
                 progress.advance(len(positions))
-            except InputError:  # there is none, or a damaged one
+            except InputError:  # there is none, or one that is damaged or of other arrays
                 block = make(stream, positions, progress)
                 files.write_arrays(path, block)
             blocks.append(block)

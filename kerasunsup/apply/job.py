@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -87,7 +88,7 @@ class Job:
             self._made_by |= self.vectors.made_by
             return
         self.query, self.reference, self.against = (
-            _images_of_flag(name, getattr(self.settings, name), self.stream)
+            _images_of_flag(name, getattr(self.settings, name), self.stream, command.output)
             for name in _MORE_IMAGES
         )
         if self.settings.codes is not None:
@@ -168,13 +169,10 @@ class Job:
         self, positions: Iterable[int], stream: image_stream.Stream | None = None
     ) -> np.ndarray:
         """Reads encoded images once more, to be shown: float32 (n, height, width, channels)."""
-        shown = list(positions)
-        if self.vectors is not None or self.index is not None:  # a file may be gone since
-            return given_codes.thumbnails(stream or self.stream, shown)
-        # What was encoded fits, and what a model from elsewhere takes is resized.
-        change = encoded_images.change_to(self._shape, self.settings, resize=True)
-        batches = (stream or self.stream).batches(shown, max(1, len(shown)), change)
-        return next(pixels for _, pixels, _ in batches)
+        source, shown = stream or self.stream, list(positions)
+        if self.vectors is not None or self.index is not None:
+            return given_codes.thumbnails(source, shown)
+        return _thumbnails(source, shown, self._shape, self.settings)
 
     def write_sheet(self, name: str, figure: style.Figure) -> None:
         """Writes a figure as the contact sheet `<name>_sheet.png`."""
@@ -206,6 +204,23 @@ def _encoded(
     )
 
 
+def _thumbnails(
+    stream: image_stream.Stream,
+    positions: Sequence[int],
+    shape: tuple[int, ...],
+    settings: ApplySettings,
+) -> np.ndarray:
+    """Pictures of one shape; one that is gone since it was encoded, or became another, is white."""
+    # What was encoded fits, and what a model from elsewhere takes is resized.
+    change = encoded_images.change_to(shape, settings, resize=True)
+    pictures = np.full((len(positions), *shape), 255, np.uint8)
+    for at, picture in enumerate(stream.read(positions)):
+        with contextlib.suppress(InputError):
+            if not isinstance(picture, str):
+                pictures[at] = change(picture)
+    return images.to_unit(pictures)
+
+
 def _identity_of_more(job: Job) -> dict[str, Any]:
     """What results follow from beside the model, the images and the settings."""
     streams = zip(_MORE_IMAGES, (job.query, job.reference, job.against), strict=True)
@@ -233,13 +248,13 @@ def _stream_of(command: Application) -> image_stream.Stream:
 
 
 def _images_of_flag(
-    name: str, what: str | None, stream: image_stream.Stream
+    name: str, what: str | None, stream: image_stream.Stream, output: Path
 ) -> image_stream.Stream | None:
     if what is None:
         return None
     like = stream if len(stream) else None
     try:
-        return image_stream.open_images(what, without=None, part="all", limit=None, like=like)
+        return image_stream.open_images(what, without=output, part="all", limit=None, like=like)
     except InputError as error:
         raise InputError(str(error).replace("IMAGES", f"--{name}")) from error
 

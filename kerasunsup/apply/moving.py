@@ -13,19 +13,21 @@ import errno
 import filecmp
 import hashlib
 import io
+import itertools
 import logging
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from kerasunsup.data import images
+from kerasunsup.errors import InputError
 from kerasunsup.training import files
 
 logger = logging.getLogger(__name__)
 
 UNDO = "undo.csv"
 _HEADER = ("file", "moved_to")
+_LONGEST_NAME = 255  # bytes, which file systems take
 # What a disk answers that cannot give a file a second name, or not there.
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
@@ -53,8 +55,7 @@ class Moves:
         """(old path, new path) of each move, both absolute; a row that a kill cut off is none."""
         if not self.are_begun:
             return []
-        content = self._path.read_bytes()
-        text = content[: content.rfind(b"\n") + 1].decode("utf-8", "surrogateescape")
+        text = _whole_rows(self._path.read_bytes()).decode("utf-8", "surrogateescape")
         rows = csv.reader(io.StringIO(text, newline=""))
         return [(row[0], row[1]) for row in rows if len(row) == 2 and tuple(row) != _HEADER]
 
@@ -73,6 +74,7 @@ class Moves:
             Whether it was still to be moved.
 
         Raises:
+            InputError: if a file stands in the place of a folder that it goes to.
             OSError: if it cannot be moved; it keeps its old name.
         """
         for target in self._places.get(source, []):
@@ -84,7 +86,7 @@ class Moves:
                 return False
         while True:
             target = _free(wanted)
-            os.makedirs(os.path.dirname(target), exist_ok=True)
+            _make_folder(os.path.dirname(target))
             self._write(source, target)
             with contextlib.suppress(FileExistsError):  # another program was faster
                 _renamed(source, target)
@@ -102,7 +104,7 @@ class Moves:
         writer.writerow((source, target))
         with self._path.open("r+b") as file:
             if not self._is_whole:
-                file.truncate(file.read().rfind(b"\n") + 1)  # a row that a kill cut off
+                file.truncate(len(_whole_rows(file.read())))
                 self._is_whole = True
             file.seek(0, os.SEEK_END)
             file.write(buffer.getvalue().encode("utf-8", "surrogateescape"))
@@ -138,6 +140,24 @@ class Moves:
         return back, staying
 
 
+def _whole_rows(content: bytes) -> bytes:
+    """A table without a last row that a kill cut off, maybe at a line break inside a name."""
+    end = content.rfind(b"\n") + 1
+    while content.count(b'"', 0, end) % 2:
+        end = content.rfind(b"\n", 0, end - 1) + 1
+    return content[:end]
+
+
+def _make_folder(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(
+            f"--move-to: {images.shown(str(error.filename))} is no folder: move it away and give "
+            "the same command again, or --undo"
+        ) from None
+
+
 def _remove_empty(folders: set[str]) -> None:
     """Removes those of the folders, and those between them, that hold nothing any more."""
     if not folders:
@@ -163,11 +183,18 @@ def _is_same(one: str, other: str) -> bool:
 
 def _free(wanted: str) -> str:
     """The path, or the first with a number in its name that is not taken."""
-    stem, suffix = os.path.splitext(wanted)
-    names: Iterator[str] = (f"{stem}-{number}{suffix}" for number in range(2, 1_000_000))
-    return (
-        wanted if not os.path.lexists(wanted) else next(n for n in names if not os.path.lexists(n))
-    )
+    if not os.path.lexists(wanted):
+        return wanted
+    folder, name = os.path.split(wanted)
+    stem, suffix = os.path.splitext(name)
+    for number in itertools.count(2):
+        added = f"-{number}{suffix}"
+        while stem and len(os.fsencode(stem + added)) > _LONGEST_NAME:
+            stem = stem[:-1]
+        target = os.path.join(folder, stem + added)
+        if not os.path.lexists(target):
+            return target
+    raise AssertionError("numbers do not end")
 
 
 def _renamed(source: str, target: str) -> None:

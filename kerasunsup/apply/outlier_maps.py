@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -79,7 +81,8 @@ def write_maps(
     usual = [
         pixels for _, pixels, _ in (known or job.stream).batches(drawn.tolist(), _BLOCK, change)
     ]
-    clean = np.concatenate([pixels for pixels in usual if len(pixels)])
+    readable = [pixels for pixels in usual if len(pixels)]  # some may be gone since
+    clean = np.concatenate(readable) if readable else np.empty((0, *shape), np.float32)
     if len(clean) < 2 or min(shape[:2]) < oddity_maps.LEAST_SIDE:
         logger.info("no maps: they need two known images of 8 x 8 pixels or more")
         return Maps.none()
@@ -113,18 +116,40 @@ def _written(
     job: Job, encoded: EncodedImages, maps: Maps, sizes: dict[int, tuple[int, int]]
 ) -> Maps:
     boxes = {}
+    name_of = dict(
+        zip(sizes, names_of_maps([encoded.names[row] for row in sizes], list(sizes)), strict=True)
+    )
     with Progress(len(maps.maps), "map") as progress:
         for row, (height, width) in sizes.items():
             heat = maps.heat(row, height, width)
             boxes[row] = oddity_maps.hottest_box(heat)
-            name = encoded.names[row]
-            if not name.lower().endswith(".png"):
-                name += ".png"
-            if len(os.fsencode(os.path.basename(name))) > _LONGEST_NAME:
-                name = f"{row:06d}.png"
-            job.files.write_picture(f"{_FOLDER}/{name}", images.to_uint8(heat[..., None]))
+            name = f"{_FOLDER}/{name_of[row]}"
+            job.files.write_picture(name, images.to_uint8(heat[..., None]))
             progress.advance(1)
     return dataclasses.replace(maps, boxes=boxes)
+
+
+def names_of_maps(names: Sequence[str], rows: Sequence[int]) -> list[str]:
+    """A name for the map of each image, all different: its own, with .png where it has another end.
+
+    Args:
+        names: of the images, all different.
+        rows: their numbers, by which those are called whose names are too long.
+    """
+    found = [name if name.lower().endswith(".png") and _is_short(name) else "" for name in names]
+    taken = {*found, *(name[:at] for name in names for at, c in enumerate(name) if c == "/")}
+    for at, (name, row) in enumerate(zip(names, rows, strict=True)):
+        if found[at]:
+            continue
+        stem = name if _is_short(f"{name}.png") else f"{row:06d}"
+        numbers = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+        found[at] = next(f"{stem}{n}.png" for n in numbers if f"{stem}{n}.png" not in taken)
+        taken.add(found[at])
+    return found
+
+
+def _is_short(name: str) -> bool:
+    return len(os.fsencode(os.path.basename(name))) <= _LONGEST_NAME
 
 
 def overlaid(pictures: np.ndarray, rows: np.ndarray, maps: Maps) -> np.ndarray:

@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from kerasunsup.training import files as training_files
 RECORD = "apply.json"
 _WORK = ".work"  # holds the lock, and parts of results until all is done
 _LOCK = "lock"
+_UNREADABLE = "unreadable*.csv"  # tables that are no result of their own
 
 
 class OutputFolder:
@@ -149,16 +150,16 @@ class OutputFolder:
         if not self._is_held:
             return
         self._is_held = False
-        names = {path.name for path in self.folder.iterdir()}
+        passed_over = _UNREADABLE if is_refused else RECORD
+        names = {path.name for path in self.folder.iterdir() if not path.match(passed_over)}
         came_to_nothing = names <= {RECORD, _WORK} and (is_refused or self._is_untouched())
         # The lock is released last: until then no other process uses the folder.
         if not self.is_done and came_to_nothing:
-            (self.folder / RECORD).unlink(missing_ok=True)
+            _remove([self.folder / RECORD, *self.folder.glob(_UNREADABLE)])
         if self.is_done or came_to_nothing:
             shutil.rmtree(self._work, ignore_errors=True)
         if not self.is_done and came_to_nothing and self._is_new:
-            with contextlib.suppress(OSError):
-                self.folder.rmdir()
+            _remove_folder(self.folder)
         if self._lock is not None:
             self._lock.close()
 
@@ -169,6 +170,16 @@ class OutputFolder:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Releases the folder."""
         self.close(is_refused=kind is not None and issubclass(kind, InputError))
+
+
+def _remove_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # another program uses it
+        folder.rmdir()
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def holds(folder: Path, identity: Mapping[str, Any]) -> bool:

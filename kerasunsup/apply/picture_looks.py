@@ -20,6 +20,7 @@ from kerasunsup.progress import Progress
 
 _SKETCH = 32  # side of the small picture that is kept of each image
 _BLOCK = 8192  # images in a file of looks
+_ARRAYS = ("positions", "shapes", "hashes", "sketches", "unreadable", "reasons")  # of a block
 _HASH_BYTES = 16
 _SIDE = 128  # larger pictures are compared at this size
 _CACHED = 256 << 20  # bytes of pictures in memory; where all fit, all are read at once
@@ -46,7 +47,7 @@ def look_at(stream: Stream, folder: Path) -> Looks:
         stream: the images.
         folder: where the blocks are kept.
     """
-    merged = image_stream.in_blocks(stream, folder, _block, _BLOCK)
+    merged = image_stream.in_blocks(stream, folder, _block, _ARRAYS, _BLOCK)
     unreadable = zip(merged.pop("unreadable"), merged.pop("reasons"), strict=True)
     return Looks(
         **merged, unreadable=[(stream.names[at], str(reason)) for at, reason in unreadable]

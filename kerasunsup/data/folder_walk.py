@@ -41,7 +41,9 @@ class FolderWalk:
         self.left_out: collections.Counter[str] = collections.Counter()
         self.examples: dict[str, str] = {}
         self._root = root
-        self._unwanted = _identity(os.stat(without)) if without and without.exists() else None
+        self._unwanted = None
+        with contextlib.suppress(OSError):  # it is not there, or cannot be: who writes to it tells
+            self._unwanted = _identity(os.stat(without)) if without else None
         self._seen_folders = {_identity(os.stat(root))}
         self._pending: collections.deque[tuple[str, bool]] = collections.deque([("", False)])
         self._links: collections.deque[str] = collections.deque()

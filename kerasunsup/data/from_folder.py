@@ -221,7 +221,10 @@ def measured(
             picture = images.stored(path, white=white, claim=claim)
         except ValueError as error:
             return _reason(error)
-        return measure(picture, path)
+        try:
+            return measure(picture, path)
+        except OSError as error:  # it may look into the file once more
+            return error.strerror or str(error)
 
     return decoding.in_order(work, paths)
 

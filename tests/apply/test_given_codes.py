@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
-from apply_command import complaint, files, pictures, run, table
+from apply_command import complaint, files, pictures, run, surrogate_table, table, write
 from pyarrow import parquet
 
-from kerasunsup.apply import given_codes
+from kerasunsup.apply import codes_from_parquet, given_codes
 
 
 @pytest.fixture
@@ -150,7 +150,9 @@ BAD = {
     "none.npy": (lambda codes: codes[:0], "received float32 (0, 6)"),
     "words.npy": (lambda codes: codes.astype("U8"), "received <U8 (40, 6)"),
     "large.npy": (lambda codes: codes.astype(np.float64) * 1e300, "NaN or infinite values"),
-    "pickled.npy": (lambda codes: codes.astype(object), "cannot be read (ValueError"),
+    "far.npy": (lambda codes: codes * 1e20, "values up to 3e+22, with which no distances can be"),
+    "near.npy": (lambda codes: codes * 1e-25, "values up to 3e-23, with which no distances can be"),
+    "pickled.npy": (lambda codes: codes.astype(object), "holds Python objects: save numbers and"),
 }
 
 
@@ -202,9 +204,76 @@ def test_bad_files_are_refused_in_one_line(model, folder, tmp_path, vectors, cap
     assert not (tmp_path / "out").exists()
 
 
+def test_damaged_arrays_and_names_that_are_objects_say_what_to_do(tmp_path, vectors, capsys):
+    def says(name):
+        return complaint(
+            capsys, "outliers", "--codes", tmp_path / name, "--output", tmp_path / "out"
+        )
+
+    np.savez(tmp_path / "names.npz", codes=vectors, files=np.array(["a"] * 40, object))
+    assert "holds Python objects: save numbers and names of a fixed type" in says("names.npz")
+    np.save(tmp_path / "cut.npy", vectors)
+    content = (tmp_path / "cut.npy").read_bytes()
+    (tmp_path / "cut.npy").write_bytes(content[:-3])
+    assert "cannot be read" in says("cut.npy")
+    header = content[:128].replace(b"(40, 6), }            ", b"(40000000000000, 6), }")
+    assert len(header) == 128
+    (tmp_path / "cut.npy").write_bytes(header + content[128:])
+    assert "cannot be read" in says("cut.npy")  # and not that the memory does not suffice
+    parquet.write_table(
+        pa.table({"v": pa.array([], pa.list_(pa.float32()))}), tmp_path / "e.parquet"
+    )
+    assert "holds no vectors" in says("e.parquet")
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "<f2", ">i2", "<u8", "longdouble"])
+def test_vectors_of_every_kind_of_number_are_taken(tmp_path, vectors, dtype):
+    whole = np.round(np.abs(vectors))
+    np.save(tmp_path / "v.npy", np.asfortranarray(whole.astype(dtype)))
+    assert (given_codes.read(tmp_path / "v.npy").codes == whole).all()
+
+
+NAME_COLUMNS = {
+    "categories": lambda names: pa.array(names).dictionary_encode(),
+    "large": lambda names: pa.array(names, pa.large_string()),
+    "bytes": lambda names: pa.array([name.encode() for name in names]),
+    "large bytes": lambda names: pa.array([name.encode() for name in names], pa.large_binary()),
+}
+
+
+@pytest.mark.parametrize("kind", NAME_COLUMNS)
+def test_names_in_any_kind_of_column_of_text_are_names(tmp_path, vectors, kind):
+    names = [f"{number}.png" for number in range(40)][::-1]
+    column = NAME_COLUMNS[kind](names)
+    parquet.write_table(pa.table({"v": vectors.tolist(), "file": column}), tmp_path / "v.parquet")
+    assert given_codes.read(tmp_path / "v.parquet").files == names
+
+
+def test_a_column_of_files_that_is_no_text_or_not_whole_is_refused(tmp_path, vectors, capsys):
+    for column, says in (
+        (list(range(40)), "its column file is no text but int64"),
+        ([None, *map(str, range(39))], "1 of its names of files are missing"),
+    ):
+        table_ = pa.table({"v": vectors.tolist(), "file": column})
+        parquet.write_table(table_, tmp_path / "v.parquet")
+        command = ["cluster", "--codes", tmp_path / "v.parquet", "--output", tmp_path / "out"]
+        assert says in complaint(capsys, *command)
+
+
+def test_names_as_browse_shows_them_in_parquet_find_their_images(tmp_path, vectors):
+    names = ["caf\udce9.png", *(f"{number}.png" for number in range(39))]
+    write(tmp_path / "images", names)
+    stored = ["caf\\xe9.png", *names[1:]]
+    parquet.write_table(pa.table({"v": vectors.tolist(), "file": stored}), tmp_path / "v.parquet")
+    command = ["select", tmp_path / "images", "--codes", tmp_path / "v.parquet", "--count", 40]
+    assert run(*command, "--output", tmp_path / "out") == 0
+    rows = surrogate_table(tmp_path / "out" / "selected.csv")
+    assert {row["file"] for row in rows} == set(names)
+
+
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, capsys, monkeypatch):
     (tmp_path / "v.parquet").write_bytes(b"")
-    monkeypatch.setattr(given_codes.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(codes_from_parquet.importlib.util, "find_spec", lambda _: None)
     line = complaint(capsys, "cluster", "--codes", tmp_path / "v.parquet", "--output", "out")
     assert "pip install 'kerasunsup[parquet]'" in line
 

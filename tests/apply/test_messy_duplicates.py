@@ -1,0 +1,208 @@
+"""`apply duplicates` on folders as people have them: links, odd paths, plans that were edited."""
+
+import csv
+import os
+import shutil
+
+import numpy as np
+import pytest
+from apply_command import complaint, files, run, surrogate_table, table, write
+
+from kerasunsup.apply import duplicate_plan, moving, picture_looks
+
+
+@pytest.fixture
+def doubled(tmp_path):
+    """Six images, two of them twice."""
+    write(tmp_path / "photos", [f"{number}.png" for number in range(6)])
+    for number in range(2):
+        shutil.copy2(tmp_path / "photos" / f"{number}.png", tmp_path / "photos" / f"b{number}.png")
+    return tmp_path / "photos"
+
+
+def test_a_folder_in_which_nothing_can_be_read_is_one_line_with_a_model_too(
+    model, tmp_path, capsys
+):
+    (tmp_path / "zero").mkdir()
+    (tmp_path / "zero" / "a.png").write_bytes(b"")
+    for more in ([], ["--safe", tmp_path / "zero"]):
+        line = complaint(
+            capsys, "duplicates", model, tmp_path / "zero", *more, "--output", tmp_path / "out"
+        )
+        assert "none of the images of" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_relative_other_folder_serves_moves_too(doubled, tmp_path, monkeypatch):
+    (tmp_path / "train").mkdir()
+    shutil.copy2(doubled / "3.png", tmp_path / "train" / "three.png")
+    monkeypatch.chdir(tmp_path)
+    command = ("duplicates", "photos", "--against", "train", "--output", "out")
+    assert run(*command, "--move-to", "away") == 0
+    assert files(tmp_path / "away") == {"3.png"}
+    assert table(tmp_path / "out" / "duplicates.csv")[0]["file"] == str(
+        tmp_path / "train" / "three.png"
+    )
+
+
+@pytest.mark.parametrize("place", ["photos", "train"])
+def test_a_link_between_the_two_folders_moves_no_original(doubled, tmp_path, capsys, place):
+    write(tmp_path / "train", ["1.png", "2.png"], seed=1)
+    before = files(doubled), files(tmp_path / "train")
+    other = "photos" if place == "train" else "train"
+    os.symlink(tmp_path / other, tmp_path / place / "link")
+    line = complaint(
+        capsys, "duplicates", doubled, "--against", tmp_path / "train", "--output",
+        tmp_path / "out", "--move-to", tmp_path / "away",
+    )  # fmt: skip
+    assert "link/" in line
+    assert "remove the link" in line
+    (tmp_path / place / "link").unlink()
+    assert (files(doubled), files(tmp_path / "train")) == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_link_in_a_safe_folder_is_safe_too(doubled, tmp_path):
+    (doubled / "safe").mkdir()
+    shutil.copy2(doubled / "0.png", tmp_path / "elsewhere.png")
+    os.symlink(tmp_path / "elsewhere.png", doubled / "safe" / "0.png")
+    command = ("duplicates", doubled, "--safe", doubled / "safe", "--output", tmp_path / "out")
+    assert run(*command) == 0
+    rows = table(tmp_path / "out" / "duplicates.csv")
+    kept = {row["file"] for row in rows if row["keep"] == "1"}
+    assert kept == {"safe/0.png", "1.png"} or kept == {"safe/0.png", "b1.png"}
+
+
+def edited(name):
+    def edit(path):
+        text = path.read_text()
+        rows = list(csv.reader(text.splitlines()))
+        path.write_text(
+            {
+                "semicolons": text.replace(",", ";"),
+                "empty": "",
+                "fewer columns": "".join(",".join(row[:6]) + "\n" for row in rows),
+                "cut": text[: text.rfind(".png")],
+                "mark": "\ufeff" + text,
+            }[name]
+        )
+
+    return edit
+
+
+EDITS = {name: edited(name) for name in ("semicolons", "empty", "fewer columns", "cut", "mark")}
+EDITS |= {"gone": os.unlink, "bytes": lambda path: path.write_bytes(bytes(range(256)))}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_plan_that_is_none_any_more_moves_nothing(doubled, tmp_path, capsys, name):
+    output = tmp_path / "out"
+    command = ("duplicates", doubled, "--output", output)
+    assert run(*command) == 0
+    EDITS[name](output / "duplicates.csv")
+    before = files(doubled)
+    line = complaint(capsys, *command, "--move-to", tmp_path / "away")
+    assert f"{output / 'duplicates.csv'} is no plan of duplicates any more" in line
+    assert files(doubled) == before
+    assert not files(output) & {"undo.csv", "moves.json", ".moves.lock"}
+
+
+def test_a_row_that_a_person_marked_to_keep_stays(doubled, tmp_path):
+    output = tmp_path / "out"
+    command = ("duplicates", doubled, "--keep", "first", "--output", output)
+    assert run(*command) == 0
+    text = (output / "duplicates.csv").read_text()
+    (output / "duplicates.csv").write_text(text.replace("b0.png,0", "b0.png,1"))
+    assert run(*command, "--move-to", tmp_path / "away") == 0
+    assert files(tmp_path / "away") == {"b1.png"}
+
+
+def test_a_file_in_the_place_of_a_folder_is_one_line_and_moves_go_on(tmp_path, capsys):
+    photos, away = tmp_path / "photos", tmp_path / "away"
+    write(photos, ["0.png", "sub/1.png"])
+    for name in ("0.png", "sub/1.png"):
+        shutil.copy2(photos / name, photos / name.replace(".", "-again."))
+    away.mkdir()
+    (away / "sub").write_text("mine")
+    command = ("duplicates", photos, "--keep", "first", "--output", tmp_path / "out")
+    before = files(photos)
+    line = complaint(capsys, *command, "--move-to", away)
+    assert f"--move-to: {away / 'sub'} is no folder" in line
+    assert files(photos) | {"sub"} | files(away) == before | {"sub"}
+    (away / "sub").rename(tmp_path / "mine")
+    assert run(*command, "--move-to", away) == 0
+    assert files(away) == {"0.png", "sub/1.png"}  # a hyphen comes before a dot
+    assert run(*command, "--undo") == 0
+    assert files(photos) == before
+
+
+def test_a_long_name_that_is_taken_gets_a_shorter_one(tmp_path):
+    name = "表" * 83 + ".jpg"  # 253 bytes of 255
+    write(tmp_path, [name])
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away" / name).write_text("mine")
+    moves = moving.Moves(tmp_path)
+    moves.begin()
+    assert moves.move(str(tmp_path / name), str(tmp_path / "away" / name))
+    assert (tmp_path / "away" / name).read_text() == "mine"
+    (other,) = files(tmp_path / "away") - {name}
+    assert other.endswith("-2.jpg")
+    assert moving.Moves(tmp_path).undo() == (1, [])
+    assert (tmp_path / name).is_file()
+
+
+def test_moves_without_their_folders_are_one_line(doubled, tmp_path, capsys):
+    command = ("duplicates", doubled, "--output", tmp_path / "out")
+    assert run(*command, "--move-to", tmp_path / "away") == 0
+    (tmp_path / "out" / "moves.json").unlink()
+    capsys.readouterr()
+    assert "--undo first" in complaint(capsys, *command, "--move-to", tmp_path / "away")
+    assert run(*command, "--undo") == 0
+    assert len(files(doubled)) == 8
+
+
+def test_a_row_cut_off_inside_a_name_with_line_breaks_is_none(tmp_path):
+    moves = moving.Moves(tmp_path)
+    moves.begin()
+    (tmp_path / "a").write_text("a")
+    with (tmp_path / "undo.csv").open("a") as file:
+        file.write(f'"{tmp_path / "x"}","{tmp_path}/line\nbrea')
+    again = moving.Moves(tmp_path)
+    assert again.rows() == []
+    wanted = str(tmp_path / "b" / "a\n")
+    assert again.move(str(tmp_path / "a"), wanted)
+    assert moving.Moves(tmp_path).rows() == [(str(tmp_path / "a"), wanted)]
+
+
+def test_a_file_that_changes_after_it_was_read_stays(doubled, tmp_path, monkeypatch):
+    usual = picture_looks.look_at
+
+    def then_changed(stream, folder):
+        found = usual(stream, folder)
+        (doubled / "b0.png").write_bytes(b"work of this very moment")
+        return found
+
+    monkeypatch.setattr(picture_looks, "look_at", then_changed)
+    command = ("duplicates", doubled, "--keep", "first", "--output", tmp_path / "out")
+    assert run(*command, "--move-to", tmp_path / "away") == 0
+    assert files(tmp_path / "away") == {"b1.png"}
+
+
+def test_dates_beyond_the_calendar_are_seconds():
+    assert duplicate_plan.date(10**14 * 10**9 + 5000) == "100000000000000.000005"
+    assert duplicate_plan.date(-1) == "1969-12-31T23:59:59.999999Z"
+
+
+def test_names_of_any_bytes_are_moved_and_come_back(tmp_path):
+    photos = tmp_path / "photos"
+    write(photos, ["0.png"])
+    names = ["caf\udce9.png", "new\nline.png", 'q"uote.png', "-x.png", "=1+1.png", "A.png", "a.png"]
+    for name in names:
+        shutil.copy2(photos / "0.png", photos / name)
+    before = np.sort(list(files(photos)))
+    command = ("duplicates", photos, "--output", tmp_path / "out")
+    assert run(*command, "--move-to", tmp_path / "away") == 0
+    assert len(files(photos)) == 1
+    assert len(surrogate_table(tmp_path / "out" / "undo.csv")) == 7
+    assert run(*command, "--undo") == 0
+    assert (np.sort(list(files(photos))) == before).all()
