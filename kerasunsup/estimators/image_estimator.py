@@ -134,12 +134,15 @@ class ImageEstimator(SettingsKeywords, abc.ABC):
     def _write(self, folder: Path, **more: Any) -> None:
         """Writes what `load` reads into a folder, but for the networks."""
         settings, own = self._checked()
-        kinds = (type(settings), type(own))
-        names = [field.name for kind in kinds for field in self._fields(kind)]
+        keywords = {
+            field.name: getattr(values, field.name)
+            for values in (settings, own)
+            for field in self._fields(type(values))
+        }
         written = {
             "class": type(self).__name__,
             "version": kerasunsup.__version__,
-            "keywords": {name: getattr(self, name) for name in names},
+            "keywords": keywords,
             "history": getattr(self, "history_", {}),
         }
         files.write_json(folder / FILE, written | more)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
 from kerasunsup.settings import CheckedSettings, TrainingSettings, setting
@@ -28,6 +30,7 @@ class EstimatorSettings(CheckedSettings):
         None,
         "write the run (history, TensorBoard's events, state, model) to a new folder in this one;"
         " None writes nothing",
+        is_path=True,
     )
 
 
@@ -82,12 +85,23 @@ class SettingsKeywords(BaseEstimator):
         Raises:
             InputError: if one of them is wrong.
         """
-        values = self.get_params(deep=False)
+        values = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
+        if isinstance(values["verbose"], bool):  # as scikit-learn takes it
+            values["verbose"] = int(values["verbose"])
 
         def of(kind: type[CheckedSettings]) -> CheckedSettings:
             return kind(**{field.name: values[field.name] for field in self._fields(kind)})
 
         return of(self.settings_type), of(self.own_settings)
+
+
+def _plain(value: Any) -> Any:
+    """A value in the types that settings have: grids and drawn values are often NumPy's."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _initializer(keywords_and_help: Mapping[str, tuple[Any, str]]) -> Any:

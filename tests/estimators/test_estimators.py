@@ -1,5 +1,6 @@
 """The Python interface: scikit-learn's words, honest complaints, files that come back."""
 
+import copy
 import os
 import pickle
 import random
@@ -97,6 +98,25 @@ def test_scikit_learns_checks_of_the_interface(estimator):
         estimator_checks.check_mixin_order,
     ):
         check(name, estimator())
+
+
+def test_keywords_may_be_numpys_or_paths(autoencoder, tmp_path):
+    given = {
+        "latent_dim": np.int64(8),
+        "filters": np.array([4, 8]),
+        "learning_rate": np.float32(0.5),
+        "skip": np.bool_(False),
+        "sampler": np.str_("mixture"),
+        "verbose": False,
+    }
+    settings, own = ku.Autoencoder(**given, log_dir=tmp_path)._checked()
+    assert (settings.latent_dim, settings.filters, settings.learning_rate) == (8, (4, 8), 0.5)
+    assert (settings.skip, settings.sampler, own.verbose) == (False, "mixture", 0)
+    assert own.log_dir == str(tmp_path)
+    assert ku.Autoencoder(log_dir="~/logs")._checked()[1].log_dir == os.path.expanduser("~/logs")
+    changed = copy.copy(autoencoder).set_params(**given)
+    loaded = ku.load(changed.save(tmp_path / "saved"))
+    assert loaded._checked() == changed._checked()
 
 
 def test_codes_and_reconstructions(autoencoder):
@@ -212,8 +232,8 @@ def test_a_file_holds_the_network_alone(autoencoder, tmp_path):
 
 
 def test_pickles(autoencoder):
-    copy = pickle.loads(pickle.dumps(autoencoder))  # noqa: S301 - made here
-    np.testing.assert_array_equal(copy.transform(IMAGES), autoencoder.transform(IMAGES))
+    again = pickle.loads(pickle.dumps(autoencoder))  # noqa: S301 - made here
+    np.testing.assert_array_equal(again.transform(IMAGES), autoencoder.transform(IMAGES))
     assert not hasattr(base.clone(autoencoder), "encoder_")
 
 
@@ -228,8 +248,8 @@ def test_samples_of_a_flow_come_back_from_files(tmp_path, monkeypatch):
         pickle.loads(pickle.dumps(fitted)),  # noqa: S301 - made here
     ]
     monkeypatch.setattr(code_flow, "train", None)  # it was saved
-    for copy in copies:
-        np.testing.assert_array_equal(copy.sample(4, seed=2), drawn)
+    for again in copies:
+        np.testing.assert_array_equal(again.sample(4, seed=2), drawn)
 
 
 def test_a_run_folder_is_written_only_where_it_is_asked_for(tmp_path, monkeypatch):
@@ -378,6 +398,7 @@ def test_figures_are_shown_inline(autoencoder, gan):
 COLOUR = np.zeros((30, 16, 16, 3), np.uint8)
 WRONG = {
     "latent_dim must be at least 1, received 0": lambda _: ku.Autoencoder(latent_dim=0).fit(IMAGES),
+    "log_dir is empty": lambda _: ku.Autoencoder(log_dir="").fit(IMAGES),
     "epochs must be of type int, received 2.5": lambda _: ku.GAN(epochs=2.5).fit(IMAGES),
     "contamination must be at most 0.5": lambda _: ku.Autoencoder(contamination=2.0).fit(IMAGES),
     "crop 16 cuts the whole image out": lambda _: ku.Autoencoder(crop=16).fit(IMAGES),
