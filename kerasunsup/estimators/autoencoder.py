@@ -16,11 +16,11 @@ from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import image_set as data_image_set
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.errors import InputError
+from kerasunsup.estimators import callers_state
 from kerasunsup.estimators.image_arrays import as_image_set, as_splits
 from kerasunsup.estimators.image_estimator import (
     ImageEstimator,
     check_number,
-    own_random_numbers,
     predicted,
     with_outputs,
 )
@@ -178,7 +178,7 @@ class Autoencoder(
     experiment = "ae"
 
     @python_words
-    @own_random_numbers()
+    @callers_state.kept()
     def fit(self, images: Any, y: Any = None, *, validation: Any = None) -> Self:
         """Trains on images; Ctrl-C (a notebook's stop button) ends with the best weights so far.
 
@@ -249,6 +249,7 @@ class Autoencoder(
         return reconstructions[..., 0] if np.ndim(images) == 3 else reconstructions
 
     @python_words
+    @callers_state.kept()
     def sample(self, n: int = 1, seed: int = 0) -> np.ndarray:
         """New images, of codes drawn from a mixture of 100 Gaussians fitted to training codes.
 
@@ -270,6 +271,7 @@ class Autoencoder(
         check_number("seed", seed, least=0)
         if self._sampler is None:
             codes = self._usual_images("sample").codes
+            callers_state.deterministic_operations(self.deterministic)
             self._sampler = code_sampler.fit(codes, self.sampler, self.seed)
         return self.inverse_transform(self._sampler.sample(n, seed))
 

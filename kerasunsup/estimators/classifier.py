@@ -15,11 +15,11 @@ from sklearn.base import ClassifierMixin
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Labels, Splits
 from kerasunsup.errors import InputError
+from kerasunsup.estimators import callers_state
 from kerasunsup.estimators.autoencoder import Autoencoder
 from kerasunsup.estimators.image_arrays import as_image_set
 from kerasunsup.estimators.image_estimator import (
     ImageEstimator,
-    own_random_numbers,
     predicted,
 )
 from kerasunsup.estimators.keywords import EstimatorSettings
@@ -80,7 +80,7 @@ class Classifier(ClassifierMixin, ImageEstimator):
     left_out = ("log_dir",)
 
     @python_words
-    @own_random_numbers()
+    @callers_state.kept()
     def fit(self, images: Any, y: Any) -> Self:
         """Trains on images of which some or all have labels.
 

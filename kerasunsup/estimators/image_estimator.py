@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import random
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -149,17 +148,6 @@ class ImageEstimator(SettingsKeywords, abc.ABC):
         if not (folder / "config.json").exists():
             settings = dataclasses.replace(settings, data="array")
             files.write_json(folder / "config.json", to_json(settings))
-
-
-@contextlib.contextmanager
-def own_random_numbers() -> Iterator[None]:
-    """Gives the caller's random numbers of Python and NumPy back as they were."""
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from kerasunsup.errors import InputError
+from kerasunsup.estimators import callers_state
 from kerasunsup.estimators.autoencoder import USUAL_FILE, Autoencoder
 from kerasunsup.estimators.classifier import Classifier
 from kerasunsup.estimators.gan import GAN
@@ -27,6 +28,7 @@ _KINDS: dict[str, type[Autoencoder | GAN | Classifier]] = {
 
 
 @python_words
+@callers_state.kept()
 def load(path: str | os.PathLike[str]) -> Autoencoder | GAN | Classifier:
     """A fitted estimator.
 
