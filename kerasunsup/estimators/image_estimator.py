@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import os
 import shutil
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 FILE = "estimator.json"  # in a folder that `save` wrote
 _BATCH_SIZE = 500  # images that a network is given at a time
+# Traced once for any number of images; `predict` is traced anew for each size of a last batch.
+_FUNCTIONS: weakref.WeakKeyDictionary[keras.Model, loading.Function] = weakref.WeakKeyDictionary()
 
 
 class ImageEstimator(SettingsKeywords, abc.ABC):
@@ -184,7 +187,10 @@ def with_outputs(
     model: keras.Model, blocks: Iterable[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Inputs and their outputs, a few hundred at a time."""
-    function = loading.from_model(model)  # `predict` is traced anew for each size of a last batch
+    if model not in _FUNCTIONS:
+        # The function must not hold the model that it is kept for.
+        _FUNCTIONS[model] = loading.from_model(weakref.proxy(model))
+    function = _FUNCTIONS[model]
     for block in blocks:
         for start in range(0, len(block), _BATCH_SIZE):
             inputs = block[start : start + _BATCH_SIZE]

@@ -1,12 +1,14 @@
 """The Python interface: scikit-learn's words, honest complaints, files that come back."""
 
 import copy
+import gc
 import os
 import pickle
 import random
 import signal
 import subprocess
 import sys
+import weakref
 
 import keras
 import numpy as np
@@ -19,6 +21,7 @@ from tensorflow.python.framework import config
 
 import kerasunsup as ku
 from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.estimators import image_estimator
 from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import code_flow
 from kerasunsup.supervised.settings import SupervisedSettings
@@ -136,6 +139,20 @@ def test_codes_and_reconstructions(autoencoder):
         autoencoder.transform(IMAGES), autoencoder.transform(IMAGES[..., None] / np.float32(255))
     )
     assert list(autoencoder.get_feature_names_out()) == [f"autoencoder{i}" for i in range(8)]
+
+
+def test_a_network_is_traced_once_and_goes_with_its_estimator(autoencoder, tmp_path):
+    loaded = ku.load(autoencoder.save(tmp_path / "network.keras"))
+    expected = loaded.transform(IMAGES)
+    traced = image_estimator._FUNCTIONS[loaded.encoder_]
+    np.testing.assert_array_equal(loaded.transform(IMAGES[:7]), expected[:7])
+    assert image_estimator._FUNCTIONS[loaded.encoder_] is traced
+    loaded.encoder_.set_weights([0 * weight for weight in loaded.encoder_.get_weights()])
+    assert not loaded.transform(IMAGES).any()
+    encoder = weakref.ref(loaded.encoder_)
+    del loaded, traced
+    gc.collect()
+    assert encoder() is None
 
 
 def test_history_and_best_epoch(autoencoder):
