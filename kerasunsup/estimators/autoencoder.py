@@ -17,7 +17,7 @@ from kerasunsup.data import image_set as data_image_set
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.errors import InputError
 from kerasunsup.estimators import callers_state
-from kerasunsup.estimators.image_arrays import as_image_set, as_splits
+from kerasunsup.estimators.image_arrays import as_array, as_image_set, as_splits
 from kerasunsup.estimators.image_estimator import (
     ImageEstimator,
     check_number,
@@ -230,7 +230,15 @@ class Autoencoder(
             ValueError: if codes are not (num_codes, latent_dim), finite numbers.
         """
         self._require_code()
-        values = np.asarray(codes, np.float32)
+        values = as_array("codes", codes)
+        try:
+            if values.dtype.kind in "cSU":
+                raise TypeError
+            values = values.astype(np.float32)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"codes must be numbers, received {values.dtype}: give what transform returns"
+            ) from error
         if values.shape[1:] != (self._n_features_out,) or not len(values):
             raise InputError(
                 f"codes must be (num_codes, {self._n_features_out}), received {values.shape}: give "

@@ -21,7 +21,7 @@ from tensorflow.python.framework import config
 
 import kerasunsup as ku
 from kerasunsup.ae.settings import AutoencoderSettings
-from kerasunsup.estimators import image_estimator
+from kerasunsup.estimators import image_arrays, image_estimator
 from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import code_flow
 from kerasunsup.supervised.settings import SupervisedSettings
@@ -437,6 +437,16 @@ def test_figures_are_shown_inline(autoencoder, gan):
         assert figure._repr_png_().startswith(b"\x89PNG")
 
 
+def part_of_images():
+    return image_arrays.LabelledImages(image_arrays.as_image_set(IMAGES), LABELS)
+
+
+@pytest.mark.parametrize("index", [None, True, [[0, 1], [2, 3]]])
+def test_what_is_no_index_of_images_is_refused(index):
+    with pytest.raises(IndexError, match="a number, a slice, positions or a mask"):
+        part_of_images()[index]
+
+
 COLOUR = np.zeros((30, 16, 16, 3), np.uint8)
 WRONG = {
     "latent_dim must be at least 1, received 0": lambda _: ku.Autoencoder(latent_dim=0).fit(IMAGES),
@@ -450,12 +460,24 @@ WRONG = {
     r"in \[0, 1\], received nan": lambda ae: ae.transform(np.full((3, 16, 16), np.nan)),
     "dtype uint8 or float, received int64": lambda ae: ae.transform(IMAGES.astype(int)),
     "dtype uint8 or float, received <U5": lambda ae: ae.transform(["a.png", "b.png"][:1] * 3),
+    "images cannot be read as one array": lambda ae: ae.transform([IMAGES[0], IMAGES[0, :9]]),
+    "give .train, .validation or .test": lambda ae: ae.transform(
+        image_arrays.LoadedImages(*3 * [None], "mnist", None)
+    ),
+    "images must be one or more, received none": lambda ae: ae.score(part_of_images()[:0]),
+    r"one or more, received \(3, 0, 16\)": lambda ae: ae.transform(np.zeros((3, 0, 16))),
+    "received none: give some": lambda _: ku.Autoencoder(**SMALL).fit(
+        IMAGES, validation=part_of_images()[:0]
+    ),
     "ten or more|10 or more": lambda _: ku.Autoencoder(**SMALL).fit(IMAGES[:5]),
     "sides must be 8 to 128": lambda _: ku.Autoencoder(**SMALL).fit(IMAGES[:, :4, :4]),
     "sides must be 16 to 64": lambda _: ku.GAN(verbose=0).fit(IMAGES[:, :9, :9]),
     r"codes must be \(num_codes, 8\), received \(2, 5\)": lambda ae: ae.inverse_transform(
         np.zeros((2, 5))
     ),
+    "codes must be numbers, received <U1": lambda ae: ae.inverse_transform(8 * ["a"]),
+    "codes must be numbers, received complex": lambda ae: ae.inverse_transform([8 * [1j]]),
+    "codes cannot be read as one array": lambda ae: ae.inverse_transform([[1.0], [1.0, 2.0]]),
     "codes must be finite": lambda ae: ae.inverse_transform(np.full((2, 8), np.inf)),
     "n must be a whole number of at least 1, received 0": lambda ae: ae.sample(0),
     "seed must be a whole number of at least 0, received -1": lambda ae: ae.sample(1, seed=-1),
