@@ -23,6 +23,7 @@ from kerasunsup.estimators.image_estimator import (
     predicted,
 )
 from kerasunsup.estimators.keywords import EstimatorSettings
+from kerasunsup.estimators.labels import as_labels, is_missing
 from kerasunsup.estimators.messages import python_words
 from kerasunsup.models import export, loading
 from kerasunsup.settings import setting
@@ -93,8 +94,8 @@ class Classifier(ClassifierMixin, ImageEstimator):
         """
         settings, own = self._checked()
         image_set = as_image_set(images)
-        labels = _labels(y, len(image_set))
-        labelled = np.flatnonzero(~_is_missing(labels))
+        labels = as_labels("y", y, len(image_set))
+        labelled = np.flatnonzero(~is_missing(labels))
         classes = np.unique(labels[labelled])
         if len(classes) < 2:
             raise InputError(
@@ -167,29 +168,6 @@ class Classifier(ClassifierMixin, ImageEstimator):
         """The most probable label of each image, (num_images,)."""
         probabilities = self.predict_proba(images)
         return self.classes_[probabilities.argmax(axis=1)]
-
-
-def _labels(y: Any, number: int) -> np.ndarray:
-    labels = np.asarray(y)
-    if labels.shape != (number,):
-        raise InputError(
-            f"y must be one label an image ({number},), received {labels.shape}: -1 stands for no "
-            "label"
-        )
-    if labels.dtype.kind == "f":
-        if not np.equal(labels, np.round(labels)).all():
-            raise InputError(
-                "y must be classes (whole numbers or names), received fractions or NaN: -1 stands "
-                "for no label"
-            )
-        labels = labels.astype(np.int64)
-    return labels
-
-
-def _is_missing(labels: np.ndarray) -> np.ndarray:
-    if labels.dtype.kind in "iu":
-        return labels == -1
-    return np.array([not isinstance(one, str) and one == -1 for one in labels], bool)
 
 
 def _of_run(path: Path, shape: tuple[int, int, int]) -> keras.Model:

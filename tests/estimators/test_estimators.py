@@ -5,6 +5,7 @@ import gc
 import os
 import pickle
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,9 @@ from tensorflow.python.framework import config
 
 import kerasunsup as ku
 from kerasunsup.ae.settings import AutoencoderSettings
+from kerasunsup.errors import InputError
 from kerasunsup.estimators import image_arrays, image_estimator
+from kerasunsup.estimators.labels import as_labels, is_missing
 from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import code_flow
 from kerasunsup.supervised.settings import SupervisedSettings
@@ -194,6 +197,40 @@ def test_few_labels(classifier):
     probabilities = classifier.predict_proba(fresh)
     assert probabilities.shape == (200, 2)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["b", -1, "a"], ["a", "b"]),  # NumPy makes strings of them
+        (np.array(["b", -1, "a"], object), ["a", "b"]),
+        (np.array([1, -1, 7], object), [1, 7]),
+        ([3.0, -1.0, 5.0], [3, 5]),
+        ([True, False, False], [False, True]),
+        (np.array([-5, -1, 0], np.int8), [-5, 0]),
+    ],
+)
+def test_labels_are_numbers_or_names_and_minus_one_is_none(given, expected):
+    read = as_labels("y", given, 3)
+    assert np.unique(read[~is_missing(read)]).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["a", None, "b"], "all whole numbers or all names, received NoneType and str: -1 stands"),
+        ([1, None, 2], "received NoneType and int: -1 stands"),
+        (np.array(["a", 1, np.nan], object), "received float and int and str"),
+        ([0.0, np.inf, 1.0], "received fractions or NaN"),
+        ([0.0, 1e300, 1.0], "received fractions or NaN"),
+        (np.array([b"a", b"b", b"a"]), "received |S1: convert"),
+        ([1j, 0, 1], "received complex128: convert"),
+        ([[1], [1, 2], [3]], "y cannot be read as one array"),
+    ],
+)
+def test_what_are_no_labels_is_refused(given, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        as_labels("y", given, 3)
 
 
 def test_labels_may_be_names_and_the_encoder_unfitted():
