@@ -10,6 +10,7 @@ from typing import Any, Self
 import keras
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
+from sklearn.exceptions import NotFittedError
 
 from kerasunsup.ae import experiment
 from kerasunsup.ae.settings import AutoencoderSettings
@@ -32,6 +33,7 @@ from kerasunsup.models import export
 from kerasunsup.settings import setting
 from kerasunsup.training import code_sampler, files, loop, trained_on
 
+_MOST_SEED = 2**32 - 1  # that scikit-learn takes
 USUAL_FILE = "usual_images.npz"  # in a folder that `save` wrote
 
 
@@ -119,7 +121,13 @@ class TrainedAutoencoder(ImageEstimator):
     def best_epoch_(self) -> int:
         """The epoch with the lowest validation loss, counted from 1: the model has its weights."""
         self._require_fitted()
-        return 1 + int(np.argmin(self.history_["val_loss"]))
+        losses = self.history_.get("val_loss")
+        if not losses:  # an AttributeError, too, so that `hasattr` and completion go on
+            raise NotFittedError(
+                "there is no history of finished epochs: fit the autoencoder, or load a folder "
+                "that save wrote"
+            )
+        return 1 + int(np.argmin(losses))
 
     @python_words
     def score_samples(self, images: Any) -> np.ndarray:
@@ -130,13 +138,14 @@ class TrainedAutoencoder(ImageEstimator):
         """
         image_set = self._images(images)
         usual = self._usual_images("score_samples")
-        return -usual.scores(self._errors(image_set), self._codes(image_set), self.seed)
+        seed = self._checked()[0].seed
+        return -usual.scores(self._errors(image_set), self._codes(image_set), seed)
 
     @python_words
     def decision_function(self, images: Any) -> np.ndarray:
         """`score_samples` less its limit, float64 (num_images,): below 0 are outliers."""
-        scores, own = self.score_samples(images), self._checked()[1]
-        return scores + self._usual_images("predict").limit(own.contamination, self.seed)
+        scores, (settings, own) = self.score_samples(images), self._checked()
+        return scores + self._usual_images("predict").limit(own.contamination, settings.seed)
 
     def predict(self, images: Any) -> np.ndarray:
         """+1 for usual images, -1 for outliers; int64 (num_images,).
@@ -276,11 +285,13 @@ class Autoencoder(
             ValueError: if it was read from a file without the codes of training images.
         """
         check_number("n", n)
-        check_number("seed", seed, least=0)
-        if self._sampler is None:
+        check_number("seed", seed, least=0, most=_MOST_SEED)
+        self._require_code()
+        settings, _ = self._checked()
+        if self._sampler is None or self._sampler.kind != settings.sampler:
             codes = self._usual_images("sample").codes
-            callers_state.deterministic_operations(self.deterministic)
-            self._sampler = code_sampler.fit(codes, self.sampler, self.seed)
+            callers_state.deterministic_operations(settings.deterministic)
+            self._sampler = code_sampler.fit(codes, settings.sampler, settings.seed)
         return self.inverse_transform(self._sampler.sample(n, seed))
 
     @python_words
@@ -293,7 +304,7 @@ class Autoencoder(
         """The group of each image, by spectral clustering on the graph of codes.
 
         Args:
-            images: twenty or more.
+            images: thirty or more.
             n: how many groups, at most a tenth of the images; None lets the graph decide.
 
         Returns:
@@ -301,8 +312,8 @@ class Autoencoder(
         """
         if n is not None:
             check_number("n", n)
-        codes = self._codes(self._images(images))
+        codes, seed = self._codes(self._images(images)), self._checked()[0].seed
         try:
-            return clustering.groups(codes, n, self.seed)
+            return clustering.groups(codes, n, seed)
         except ValueError as error:
             raise InputError(f"{error}: give more images or fewer groups") from error

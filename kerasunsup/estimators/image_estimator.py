@@ -168,12 +168,14 @@ def _bar(is_shown: bool) -> Iterator[None]:
         logger_of_bars.setLevel(level)
 
 
-def check_number(name: str, number: Any, least: int = 1) -> None:
+def check_number(name: str, number: Any, least: int = 1, most: int | None = None) -> None:
     """Refuses what is no count.
 
     Raises:
-        InputError: if it is no whole number, or less than the least.
+        InputError: if it is no whole number, less than the least or more than the most.
     """
+    if most is not None and isinstance(number, int | np.integer) and number > most:
+        raise InputError(f"{name} must be at most {most}, received {number}")
     if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < least:
         raise InputError(f"{name} must be a whole number of at least {least}, received {number!r}")
 

@@ -163,6 +163,30 @@ def test_history_and_best_epoch(autoencoder):
     assert history["epoch"] == list(range(1, 41))
     assert autoencoder.best_epoch_ == 1 + np.argmin(history["val_loss"])
     assert history["loss"][-1] < history["loss"][0]
+    without = copy.copy(autoencoder)
+    for history in ({}, {"val_loss": []}):  # of a network alone, of a training stopped at once
+        without.history_ = history
+        assert not hasattr(without, "best_epoch_")
+        with pytest.raises(ValueError, match="no history of finished epochs: fit"):
+            without.best_epoch_  # noqa: B018
+
+
+def test_keywords_that_are_set_after_the_fit_count_and_are_checked(autoencoder):
+    changed = copy.copy(autoencoder).set_params(sampler="mixture")
+    mixture = changed.sample(3, seed=1)
+    around = changed.set_params(sampler="neighbors").sample(3, seed=1)
+    assert (mixture != around).any()
+    np.testing.assert_array_equal(changed.set_params(sampler="mixture").sample(3, seed=1), mixture)
+    np.testing.assert_array_equal(
+        changed.set_params(seed=np.int64(0)).score_samples(IMAGES), autoencoder.score_samples(IMAGES)
+    )
+    for wrong in ({"sampler": "none"}, {"sampler": "mixture", "seed": "x"}):
+        changed.set_params(**wrong)
+        with pytest.raises(InputError, match="received (none|'x')"):
+            changed.sample(3)
+    for method in (changed.predict, changed.score_samples, changed.cluster):
+        with pytest.raises(InputError, match="seed must be of type int, received 'x'"):
+            method(IMAGES)
 
 
 def test_samples_follow_the_seed(autoencoder, gan):
@@ -518,6 +542,7 @@ WRONG = {
     "codes must be finite": lambda ae: ae.inverse_transform(np.full((2, 8), np.inf)),
     "n must be a whole number of at least 1, received 0": lambda ae: ae.sample(0),
     "seed must be a whole number of at least 0, received -1": lambda ae: ae.sample(1, seed=-1),
+    "seed must be at most 4294967295": lambda ae: ae.sample(1, seed=2**40),
     "fewer groups": lambda ae: ae.cluster(IMAGES, 100),
     "two classes or more, received 1": lambda ae: ku.Classifier(encoder=ae).fit(
         IMAGES, np.where(LABELS == 0, 0, -1)
