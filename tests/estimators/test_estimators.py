@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from matplotlib import pyplot
 from sklearn import base, exceptions, model_selection, pipeline, preprocessing
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import estimator_checks
@@ -23,7 +24,7 @@ from tensorflow.python.framework import config
 import kerasunsup as ku
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.errors import InputError
-from kerasunsup.estimators import image_arrays, image_estimator
+from kerasunsup.estimators import image_arrays, image_estimator, plots
 from kerasunsup.estimators.labels import as_labels, is_missing
 from kerasunsup.gan.settings import GANSettings
 from kerasunsup.models import code_flow
@@ -178,7 +179,8 @@ def test_keywords_that_are_set_after_the_fit_count_and_are_checked(autoencoder):
     assert (mixture != around).any()
     np.testing.assert_array_equal(changed.set_params(sampler="mixture").sample(3, seed=1), mixture)
     np.testing.assert_array_equal(
-        changed.set_params(seed=np.int64(0)).score_samples(IMAGES), autoencoder.score_samples(IMAGES)
+        changed.set_params(seed=np.int64(0)).score_samples(IMAGES),
+        autoencoder.score_samples(IMAGES),
     )
     for wrong in ({"sampler": "none"}, {"sampler": "mixture", "seed": "x"}):
         changed.set_params(**wrong)
@@ -496,6 +498,42 @@ def test_figures_are_shown_inline(autoencoder, gan):
         ku.plot_samples(gan, n=12),
     ):
         assert figure._repr_png_().startswith(b"\x89PNG")
+    picture = figure._repr_png_()
+    again = pickle.loads(pickle.dumps(figure))  # noqa: S301 - made here
+    assert again._repr_png_() == picture
+    again.suptitle("another")
+    assert again._repr_png_() != picture
+    assert pyplot.get_fignums() == []  # else a notebook would show it twice
+
+
+@pytest.mark.parametrize(
+    ("labels", "class_names", "numbers", "names"),
+    [
+        ([1, 0, 2], None, [1, 0, 2], None),
+        ([1, 0, 1], ["zero", 1], [1, 0, 1], ["zero", "1"]),
+        ([3, -1, 7], None, [0, 2, 1], ["3", "7", "none"]),
+        ([1, -1, 0], ["a", "b"], [1, 2, 0], ["a", "b", "none"]),
+        (["b", -1, "a"], None, [1, 2, 0], ["a", "b", "none"]),
+        ([True, False, True], None, [1, 0, 1], None),
+    ],
+)
+def test_codes_are_coloured_by_labels_as_a_classifier_takes_them(
+    labels, class_names, numbers, names
+):
+    result = plots._numbered(as_labels("labels", labels, 3), class_names)
+    assert (result[0].tolist(), result[1]) == (numbers, names)
+
+
+@pytest.mark.parametrize("plot", [ku.plot_codes, ku.plot_reconstructions, ku.plot_samples])
+@pytest.mark.parametrize("given", [None, ku.Autoencoder, "run"])
+def test_figures_of_what_is_no_estimator_are_refused(plot, given):
+    with pytest.raises(TypeError, match="this figure is of a fitted Autoencoder.*received"):
+        plot(given, *([] if plot is ku.plot_samples else [IMAGES]))
+
+
+def test_a_classifier_has_no_such_figures(classifier):
+    with pytest.raises(TypeError, match="Autoencoder or GAN, received an object of type Classifi"):
+        ku.plot_history(classifier)
 
 
 def part_of_images():
@@ -535,6 +573,17 @@ WRONG = {
     "sides must be 16 to 64": lambda _: ku.GAN(verbose=0).fit(IMAGES[:, :9, :9]),
     r"codes must be \(num_codes, 8\), received \(2, 5\)": lambda ae: ae.inverse_transform(
         np.zeros((2, 5))
+    ),
+    "labels must be whole numbers from 0, received -2": lambda ae: ku.plot_codes(
+        ae, IMAGES, LABELS - 2
+    ),
+    "labels are names already": lambda ae: ku.plot_codes(
+        ae, IMAGES, LABELS.astype(str), ["a", "b"]
+    ),
+    r"one label an image \(240,\), received \(5,\)": lambda ae: ku.plot_codes(ae, IMAGES, range(5)),
+    "images must be 4 or more, received 3": lambda ae: ku.plot_codes(ae, IMAGES[:3]),
+    "most must be a whole number of at least 1, received 2.5": lambda ae: ku.plot_reconstructions(
+        ae, IMAGES, most=2.5
     ),
     "codes must be numbers, received <U1": lambda ae: ae.inverse_transform(8 * ["a"]),
     "codes must be numbers, received complex": lambda ae: ae.inverse_transform([8 * [1j]]),
