@@ -184,7 +184,7 @@ def test_keywords_that_are_set_after_the_fit_count_and_are_checked(autoencoder):
     )
     for wrong in ({"sampler": "none"}, {"sampler": "mixture", "seed": "x"}):
         changed.set_params(**wrong)
-        with pytest.raises(InputError, match="received (none|'x')"):
+        with pytest.raises(InputError, match=r"received (none|'x')"):
             changed.sample(3)
     for method in (changed.predict, changed.score_samples, changed.cluster):
         with pytest.raises(InputError, match="seed must be of type int, received 'x'"):
@@ -527,7 +527,7 @@ def test_codes_are_coloured_by_labels_as_a_classifier_takes_them(
 @pytest.mark.parametrize("plot", [ku.plot_codes, ku.plot_reconstructions, ku.plot_samples])
 @pytest.mark.parametrize("given", [None, ku.Autoencoder, "run"])
 def test_figures_of_what_is_no_estimator_are_refused(plot, given):
-    with pytest.raises(TypeError, match="this figure is of a fitted Autoencoder.*received"):
+    with pytest.raises(TypeError, match=r"this figure is of a fitted Autoencoder.*received"):
         plot(given, *([] if plot is ku.plot_samples else [IMAGES]))
 
 
