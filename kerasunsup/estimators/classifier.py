@@ -59,8 +59,8 @@ class Classifier(ClassifierMixin, ImageEstimator):
     Attributes:
         classes_: the labels, ascending.
         model_: images -> probabilities (batch, num_classes), a `keras.Model`.
-        encoder_: images -> codes, a `keras.Model`.
-        method_: what `auto` came to.
+        encoder_: images -> codes, a `keras.Model`; None where the classifier was read from files.
+        method_: what `auto` came to; None of a command's run.
         history_: `images` seen so far, `seconds`, `accuracy` and `loss` (nats, mean over images),
             each a list with a number a measured point, on the first 2,000 labelled images.
         image_shape_: (height, width, channels).
@@ -125,7 +125,7 @@ class Classifier(ClassifierMixin, ImageEstimator):
 
     def _write(self, folder: Path, **more: Any) -> None:
         export.write_keras(folder / "model.keras", self.model_)
-        super()._write(folder, classes=self.classes_.tolist())
+        super()._write(folder, classes=self.classes_.tolist(), method=self.method_)
 
     def _encoder(self, image_set: ImageSet) -> keras.Model:
         """The encoder to begin with, trained on the images where it is not yet."""

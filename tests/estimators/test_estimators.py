@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import json
 import os
 import pickle
 import random
@@ -294,6 +295,7 @@ def test_what_is_saved_comes_back(kind, request, tmp_path):
     parameters.pop("encoder", None)
     assert {name: loaded.get_params(deep=False)[name] for name in parameters} == parameters
     if kind == "classifier":
+        assert (loaded.method_, loaded.encoder_) == ("graph_labels", None)
         np.testing.assert_array_equal(loaded.predict(IMAGES), estimator.predict(IMAGES))
     else:
         np.testing.assert_array_equal(loaded.sample(4, seed=1), estimator.sample(4, seed=1))
@@ -311,6 +313,27 @@ def test_a_file_holds_the_network_alone(autoencoder, tmp_path):
     np.testing.assert_array_equal(loaded.transform(IMAGES), autoencoder.transform(IMAGES))
     with pytest.raises(ValueError, match="sample needs codes of training images"):
         loaded.sample(3)
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        ([], "is damaged"),
+        ({"keywords": 3}, "is damaged"),
+        ({"keywords": {"novel": 1}, "version": "9.1"}, r"\(novel\): install version 9.1"),
+    ],
+)
+def test_keywords_of_another_version_are_refused(autoencoder, tmp_path, stored, message):
+    path = autoencoder.save(tmp_path / "saved")
+    (path / "estimator.json").write_text(json.dumps(stored))
+    with pytest.raises(InputError, match=message):
+        ku.load(path)
+
+
+def test_a_program_alone_is_refused_in_pythons_words(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(InputError, match=r"give the run's folder or a .keras file$"):
+        ku.load(tmp_path)
 
 
 def test_pickles(autoencoder):
