@@ -67,7 +67,8 @@ class SettingsKeywords(BaseEstimator):
         # Where documentation tools look for it.
         initialize.__module__, initialize.__name__ = cls.__module__, "__init__"
         initialize.__qualname__ = f"{cls.__qualname__}.__init__"
-        cls.__init__ = initialize  # type: ignore[method-assign]
+        if "__init__" not in vars(cls):  # a user's class may have one of its own
+            cls.__init__ = initialize  # type: ignore[method-assign]
         listed = "\n".join(
             f"    {name}: {text}. Default {default!r}."
             for name, (default, text) in keywords_and_help.items()
@@ -85,12 +86,13 @@ class SettingsKeywords(BaseEstimator):
         Raises:
             InputError: if one of them is wrong.
         """
-        values = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
-        if isinstance(values["verbose"], bool):  # as scikit-learn takes it
-            values["verbose"] = int(values["verbose"])
 
         def of(kind: type[CheckedSettings]) -> CheckedSettings:
-            return kind(**{field.name: values[field.name] for field in self._fields(kind)})
+            names = [field.name for field in self._fields(kind)]
+            values = {name: _plain(getattr(self, name)) for name in names}
+            if isinstance(values.get("verbose"), bool):  # as scikit-learn takes it
+                values["verbose"] = int(values["verbose"])
+            return kind(**values)
 
         return of(self.settings_type), of(self.own_settings)
 

@@ -129,6 +129,16 @@ def test_keywords_may_be_numpys_or_paths(autoencoder, tmp_path):
     assert loaded._checked() == changed._checked()
 
 
+def test_a_class_of_ones_own_keeps_its_initializer():
+    class Small(ku.Autoencoder):
+        def __init__(self, size=3):
+            super().__init__(latent_dim=size)
+            self.size = size
+
+    assert Small(size=5)._checked()[0].latent_dim == 5
+    assert base.clone(Small(size=5)).get_params() == {"size": 5}
+
+
 def test_codes_and_reconstructions(autoencoder):
     codes = autoencoder.transform(IMAGES)
     assert codes.shape == (240, 8)
