@@ -43,6 +43,11 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.image_set)
 
+    def __repr__(self) -> str:
+        """How many of which size, not all labels."""
+        labelled = "no labels" if self.labels is None else "labels"
+        return f"LabelledImages({len(self)} of {_size(self.image_set.shape)}, {labelled})"
+
     def __getitem__(self, index: Any) -> LabelledImages | np.ndarray:
         positions = np.arange(len(self))[index]
         if positions.ndim > 1:

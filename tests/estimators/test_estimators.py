@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import importlib
 import json
 import os
 import pickle
@@ -23,6 +24,7 @@ from sklearn.utils import estimator_checks
 from tensorflow.python.framework import config
 
 import kerasunsup as ku
+from kerasunsup import estimators
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.errors import InputError
 from kerasunsup.estimators import image_arrays, image_estimator, plots
@@ -71,6 +73,12 @@ def test_import_loads_nothing_heavy():
     code = "import sys, kerasunsup; print([m for m in ('tensorflow', 'numpy') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
     assert {"Autoencoder", "GAN", "Classifier", "load", "load_images"} <= set(dir(ku))
+
+
+def test_keras_on_another_backend_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")  # by keras.json, say
+    with pytest.raises(ImportError, match="imported already on jax: import kerasunsup's names fir"):
+        importlib.reload(estimators)
 
 
 @pytest.mark.parametrize(
@@ -571,6 +579,10 @@ def test_a_classifier_has_no_such_figures(classifier):
 
 def part_of_images():
     return image_arrays.LabelledImages(image_arrays.as_image_set(IMAGES), LABELS)
+
+
+def test_a_part_of_images_is_shown_in_short():
+    assert repr(part_of_images()) == "LabelledImages(240 of 16 x 16 x 1, labels)"
 
 
 @pytest.mark.parametrize("index", [None, True, [[0, 1], [2, 3]]])
