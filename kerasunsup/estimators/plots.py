@@ -130,20 +130,21 @@ def _numbered(
 ) -> tuple[np.ndarray, list[str] | None]:
     """Labels as whole numbers from 0, and the names of these."""
     missing = is_missing(labels)
+    is_named = labels.dtype.kind in "UO"
+    if not is_named and (labels[~missing] < 0).any():
+        raise InputError(
+            f"labels must be whole numbers from 0, received {labels[~missing].min()}: -1 alone "
+            "stands for no label"
+        )
     if class_names is not None:
         class_names = [str(class_names[place]) for place in range(len(class_names))]
-    if labels.dtype.kind in "UO" or (missing.any() and class_names is None):
+    if is_named or (missing.any() and class_names is None):
         if class_names is not None:
             raise InputError("labels are names already: leave class_names out")
         classes, numbers = np.unique(labels[~missing], return_inverse=True)
         class_names = [str(one) for one in classes]
     else:
         numbers = labels[~missing].astype(np.int64)
-        if (numbers < 0).any():
-            raise InputError(
-                f"labels must be whole numbers from 0, received {numbers.min()}: -1 alone stands "
-                "for no label"
-            )
     if not missing.any() or class_names is None:
         return numbers, class_names
     placed = np.full(len(labels), len(class_names))

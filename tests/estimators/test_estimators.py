@@ -414,7 +414,7 @@ def test_images_of_a_part_are_taken_as_they_are():
     )
 
 
-def test_the_callers_random_numbers_are_left_alone(autoencoder, tmp_path):
+def test_the_callers_random_numbers_and_settings_are_left_alone(autoencoder, tmp_path):
     def drawn():
         numbers = random.random(), np.random.random()  # noqa: NPY002, S311
         return *numbers, float(tf.random.normal(())), float(keras.random.normal(()))
@@ -423,19 +423,11 @@ def test_the_callers_random_numbers_are_left_alone(autoencoder, tmp_path):
     expected = [drawn() for _ in range(3)]
     keras.utils.set_random_seed(5)
     assert drawn() == expected[0]
-    ku.Autoencoder(**SMALL, epochs=1, deterministic=True).fit(IMAGES)
-    assert drawn() == expected[1]
-    assert not config.is_op_determinism_enabled()
-    ku.load(autoencoder.save(tmp_path / "saved"))
-    assert drawn() == expected[2]
-
-
-def test_the_callers_settings_of_keras_change_nothing_and_stay():
     keras.config.set_image_data_format("channels_first")
     keras.config.set_floatx("float16")
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        fitted = ku.Autoencoder(**SMALL, epochs=1).fit(IMAGES)
+        fitted = ku.Autoencoder(**SMALL, epochs=1, deterministic=True).fit(IMAGES)
         assert keras.config.image_data_format() == "channels_first"
         assert keras.config.floatx() == "float16"
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
@@ -445,6 +437,10 @@ def test_the_callers_settings_of_keras_change_nothing_and_stay():
         keras.config.set_dtype_policy("float32")
     assert {layer.compute_dtype for layer in fitted.decoder_.layers} == {"float32"}
     assert fitted.image_shape_ == (16, 16, 1)
+    assert drawn() == expected[1]
+    assert not config.is_op_determinism_enabled()
+    ku.load(autoencoder.save(tmp_path / "saved"))
+    assert drawn() == expected[2]
 
 
 def test_same_seed_same_model():
