@@ -11,12 +11,10 @@ import sys
 from kerasunsup import tensorflow_startup
 
 if "keras" in sys.modules:
-    import keras
-
-    if keras.config.backend() != "tensorflow":
+    _backend = sys.modules["keras"].config.backend()  # by the environment, or by `keras.json`
+    if _backend != "tensorflow":
         raise ImportError(
-            f"kerasunsup needs Keras on TensorFlow, and Keras is imported already on "
-            f"{keras.config.backend()}: import kerasunsup's names first, or set KERAS_BACKEND to "
-            "tensorflow"
+            f"kerasunsup needs Keras on TensorFlow, and Keras is imported already on {_backend}: "
+            "import kerasunsup's names first, or set KERAS_BACKEND to tensorflow"
         )
 tensorflow_startup.import_tensorflow()

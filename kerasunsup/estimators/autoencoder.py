@@ -117,6 +117,15 @@ class TrainedAutoencoder(ImageEstimator):
             )
         return self._usual
 
+    def _fitted_sampler(self) -> code_sampler.CodeSampler:
+        """What `sample` draws from, fitted where there is none of the kind that is wanted."""
+        settings, _ = self._checked()
+        if self._sampler is None or self._sampler.kind != settings.sampler:
+            codes = self._usual_images("sample").codes
+            callers_state.deterministic_operations(settings.deterministic)
+            self._sampler = code_sampler.fit(codes, settings.sampler, settings.seed)
+        return self._sampler
+
     @property
     def best_epoch_(self) -> int:
         """The epoch with the lowest validation loss, counted from 1: the model has its weights."""
@@ -239,22 +248,7 @@ class Autoencoder(
             ValueError: if codes are not (num_codes, latent_dim), finite numbers.
         """
         self._require_code()
-        values = as_array("codes", codes)
-        try:
-            if values.dtype.kind in "cSU":
-                raise TypeError
-            values = values.astype(np.float32)
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"codes must be numbers, received {values.dtype}: give what transform returns"
-            ) from error
-        if values.shape[1:] != (self._n_features_out,) or not len(values):
-            raise InputError(
-                f"codes must be (num_codes, {self._n_features_out}), received {values.shape}: give "
-                "what transform returns"
-            )
-        if not np.isfinite(values).all():
-            raise InputError("codes must be finite, received NaN or infinite numbers: replace them")
+        values = _as_codes(codes, self._n_features_out)
         size = data_image_set.block_size(self.image_shape_)
         blocks = (values[start : start + size] for start in range(0, len(values), size))
         return predicted(self.decoder_, blocks)
@@ -287,12 +281,7 @@ class Autoencoder(
         check_number("n", n)
         check_number("seed", seed, least=0, most=_MOST_SEED)
         self._require_code()
-        settings, _ = self._checked()
-        if self._sampler is None or self._sampler.kind != settings.sampler:
-            codes = self._usual_images("sample").codes
-            callers_state.deterministic_operations(settings.deterministic)
-            self._sampler = code_sampler.fit(codes, settings.sampler, settings.seed)
-        return self.inverse_transform(self._sampler.sample(n, seed))
+        return self.inverse_transform(self._fitted_sampler().sample(n, seed))
 
     @python_words
     def score(self, images: Any, y: Any = None) -> float:
@@ -317,3 +306,28 @@ class Autoencoder(
             return clustering.groups(codes, n, seed)
         except ValueError as error:
             raise InputError(f"{error}: give more images or fewer groups") from error
+
+
+def _as_codes(given: Any, latent_dim: int) -> np.ndarray:
+    """What a user gave as codes, checked: float32 (num_codes, latent_dim).
+
+    Raises:
+        InputError: if they are no such codes.
+    """
+    values = as_array("codes", given)
+    try:
+        if values.dtype.kind in "cSU":
+            raise TypeError
+        values = values.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"codes must be numbers, received {values.dtype}: give what transform returns"
+        ) from error
+    if values.shape[1:] != (latent_dim,) or not len(values):
+        raise InputError(
+            f"codes must be (num_codes, {latent_dim}), received {values.shape}: give what transform "
+            "returns"
+        )
+    if not np.isfinite(values).all():
+        raise InputError("codes must be finite, received NaN or infinite numbers: replace them")
+    return values
