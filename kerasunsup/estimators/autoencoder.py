@@ -325,8 +325,8 @@ def _as_codes(given: Any, latent_dim: int) -> np.ndarray:
         ) from error
     if values.shape[1:] != (latent_dim,) or not len(values):
         raise InputError(
-            f"codes must be (num_codes, {latent_dim}), received {values.shape}: give what transform "
-            "returns"
+            f"codes must be (num_codes, {latent_dim}), received {values.shape}: give what "
+            "transform returns"
         )
     if not np.isfinite(values).all():
         raise InputError("codes must be finite, received NaN or infinite numbers: replace them")
