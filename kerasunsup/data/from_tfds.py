@@ -20,6 +20,27 @@ from kerasunsup.errors import InputError
 PACKAGED = Path(__file__).parent.parent / "mnist_data"
 
 
+@contextlib.contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keeps the libraries' notes off the terminal; errors and progress bars stay.
+
+    Absl sets the root logger up where it has no handler, and a program's own `basicConfig` would
+    do nothing afterwards: meanwhile it has one.
+    """
+    levels = {name: logging.getLogger(name).level for name in ("absl", "urllib3")}
+    handler = logging.NullHandler()
+    logging.getLogger().addHandler(handler)
+    try:
+        for name in levels:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        logging.getLogger().removeHandler(handler)
+
+
+@_quiet_libraries()
 def read_mnist() -> pixel_storage.Source:
     """The packaged MNIST; it needs no network and prints nothing.
 
@@ -72,19 +93,6 @@ def _read_packaged_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarr
     batches = tf.data.TFRecordDataset(files).batch(1000).map(decode, num_parallel_calls=2)
     pixels, labels = zip(*batches.as_numpy_iterator(), strict=True)
     return np.concatenate(pixels), np.concatenate(labels)
-
-
-@contextlib.contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """Keeps the libraries' notes off the terminal; errors and progress bars stay."""
-    levels = {name: logging.getLogger(name).level for name in ("absl", "urllib3")}
-    try:
-        for name in levels:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
 
 
 @_quiet_libraries()

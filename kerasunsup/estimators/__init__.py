@@ -6,14 +6,15 @@ used, so that `import kerasunsup` stays instant.
 
 from __future__ import annotations
 
-import os
 import sys
 
 from kerasunsup import tensorflow_startup
 
-if "keras" in sys.modules and os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
-    raise ImportError(
-        f"kerasunsup needs Keras on TensorFlow, KERAS_BACKEND is {os.environ['KERAS_BACKEND']} and "
-        "Keras is imported already: import kerasunsup's names first, or set it to tensorflow"
-    )
+if "keras" in sys.modules:
+    _backend = sys.modules["keras"].config.backend()  # by the environment, or by `keras.json`
+    if _backend != "tensorflow":
+        raise ImportError(
+            f"kerasunsup needs Keras on TensorFlow, and Keras is imported already on {_backend}: "
+            "import kerasunsup's names first, or set KERAS_BACKEND to tensorflow"
+        )
 tensorflow_startup.import_tensorflow()

@@ -10,17 +10,18 @@ from typing import Any, Self
 import keras
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
+from sklearn.exceptions import NotFittedError
 
 from kerasunsup.ae import experiment
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.data import image_set as data_image_set
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.errors import InputError
-from kerasunsup.estimators.image_arrays import as_image_set, as_splits
+from kerasunsup.estimators import callers_state
+from kerasunsup.estimators.image_arrays import as_array, as_image_set, as_splits
 from kerasunsup.estimators.image_estimator import (
     ImageEstimator,
     check_number,
-    own_random_numbers,
     predicted,
     with_outputs,
 )
@@ -32,6 +33,7 @@ from kerasunsup.models import export
 from kerasunsup.settings import setting
 from kerasunsup.training import code_sampler, files, loop, trained_on
 
+_MOST_SEED = 2**32 - 1  # that scikit-learn takes
 USUAL_FILE = "usual_images.npz"  # in a folder that `save` wrote
 
 
@@ -115,11 +117,26 @@ class TrainedAutoencoder(ImageEstimator):
             )
         return self._usual
 
+    def _fitted_sampler(self) -> code_sampler.CodeSampler:
+        """What `sample` draws from, fitted where there is none of the kind that is wanted."""
+        settings, _ = self._checked()
+        if self._sampler is None or self._sampler.kind != settings.sampler:
+            codes = self._usual_images("sample").codes
+            callers_state.deterministic_operations(settings.deterministic)
+            self._sampler = code_sampler.fit(codes, settings.sampler, settings.seed)
+        return self._sampler
+
     @property
     def best_epoch_(self) -> int:
         """The epoch with the lowest validation loss, counted from 1: the model has its weights."""
         self._require_fitted()
-        return 1 + int(np.argmin(self.history_["val_loss"]))
+        losses = self.history_.get("val_loss")
+        if not losses:  # an AttributeError, too, so that `hasattr` and completion go on
+            raise NotFittedError(
+                "there is no history of finished epochs: fit the autoencoder, or load a folder "
+                "that save wrote"
+            )
+        return 1 + int(np.argmin(losses))
 
     @python_words
     def score_samples(self, images: Any) -> np.ndarray:
@@ -130,13 +147,14 @@ class TrainedAutoencoder(ImageEstimator):
         """
         image_set = self._images(images)
         usual = self._usual_images("score_samples")
-        return -usual.scores(self._errors(image_set), self._codes(image_set), self.seed)
+        seed = self._checked()[0].seed
+        return -usual.scores(self._errors(image_set), self._codes(image_set), seed)
 
     @python_words
     def decision_function(self, images: Any) -> np.ndarray:
         """`score_samples` less its limit, float64 (num_images,): below 0 are outliers."""
-        scores, own = self.score_samples(images), self._checked()[1]
-        return scores + self._usual_images("predict").limit(own.contamination, self.seed)
+        scores, (settings, own) = self.score_samples(images), self._checked()
+        return scores + self._usual_images("predict").limit(own.contamination, settings.seed)
 
     def predict(self, images: Any) -> np.ndarray:
         """+1 for usual images, -1 for outliers; int64 (num_images,).
@@ -178,7 +196,7 @@ class Autoencoder(
     experiment = "ae"
 
     @python_words
-    @own_random_numbers()
+    @callers_state.kept()
     def fit(self, images: Any, y: Any = None, *, validation: Any = None) -> Self:
         """Trains on images; Ctrl-C (a notebook's stop button) ends with the best weights so far.
 
@@ -230,14 +248,7 @@ class Autoencoder(
             ValueError: if codes are not (num_codes, latent_dim), finite numbers.
         """
         self._require_code()
-        values = np.asarray(codes, np.float32)
-        if values.shape[1:] != (self._n_features_out,) or not len(values):
-            raise InputError(
-                f"codes must be (num_codes, {self._n_features_out}), received {values.shape}: give "
-                "what transform returns"
-            )
-        if not np.isfinite(values).all():
-            raise InputError("codes must be finite, received NaN or infinite numbers: replace them")
+        values = _as_codes(codes, self._n_features_out)
         size = data_image_set.block_size(self.image_shape_)
         blocks = (values[start : start + size] for start in range(0, len(values), size))
         return predicted(self.decoder_, blocks)
@@ -249,6 +260,7 @@ class Autoencoder(
         return reconstructions[..., 0] if np.ndim(images) == 3 else reconstructions
 
     @python_words
+    @callers_state.kept()
     def sample(self, n: int = 1, seed: int = 0) -> np.ndarray:
         """New images, of codes drawn from a mixture of 100 Gaussians fitted to training codes.
 
@@ -267,11 +279,9 @@ class Autoencoder(
             ValueError: if it was read from a file without the codes of training images.
         """
         check_number("n", n)
-        check_number("seed", seed, least=0)
-        if self._sampler is None:
-            codes = self._usual_images("sample").codes
-            self._sampler = code_sampler.fit(codes, self.sampler, self.seed)
-        return self.inverse_transform(self._sampler.sample(n, seed))
+        check_number("seed", seed, least=0, most=_MOST_SEED)
+        self._require_code()
+        return self.inverse_transform(self._fitted_sampler().sample(n, seed))
 
     @python_words
     def score(self, images: Any, y: Any = None) -> float:
@@ -283,7 +293,7 @@ class Autoencoder(
         """The group of each image, by spectral clustering on the graph of codes.
 
         Args:
-            images: twenty or more.
+            images: thirty or more.
             n: how many groups, at most a tenth of the images; None lets the graph decide.
 
         Returns:
@@ -291,8 +301,33 @@ class Autoencoder(
         """
         if n is not None:
             check_number("n", n)
-        codes = self._codes(self._images(images))
+        codes, seed = self._codes(self._images(images)), self._checked()[0].seed
         try:
-            return clustering.groups(codes, n, self.seed)
+            return clustering.groups(codes, n, seed)
         except ValueError as error:
             raise InputError(f"{error}: give more images or fewer groups") from error
+
+
+def _as_codes(given: Any, latent_dim: int) -> np.ndarray:
+    """What a user gave as codes, checked: float32 (num_codes, latent_dim).
+
+    Raises:
+        InputError: if they are no such codes.
+    """
+    values = as_array("codes", given)
+    try:
+        if values.dtype.kind in "cSU":
+            raise TypeError
+        values = values.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"codes must be numbers, received {values.dtype}: give what transform returns"
+        ) from error
+    if values.shape[1:] != (latent_dim,) or not len(values):
+        raise InputError(
+            f"codes must be (num_codes, {latent_dim}), received {values.shape}: give what "
+            "transform returns"
+        )
+    if not np.isfinite(values).all():
+        raise InputError("codes must be finite, received NaN or infinite numbers: replace them")
+    return values

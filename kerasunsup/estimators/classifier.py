@@ -15,14 +15,15 @@ from sklearn.base import ClassifierMixin
 from kerasunsup.data.image_set import ImageSet
 from kerasunsup.data.splits import Labels, Splits
 from kerasunsup.errors import InputError
+from kerasunsup.estimators import callers_state
 from kerasunsup.estimators.autoencoder import Autoencoder
 from kerasunsup.estimators.image_arrays import as_image_set
 from kerasunsup.estimators.image_estimator import (
     ImageEstimator,
-    own_random_numbers,
     predicted,
 )
 from kerasunsup.estimators.keywords import EstimatorSettings
+from kerasunsup.estimators.labels import as_labels, is_missing
 from kerasunsup.estimators.messages import python_words
 from kerasunsup.models import export, loading
 from kerasunsup.settings import setting
@@ -58,8 +59,8 @@ class Classifier(ClassifierMixin, ImageEstimator):
     Attributes:
         classes_: the labels, ascending.
         model_: images -> probabilities (batch, num_classes), a `keras.Model`.
-        encoder_: images -> codes, a `keras.Model`.
-        method_: what `auto` came to.
+        encoder_: images -> codes, a `keras.Model`; None where the classifier was read from files.
+        method_: what `auto` came to; None of a command's run.
         history_: `images` seen so far, `seconds`, `accuracy` and `loss` (nats, mean over images),
             each a list with a number a measured point, on the first 2,000 labelled images.
         image_shape_: (height, width, channels).
@@ -80,7 +81,7 @@ class Classifier(ClassifierMixin, ImageEstimator):
     left_out = ("log_dir",)
 
     @python_words
-    @own_random_numbers()
+    @callers_state.kept()
     def fit(self, images: Any, y: Any) -> Self:
         """Trains on images of which some or all have labels.
 
@@ -93,8 +94,8 @@ class Classifier(ClassifierMixin, ImageEstimator):
         """
         settings, own = self._checked()
         image_set = as_image_set(images)
-        labels = _labels(y, len(image_set))
-        labelled = np.flatnonzero(~_is_missing(labels))
+        labels = as_labels("y", y, len(image_set))
+        labelled = np.flatnonzero(~is_missing(labels))
         classes = np.unique(labels[labelled])
         if len(classes) < 2:
             raise InputError(
@@ -124,7 +125,7 @@ class Classifier(ClassifierMixin, ImageEstimator):
 
     def _write(self, folder: Path, **more: Any) -> None:
         export.write_keras(folder / "model.keras", self.model_)
-        super()._write(folder, classes=self.classes_.tolist())
+        super()._write(folder, classes=self.classes_.tolist(), method=self.method_)
 
     def _encoder(self, image_set: ImageSet) -> keras.Model:
         """The encoder to begin with, trained on the images where it is not yet."""
@@ -167,29 +168,6 @@ class Classifier(ClassifierMixin, ImageEstimator):
         """The most probable label of each image, (num_images,)."""
         probabilities = self.predict_proba(images)
         return self.classes_[probabilities.argmax(axis=1)]
-
-
-def _labels(y: Any, number: int) -> np.ndarray:
-    labels = np.asarray(y)
-    if labels.shape != (number,):
-        raise InputError(
-            f"y must be one label an image ({number},), received {labels.shape}: -1 stands for no "
-            "label"
-        )
-    if labels.dtype.kind == "f":
-        if not np.equal(labels, np.round(labels)).all():
-            raise InputError(
-                "y must be classes (whole numbers or names), received fractions or NaN: -1 stands "
-                "for no label"
-            )
-        labels = labels.astype(np.int64)
-    return labels
-
-
-def _is_missing(labels: np.ndarray) -> np.ndarray:
-    if labels.dtype.kind in "iu":
-        return labels == -1
-    return np.array([not isinstance(one, str) and one == -1 for one in labels], bool)
 
 
 def _of_run(path: Path, shape: tuple[int, int, int]) -> keras.Model:

@@ -9,11 +9,11 @@ from typing import Any, Self
 import keras
 import numpy as np
 
+from kerasunsup.estimators import callers_state
 from kerasunsup.estimators.image_arrays import as_splits
 from kerasunsup.estimators.image_estimator import (
     ImageEstimator,
     check_number,
-    own_random_numbers,
     predicted,
 )
 from kerasunsup.estimators.messages import python_words
@@ -49,7 +49,7 @@ class GAN(ImageEstimator):
     experiment = "gan"
 
     @python_words
-    @own_random_numbers()
+    @callers_state.kept()
     def fit(self, images: Any, y: Any = None) -> Self:
         """Trains on images; Ctrl-C (a notebook's stop button) ends with the weights so far.
 

@@ -43,8 +43,17 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.image_set)
 
+    def __repr__(self) -> str:
+        """How many of which size, not all labels."""
+        labelled = "no labels" if self.labels is None else "labels"
+        return f"LabelledImages({len(self)} of {_size(self.image_set.shape)}, {labelled})"
+
     def __getitem__(self, index: Any) -> LabelledImages | np.ndarray:
         positions = np.arange(len(self))[index]
+        if positions.ndim > 1:
+            raise IndexError(
+                f"an index must be a number, a slice, positions or a mask, received {index!r}"
+            )
         if positions.ndim == 0:
             return self.image_set.array(positions[None])[0]
         labels = None if self.labels is None else self.labels[positions]
@@ -146,10 +155,17 @@ def as_image_set(images: Any, shape: tuple[int, int, int] | None = None) -> Imag
     Raises:
         InputError: if they are no such images.
     """
+    if isinstance(images, LoadedImages):
+        raise InputError(
+            "images must be one part of what load_images returns, received all three: give .train, "
+            ".validation or .test"
+        )
     if isinstance(images, LabelledImages | ImageSet):
         image_set = images if isinstance(images, ImageSet) else images.image_set
     else:
         image_set = ImageSet(pixel_storage.MemoryStore(_pixels(images)))
+    if not len(image_set):
+        raise InputError("images must be one or more, received none: give some")
     if shape is not None and image_set.shape != shape:
         raise InputError(
             f"images must be {_size(shape)} as those that the model was fitted on, received "
@@ -189,9 +205,25 @@ def as_splits(images: Any, validation: Any, seed: int, *, holds_out: bool = True
     return Splits(train, held_out, held_out, name="images", class_names=None, labels=None)
 
 
+def as_array(name: str, values: Any) -> np.ndarray:
+    """Values as one array.
+
+    Raises:
+        InputError: if NumPy makes none of them, as of images that differ in size.
+    """
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{name} cannot be read as one array ({reason}): give arrays of one shape, of numbers "
+            "that NumPy knows"
+        ) from error
+
+
 def _pixels(images: Any) -> np.ndarray:
     """uint8, or float32 in [0, 1], (num_images, height, width, 1 or 3)."""
-    pixels = np.asarray(images)
+    pixels = as_array("images", images)
     if pixels.dtype.kind not in "buf":
         raise InputError(
             f"images must be of dtype uint8 or float, received {pixels.dtype}: convert them"
@@ -202,7 +234,7 @@ def _pixels(images: Any) -> np.ndarray:
             "images must be (num_images, height, width) or (num_images, height, width, 1 or 3), "
             f"received {pixels.shape}: reshape them"
         )
-    if not len(pixels):
+    if not pixels.size:
         raise InputError(f"images must be one or more, received {pixels.shape}: give some")
     if pixels.dtype.kind == "b":
         pixels = pixels.astype(np.float32)

@@ -7,8 +7,8 @@ import contextlib
 import dataclasses
 import logging
 import os
-import random
 import shutil
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 FILE = "estimator.json"  # in a folder that `save` wrote
 _BATCH_SIZE = 500  # images that a network is given at a time
+# Traced once for any number of images; `predict` is traced anew for each size of a last batch.
+_FUNCTIONS: weakref.WeakKeyDictionary[keras.Model, loading.Function] = weakref.WeakKeyDictionary()
 
 
 class ImageEstimator(SettingsKeywords, abc.ABC):
@@ -134,29 +136,21 @@ class ImageEstimator(SettingsKeywords, abc.ABC):
     def _write(self, folder: Path, **more: Any) -> None:
         """Writes what `load` reads into a folder, but for the networks."""
         settings, own = self._checked()
-        kinds = (type(settings), type(own))
-        names = [field.name for kind in kinds for field in self._fields(kind)]
+        keywords = {
+            field.name: getattr(values, field.name)
+            for values in (settings, own)
+            for field in self._fields(type(values))
+        }
         written = {
             "class": type(self).__name__,
             "version": kerasunsup.__version__,
-            "keywords": {name: getattr(self, name) for name in names},
+            "keywords": keywords,
             "history": getattr(self, "history_", {}),
         }
         files.write_json(folder / FILE, written | more)
         if not (folder / "config.json").exists():
             settings = dataclasses.replace(settings, data="array")
             files.write_json(folder / "config.json", to_json(settings))
-
-
-@contextlib.contextmanager
-def own_random_numbers() -> Iterator[None]:
-    """Gives the caller's random numbers of Python and NumPy back as they were."""
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
 
 
 @contextlib.contextmanager
@@ -174,12 +168,14 @@ def _bar(is_shown: bool) -> Iterator[None]:
         logger_of_bars.setLevel(level)
 
 
-def check_number(name: str, number: Any, least: int = 1) -> None:
+def check_number(name: str, number: Any, least: int = 1, most: int | None = None) -> None:
     """Refuses what is no count.
 
     Raises:
-        InputError: if it is no whole number, or less than the least.
+        InputError: if it is no whole number, less than the least or more than the most.
     """
+    if most is not None and isinstance(number, int | np.integer) and number > most:
+        raise InputError(f"{name} must be at most {most}, received {number}")
     if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < least:
         raise InputError(f"{name} must be a whole number of at least {least}, received {number!r}")
 
@@ -193,7 +189,10 @@ def with_outputs(
     model: keras.Model, blocks: Iterable[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Inputs and their outputs, a few hundred at a time."""
-    function = loading.from_model(model)  # `predict` is traced anew for each size of a last batch
+    if model not in _FUNCTIONS:
+        # The function must not hold the model that it is kept for.
+        _FUNCTIONS[model] = loading.from_model(weakref.proxy(model))
+    function = _FUNCTIONS[model]
     for block in blocks:
         for start in range(0, len(block), _BATCH_SIZE):
             inputs = block[start : start + _BATCH_SIZE]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
 from kerasunsup.settings import CheckedSettings, TrainingSettings, setting
@@ -28,6 +30,7 @@ class EstimatorSettings(CheckedSettings):
         None,
         "write the run (history, TensorBoard's events, state, model) to a new folder in this one;"
         " None writes nothing",
+        is_path=True,
     )
 
 
@@ -64,7 +67,8 @@ class SettingsKeywords(BaseEstimator):
         # Where documentation tools look for it.
         initialize.__module__, initialize.__name__ = cls.__module__, "__init__"
         initialize.__qualname__ = f"{cls.__qualname__}.__init__"
-        cls.__init__ = initialize  # type: ignore[method-assign]
+        if "__init__" not in vars(cls):  # a user's class may have one of its own
+            cls.__init__ = initialize  # type: ignore[method-assign]
         listed = "\n".join(
             f"    {name}: {text}. Default {default!r}."
             for name, (default, text) in keywords_and_help.items()
@@ -82,12 +86,24 @@ class SettingsKeywords(BaseEstimator):
         Raises:
             InputError: if one of them is wrong.
         """
-        values = self.get_params(deep=False)
 
         def of(kind: type[CheckedSettings]) -> CheckedSettings:
-            return kind(**{field.name: values[field.name] for field in self._fields(kind)})
+            names = [field.name for field in self._fields(kind)]
+            values = {name: _plain(getattr(self, name)) for name in names}
+            if isinstance(values.get("verbose"), bool):  # as scikit-learn takes it
+                values["verbose"] = int(values["verbose"])
+            return kind(**values)
 
         return of(self.settings_type), of(self.own_settings)
+
+
+def _plain(value: Any) -> Any:
+    """A value in the types that settings have: grids and drawn values are often NumPy's."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _initializer(keywords_and_help: Mapping[str, tuple[Any, str]]) -> Any:

@@ -36,6 +36,8 @@ def python_words(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def _without_flags(text: str) -> str:
+    # `load` has no such keyword: what is read into a program is never another program.
+    text = re.sub(r", or add --trust-model\b.*", "", text)
     # Of a value that is named by its flag and the file it came from, the file is enough.
     text = re.sub(r"^--data (?=\S+:)", "", text)
     return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", lambda match: match[1].replace("-", "_"), text)

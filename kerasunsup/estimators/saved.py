@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from kerasunsup.errors import InputError
+from kerasunsup.estimators import callers_state
 from kerasunsup.estimators.autoencoder import USUAL_FILE, Autoencoder
 from kerasunsup.estimators.classifier import Classifier
 from kerasunsup.estimators.gan import GAN
@@ -27,6 +28,7 @@ _KINDS: dict[str, type[Autoencoder | GAN | Classifier]] = {
 
 
 @python_words
+@callers_state.kept()
 def load(path: str | os.PathLike[str]) -> Autoencoder | GAN | Classifier:
     """A fitted estimator.
 
@@ -55,13 +57,29 @@ def load(path: str | os.PathLike[str]) -> Autoencoder | GAN | Classifier:
             "generator or a classifier"
         )
     folder = trained.run
-    stored = files.read_json(folder / FILE) if folder and (folder / FILE).is_file() else {}
+    stored = _stored(folder, offered[0])
     keywords = stored.get("keywords") or _keywords(offered[0], folder)
     estimator = offered[0](**{name: _plain(value) for name, value in keywords.items()})
     _take(estimator, network, folder, stored)
     estimator.history_ = stored.get("history", {})
     estimator.run_folder_ = folder
     return estimator
+
+
+def _stored(folder: Path | None, kind: type[Autoencoder | GAN | Classifier]) -> dict[str, Any]:
+    """What `save` wrote beside the network; nothing of a run or a file."""
+    if folder is None or not (folder / FILE).is_file():
+        return {}
+    stored = files.read_json(folder / FILE)
+    if not isinstance(stored, dict) or not isinstance(stored.get("keywords", {}), dict):
+        raise InputError(f"{folder / FILE} is damaged (no keywords): save the estimator anew")
+    unknown = stored.get("keywords", {}).keys() - set(kind._get_param_names())
+    if unknown:
+        raise InputError(
+            f"{folder / FILE} has keywords that this version does not know "
+            f"({', '.join(sorted(unknown))}): install version {stored.get('version')} of kerasunsup"
+        )
+    return stored
 
 
 def _keywords(kind: type[Autoencoder | GAN | Classifier], folder: Path | None) -> dict[str, Any]:
@@ -85,6 +103,7 @@ def _take(
 ) -> None:
     if isinstance(estimator, Classifier):
         estimator._take(network, stored.get("classes", range(network.output_shape[-1])))
+        estimator.encoder_, estimator.method_ = None, stored.get("method")
     elif isinstance(estimator, GAN):
         discriminator = None if folder is None else folder / "discriminator.keras"
         estimator._take(

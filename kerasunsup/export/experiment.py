@@ -97,7 +97,10 @@ def _is_done(output: Path, identity: dict[str, Any]) -> bool:
     record = files.read_json(path) if path.is_file() else {}
     if isinstance(record, dict) and record.keys() >= {*identity, "parts"}:
         is_same = all(record[key] == value for key, value in identity.items())
-        names = [name for part in record["parts"].values() for name in part["files"]]
+        try:
+            names = [name for part in record["parts"].values() for name in part["files"]]
+        except (AttributeError, LookupError, TypeError) as error:
+            raise InputError(f"{path} is damaged (its parts have no files): remove it") from error
         if is_same and all((output / name).exists() for name in names):
             return True
         what = "another export" if not is_same else "an export that has lost files"

@@ -91,9 +91,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 def part_name(name: str) -> str:
     """A temporary name for what shall be called so; `Run.reopen` removes what a kill leaves.
 
-    The number of the process alone comes again: in containers after each start.
+    The number of the process alone comes again: in containers after each start. Of a long name the
+    beginning is enough: the whole would leave no room for what is added to it.
     """
-    return f".{name}.{os.getpid()}-{secrets.token_hex(4)}.part"
+    return f".{name[:40]}.{os.getpid()}-{secrets.token_hex(4)}.part"
 
 
 def plain(values: Any) -> Any:

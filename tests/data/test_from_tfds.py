@@ -1,6 +1,7 @@
 """The packaged MNIST, and data sets by their TFDS names."""
 
 import errno
+import logging
 import re
 import time
 
@@ -20,6 +21,7 @@ def test_mnist_is_whole_needs_no_network_and_equals_what_tfds_reads(monkeypatch,
         raise OSError("no network here")
 
     monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr(logging.root, "handlers", [])
     start = time.perf_counter()
     mnist = data_splits.load(settings("mnist"))
     assert time.perf_counter() - start < 20.0  # about 2 s on a machine at rest
@@ -27,6 +29,7 @@ def test_mnist_is_whole_needs_no_network_and_equals_what_tfds_reads(monkeypatch,
     # TensorFlow's own log is there in tests alone: see `tensorflow_startup`.
     ours = [line for line in error.splitlines() if not re.match(r"[EIW]\d{4} |WARNING: All", line)]
     assert (output, ours) == ("", [])
+    assert logging.root.handlers == []  # else a program's own `basicConfig` would do nothing
     assert [len(mnist.train), len(mnist.validation), len(mnist.test)] == [55_000, 5000, 10_000]
     assert mnist.image_shape == (28, 28, 1)
     assert mnist.class_names == tuple("0123456789")

@@ -223,6 +223,11 @@ def test_an_output_that_stands_there_is_never_overwritten(model, tmp_path, capsy
     (other / "classifier.tflite").unlink()
     line = complaint(capsys, model, "--format", "litert", "--output", other)
     assert "an export that has lost files and is never overwritten" in line
+    stored = record(other)
+    for parts_of_it in ([1], {"classifier": {}}, {"classifier": None}):
+        (other / "export.json").write_text(json.dumps({**stored, "parts": parts_of_it}))
+        line = complaint(capsys, model, "--format", "litert", "--output", other)
+        assert "export.json is damaged (its parts have no files): remove it" in line
 
 
 @pytest.mark.parametrize("wrong", [1e-3, np.nan])

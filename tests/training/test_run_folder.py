@@ -74,6 +74,12 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
+def test_a_temporary_name_of_the_longest_name_has_room():
+    names = [training_files.part_name("\N{HIRAGANA LETTER A}" * 85) for _ in range(2)]
+    assert names[0] != names[1]
+    assert max(len(name.encode()) for name in names) < 255 - len(".keras")
+
+
 def test_files_can_be_read_by_others(tmp_path):
     training_files.write_bytes(tmp_path / "file", memoryview(b"content"))
     assert (tmp_path / "file").read_bytes() == b"content"
