@@ -16,13 +16,16 @@ _NAMED = 10  # kinds of files that are left out, in one line
 # What systems and cameras leave behind in folders, in lower case.
 _LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"}
 _TWICE = "linked to what is read already"
+# Files by which a folder is one of results: of `apply`, of a run, of a search.
+_RESULTS = ({"apply.json"}, {"config.json", "environment.json"}, {"best.json", "record.json"})
 
 
 class FolderWalk:
     """The image files in a folder and below.
 
     Links are followed after all else, so that what lies in the folder itself keeps its own name.
-    Whatever was met before is left out, so that a loop of links ends.
+    Whatever was met before is left out, so that a loop of links ends. So are sub-folders with
+    results of this package, whose sheets and figures are no images of the folder.
 
     Attributes:
         names: relative, with '/'.
@@ -55,8 +58,13 @@ class FolderWalk:
 
     def _look_inside(self, prefix: str, is_linked: bool) -> None:
         """Takes what lies in one folder; links, and all that a link led to, wait."""
-        with os.scandir(os.path.join(self._root, prefix)) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
+        with os.scandir(os.path.join(self._root, prefix)) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+            if prefix and any(results <= {entry.name for entry in entries} for results in _RESULTS):
+                self.folders.remove(prefix[:-1])
+                self._leave_out(prefix[:-1], "folder of results")
+                return
+            for entry in entries:
                 if entry.name.startswith(".") or entry.name.lower() in _LITTER:
                     continue
                 name = prefix + entry.name

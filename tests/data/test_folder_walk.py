@@ -50,6 +50,26 @@ def test_pipes_sockets_and_other_files_are_left_out_in_one_line(tmp_path, capsys
     assert capsys.readouterr().err == error
 
 
+def test_folders_of_results_are_left_out_but_may_be_given(tmp_path, capsys):
+    write_images(tmp_path / "a", noise(10, 8, 8, 1))
+    write_images(tmp_path / "b", noise(10, 8, 8, 1, seed=1))
+    for folder, files in {
+        "a/faults": ["apply.json"],
+        "logs/ae/first": ["config.json", "environment.json"],
+        "tuning/ae": ["best.json", "record.json"],
+    }.items():
+        write_images(tmp_path / folder / "figures", noise(2, 8, 8, 1, seed=2))
+        for file in files:
+            (tmp_path / folder / file).write_text("{}")
+    write_images(tmp_path / "b" / "more", noise(2, 8, 8, 1, seed=3))
+    (tmp_path / "b" / "more" / "config.json").write_text("{}")  # of somebody else
+    source = data_splits.read(str(tmp_path))
+    assert source.class_names == ("a", "b")
+    assert len(source.store) == 22
+    assert "left out: 3 folder of results (a/faults)" in capsys.readouterr().err
+    assert len(open_stream(tmp_path / "a" / "faults")) == 2
+
+
 def test_a_link_that_leads_nowhere_is_an_unreadable_image(tmp_path, capsys):
     write_images(tmp_path, noise(20, 8, 8, 1))
     (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
