@@ -162,6 +162,8 @@ def _of_arrays(folder: Path, kept: dict[str, np.ndarray], stored: dict[str, Any]
     names, root = stored["files"].tolist(), str(kept["root"])
     if not len(names) == len(stored["codes"]) == len(kept["stamps"]):
         raise ValueError("codes and files are not as many")
+    if kept["lowest"].ndim != 3 or kept["lowest"].shape != kept["highest"].shape:
+        raise ValueError("the least and the most of each pixel are of no image")
     return KeptIndex(
         folder=folder, names=names, codes=stored["codes"], stamps=kept["stamps"],
         lowest=kept["lowest"], highest=kept["highest"], model=Path(str(kept["model"])),

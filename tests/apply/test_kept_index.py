@@ -168,6 +168,7 @@ def test_a_model_that_is_gone_or_another_one_is_refused(model, folder, tmp_path,
         (lambda index: (index / "index.npz").write_bytes(b"PK"), "index.npz is damaged or missing"),
         (lambda index: (index / "index.npz").unlink(), "there is no index.npz"),
         (lambda index: _one_code_less(index), "codes.npz is damaged or missing"),
+        (lambda index: _other_shape(index), "is damaged or missing"),
         (lambda index: _other_code(index), "do not belong together"),
     ],
 )
@@ -182,6 +183,11 @@ def test_a_damaged_index_is_refused_in_one_line(folder, index, tmp_path, capsys,
 def _one_code_less(index):
     stored = training_files.read_arrays(index / "codes.npz")
     np.savez(index / "codes.npz", codes=stored["codes"][1:], files=stored["files"])
+
+
+def _other_shape(index):
+    stored = training_files.read_arrays(index / "index.npz")
+    np.savez(index / "index.npz", **stored | {"lowest": stored["lowest"][..., 0]})
 
 
 def _other_code(index):
