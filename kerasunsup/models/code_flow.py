@@ -216,16 +216,22 @@ class DrawnCodes(keras.layers.Layer):
 
     def _around(self, chosen: tf.Tensor, normal: tf.Tensor) -> tf.Tensor:
         codes, nearest = (part.value for part in self._parts)
-        group = tf.gather(codes, tf.gather(nearest, chosen))
+        # In float64: the factor of a nearly flat covariance would show float32's rounding, which
+        # differs from one graph to another.
+        group = tf.cast(tf.gather(codes, tf.gather(nearest, chosen)), tf.float64)
         mean = tf.reduce_mean(group, axis=1, keepdims=True)
         away = _SPREAD * (group - mean)
         covariance = tf.matmul(away, away, transpose_a=True) / group.shape[1]
         # Fewer codes than values span no volume, and equal ones nothing.
         spread = tf.linalg.trace(covariance) / covariance.shape[-1]
-        little = (_LEAST_SPREAD * spread + 1e-12)[:, None, None] * tf.eye(covariance.shape[-1])
-        factor = tf.linalg.cholesky(covariance + little)
-        middle = _OWN_SHARE * tf.gather(codes, chosen) + (1.0 - _OWN_SHARE) * mean[:, 0]
-        return middle + tf.linalg.matvec(factor, normal)
+        unit = tf.eye(covariance.shape[-1], dtype=tf.float64)
+        factor = tf.linalg.cholesky(
+            covariance + (_LEAST_SPREAD * spread + 1e-12)[:, None, None] * unit
+        )
+        own = tf.cast(tf.gather(codes, chosen), tf.float64)
+        middle = _OWN_SHARE * own + (1.0 - _OWN_SHARE) * mean[:, 0]
+        drawn = middle + tf.linalg.matvec(factor, tf.cast(normal, tf.float64))
+        return tf.cast(drawn, tf.float32)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """The noise's own."""

@@ -7,6 +7,7 @@ import scipy.linalg
 import scipy.stats
 import tensorflow as tf
 
+from kerasunsup.evaluation import neighbors
 from kerasunsup.models import code_flow
 
 
@@ -131,3 +132,13 @@ def test_codes_are_carried_back_to_where_they_began_and_their_spread_is_counted(
     np.testing.assert_allclose(begun, given @ scipy.linalg.expm(-matrix).T, atol=1e-3)
     assert spread.mean() == pytest.approx(np.trace(matrix), abs=0.02)
     assert spread.std() < 0.5  # four directions a code
+
+
+def test_draws_around_neighbors_do_not_show_the_rounding_of_a_graph():
+    """Ten neighbors span few of 32 directions; the exported signature is another graph."""
+    codes = 5.0 * np.abs(np.random.default_rng(0).standard_normal((300, 32))).astype(np.float32)
+    nearest = neighbors.nearest(codes, None, 10)[1].astype(np.int32)
+    layer = code_flow.DrawnCodes(code_flow.Neighborhoods(codes, nearest))
+    drawn = np.asarray(layer(noise(200, 32)))
+    traced = tf.function(layer, jit_compile=False)(tf.constant(noise(200, 32))).numpy()
+    np.testing.assert_allclose(traced, drawn, rtol=0, atol=2e-6 * np.abs(drawn).max())
