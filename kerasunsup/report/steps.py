@@ -72,9 +72,9 @@ class Step:
 
 STEPS = (
     Step("clean", "autoencoder", "ae", (), 6, 0.4),
-    Step("noise", "autoencoder that learns to remove noise", "ae", ("--noise", "0.4"), 6, 0.4),
+    Step("noise", "autoencoder that learns to remove noise", "ae", ("--noise", "0.4"), 7, 0.4),
     Step("crop", "autoencoder that learns to fill holes", "ae", ("--crop", "8"), 6, 0.4),
-    Step("search", "search for settings", "ae", ("--tune", "--search-only"), 44, 0.6),
+    Step("search", "search for settings", "ae", ("--tune", "--search-only"), 36, 0.6),
     Step(
         "tuned", "autoencoder with the settings found", "ae",
         ("--student", "--sampler", "neighbors", "--config"), 17, 0.8,
