@@ -9,11 +9,17 @@ says how much of that is to come. With `--also` the study is made on further dat
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import logging
+import os
+import queue
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent import futures
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -105,14 +111,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             for places in all_places
         ]
         for one in studies:
-            logger.info(describe_plan(one.states, one.places))
+            logger.info(describe_plan(one, command.at_once))
         if command.plan:
             return status.code
         began = time.perf_counter()
-        ran: list[steps.State] = []
         try:
-            for one in [] if command.page_only else studies:
-                ran += run_missing_steps(one.states, one.places)
+            ran = [] if command.page_only else run_missing_steps(studies, command.at_once)
         except Interrupted:
             stop()
         numbers = write(studies, output)
@@ -138,55 +142,123 @@ class Study:
     states: dict[str, steps.State]
 
 
-def describe_plan(states: Mapping[str, steps.State], places: steps.Places) -> str:
+def describe_plan(one: Study, at_once: int = 1) -> str:
     """The runs that are there, the steps to come, and how long these take."""
-    size = "small, marked as such" if places.quick else "full"
-    lines = [f"the study on {places.data}, {size} size; runs in {places.logs}"]
+    places, states = one.places, one.states
+    lines = [
+        f"the study on {places.data}, {'small, marked as such' if places.quick else 'full'} size;"
+        f" runs in {places.logs}"
+    ]
     width = max(len(state.step.title) for state in states.values())
-    total = 0.0
-    for state in states.values():
+    for key, state in states.items():
         step, run = state.step, state.finished
         if run is not None:
             lines.append(f"  {step.title:<{width}}  stands: {run.folder}")
             continue
-        minutes = step.quick_minutes if places.quick else step.minutes
-        total += minutes
         goes_on = f", goes on with {state.unfinished}" if state.unfinished else ""
-        about = duration(60 * minutes)
+        about = duration(60 * _minutes(one, [key]))
         lines.append(
             f"  {step.title:<{width}}  to run, about {about}{goes_on}: "
             f"{steps.command_of(step, places)}"
         )
         lines += [f"    left out: {problem}" for problem in state.problems]
-    if total:
+    if total := _minutes(one, states):
+        side_by_side = min(at_once, os.cpu_count() or 1)
+        longest = max(_minutes(*chain) for chain in _chains([one], at_once))
+        minutes = max(longest, total / side_by_side)
+        several = f", {at_once} steps at a time" if at_once > 1 else ""
         lines.append(
-            f"about {duration(60 * total)} to come, on two processor cores like those it"
-            " was measured on"
+            f"about {duration(60 * minutes)} to come{several}, on two processor cores like those"
+            " it was measured on"
         )
     return "\n".join(lines)
 
 
-def run_missing_steps(states: dict[str, steps.State], places: steps.Places) -> list[steps.State]:
-    """Runs the steps that have no finished run, in order; the page names those that fail.
+def run_missing_steps(studies: Sequence[Study], at_once: int) -> list[steps.State]:
+    """Runs the steps that have no finished run; the page names those that fail.
+
+    One at a time they run in the plan's order. Of several at a time the longest begin first, or
+    one of them would be left alone at the end; each has its share of the processors.
 
     Returns:
-        The steps that were run, as they stand now; `states` has them too.
+        The steps that were run, as they stand now; `studies` have them too.
+
+    Raises:
+        Interrupted: on Ctrl-C, TERM and HUP; what is finished is kept.
     """
     ran: list[steps.State] = []
-    for key, state in states.items():
-        # A search may have left new settings since the plan was made.
-        current = steps.state_of(state.step, places)
-        if current.finished is None:
-            title, number = state.step.title, len(ran) + 1
-            logger.info(f"\n=== {title} ({number}): {steps.command_of(state.step, places)}")
-            steps.run_step(current, places)
-            problems = current.problems
-            current = steps.state_of(state.step, places)
-            if current.finished is None:
-                current.problems = list(dict.fromkeys([*problems, *current.problems]))
-            ran.append(current)
-        states[key] = current
+    numbers = itertools.count(1)
+    free: queue.SimpleQueue[frozenset[int]] = queue.SimpleQueue()
+    for share in process.shares(at_once) if at_once > 1 else [frozenset()]:
+        free.put(share)
+
+    def run_chain(one: Study, keys: Sequence[str]) -> None:
+        processors = free.get()
+        try:
+            for key in keys:
+                # A search may have left new settings since the plan was made.
+                current = steps.state_of(one.states[key].step, one.places)
+                if current.finished is None:
+                    if received:
+                        raise Interrupted("stopped before it began")
+                    output = _output_of(current.step, one.places) if at_once > 1 else None
+                    _announce(current.step, one.places, next(numbers), output)
+                    current = _run(
+                        current,
+                        one.places,
+                        functools.partial(
+                            process.run, received=received, output=output, processors=processors
+                        ),
+                    )
+                    ran.append(current)
+                one.states[key] = current
+        except Interrupted:
+            received.append(signal.SIGTERM)  # a step that was stopped stops the others
+            raise
+        finally:
+            free.put(processors)
+
+    with process.noting_stop_signals() as received, futures.ThreadPoolExecutor(at_once) as pool:
+        for ended in [pool.submit(run_chain, *chain) for chain in _chains(studies, at_once)]:
+            ended.result()
     return ran
+
+
+def _chains(studies: Sequence[Study], at_once: int) -> list[tuple[Study, tuple[str, ...]]]:
+    """The steps in their order; a search and what trains its answer belong to each other."""
+    chains: list[tuple[Study, tuple[str, ...]]] = [
+        (one, ("search", "tuned") if key == "search" else (key,))
+        for one in studies
+        for key in one.states
+        if key != "tuned"
+    ]
+    return chains if at_once == 1 else sorted(chains, key=lambda chain: -_minutes(*chain))
+
+
+def _minutes(one: Study, keys: Iterable[str]) -> float:
+    """How long those of these steps take, about, that have no run."""
+    missing = [one.states[key].step for key in keys if one.states[key].finished is None]
+    return sum(step.quick_minutes if one.places.quick else step.minutes for step in missing)
+
+
+def _announce(step: steps.Step, places: steps.Places, number: int, output: Path | None) -> None:
+    goes_to = f" > {output}" if output else ""
+    logger.info(f"\n=== {step.title} ({number}): {steps.command_of(step, places)}{goes_to}")
+
+
+def _output_of(step: steps.Step, places: steps.Places) -> Path:
+    """Where what it prints is written, where several print at a time."""
+    places.logs.mkdir(parents=True, exist_ok=True)
+    return places.logs / f"{steps.name_of(step, places)}.log"
+
+
+def _run(state: steps.State, places: steps.Places, run: Callable[[list[str]], int]) -> steps.State:
+    """The step as it stands after it was run."""
+    steps.run_step(state, places, run)
+    now = steps.state_of(state.step, places)
+    if now.finished is None:
+        now.problems = list(dict.fromkeys([*state.problems, *now.problems]))
+    return now
 
 
 def write(studies: Sequence[Study], output: Path) -> int:

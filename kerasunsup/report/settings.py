@@ -48,6 +48,13 @@ class ReportSettings(CheckedSettings):
         "make the whole page from small runs, within minutes; it is marked as such",
         switch=True,
     )
+    at_once: int = setting(
+        1,
+        "run N steps side by side, each on its share of the processors; their output goes to files"
+        " in LOGS. Leave it where a GPU does the work",
+        least=1,
+        most=64,
+    )
     plan: bool = setting(
         False, "show which runs are there and which are to come, and stop", switch=True
     )

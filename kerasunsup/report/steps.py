@@ -14,8 +14,9 @@ import json
 import re
 import shlex
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +25,6 @@ from kerasunsup.ae import __main__ as ae
 from kerasunsup.errors import InputError, Interrupted
 from kerasunsup.gan import __main__ as gan
 from kerasunsup.novelty import __main__ as novelty
-from kerasunsup.report import process
 from kerasunsup.search import record
 from kerasunsup.settings import flag, to_json
 from kerasunsup.supervised import __main__ as supervised
@@ -34,6 +34,7 @@ _MODULES: dict[str, ModuleType] = {
     "ae": ae, "gan": gan, "supervised": supervised, "novelty": novelty,
 }  # fmt: skip
 _TIMES = "report-times.json"  # in the folder of runs
+_WRITING_TIMES = threading.Lock()  # steps may run side by side
 _MOST_EPOCHS = {True: 3, False: 20}  # of a search's longest trial, by whether it is quick
 _RECORDS = (Path("ae") / "record.json", Path("ae") / "hyperband" / "record.json")
 
@@ -308,10 +309,15 @@ def other_images(states: Mapping[str, State]) -> list[str]:
     return [key for data, keys in keys_by_data.items() if data != usual for key in keys]
 
 
-def run_step(state: State, places: Places) -> None:
-    """Runs a step to its end, or goes on with it; what it prints is shown.
+def run_step(state: State, places: Places, run: Callable[[list[str]], int]) -> None:
+    """Runs a step to its end, or goes on with it.
 
     A step that fails leaves a line in `state.problems`; the others do not depend on it.
+
+    Args:
+        state: the step, and whether a run of it can go on.
+        places: where runs and searches are.
+        run: runs a command and returns its exit status, 130 where it was stopped (`process.run`).
 
     Raises:
         Interrupted: on Ctrl-C, TERM and HUP; what is finished is kept.
@@ -333,7 +339,7 @@ def run_step(state: State, places: Places) -> None:
         arguments += [*arguments_of(step, places), "--name", _free_name(step, places)]
     began = time.perf_counter()
     try:
-        status = process.run([sys.executable, "-m", f"kerasunsup.{step.experiment}", *arguments])
+        status = run([sys.executable, "-m", f"kerasunsup.{step.experiment}", *arguments])
     finally:
         _add_time(step, places, time.perf_counter() - began)
     if status == 130:
@@ -355,14 +361,20 @@ def times(places: Places) -> dict[str, float]:
 
 
 def _add_time(step: Step, places: Places, seconds: float) -> None:
-    spent, command = times(places), command_of(step, places)
-    spent[command] = round(spent.get(command, 0.0) + seconds, 1)
-    with contextlib.suppress(OSError):  # a time is not worth a report
+    command = command_of(step, places)
+    with _WRITING_TIMES, contextlib.suppress(OSError):  # a time is not worth a report
+        spent = times(places)
+        spent[command] = round(spent.get(command, 0.0) + seconds, 1)
         files.write_json(places.logs / _TIMES, spent)
 
 
-def _free_name(step: Step, places: Places) -> str:
+def name_of(step: Step, places: Places) -> str:
+    """What a run of it by a report is called, where that name is free."""
     parts = ["report", "quick" if places.quick else "", places.slug, step.key]
-    name = "-".join(filter(None, parts))
+    return "-".join(filter(None, parts))
+
+
+def _free_name(step: Step, places: Places) -> str:
+    name = name_of(step, places)
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     return next(name for name in names if not (places.logs / step.experiment / name).exists())

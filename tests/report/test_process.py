@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent import futures
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,8 @@ def test_what_stops_a_report_reaches_the_step_once_and_it_has_time_to_save(
     monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
     thread = threading.Thread(target=stop)
     thread.start()
-    status = process.run([sys.executable, "-S", "-c", child])
+    with process.noting_stop_signals() as received:
+        status = process.run([sys.executable, "-S", "-c", child], received=received)
     for one, old in zip(process._STOP_SIGNALS, before, strict=True):
         signal.signal(one, old)
     thread.join()
@@ -70,9 +72,58 @@ def test_a_stop_that_a_step_has_lost_reaches_it_when_asked_again(tmp_path, monke
     thread = threading.Thread(target=stop)
     thread.start()
     began = time.monotonic()
-    assert process.run([sys.executable, "-S", "-c", child]) == 130
+    with process.noting_stop_signals() as received:
+        status = process.run([sys.executable, "-S", "-c", child], received=received)
+    assert status == 130
     thread.join()
     assert time.monotonic() - began < 30
+
+
+def test_steps_side_by_side_are_all_stopped_and_print_into_files(tmp_path, monkeypatch):
+    child = (
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(15, lambda *_: (print('saved', flush=True), sys.exit(0)))\n"
+        "print('began', flush=True)\n"
+        "pathlib.Path(sys.argv[1]).touch()\n"
+        "time.sleep(60)\n"
+    )
+    marks = [tmp_path / name for name in ("one", "two")]
+
+    def stop() -> None:
+        while not all(mark.exists() for mark in marks):
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    outputs = [mark.with_suffix(".log") for mark in marks]
+    with process.noting_stop_signals() as received, futures.ThreadPoolExecutor(3) as pool:
+        pool.submit(stop)
+        ended = [
+            pool.submit(
+                process.run, [sys.executable, "-S", "-c", child, str(mark)],
+                received=received, output=output,
+            )
+            for mark, output in zip(marks, outputs, strict=True)
+        ]  # fmt: skip
+        assert [each.result(timeout=30) for each in ended] == [130, 130]
+    assert [output.read_text() for output in outputs] == ["began\nsaved\n"] * 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which processors are ours")
+def test_processors_are_dealt_out_and_a_step_keeps_to_its_own(monkeypatch, tmp_path):
+    ours = os.sched_getaffinity(0)
+    child = "import os; print(sorted(os.sched_getaffinity(0)))"
+    process.run(
+        [sys.executable, "-S", "-c", child],
+        received=[], output=tmp_path / "log", processors={min(ours)},
+    )  # fmt: skip
+    assert (tmp_path / "log").read_text() == f"[{min(ours)}]\n"
+    assert os.sched_getaffinity(0) == ours
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 5})
+    assert process.shares(1) == [{0, 1, 2, 5}]
+    assert process.shares(2) == [{0, 2}, {1, 5}]
+    assert process.shares(5) == [{0}, {1}, {2}, {5}, {0}]
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert process.shares(2) == [frozenset(), frozenset()]
 
 
 def test_a_signal_that_is_ignored_stays_so(monkeypatch):
@@ -91,7 +142,7 @@ def test_a_killed_report_takes_the_training_with_it(tmp_path):
         "import sys\n"
         "from kerasunsup.report import process\n"
         "child = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
-        "process.run([sys.executable, '-S', '-c', child])\n"
+        "process.run([sys.executable, '-S', '-c', child], received=[])\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
         child = int(parent.stdout.readline())

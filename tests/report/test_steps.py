@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from report_runs import step, text_of, write_run, written
 from kerasunsup.errors import Interrupted
 from kerasunsup.report import __main__ as report
 from kerasunsup.report import process, steps
+from kerasunsup.report.sources import duration
 
 
 def test_a_run_of_other_settings_does_not_stand_for_a_step(places):
@@ -72,7 +74,7 @@ def test_steps_that_fail_are_named_and_the_others_are_run(places, monkeypatch, c
     shutil.rmtree(places.logs / "gan")
     began = []
 
-    def run_step(state, where):
+    def run_step(state, where, _):
         began.append(state.step.key)
         if state.step.key == "gan":
             state.problems.append("it ended with status 2")
@@ -88,14 +90,63 @@ def test_steps_that_fail_are_named_and_the_others_are_run(places, monkeypatch, c
     assert "the GAN has not been run" in page
 
 
-def test_a_step_is_started_as_a_user_would_with_a_free_name(places, monkeypatch):
+def test_steps_side_by_side_begin_with_the_longest_and_a_search_is_waited_for(
+    places, monkeypatch, capsys
+):
+    places.tuning.rename("answer")
+    for run in places.logs.glob("*/the-*"):
+        shutil.rmtree(run)
+    both = threading.Barrier(2, timeout=30)  # broken if one runs alone
+    began, shares, outputs = [], [], []
+
+    def run(command, *, received, output, processors):
+        began.append(command[2:])
+        shares.append(processors)
+        outputs.append(output)
+        if len(began) <= 2:
+            both.wait()
+        if "--search-only" in command:
+            Path("answer").rename(places.tuning)
+        else:
+            write_run(step(command[-1].removeprefix("report-")), places, command[-1])
+        return 0
+
+    monkeypatch.setattr(process, "run", run)
+    monkeypatch.setattr(process, "shares", lambda number: [frozenset({i}) for i in range(number)])
+    assert report.main(["--at-once", "2"]) == 0
+    names = [one[-1].removeprefix("report-") for one in began]
+    assert len(names) == len(steps.STEPS)
+    assert {names[0], names[1]} == {"--search-only", "gan"}
+    assert names.index("--search-only") < names.index("tuned")
+    assert set(shares) == {frozenset({0}), frozenset({1})}
+    assert len(set(outputs)) == len(steps.STEPS)
+    out = capsys.readouterr().out
+    assert "python -m kerasunsup.gan > logs/report-gan.log\n" in out
+    assert f"ran {len(steps.STEPS)} of {len(steps.STEPS)} steps" in out
+    whole = sum(one.minutes for one in steps.STEPS)
+    assert f"about {duration(60 * whole / 2)} to come, 2 steps at a time" in out
+
+
+def test_a_step_that_was_stopped_stops_those_that_wait(places, monkeypatch):
+    shutil.rmtree(places.logs / "gan")
+    began = []
+    monkeypatch.setattr(process, "run", lambda command, **_: began.append(command) or 130)
+    assert report.main([]) == 130
+    assert len(began) == 1
+
+
+def test_a_step_is_started_as_a_user_would_with_a_free_name(places):
     started = []
-    monkeypatch.setattr(process, "run", lambda command: started.append(command) or 0)
+
+    def run(command):
+        started.append(command)
+        return 0
+
     (places.logs / "gan" / "report-gan").mkdir()
-    steps.run_step(steps.State(step("gan")), places)
-    steps.run_step(steps.State(step("noise"), unfinished="half"), places)
-    steps.run_step(steps.State(step("search")), dataclasses.replace(places, quick=True))
-    steps.run_step(steps.State(step("tuned")), places)
+    steps.run_step(steps.State(step("gan")), places, run)
+    steps.run_step(steps.State(step("noise"), unfinished="half"), places, run)
+    steps.run_step(steps.State(step("search")), dataclasses.replace(places, quick=True), run)
+    steps.run_step(steps.State(step("tuned")), places, run)
     begin = [sys.executable, "-m"]
     logs = ["--logs", "logs"]
     small = ["--tuning", "tuning/quick", "--quick"]
@@ -107,7 +158,7 @@ def test_a_step_is_started_as_a_user_would_with_a_free_name(places, monkeypatch)
          "tuning/ae/best.json", "--name", "report-tuned"],
     ]  # fmt: skip
     state = steps.State(step("tuned"))
-    steps.run_step(state, dataclasses.replace(places, quick=True))
+    steps.run_step(state, dataclasses.replace(places, quick=True), run)
     assert state.problems == [f"{step('tuned').title}: there is no search's answer to be trained"]
 
 
@@ -115,10 +166,9 @@ def test_the_time_of_a_step_is_added_up_over_stops_and_shown(places, monkeypatch
     clock = iter([0.0, 60.0, 100.0, 190.0])
     with monkeypatch.context() as patch:
         patch.setattr(steps.time, "perf_counter", lambda: next(clock))
-        patch.setattr(process, "run", lambda command: 130)
         for _ in range(2):
             with pytest.raises(Interrupted):
-                steps.run_step(steps.State(step("gan")), places)
+                steps.run_step(steps.State(step("gan")), places, lambda _: 130)
     assert steps.times(places) == {"python -m kerasunsup.gan": 150.0}
     report.main(["--page-only"])
     html = Path("report.html").read_text()
@@ -127,16 +177,14 @@ def test_the_time_of_a_step_is_added_up_over_stops_and_shown(places, monkeypatch
     assert steps.times(places) == {}
 
 
-def test_what_a_command_ends_with_is_told(places, monkeypatch):
-    monkeypatch.setattr(process, "run", lambda command: 2)
+def test_what_a_command_ends_with_is_told(places):
     state = steps.State(step("gan"))
-    steps.run_step(state, places)
+    steps.run_step(state, places, lambda _: 2)
     assert state.problems == [
         "python -m kerasunsup.gan ended with status 2; its last lines say why"
     ]
-    monkeypatch.setattr(process, "run", lambda command: 130)
     with pytest.raises(Interrupted, match="the same command goes on"):
-        steps.run_step(state, places)
+        steps.run_step(state, places, lambda _: 130)
 
 
 def test_a_stopped_report_says_how_it_goes_on_and_leaves_the_page_as_it_was(
@@ -144,7 +192,7 @@ def test_a_stopped_report_says_how_it_goes_on_and_leaves_the_page_as_it_was(
 ):
     Path("report.html").write_text("an earlier page")
     shutil.rmtree(places.logs / "gan")
-    monkeypatch.setattr(process, "run", lambda command: 130)
+    monkeypatch.setattr(process, "run", lambda *_, **__: 130)
     assert report.main([]) == 130
     assert capsys.readouterr().err == (
         "kerasunsup report: stopped; what is finished is kept, the same command goes on: "
