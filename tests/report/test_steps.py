@@ -172,7 +172,7 @@ def test_the_time_of_a_step_is_added_up_over_stops_and_shown(places, monkeypatch
     assert steps.times(places) == {"python -m kerasunsup.gan": 150.0}
     report.main(["--page-only"])
     html = Path("report.html").read_text()
-    assert "steps that reports ran took 2.5 min as a whole" in html
+    assert "steps that reports ran took 2.5 min, one after another" in html
     (places.logs / "report-times.json").write_text("{")
     assert steps.times(places) == {}
 
