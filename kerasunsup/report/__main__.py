@@ -298,7 +298,10 @@ def build_page(sources: Sources) -> page.Page:
 
 def origin(run: steps.FinishedRun, command: str) -> dict[str, Any]:
     """What a reader needs to make a run again."""
-    names = ("started", "seed", "git_commit", "processor", "processors", "python", "versions")
+    names = (
+        "started", "seed", "git_commit", "processor", "processors", "usable_processors", "python",
+        "versions",
+    )  # fmt: skip
     kept = {name: run.environment.get(name) for name in names}
     seconds = run.number("training_seconds") or run.number("seconds")
     return {"command": command, "seconds": seconds, **kept}

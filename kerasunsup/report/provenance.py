@@ -61,7 +61,9 @@ def runs_and_machine(sources: Sources) -> Section:
         Table(["", "run", "seed", "commit", "training", "whole step"], rows, caption, words=4),
         paragraph(
             f"Training and searching took {duration(seconds)} in all{end}",
-            f"The steps that reports ran took {duration(whole)}, one after another." if whole else "",
+            f"The steps that reports ran took {duration(whole)}, one after another."
+            if whole
+            else "",
         ),
         *(
             paragraph(f"{machine} ({', '.join(titles)})." if several else f"{machine}.")
@@ -76,8 +78,11 @@ def _machine(environment: Mapping[str, Any]) -> str:
     versions = environment.get("versions")
     versions = versions if isinstance(versions, dict) else {}
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    all_of_them = environment.get("processors", "?")
+    usable = environment.get("usable_processors", all_of_them)
+    number = all_of_them if usable == all_of_them else f"{usable} of {all_of_them}"
     return (
-        f"{environment.get('processors', '?')} processor cores"
+        f"{number} processor cores"
         f" ({environment.get('processor', 'unknown')}), Python {environment.get('python', '?')},"
         f" {environment.get('platform', '')}; {listed}"
     )

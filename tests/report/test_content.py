@@ -174,3 +174,12 @@ def test_a_small_search_and_another_page_are_told_apart(places):
     html, numbers = written()
     assert "its numbers are not results" in text_of(html)
     assert numbers == {"quick": True, "numbers": {}, "runs": {}}
+
+
+def test_a_run_that_had_a_share_of_the_processors_says_so(places):
+    path = places.logs / "gan" / "the-gan" / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"usable_processors": 1}))
+    report.main(["--page-only"])
+    html, numbers = written()
+    assert "1 of 2 processor cores (P)" in text_of(html)
+    assert numbers["runs"]["logs/gan/the-gan"]["usable_processors"] == 1
