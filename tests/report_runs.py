@@ -45,11 +45,11 @@ def metrics_of(step: steps.Step) -> dict[str, float]:
                 "normal/recall": 0.75, "variational/kl": 12.25, "variational/kl_per_unit": 0.3828,
                 "variational/active_units": 11,
             }  # fmt: skip
-        return REFERENCE["logs/ae/reference"] | groups | fixed
+        return REFERENCE["logs/ae/report-clean"] | groups | fixed
     if step.experiment == "supervised":
-        return REFERENCE["logs/supervised/reference"]
+        return REFERENCE["logs/supervised/report-supervised"]
     if step.experiment == "gan":
-        return REFERENCE["logs/gan/reference"]
+        return REFERENCE["logs/gan/report-gan"]
     return {
         f"{score}/auroc_{label}": 0.98 if score == "outliers" else 0.9
         for score in ("outliers", "error", "density", "neighbors", "code_error", "pca")

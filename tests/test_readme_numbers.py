@@ -15,11 +15,12 @@ from kerasunsup.supervised.settings import METHOD_NAMES, SupervisedSettings
 
 REPORT = json.loads((ROOT / "docs" / "report.json").read_text(encoding="utf-8"))
 AE = {
-    name: REPORT["numbers"][f"logs/ae/{name}"] for name in ("reference", "noise", "crop", "tuned")
+    name: REPORT["numbers"][f"logs/ae/report-{name}"]
+    for name in ("clean", "noise", "crop", "tuned", "variational")
 }
-GAN = {name: REPORT["numbers"][f"logs/gan/{name}"] for name in ("reference", "study")}
-SUPERVISED = REPORT["numbers"]["logs/supervised/reference"]
-NOVELTY = REPORT["numbers"]["logs/novelty/reference"]
+GAN = {name: REPORT["numbers"][f"logs/gan/report-{name}"] for name in ("gan", "gan_study")}
+SUPERVISED = REPORT["numbers"]["logs/supervised/report-supervised"]
+NOVELTY = REPORT["numbers"]["logs/novelty/report-novelty"]
 TUNING = ROOT / "tuning" / "ae"
 COST = json.loads((ROOT / "docs" / "search_cost.json").read_text(encoding="utf-8"))["rows"]
 SPEED = json.loads((ROOT / "docs" / "training_speed.json").read_text(encoding="utf-8"))["rows"]
@@ -111,16 +112,19 @@ def best_arm(size: str) -> str:
 
 
 def test_the_table_of_results_is_the_report():
-    ae, tuned, noise = AE["reference"], AE["tuned"], AE["noise"]
-    ours, study = GAN["reference"], GAN["study"]
+    ae, tuned, noise = AE["clean"], AE["tuned"], AE["noise"]
+    ours, study = GAN["gan"], GAN["gan_study"]
     few = SUPERVISED[f"labels_100/{best_arm('100')}_accuracy"]
+    seeds = measurement("student_labels")["mnist_100"]["rows"][""]
+    student = statistics.mean(run["test_accuracy"] for run in seeds)
     expected = {
         "reconstruction error (MSE), 32 numbers an image": (
             f"{ae['test/mse']:.5f}; settings found {tuned['test/mse']:.5f}"
         ),
         "noise of sigma 0.4 removed, gain of PSNR": f"{noise['noise_0.4/gain_db']:.1f} dB",
         "distance of samples from the autoencoder's codes": (
-            f"random integers {ae['integers/fid']:.1f}, mixture of 100 {ae['mixture_100/fid']:.1f}"
+            f"random integers {ae['integers/fid']:.1f}, mixture of 100 {ae['mixture_100/fid']:.1f},"
+            f" around neighbors (settings found) {tuned['neighbors/fid']:.1f}"
         ),
         "GAN: classifier score, precision, recall": (
             f"{ours['classifier_score']:.2f}, {ours['precision']:.2f}, {ours['recall']:.2f}"
@@ -128,12 +132,18 @@ def test_the_table_of_results_is_the_report():
         "the study's own game": (
             f"{study['classifier_score']:.2f}, {study['precision']:.2f}, {study['recall']:.2f}"
         ),
-        "100 labels, test accuracy": percent(few),
+        "100 labels, test accuracy": f"{percent(few)}; student {percent(student)}",
         "all labels, fine-tuned encoder": (
             f"{percent(SUPERVISED['labels_all/finetuned_accuracy'], 2)}"
         ),
-        "outliers, one class against the rest, AUROC": percent(NOVELTY["outliers/auroc_mean"]),
-        "ten groups without labels, accuracy": f"{ae['latent/graph_accuracy']:.3f}",
+        "outliers, one class against the rest, AUROC": (
+            f"{percent(NOVELTY['outliers/auroc_mean'])}; average rank of four scores"
+            f" {percent(NOVELTY['ranks/auroc_mean'])}"
+        ),
+        "ten groups without labels, accuracy": (
+            f"{ae['latent/graph_accuracy']:.3f}; student, settings found, "
+            f"{tuned['latent/student_accuracy']:.3f}"
+        ),
     }
     for start, cell in expected.items():
         assert row(start)[0] == cell
@@ -143,6 +153,11 @@ def test_the_table_of_results_is_the_report():
         f"PCA's residual {percent(NOVELTY['pca/auroc_mean'])}"
         in row("outliers, one class against the rest, AUROC")[1]
     )
+    beside = row("distance of samples from the autoencoder's codes")[1]
+    assert f"real images {ae['real/fid']:.1f}; the GAN's samples {ours['fid']:.1f}" in beside
+    groups = row("ten groups without labels, accuracy")[1]
+    kmeans = (f"{ae[f'{of}/kmeans_accuracy']:.3f}" for of in ("pixels", "latent"))
+    assert "k-means on pixels {}, on codes {}".format(*kmeans) in groups
     real = ", ".join(
         f"{ours[f'real/{k}']:.2f}" for k in ("classifier_score", "precision", "recall")
     )
@@ -157,18 +172,59 @@ def test_the_table_of_results_is_the_report():
     )
 
 
+def test_what_became_worse_or_better_is_the_report():
+    ours, study, ae, tuned = GAN["gan"], GAN["gan_study"], AE["clean"], AE["tuned"]
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("### Coming from 0.1")[1]
+    front = record("hyperband")["front"]
+    (largest,) = (one for one in record("hyperband")["trials"] if one["trial"] == front["64"])
+    for words in (
+        f"distance {ae['mixture_100/fid']:.1f}, where", f"recall of the GAN ({ours['recall']:.2f},",
+        f"own game (score {study['classifier_score']:.2f},",
+        f"groups of the usual codes ({ae['latent/graph_accuracy']:.3f},",
+        f"default score ({percent(NOVELTY['outliers/auroc_mean'])},",
+        f"all labels ({percent(SUPERVISED['labels_all/finetuned_accuracy'], 2)},",
+        f"code size 64 ({largest['validation_mse']:.5f},",
+        f"reconstruction ({ae['test/mse']:.5f},", f"settings found {tuned['test/mse']:.5f},",
+        f"noise ({AE['noise']['noise_0.4/gain_db']:.1f} dB,",
+        f"around neighbors ({tuned['neighbors/fid']:.1f})",
+    ):  # fmt: skip
+        assert words in " ".join(changes.split())
+
+
+def test_numbers_that_pages_repeat_are_the_report():
+    ae, tuned, ours, study = AE["clean"], AE["tuned"], GAN["gan"], GAN["gan_study"]
+    apply = (ROOT / "docs" / "apply.md").read_text(encoding="utf-8")
+    area = percent(NOVELTY["outliers/auroc_mean"])
+    assert f"area under the ROC curve of {area}" in " ".join(apply.split())
+    distances = [ae["mixture_100/fid"], tuned["mixture_100/fid"], tuned["neighbors/fid"]]
+    shown = (f"{distance:.1f}" for distance in distances)
+    assert are_near(apply, "samples have a distance of", *shown, f"{ours['fid']:.2f} ")
+    keys = ("classifier_score", "precision", "recall")
+    for title, numbers, prefix in (
+        ("the autoencoder, mixture of 100", ae, "mixture_100/"),
+        ("the autoencoder with the settings found, [around neighbors](autoencoder.md#new-samples)",
+         tuned, "neighbors/"),
+    ):  # fmt: skip
+        cells = [f"{numbers[prefix + key]:.2f}" for key in keys]
+        assert row(title) == [*cells, "", f"{numbers[f'{prefix}fid']:.2f}", ""]
+    times = study["fid"] / ours["fid"]
+    assert are_near(TEXT, f"ends at score {study['classifier_score']:.2f} and at {times:.1f} times")
+    assert are_near(TEXT, f"here {percent(ours['nearest/closer_share'])}, for real images 1 %")
+
+
 def test_the_reference_report_is_whole_and_names_no_place():
     assert REPORT["quick"] is False
     assert set(REPORT["numbers"]) <= {*REPORT["runs"], "tuning/ae/grid", "tuning/ae/random"}
-    assert len(REPORT["runs"]) == 9
-    for source in REPORT["runs"].values():
-        assert re.fullmatch(r"[0-9a-f]{40}", source["git_commit"])
+    assert len(REPORT["runs"]) >= 10
+    (commit,) = {source["git_commit"] for source in REPORT["runs"].values()}
+    assert re.fullmatch(r"[0-9a-f]{40}", commit)
+    assert f"commit {commit[:7]}" in README
     text = (ROOT / "docs" / "report.json").read_text(encoding="utf-8")
     assert not re.search(r"/(home|root|work|tmp|Users)/", text)
 
 
 def test_result_table_is_the_reference_run():
-    numbers = AE["reference"]
+    numbers = AE["clean"]
     assert row("mean squared error")[:2] == [
         f"{numbers['test/mse']:.5f}",
         f"{numbers['pca/mse']:.5f}",
@@ -180,7 +236,7 @@ def test_result_table_is_the_reference_run():
 def test_restoration_table_is_the_reference_runs():
     names = ("noise_0.2", "noise_0.4", "noise_0.6", "crop_8", "crop_12")
     for start, run in (
-        ("clean images", "reference"), ("`--noise 0.4`", "noise"), ("`--crop 8`", "crop"),
+        ("clean images", "clean"), ("`--noise 0.4`", "noise"), ("`--crop 8`", "crop"),
     ):  # fmt: skip
         numbers = AE[run]
         gains = [f"{numbers[f'{name}/gain_db']:.1f}" for name in names]
@@ -188,9 +244,9 @@ def test_restoration_table_is_the_reference_runs():
 
 
 def test_sample_table_is_the_reference_run():
-    numbers = AE["reference"]
+    numbers = AE["clean"]
     for start, name in (
-        ("real training images", "real"), ("reconstructions", "reconstructed"),
+        ("real validation images", "real"), ("reconstructions", "reconstructed"),
         ("random integers (the study)", "integers"), ("one Gaussian", "gaussian"),
         ("mixture of 10", "mixture_10"), ("mixture of 100", "mixture_100"),
     ):  # fmt: skip
@@ -201,13 +257,13 @@ def test_sample_table_is_the_reference_run():
 
 
 def test_reference_run_meets_what_the_study_led_us_to_expect():
-    assert AE["reference"]["test/mse"] <= 0.0043
+    assert AE["clean"]["test/mse"] <= 0.0043
     assert AE["noise"]["noise_0.4/gain_db"] >= 8.0
-    assert AE["reference"]["mixture_100/fid"] < AE["reference"]["integers/fid"] / 10
-    assert GAN["reference"]["classifier_score"] >= 9.5
-    assert GAN["reference"]["smallest_class_share"] >= 0.08
+    assert AE["clean"]["mixture_100/fid"] < AE["clean"]["integers/fid"] / 10
+    assert GAN["gan"]["classifier_score"] >= 9.5
+    assert GAN["gan"]["smallest_class_share"] >= 0.08
     assert NOVELTY["outliers/auroc_mean"] >= 0.97
-    assert AE["reference"]["latent/graph_accuracy"] >= 0.9
+    assert AE["clean"]["latent/graph_accuracy"] >= 0.9
 
 
 def record(kind: str) -> dict:
@@ -233,7 +289,7 @@ def test_search_tables_are_the_records():
     assert row("weight decay")[2] == f"{best['weight_decay']:g}, decoupled"
     tuned = AE["tuned"]["test/mse"]
     assert row("test error (MSE)")[1:] == [
-        f"{AE['reference']['test/mse']:.5f}", f"{tuned:.5f}",
+        f"{AE['clean']['test/mse']:.5f}", f"{tuned:.5f}",
     ]  # fmt: skip
     assert tuned <= 0.0036
     found = record("hyperband")
@@ -262,7 +318,7 @@ def test_the_importance_of_settings_is_the_records():
         f"{100 * share:.0f} %"
         for share in (
             error["explained"], error["settings"]["latent_dim"][0], score["explained"],
-            *(score["settings"][name][0] for name in ("learning_rate", "latent_dim")),
+            *(score["settings"][name][0] for name in ("latent_dim", "learning_rate")),
             score["settings"]["weight_decay"][0],
         )
     ]  # fmt: skip
@@ -296,15 +352,15 @@ def test_gan_table_is_the_reference_run():
         "smallest_class_share": ".3f", "fid": ".2f", "kid": ".3f",
     }  # fmt: skip
     for start, run, prefix in (
-        ("real training images, against test images", "reference", "real/"),
-        ("the GAN, 100 epochs", "reference", ""),
-        ("its last weights, statistics settled", "reference", "last_weights/"),
-        ("its last weights as trained", "reference", "running_statistics/"),
-        ("`--preset study`, 100 epochs", "study", ""),
+        ("real validation images, against test images", "gan", "real/"),
+        ("the GAN, 100 epochs", "gan", ""),
+        ("its last weights, statistics settled", "gan", "last_weights/"),
+        ("its last weights as trained", "gan", "running_statistics/"),
+        ("`--preset study`, 100 epochs", "gan_study", ""),
     ):
         numbers = GAN[run]
         assert row(start) == [f"{numbers[prefix + name]:{form}}" for name, form in names.items()]
-    assert f"ratio of medians {GAN['reference']['nearest/distance_ratio']:.2f}" in TEXT
+    assert f"ratio of medians {GAN['gan']['nearest/distance_ratio']:.2f}" in TEXT
 
 
 def test_table_of_gan_settings_is_the_measurement():
@@ -440,9 +496,8 @@ def test_the_settings_of_a_student_were_tried():
 
 def test_table_of_outlier_scores_is_the_report():
     for score, title in OUTLIER_SCORES.items():
-        if f"{score}/auroc_mean" in NOVELTY:  # the others came after the reference run
-            areas = [NOVELTY[f"{score}/auroc_{label}"] for label in ("mean", *range(10))]
-            assert row(title) == [f"{100 * area:.1f}" for area in areas]
+        areas = [NOVELTY[f"{score}/auroc_{label}"] for label in ("mean", *range(10))]
+        assert row(title) == [f"{100 * area:.1f}" for area in areas]
 
 
 def test_table_of_outlier_scores_on_validation_images_is_the_measurement():
@@ -455,13 +510,6 @@ def test_table_of_outlier_scores_on_validation_images_is_the_measurement():
         areas = [rows[str(label)][score] for label in range(10)]
         cells = [f"{100 * area:.1f}" for area in (sum(areas) / len(areas), *areas)]
         assert row(f"validation: {title}") == cells
-
-
-def test_table_of_outlier_scores_on_test_images_is_the_measurement():
-    titles = OUTLIER_SCORES | {"ranks": "average rank of these four"}
-    for score, areas in measurement("outlier_scores")["test"]["rows"].items():
-        cells = [f"{100 * areas[name]:.1f}" for name in ("mean", *map(str, range(10)))]
-        assert row(f"test: {titles[score]}") == cells
 
 
 def test_table_of_outlier_scores_on_fashion_is_the_measurement():
@@ -522,11 +570,18 @@ def test_numbers_of_the_variational_autoencoder_are_the_measurement():
             f"{values[0]:.1f}", *(f"{value:.2f}" for value in values[1:])
         ]  # fmt: skip
     text = " ".join(TEXT.split())
-    assert f"0.00398 to {tests['test/mse']:.5f}" in text
+    assert f"{AE['clean']['test/mse']:.5f} to {tests['test/mse']:.5f}" in text
+    assert f"autoencoder's codes does ({AE['clean']['gaussian/fid']:.1f})" in text
+    for name, value in AE["variational"].items():  # one run
+        assert round(value, 3) == round(tests[name], 3)
     units = tests["variational/active_units"], tests["variational/kl_per_unit"]
     assert f"{units[0]:.0f} of the 32 units are active, {units[1]:.2f} nats each" in text
-    walks = (percent(tests[f"walks/{kind}_confidence"], 1) for kind in ("straight", "density"))
-    assert f"variational run below {' and '.join(walks)}" in text
+    for run, words in (
+        (AE["clean"], "it is {} on straight walks and {} along"),
+        (tests, "variational run below {} and {}"),
+    ):
+        walks = (percent(run[f"walks/{kind}_confidence"]) for kind in ("straight", "density"))
+        assert words.format(*walks) in text
     trials = {trial["settings"]: trial for trial in found["trials"]["rows"]}
     assert f"beta 4 gives {trials['beta=4']['distance']:.1f}" in text
     assert f"10 numbers {trials['beta=1,latent_dim=10']['distance']:.1f}" in text
@@ -747,3 +802,25 @@ def test_table_of_optimizers_is_the_measurement():
                 errors = numbers[f"{part}_error"]
                 mean, deviation = statistics.fmean(errors), statistics.stdev(errors)
                 assert cell == f"{1000 * mean:.2f} ± {1000 * deviation:.2f}"
+
+
+def test_table_of_times_is_the_report():
+    whole = 0.0
+    for title, address in (
+        ("autoencoder", "logs/ae/report-clean"),
+        ("autoencoder that learns to remove noise", "logs/ae/report-noise"),
+        ("autoencoder that learns to fill holes", "logs/ae/report-crop"),
+        ("search for settings", "tuning/ae"),
+        ("autoencoder with the settings found, student", "logs/ae/report-tuned"),
+        ("variational autoencoder", "logs/ae/report-variational"),
+        ("from unsupervised to supervised", "logs/supervised/report-supervised"),
+        ("outliers, ten classes", "logs/novelty/report-novelty"),
+        ("GAN", "logs/gan/report-gan"),
+        ("GAN, the study's own game", "logs/gan/report-gan_study"),
+    ):
+        run = REPORT["runs"][address]
+        whole += run["whole_seconds"]
+        seconds = (run["seconds"], run["whole_seconds"])
+        assert row(f"minutes: {title}") == [f"{each / 60:.1f}" if each else "" for each in seconds]
+    assert f"That is {whole / 60:.0f} minutes one after another" in TEXT
+    assert whole < 3 * 60 * 60

@@ -125,15 +125,19 @@ def panel(width: float = 5.2, height: float = 3.5) -> tuple[Figure, Any]:
 def look(index: int) -> dict[str, Any]:
     """How the line of this index looks, as keyword arguments of a matplotlib line.
 
+    Where the colours begin again, lines and markers are others, and markers are hollow.
+
     Example:
         >>> look(0)["color"], look(1)["marker"]
         ('#0072B2', 's')
     """
+    again, place = divmod(index, len(COLORS))
+    filled = {} if again == 0 else {"markerfacecolor": "white"}
     return {
-        "color": COLORS[index % len(COLORS)],
-        "linestyle": LINES[index % len(LINES)],
-        "marker": MARKERS[index % len(MARKERS)],
-    }
+        "color": COLORS[place],
+        "linestyle": LINES[(place + again) % len(LINES)],
+        "marker": MARKERS[(place + again) % len(MARKERS)],
+    } | filled
 
 
 def log_axis(axes: Any, name: str) -> None:

@@ -18,7 +18,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any, NoReturn
@@ -273,8 +273,11 @@ def write(studies: Sequence[Study], output: Path) -> int:
         for address, values in sorted(sources.used.items()):
             rounded = {name: float(f"{value:.6g}") for name, value in sorted(values.items())}
             numbers.setdefault(address, {}).update(rounded)
+        times = steps.times(one.places)
         runs |= {
-            sources.address(run.folder): origin(run, steps.command_of(state.step, one.places))
+            sources.address(run.folder): origin(
+                run, steps.command_of(state.step, one.places), times
+            )
             for state in sources.states.values()
             if (run := state.finished) is not None
         }
@@ -296,15 +299,16 @@ def build_page(sources: Sources) -> page.Page:
     return page.Page(_TITLE, opening, [*sections, *provenance.problems(sources)])
 
 
-def origin(run: steps.FinishedRun, command: str) -> dict[str, Any]:
-    """What a reader needs to make a run again."""
+def origin(run: steps.FinishedRun, command: str, times: Mapping[str, float]) -> dict[str, Any]:
+    """What a reader needs to make a run again, and how long it takes; `times`: command -> s."""
     names = (
         "started", "seed", "git_commit", "processor", "processors", "usable_processors", "python",
         "versions",
     )  # fmt: skip
     kept = {name: run.environment.get(name) for name in names}
     seconds = run.number("training_seconds") or run.number("seconds")
-    return {"command": command, "seconds": seconds, **kept}
+    whole = times.get(command)  # measuring and drawing included, where a report ran it
+    return {"command": command, "seconds": seconds, "whole_seconds": whole, **kept}
 
 
 if __name__ == "__main__":

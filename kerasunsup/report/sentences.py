@@ -229,7 +229,7 @@ def two_gans(sources: Sources) -> list[str]:
         sentences.append(
             f"The distance of {first} to the test images is {min(ours, study):.2f}, that of"
             f" {second} {max(ours, study):.2f}"
-            + (f"; training images come to {real:.2f}." if real is not None else ".")
+            + (f"; validation images come to {real:.2f}." if real is not None else ".")
         )
     copies = sources.values("gan", "nearest/closer_share", "nearest/distance_ratio")
     if copies is not None:
@@ -252,13 +252,13 @@ def samples_of_codes(sources: Sources) -> list[str]:
     integers, mixture, real = numbers
     sentences = [
         f"Decoded from random integers, as in the study, samples lie at a distance of"
-        f" {integers:.1f} from the test images, where training images come to {real:.1f}: such"
+        f" {integers:.1f} from the test images, where validation images come to {real:.1f}: such"
         " codes lie where no image's code is."
     ]
     if mixture < integers:
         sentences.append(
             f"Drawn from a mixture of 100 Gaussians fitted to the training codes, samples come to"
-            f" {mixture:.1f}, {integers / mixture:.1f} times nearer than those of random integers."
+            f" {mixture:.1f}, a distance {mixture / integers:.2f} times that of random integers."
         )
     else:
         sentences.append(f"A mixture of 100 Gaussians does not cure it here: {mixture:.1f}.")

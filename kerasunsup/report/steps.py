@@ -56,7 +56,8 @@ class Step:
     title: str  # what it is called in the plan and on the page
     experiment: str  # the command that does it
     arguments: tuple[str, ...]  # of that command, without places and names
-    # About how long it takes on two processor cores that do nothing else; 0 for what is not run.
+    # About how long it takes on a processor core, with another step beside it on another one; a
+    # step that has both takes about as long (docs/study.md). 0 for what is not run.
     minutes: float = 0.0
     quick_minutes: float = 0.0  # the same with `--quick`
 
@@ -75,15 +76,15 @@ STEPS = (
     Step("clean", "autoencoder", "ae", (), 6, 0.4),
     Step("noise", "autoencoder that learns to remove noise", "ae", ("--noise", "0.4"), 7, 0.4),
     Step("crop", "autoencoder that learns to fill holes", "ae", ("--crop", "8"), 6, 0.4),
-    Step("search", "search for settings", "ae", ("--tune", "--search-only"), 36, 0.6),
+    Step("search", "search for settings", "ae", ("--tune", "--search-only"), 31, 0.6),
     Step(
         "tuned", "autoencoder with the settings found", "ae",
-        ("--student", "--sampler", "neighbors", "--config"), 17, 0.8,
+        ("--student", "--sampler", "neighbors", "--config"), 14, 0.8,
     ),
     Step("variational", "variational autoencoder", "ae", ("--variational",), 7, 0.4),
     Step("supervised", "from unsupervised to supervised", "supervised", (), 15, 0.5),
-    Step("novelty", "outliers, one class against the rest", "novelty", ("--flow",), 20, 0.6),
-    Step("gan", "GAN", "gan", (), 27, 0.4),
+    Step("novelty", "outliers, one class against the rest", "novelty", ("--flow",), 22, 0.6),
+    Step("gan", "GAN", "gan", (), 29, 0.4),
     Step("gan_study", "GAN, the study's own game", "gan", ("--preset", "study"), 27, 0.4),
 )  # fmt: skip
 # What the page shows where its run stands; no report runs it.

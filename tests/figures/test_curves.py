@@ -1,4 +1,5 @@
 import io
+import itertools
 import subprocess
 import sys
 
@@ -244,3 +245,12 @@ def test_error_over_code_size_shows_the_best_of_each_size_beside_pca():
 def test_arrays_that_do_not_fit_together_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_lines_of_one_colour_differ_in_all_else():
+    looks = [style.look(index) for index in range(12)]
+    for one, other in itertools.combinations(looks, 2):
+        if one["color"] == other["color"]:
+            assert one["linestyle"] != other["linestyle"]
+            assert one["marker"] != other["marker"]
+            assert one.get("markerfacecolor") != other.get("markerfacecolor")

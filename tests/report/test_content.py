@@ -153,7 +153,9 @@ def test_the_importance_of_settings_is_shown_where_the_record_holds_it(places):
     found = json.loads(path.read_text())
     assert report.main(["--page-only"]) == 0
     html, _ = written()
-    assert "error follows from latent dim with 80.9 % (63.2 % to 99.9 %" in text_of(html)
+    share, *ends = (100 * one for one in found["importance"]["error"]["settings"]["latent_dim"])
+    ends = " to ".join(f"{end:.1f} %" for end in ends)
+    assert f"error follows from latent dim with {share:.1f} % ({ends}" in text_of(html)
     figures = html.count("<img ")
     few = found | {"importance": None, "trials": found["trials"][-12:]}
     for record, text in (
