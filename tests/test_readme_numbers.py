@@ -494,10 +494,12 @@ def test_the_settings_of_a_student_were_tried():
     assert are_near(TEXT, f"a third network {third['epochs=4,deformation=0.7']}")
 
 
-def test_table_of_outlier_scores_is_the_report():
-    for score, title in OUTLIER_SCORES.items():
-        areas = [NOVELTY[f"{score}/auroc_{label}"] for label in ("mean", *range(10))]
-        assert row(title) == [f"{100 * area:.1f}" for area in areas]
+def test_tables_of_outlier_scores_are_the_report():
+    fashion = REPORT["numbers"]["logs/novelty/report-fashion-mnist-novelty"]
+    for start, found in (("", NOVELTY), ("Fashion-MNIST: ", fashion)):
+        for score, title in OUTLIER_SCORES.items():
+            areas = [found[f"{score}/auroc_{label}"] for label in ("mean", *range(10))]
+            assert row(start + title) == [f"{100 * area:.1f}" for area in areas]
 
 
 def test_table_of_outlier_scores_on_validation_images_is_the_measurement():
@@ -510,21 +512,6 @@ def test_table_of_outlier_scores_on_validation_images_is_the_measurement():
         areas = [rows[str(label)][score] for label in range(10)]
         cells = [f"{100 * area:.1f}" for area in (sum(areas) / len(areas), *areas)]
         assert row(f"validation: {title}") == cells
-
-
-def test_table_of_outlier_scores_on_fashion_is_the_measurement():
-    titles = {
-        "outliers": "error and density", "error": "reconstruction error",
-        "density": "density of codes", "neighbors": "distance to nearest codes",
-        "code_error": "error in the code space", "pca": "residual of PCA",
-        "patches": "distance of the oddest patch", "views": "features of views",
-        "answers": "which view is told wrong", "ranks": "average rank of four",
-    }  # fmt: skip
-    found = measurement("outlier_scores")["fashion"]["rows"]
-    assert found.keys() == titles.keys()
-    for score, areas in found.items():
-        cells = [f"{100 * areas[name]:.1f}" for name in ("mean", *map(str, range(10)))]
-        assert row(f"Fashion-MNIST: {titles[score]}") == cells
 
 
 def test_what_a_student_makes_of_labels_and_of_other_data():
@@ -824,3 +811,48 @@ def test_table_of_times_is_the_report():
         assert row(f"minutes: {title}") == [f"{each / 60:.1f}" if each else "" for each in seconds]
     assert f"That is {whole / 60:.0f} minutes one after another" in TEXT
     assert whole < 3 * 60 * 60
+
+
+def test_table_of_two_data_sets_is_the_report():
+    for place, data in enumerate(("", "fashion-mnist-")):
+        ae, noise, gan, novelty, supervised = (
+            REPORT["numbers"][f"logs/{name.format(data)}"]
+            for name in (
+                "ae/report-{}clean", "ae/report-{}noise", "gan/report-{}gan",
+                "novelty/report-{}novelty", "supervised/report-{}supervised",
+            )
+        )  # fmt: skip
+        outliers = [novelty[f"{score}/auroc_mean"] for score in ("outliers", "ranks")]
+        few = [supervised[f"labels_100/{a}_accuracy"] for a in ("finetuned", "scratch", "graph")]
+        arms = ("finetuned", "scratch", "convolutional")
+        every = [supervised[f"labels_all/{arm}_accuracy"] for arm in arms]
+        for title, cell in {
+            "reconstruction error (MSE), usual settings": f"{ae['test/mse']:.5f}",
+            "PCA of that size": f"{ae['pca/mse']:.5f}",
+            "noise of 0.4 removed, gain of PSNR, dB": f"{noise['noise_0.4/gain_db']:.1f}",
+            "distance of samples: random integers, mixture of 100": (
+                f"{ae['integers/fid']:.1f}, {ae['mixture_100/fid']:.1f}"
+            ),
+            "GAN: distance, precision, recall": (
+                ", ".join(f"{gan[name]:.2f}" for name in ("fid", "precision", "recall"))
+            ),
+            "outliers, error and density; rank average, %": (
+                ", ".join(f"{100 * area:.1f}" for area in outliers)
+            ),
+            "ten groups, graph of codes, %": f"{100 * ae['latent/graph_accuracy']:.1f}",
+            "100 labels: fine-tuned, scratch, graph of codes, %": (
+                ", ".join(f"{100 * share:.1f}" for share in few)
+            ),
+            "all labels: fine-tuned, scratch, convolutional, %": (
+                ", ".join(f"{100 * share:.2f}" for share in every)
+            ),
+        }.items():
+            assert row(f"both: {title}")[place] == cell
+    errors, gains = [], []
+    for data in ("", "fashion-mnist-"):
+        ae = REPORT["numbers"][f"logs/ae/report-{data}clean"]
+        every = REPORT["numbers"][f"logs/supervised/report-{data}supervised"]
+        errors.append(f"{ae['test/mse'] / ae['pca/mse']:.2f}")
+        gains.append(f"{100 * every['labels_all/finetuned_minus_scratch']:.1f}")
+    assert are_near(TEXT, f"{errors[1]} times as wrong", errors[0])
+    assert are_near(TEXT, f"Fine-tuning is {gains[1]} points", f"all labels, {gains[0]} on")
