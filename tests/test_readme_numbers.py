@@ -809,7 +809,7 @@ def test_table_of_times_is_the_report():
         whole += run["whole_seconds"]
         seconds = (run["seconds"], run["whole_seconds"])
         assert row(f"minutes: {title}") == [f"{each / 60:.1f}" if each else "" for each in seconds]
-    assert f"That is {whole / 60:.0f} minutes one after another" in TEXT
+    assert f"That is {whole / 60:.0f} minutes of one core, so about {whole / 120:.0f} by" in TEXT
     assert whole < 3 * 60 * 60
 
 

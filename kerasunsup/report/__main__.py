@@ -1,9 +1,9 @@
 """The whole study on one page: `python -m kerasunsup.report`.
 
 Runs what is missing, uses the runs that are there, and writes `report.html`, with its numbers
-beside it in `report.json`; those of the reference are in `docs/report.json`. Everything takes about
-three hours on two processor cores, and four minutes with `--quick`; the plan that is printed first
-says how much of that is to come. With `--also` the study is made on further data too.
+beside it in `report.json`; those of the reference are in `docs/report.json`. Everything takes two
+to three hours on two processor cores, and four minutes with `--quick`; the plan that is printed
+first says how much of that is to come. With `--also` the study is made on further data too.
 """
 
 from __future__ import annotations

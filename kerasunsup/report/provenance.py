@@ -61,9 +61,7 @@ def runs_and_machine(sources: Sources) -> Section:
         Table(["", "run", "seed", "commit", "training", "whole step"], rows, caption, words=4),
         paragraph(
             f"Training and searching took {duration(seconds)} in all{end}",
-            f"The steps that reports ran took {duration(whole)}, one after another."
-            if whole
-            else "",
+            f"The steps that reports ran took {duration(whole)}, added up." if whole else "",
         ),
         *(
             paragraph(f"{machine} ({', '.join(titles)})." if several else f"{machine}.")

@@ -56,8 +56,8 @@ class Step:
     title: str  # what it is called in the plan and on the page
     experiment: str  # the command that does it
     arguments: tuple[str, ...]  # of that command, without places and names
-    # About how long it takes on a processor core, with another step beside it on another one; a
-    # step that has both takes about as long (docs/study.md). 0 for what is not run.
+    # About how long it takes on a processor core, with another step beside it on another one; with
+    # both for itself it takes three quarters of that or more (docs/study.md). 0: it is not run.
     minutes: float = 0.0
     quick_minutes: float = 0.0  # the same with `--quick`
 

@@ -172,7 +172,7 @@ def test_the_time_of_a_step_is_added_up_over_stops_and_shown(places, monkeypatch
     assert steps.times(places) == {"python -m kerasunsup.gan": 150.0}
     report.main(["--page-only"])
     html = Path("report.html").read_text()
-    assert "steps that reports ran took 2.5 min, one after another" in html
+    assert "steps that reports ran took 2.5 min, added up" in html
     runs = json.loads(Path("report.json").read_text())["runs"]
     assert runs["logs/gan/the-gan"]["whole_seconds"] == 150.0
     assert runs["logs/ae/the-clean"]["whole_seconds"] is None
