@@ -213,7 +213,8 @@ def run_missing_steps(studies: Sequence[Study], at_once: int) -> list[steps.Stat
                     ran.append(current)
                 one.states[key] = current
         except Interrupted:
-            received.append(signal.SIGTERM)  # a step that was stopped stops the others
+            if not received:  # else the others save already, and are not to be disturbed
+                received.append(signal.SIGTERM)  # a step that was stopped stops the others
             raise
         finally:
             free.put(processors)

@@ -135,6 +135,20 @@ def test_a_step_that_was_stopped_stops_those_that_wait(places, monkeypatch):
     assert len(began) == 1
 
 
+def test_steps_that_save_after_a_stop_are_not_stopped_by_another_signal(places, monkeypatch):
+    shutil.rmtree(places.logs / "gan")
+    heard = []
+
+    def run(command, *, received, **_):
+        received.append(signal.SIGINT)  # as the main thread does on Ctrl-C
+        heard.append(received)
+        return 130
+
+    monkeypatch.setattr(process, "run", run)
+    assert report.main([]) == 130
+    assert heard == [[signal.SIGINT]]
+
+
 def test_a_step_is_started_as_a_user_would_with_a_free_name(places):
     started = []
 
