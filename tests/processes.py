@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import random
 import signal
 import socket
 import subprocess
@@ -11,6 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from kerasunsup.training import files
+
+# Below those that a system gives to outgoing connections, so none is taken before a test opens it;
+# each once, in an order of this process alone, so tests side by side do not meet.
+_PORTS = iter(random.SystemRandom().sample(range(10_000, 32_000), 22_000))
 
 # Small enough for a test, and still every step of the real thing.
 SMALL = ["--limit", "600", "--test-limit", "200", "--num-samples", "200"]
@@ -50,10 +56,12 @@ def interrupted(command: list[str], until: str) -> str:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
+    """A port of this machine that nobody listens at, another one at each call."""
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("localhost", port))
+            return port
+    raise AssertionError("every port of the list was given")
 
 
 def arrays_of(run: Path) -> dict[str, np.ndarray]:

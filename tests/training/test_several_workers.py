@@ -294,6 +294,10 @@ def test_addresses_that_cannot_be_used_are_told(monkeypatch, workers, index, con
         worker_addresses.resolve(command_of(workers, index))
 
 
+def test_no_port_is_given_twice():
+    assert len({processes.free_port() for _ in range(2000)}) == 2000
+
+
 def test_workers_wait_for_each_other():
     addresses = [f"localhost:{processes.free_port()}" for _ in range(3)]
     met = []
