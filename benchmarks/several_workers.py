@@ -12,6 +12,7 @@ other work leaves on the machine is written down.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import functools
 import json
@@ -44,11 +45,11 @@ def command(experiment: str, logs: Path, name: str) -> list[str]:
 def speed(experiment: str, num_workers: int, folder: Path) -> float:
     """Images a second of a training by so many workers, each on a core of its own."""
     name = f"{num_workers}-{time.time_ns()}"
-    ports = []
-    for _ in range(num_workers):
-        with socket.socket() as probe:
+    with contextlib.ExitStack() as probes:  # all of them open at once: no port is given twice
+        opened = [probes.enter_context(socket.socket()) for _ in range(num_workers)]
+        for probe in opened:
             probe.bind(("localhost", 0))
-            ports.append(probe.getsockname()[1])
+        ports = [probe.getsockname()[1] for probe in opened]
     workers = []
     for index in range(num_workers):
         arguments = command(experiment, folder, name)
