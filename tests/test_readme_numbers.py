@@ -815,10 +815,11 @@ def test_table_of_times_is_the_report():
 
 def test_table_of_two_data_sets_is_the_report():
     for place, data in enumerate(("", "fashion-mnist-")):
-        ae, noise, gan, novelty, supervised = (
+        ae, noise, crop, tuned, variational, gan, game, novelty, supervised = (
             REPORT["numbers"][f"logs/{name.format(data)}"]
             for name in (
-                "ae/report-{}clean", "ae/report-{}noise", "gan/report-{}gan",
+                "ae/report-{}clean", "ae/report-{}noise", "ae/report-{}crop", "ae/report-{}tuned",
+                "ae/report-{}variational", "gan/report-{}gan", "gan/report-{}gan_study",
                 "novelty/report-{}novelty", "supervised/report-{}supervised",
             )
         )  # fmt: skip
@@ -830,11 +831,26 @@ def test_table_of_two_data_sets_is_the_report():
             "reconstruction error (MSE), usual settings": f"{ae['test/mse']:.5f}",
             "PCA of that size": f"{ae['pca/mse']:.5f}",
             "noise of 0.4 removed, gain of PSNR, dB": f"{noise['noise_0.4/gain_db']:.1f}",
+            "holes of 8 px filled, gain of PSNR, dB": f"{crop['crop_8/gain_db']:.1f}",
+            "settings found: error (MSE)": f"{tuned['test/mse']:.5f}",
+            "settings found: samples around neighbors: distance, recall": (
+                f"{tuned['neighbors/fid']:.1f}, {tuned['neighbors/recall']:.2f}"
+            ),
+            "settings found: ten groups, student, %": (
+                f"{100 * tuned['latent/student_accuracy']:.1f}"
+            ),
+            "variational: error (MSE), distance of normal codes, mixture of 100": (
+                f"{variational['test/mse']:.5f}, {variational['normal/fid']:.1f}, "
+                f"{variational['mixture_100/fid']:.1f}"
+            ),
             "distance of samples: random integers, mixture of 100": (
                 f"{ae['integers/fid']:.1f}, {ae['mixture_100/fid']:.1f}"
             ),
             "GAN: distance, precision, recall": (
                 ", ".join(f"{gan[name]:.2f}" for name in ("fid", "precision", "recall"))
+            ),
+            "the study's game: distance, precision, recall": (
+                ", ".join(f"{game[name]:.2f}" for name in ("fid", "precision", "recall"))
             ),
             "outliers, error and density; rank average, %": (
                 ", ".join(f"{100 * area:.1f}" for area in outliers)

@@ -55,6 +55,7 @@ WRONG = [
     ("noise", -0.1, "--noise must be at least 0.0"),
     ("crop", 128, "--crop must be at most 127"),
     ("crop", -1, "--crop must be at least 0"),
+    ("deformation", -0.1, "--deformation must be at least 0.0"),
     ("snapshot_every", 0, "--snapshot-every must be at least 1"),
     ("num_codes", 9, "--num-codes must be at least 10"),
     ("student", 1, "--student must be of type bool"),
@@ -147,7 +148,7 @@ def test_each_setting_has_a_flag_that_sets_it():
         "--latent-dim": "2", "--filters": "8", "--hidden-units": "16", "--weight-decay": "0",
         "--noise": "0.1", "--crop": "4", "--snapshot-every": "1", "--num-codes": "20",
         "--num-samples": "200", "--schedule": "cosine", "--beta": "2", "--warm-up": "3",
-        "--student-rounds": "1", "--sampler": "flow",
+        "--student-rounds": "1", "--sampler": "flow", "--deformation": "0.5",
     }  # fmt: skip
     arguments = [word for pair in given.items() for word in pair]
     settings = to_json(parse(*arguments, "--deterministic", "--student", "--variational").config)

@@ -243,6 +243,7 @@ def train(
         settings,
         run,
         prepare=corruption_of(settings),
+        deformation=settings.deformation,
         rate=functools.partial(loop.learning_rate, settings, settings.epochs),
         recorders=recorders,
     )

@@ -115,10 +115,15 @@ def problem(command: Command, splits: Splits) -> Problem:
         space=functools.partial(space, wide=options.wide),
         rate=loop.learning_rate,
         prepare=experiment.corruption_of(settings),
+        deformation=settings.deformation,
         group_by="latent_dim",
         reference=lambda size: _linear_error(splits, size, settings),
         # A plain search is the same one that it was before these settings were there.
-        irrelevant=_IRRELEVANT + (() if settings.variational else _OF_VARIATIONAL),
+        irrelevant=(
+            *_IRRELEVANT,
+            *(() if settings.variational else _OF_VARIATIONAL),
+            *(() if settings.deformation else ("deformation",)),
+        ),
         objective="loss in nats" if settings.variational else "MSE",
     )
 

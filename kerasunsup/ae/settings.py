@@ -51,6 +51,15 @@ class AutoencoderSettings(TrainingSettings):
         least=0,
         most=127,
     )
+    # Strength. Off: it is knowledge about the images, and the study has none of it.
+    deformation: float = setting(
+        0.0,
+        "deform every training image at random, another way in each epoch; 1 turns it by up to 20"
+        " degrees, scales it by 15 %, shears and shifts it; helps where images are few or the"
+        " network is large",
+        least=0.0,
+        most=5.0,
+    )
     # Off: the study's is plain.
     variational: bool = setting(
         False,

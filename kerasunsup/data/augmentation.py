@@ -9,9 +9,16 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import tensorflow as tf
 
 _GENERATOR = "philox"  # as in `corruption`: one meaning of a seed on every device
+# What keeps images sharp: they are deformed on a grid so many times finer, and what interpolation
+# blurred still is taken back by so many times the difference to a mean over neighbors. On training
+# digits these numbers lose least by a turn or shift and its way back: 0.0007 of squared error,
+# where interpolation alone loses 0.004.
+_FINER, _SHARPENED = 2, 0.6
+_NEIGHBORS = np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]) / 16.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +52,12 @@ _USUAL = Deformation()
 
 
 def deform(
-    images: tf.Tensor, strength: float, seed: tf.Tensor, limits: Deformation = _USUAL
+    images: tf.Tensor,
+    strength: float,
+    seed: tf.Tensor,
+    limits: Deformation = _USUAL,
+    *,
+    is_sharp: bool = False,
 ) -> tf.Tensor:
     """Each image turned, scaled, sheared and shifted at random, all at once, about its middle.
 
@@ -55,6 +67,8 @@ def deform(
             the height and shifts by a tenth of each side. Each is drawn uniformly.
         seed: (2,), integers.
         limits: of strength 1, where others than these are wanted.
+        is_sharp: whether images stay as sharp as they were, as a network must see them that is to
+            draw them; takes twice the time. A classifier does without.
 
     Returns:
         float32 of the images' shape, in [0, 1]; pixels from outside repeat the edge.
@@ -77,6 +91,21 @@ def deform(
         raise ValueError(f"strength must be at least 0, received {strength}")
     if strength == 0.0:
         return images
+    transforms = _drawn(images, strength, seed, limits)
+    if not is_sharp:
+        return _transformed(images, transforms, images.shape)
+    height, width = images.shape[1:3]
+    finer = tf.image.resize(images, (_FINER * height, _FINER * width), "bicubic")
+    # A pixel's middle lies (_FINER - 1) / 2 behind the first of the finer ones that make it up.
+    middle = (_FINER - 1) / 2.0
+    offset = tf.constant([0.0, 0.0, middle, 0.0, 0.0, middle, 0.0, 0.0])
+    deformed = _transformed(finer, _FINER * transforms + offset, images.shape)
+    sharpened = deformed + _SHARPENED * (deformed - _mean_of_neighbors(deformed))
+    return tf.clip_by_value(sharpened, 0.0, 1.0)
+
+
+def _drawn(images: tf.Tensor, strength: float, seed: tf.Tensor, limits: Deformation) -> tf.Tensor:
+    """Of each image, output position -> input position; float32 (batch, 8), TensorFlow's way."""
     height, width = images.shape[1:3]
     number = tf.shape(images)[0]
     drawn = tf.random.stateless_uniform((6, number), seed, -strength, strength, alg=_GENERATOR)
@@ -91,13 +120,24 @@ def deform(
     x_offset = x - a * x - b * y + limits.shift * width * drawn[4]
     y_offset = y - c * x - d * y + limits.shift * height * drawn[5]
     zeros = tf.zeros_like(a)
-    transforms = tf.stack([a, b, x_offset, c, d, y_offset, zeros, zeros], axis=1)
+    return tf.stack([a, b, x_offset, c, d, y_offset, zeros, zeros], axis=1)
+
+
+def _transformed(images: tf.Tensor, transforms: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
+    """Images of this shape, read from others at the positions that the transforms say."""
     deformed = tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=transforms,
-        output_shape=[height, width],
+        output_shape=shape[1:3],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="NEAREST",
     )
-    return tf.ensure_shape(deformed, images.shape)
+    return tf.ensure_shape(deformed, shape)
+
+
+def _mean_of_neighbors(images: tf.Tensor) -> tf.Tensor:
+    """Of each pixel and the eight around it, weighted; the edge is repeated."""
+    weights = np.repeat(_NEIGHBORS[:, :, np.newaxis, np.newaxis], images.shape[3], axis=2)
+    around = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
+    return tf.nn.depthwise_conv2d(around, tf.constant(weights, tf.float32), [1] * 4, "VALID")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kerasunsup.data import augmentation
 from kerasunsup.data.image_set import ImageSet
 
 # (images (batch, height, width, channels), seed int32 (2,)) -> the element that the model gets.
@@ -26,6 +27,7 @@ def training_batches(
     seed: int,
     epoch: int | tf.Variable = 0,
     prepare: Prepare | None = None,
+    deformation: float = 0.0,
 ) -> tf.data.Dataset:
     """The full batches of one epoch, whose order follows from (seed, epoch) and nothing else.
 
@@ -39,6 +41,8 @@ def training_batches(
         epoch: from 0. A variable is read anew whenever an iteration begins, so that one data set
             serves a whole training.
         prepare: (images, seed) -> element. The seed, int32 (2,), follows from (seed, epoch, step).
+        deformation: strength with which every image is deformed before that, another way in each
+            epoch (`augmentation.deform`).
 
     Returns:
         Elements of `prepare`, else (images, images): input and target, float32 (batch, height,
@@ -53,7 +57,15 @@ def training_batches(
     # Made inside a map, the order is computed when an iteration begins and not before.
     batches = tf.data.Dataset.range(1).flat_map(batches_of_epoch)
     batches = batches.apply(tf.data.experimental.assert_cardinality(num_steps))
-    return _elements(batches, image_set, _with_seed(prepare))
+    make = _with_seed(prepare)
+    if deformation == 0.0:
+        return _elements(batches, image_set, make)
+
+    def deformed(images: tf.Tensor, indices: tf.Tensor, seed: tf.Tensor) -> Any:
+        own = tf.random.experimental.stateless_fold_in(seed, 2)  # apart from that of `prepare`
+        return make(augmentation.deform(images, deformation, own, is_sharp=True), indices, seed)
+
+    return _elements(batches, image_set, deformed)
 
 
 def labelled_batches(

@@ -222,6 +222,7 @@ class Autoencoder(
                 settings,
                 run,
                 prepare=prepare,
+                deformation=settings.deformation,
                 rate=functools.partial(loop.learning_rate, settings, settings.epochs),
                 may_stop=True,
             )

@@ -42,6 +42,7 @@ class Problem:
         space: (KerasTuner's hyperparameters, settings) -> settings.
         rate: (settings, epochs of a whole training, epoch) -> learning rate.
         prepare: as for `batches.training_batches`.
+        deformation: as for `batches.training_batches`.
         group_by: the setting whose values are not compared with each other by their plain error,
             such as the code size.
         reference: value of `group_by` -> the validation error that the errors of its trials are
@@ -62,6 +63,7 @@ class Problem:
     reference: Callable[[Any], float]
     irrelevant: tuple[str, ...] = ()
     objective: str = "MSE"
+    deformation: float = 0.0
     completes: bool = True
 
 
@@ -117,6 +119,7 @@ class Search:
             rate=self.problem.rate,
             max_epochs=self.max_epochs,
             prepare=self.problem.prepare,
+            deformation=self.problem.deformation,
         )
 
     def open_folder(self, *, overwrite: bool) -> None:

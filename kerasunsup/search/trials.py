@@ -82,6 +82,7 @@ class TrialRunner:
         max_epochs: the epochs that a learning-rate schedule is laid out over, so that a promoted
             trial goes on along the same curve.
         prepare: as for `data_batches.training_batches`.
+        deformation: as for `data_batches.training_batches`.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class TrialRunner:
         rate: Callable[[Any, int, int], float],
         max_epochs: int,
         prepare: data_batches.Prepare | None = None,
+        deformation: float = 0.0,
     ) -> None:
         self._build, self._rate, self._max_epochs = build, rate, max_epochs
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -105,6 +107,7 @@ class TrialRunner:
                     seed=settings.seed,
                     epoch=self._epoch,
                     prepare=prepare,
+                    deformation=deformation,
                 ),
                 data_batches.evaluation_batches(validation, settings.batch_size, prepare=prepare),
             )

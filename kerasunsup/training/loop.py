@@ -181,6 +181,7 @@ def fit(
     run: Run | None,
     *,
     prepare: batches.Prepare | None = None,
+    deformation: float = 0.0,
     rate: Callable[[int], float] | None = None,
     optimizers: Sequence[keras.Optimizer] | None = None,
     validates: bool = True,
@@ -196,6 +197,7 @@ def fit(
         settings: epochs, batch size, patience, seed.
         run: whose folder receives state, `history.csv` and events; None writes nothing.
         prepare: (images, seed) -> (input, target); None reconstructs the images themselves.
+        deformation: of training images alone, as for `batches.training_batches`.
         rate: epoch, from 0 -> learning rate; None leaves the optimizers' own.
         optimizers: all that train the model, built; None stands for the model's one.
         validates: whether there is a validation loss, and so patience.
@@ -210,7 +212,11 @@ def fit(
     parts = _stateful_parts(model, settings, optimizers, recorders, validates)
     history, first_epoch = _restored(run, parts)
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-    training, validation = _batches(splits, settings, epoch, prepare, validates, model)
+    training = batches.training_batches(
+        splits.train, settings.batch_size, seed=settings.seed, epoch=epoch, prepare=prepare,
+        deformation=deformation,
+    )  # fmt: skip
+    training, validation = _shared(training, splits, settings, prepare, validates, model)
     steps = batches.steps_per_epoch(splits.train, settings.batch_size)
     progress = callbacks.EpochProgress(settings.epochs, steps, first_epoch, shown)
     patience: Any = parts.get("patience")
@@ -321,23 +327,19 @@ def _resumable(
         raise Interrupted(how_to_resume(run, len(history.get("epoch", [])))) from None
 
 
-def _batches(
+def _shared(
+    training: tf.data.Dataset,
     splits: Splits,
     settings: TrainingSettings,
-    epoch: tf.Variable,
     prepare: batches.Prepare | None,
     validates: bool,
     model: keras.Model,
 ) -> tuple[Any, Any]:
-    """Those of training, whose order follows from (seed, epoch), and of validation, if any.
+    """Batches of training and of validation, if any; each worker gets its own rows of both.
 
-    Several replicas get validation batches of one size with weights, so that their shares are
-    equal; each worker gets its own rows.
+    Several replicas get validation batches of one size with weights: their shares are equal.
     """
     size = settings.batch_size
-    training = batches.training_batches(
-        splits.train, size, seed=settings.seed, epoch=epoch, prepare=prepare
-    )
     validation = None
     if validates:
         validation = batches.evaluation_batches(splits.validation, size, prepare=prepare)

@@ -5,6 +5,8 @@ import pytest
 import tensorflow as tf
 
 from kerasunsup.data import augmentation
+from kerasunsup.data import splits as data_splits
+from kerasunsup.settings import TrainingSettings
 
 SEED = (3, 5)
 
@@ -47,16 +49,30 @@ def _matrices(height, width, strength, num_images=500):
     return matrices, here - matrices @ offset
 
 
-def test_no_strength_changes_nothing():
+def _digits():
+    settings = TrainingSettings(limit=200, test_limit=200)
+    return data_splits.load(settings).train.array()
+
+
+def _steepness(images):
+    """Mean square of the difference between neighboring pixels."""
+    images = np.asarray(images)
+    return np.square(np.diff(images, axis=1)).mean() + np.square(np.diff(images, axis=2)).mean()
+
+
+@pytest.mark.parametrize("is_sharp", [False, True])
+def test_no_strength_changes_nothing(is_sharp):
     images = np.random.default_rng(0).random((4, 9, 12, 3)).astype(np.float32)
-    np.testing.assert_array_equal(augmentation.deform(images, 0.0, SEED), images)
+    deformed = augmentation.deform(images, 0.0, SEED, is_sharp=is_sharp)
+    np.testing.assert_array_equal(deformed, images)
 
 
 @pytest.mark.parametrize("shape", [(5, 28, 28, 1), (5, 17, 30, 3)])
 @pytest.mark.parametrize("strength", [0.3, 1.0])
-def test_shape_type_and_range_stay(shape, strength):
+@pytest.mark.parametrize("is_sharp", [False, True])
+def test_shape_type_and_range_stay(shape, strength, is_sharp):
     images = np.random.default_rng(0).random(shape).astype(np.float32)
-    deformed = augmentation.deform(images, strength, SEED)
+    deformed = augmentation.deform(images, strength, SEED, is_sharp=is_sharp)
     assert deformed.shape == shape
     assert deformed.dtype == tf.float32
     assert deformed.numpy().min() >= 0.0
@@ -125,9 +141,32 @@ def test_no_deformation_exceeds_the_limits_and_most_of_each_is_used(height, widt
         assert abs((values - middle).mean()) < 4 * largest / math.sqrt(3 * 500)
 
 
-def test_what_comes_in_from_outside_repeats_the_edge():
+@pytest.mark.parametrize("is_sharp", [False, True])
+def test_what_comes_in_from_outside_repeats_the_edge(is_sharp):
     images = np.full((8, 20, 20, 1), 0.5, np.float32)
-    np.testing.assert_allclose(augmentation.deform(images, 1.0, SEED), images, atol=1e-6)
+    deformed = augmentation.deform(images, 1.0, SEED, is_sharp=is_sharp)
+    np.testing.assert_allclose(deformed, images, atol=1e-6)
+
+
+@pytest.mark.parametrize("strength", [0.2, 1.0])
+def test_sharp_digits_stay_as_sharp_as_they_were(strength):
+    images = _digits()
+    blurred, sharp = (
+        _steepness(augmentation.deform(images, strength, SEED, is_sharp=is_sharp))
+        for is_sharp in (False, True)
+    )
+    assert blurred < 0.75 * _steepness(images)
+    assert sharp == pytest.approx(_steepness(images), rel=0.05)
+
+
+def test_sharp_images_are_deformed_as_others_are():
+    images = _square(100, 28, 36)
+    plain, sharp = (
+        augmentation.deform(images, 1.0, SEED, is_sharp=is_sharp).numpy()
+        for is_sharp in (False, True)
+    )
+    np.testing.assert_allclose(_centers(sharp), _centers(plain), atol=0.2)
+    assert abs(sharp - plain).mean() < 0.02
 
 
 def test_same_seed_gives_the_same_in_a_graph_with_a_free_batch_as_eagerly():

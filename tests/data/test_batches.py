@@ -97,6 +97,31 @@ def test_fewer_images_than_a_batch_make_one_batch():
     assert [sorted(batch) for batch in batches] == [list(range(5))]
 
 
+def test_images_are_deformed_another_way_in_each_epoch_before_they_are_prepared():
+    pool = ImageSet(pixel_storage.MemoryStore(noise(40, 12, 12, 1)))
+
+    def epoch_of(number, prepare=None):
+        batches = data_batches.training_batches(
+            pool, 20, seed=3, epoch=number, prepare=prepare, deformation=0.5
+        )
+        return [tuple(part.numpy() for part in element) for element in batches]
+
+    plain = [batch.numpy() for batch, _ in data_batches.training_batches(pool, 20, seed=3)]
+    first, again, second = epoch_of(0), epoch_of(0), epoch_of(1)
+    for (inputs, targets), repeated, original in zip(first, again, plain, strict=True):
+        np.testing.assert_array_equal(inputs, targets)
+        np.testing.assert_array_equal(inputs, repeated[0])
+        assert (abs(inputs - original).mean(axis=(1, 2, 3)) > 0.01).all()
+    # The same image, wherever the order of an epoch has it, is no second time the same.
+    assert not {image.tobytes() for batch, _ in first for image in batch} & {
+        image.tobytes() for batch, _ in second for image in batch
+    }
+    given = epoch_of(0, prepare=lambda images, seed: (images, seed))
+    for (inputs, seed), (expected, _) in zip(given, first, strict=True):
+        np.testing.assert_array_equal(inputs, expected)
+        assert seed.shape == (2,)
+
+
 def labelled(num_images: int, batch_size: int, num_steps: int, *, seed: int = 3):
     """The batches of numbered images whose labels are a known function of the number."""
     labels = (np.arange(num_images) * 7) % 10

@@ -118,6 +118,17 @@ def test_scikit_learns_checks_of_the_interface(estimator):
         check(name, estimator())
 
 
+def test_only_training_images_are_deformed():
+    plain, deformed = (
+        ku.Autoencoder(**SMALL, epochs=1, learning_rate=1e-12, deformation=strength)
+        .fit(IMAGES)
+        .history_
+        for strength in (0.0, 1.0)
+    )
+    assert deformed["val_loss"] == pytest.approx(plain["val_loss"], rel=1e-6)
+    assert abs(deformed["loss"][0] / plain["loss"][0] - 1.0) > 0.001
+
+
 def test_keywords_may_be_numpys_or_paths(autoencoder, tmp_path):
     given = {
         "latent_dim": np.int64(8),

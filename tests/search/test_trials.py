@@ -57,6 +57,18 @@ def test_a_trial_on_a_used_model_equals_one_on_a_new_model(shop, schedule):
     assert without.history["loss"] != used.history["loss"]
 
 
+def test_training_images_of_a_trial_are_deformed_and_those_it_is_judged_by_are_not():
+    """With next to no learning the weights stay, so that losses tell the images apart."""
+    still = dataclasses.replace(SETTINGS, learning_rate=1e-12)
+    with loop.machine(still):
+        plain, deformed = (
+            trial_runner(deformation=strength).train(trials.Task(still, 5, 0, 1)).history
+            for strength in (0.0, 1.0)
+        )
+    assert deformed["val_loss"] == pytest.approx(plain["val_loss"], rel=1e-6)
+    assert abs(deformed["loss"][0] / plain["loss"][0] - 1.0) > 0.001
+
+
 def test_trials_of_one_shape_share_one_compiled_step(shop):
     before = shop.num_compiled
     for rate in (0.001, 0.01):
