@@ -5,8 +5,8 @@
 Trains the autoencoder of the study's shape with a constant learning rate, over seeds:
 
 - by SGD with momentum, RMSprop, Adam and AdamW on all training images;
-- by Adam with dropout, weight decay, noise on its input or early stopping, one at a time, on all
-  training images and on a few, where there is something to learn by heart.
+- by Adam with dropout, weight decay, noise on its input, deformed images or early stopping, one at
+  a time, on all training images and on a few, where there is something to learn by heart.
 
 Each optimizer has the learning rate, and each of the others the strength, that was best of a small
 grid on validation images with the first seed; a choice at the end of its grid is marked. What is
@@ -63,6 +63,7 @@ class Training:
     dropout: float = 0.0  # share of the hidden units that a step leaves out
     decay: float = 0.0  # decoupled, as `optimizers.adam` has it
     noise: float = 0.0  # standard deviation, on the input only; pixels are in [0, 1]
+    deformation: float = 0.0  # strength, of training images; as `augmentation.deform` has it
     patience: int = 0  # epochs; 0 trains to the end and keeps the last weights
 
     @property
@@ -91,6 +92,7 @@ REGULARIZERS: dict[str, tuple[str, tuple[float, ...]]] = {
     "dropout": ("dropout", (0.05, 0.2)),
     "weight decay": ("decay", (0.01, 0.1)),
     "noise": ("noise", (0.1, 0.3)),
+    "deformation": ("deformation", (0.3, 1.0)),
     "early stopping": ("patience", (5,)),
 }
 NONE = "nothing"
@@ -153,7 +155,14 @@ def train(training: Training, options: argparse.Namespace, splits: Splits) -> di
     with loop.machine(settings):
         model = build(training, settings, splits)
         try:
-            fitted = loop.fit(model, splits, settings, None, recorders={"last": last})
+            fitted = loop.fit(
+                model,
+                splits,
+                settings,
+                None,
+                deformation=training.deformation,
+                recorders={"last": last},
+            )
         except InputError as error:  # the loss is no number any more
             return {"failed": str(error)}
     if not training.patience:
