@@ -870,5 +870,11 @@ def test_table_of_two_data_sets_is_the_report():
         every = REPORT["numbers"][f"logs/supervised/report-{data}supervised"]
         errors.append(f"{ae['test/mse'] / ae['pca/mse']:.2f}")
         gains.append(f"{100 * every['labels_all/finetuned_minus_scratch']:.1f}")
+    whole = sum(
+        run["whole_seconds"] for name, run in REPORT["runs"].items() if "fashion-mnist" in name
+    )
+    assert are_near(TEXT, "started by hand as the report starts them", f"{whole / 60:.0f} minutes")
+    best = REPORT["runs"]["tuning/fashion-mnist/ae"]
+    assert best["git_commit"] == REPORT["runs"]["tuning/ae"]["git_commit"]
     assert are_near(TEXT, f"{errors[1]} times as wrong", errors[0])
     assert are_near(TEXT, f"Fine-tuning is {gains[1]} points", f"all labels, {gains[0]} on")
