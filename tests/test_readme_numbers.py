@@ -864,8 +864,10 @@ def test_table_of_two_data_sets_is_the_report():
             ),
         }.items():
             assert row(f"both: {title}")[place] == cell
-    errors, gains = [], []
+    errors, gains, farther = [], [], []
     for data in ("", "fashion-mnist-"):
+        samples = REPORT["numbers"][f"logs/ae/report-{data}tuned"]["neighbors/fid"]
+        farther.append(f"{samples / REPORT['numbers'][f'logs/gan/report-{data}gan']['fid']:.1f}")
         ae = REPORT["numbers"][f"logs/ae/report-{data}clean"]
         every = REPORT["numbers"][f"logs/supervised/report-{data}supervised"]
         errors.append(f"{ae['test/mse'] / ae['pca/mse']:.2f}")
@@ -876,5 +878,6 @@ def test_table_of_two_data_sets_is_the_report():
     assert are_near(TEXT, "started by hand as the report starts them", f"{whole / 60:.0f} minutes")
     best = REPORT["runs"]["tuning/fashion-mnist/ae"]
     assert best["git_commit"] == REPORT["runs"]["tuning/ae"]["git_commit"]
+    assert are_near(TEXT, f"{farther[1]} times as far from real ones", f"{farther[0]} times")
     assert are_near(TEXT, f"{errors[1]} times as wrong", errors[0])
     assert are_near(TEXT, f"Fine-tuning is {gains[1]} points", f"all labels, {gains[0]} on")
