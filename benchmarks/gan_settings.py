@@ -40,6 +40,7 @@ VARIATIONS: dict[str, list[str]] = {
     "relativistic": ["--loss", "relativistic"],
     "relativistic, penalty 0.02": ["--loss", "relativistic", "--gradient-penalty", "0.02"],
     "20 categories": ["--categories", "20"],
+    "50 categories": ["--categories", "50"],
     "discriminator's noise 0.2": ["--discriminator-noise", "0.2"],
     "dropout 0.3": ["--dropout", "0.3"],
     "16 filters": ["--base-filters", "16"],
