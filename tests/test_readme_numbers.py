@@ -791,6 +791,22 @@ def test_table_of_optimizers_is_the_measurement():
                 assert cell == f"{1000 * mean:.2f} ± {1000 * deviation:.2f}"
 
 
+def test_what_is_said_of_deformed_images_is_the_measurement():
+    few, many = (
+        {
+            name: statistics.fmean(numbers["validation_error"])
+            for name, numbers in measurement("optimizers")["rows"][f"regularization, {n}"].items()
+        }
+        for n in ("1,000 images", "20,000 images")
+    )
+    assert are_near(TEXT, "almost half of the error", f"({few['deformation']:.4f})")
+    assert 0.4 < 1.0 - few["deformation"] / few["nothing"] < 0.5
+    assert f"noise on the input follows ({few['noise']:.4f})" in " ".join(TEXT.split())
+    gain = 1.0 - many["deformation"] / many["nothing"]
+    assert f"only deformed images help, by {100 * gain:.0f} %" in TEXT
+    assert min(many, key=lambda name: many[name]) == "deformation"
+
+
 def test_table_of_times_is_the_report():
     whole = 0.0
     for title, address in (
