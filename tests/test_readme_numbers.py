@@ -667,6 +667,13 @@ def test_table_of_two_folders_in_colour_is_the_measurement():
     assert f"chance {by_chance} of the neighbours" in " ".join(TEXT.split())
 
 
+def test_what_is_said_of_deformed_stamps_is_the_measurement():
+    found = measurement("own_pictures")["deformed_stamps"]
+    errors = [f"{one['test']:.3f}" for one in found["rows"] if one["hidden_units"] == 512]
+    said = f"a test error of {errors[0]} with it and {errors[1]} without"
+    assert are_near(TEXT, said, f"{found['pca']['test']:.3f}: of a few hundred")
+
+
 def test_table_of_maps_is_the_measurement():
     found: dict[tuple[str, str], list[dict]] = {}
     for measured in measurement("oddity_maps")["rows"]:
