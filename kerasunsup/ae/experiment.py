@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasunsup.ae import results
+from kerasunsup.ae import results, summary
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.ae.trained import FITTED_CODES, example_indices
 from kerasunsup.data import batches, corruption
@@ -317,7 +317,7 @@ def finish(
         tensorboard.hyperparameters(to_json(settings), headline(numbers))
         tensorboard.graph(model)
         tensorboard.tables(to_json(settings), numbers)
-    logger.info(results.summary(numbers))
+    logger.info(summary.summary(numbers))
     logger.info(f"\nfigures, model.keras and export/ are in {run.folder}")
     return numbers
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import keras
 import numpy as np
@@ -62,8 +61,9 @@ def write_results(
         "epochs": len(fitted.history["epoch"]),
         "best_epoch": fitted.best_epoch,
         "training_seconds": fitted.seconds,
-        "validation/mse": errors_of(fitted.history)[1][fitted.best_epoch - 1],
     }
+    for part, errors in zip(("training", "validation"), errors_of(fitted.history), strict=True):
+        numbers[f"{part}/mse"] = errors[fitted.best_epoch - 1]
     logger.info("measuring the test error")
     numbers |= (denoiser.reconstruction if settings.skip else reconstruction)(trained, fitted)
     write_reconstructions(trained, snapshots)
@@ -350,47 +350,3 @@ def _write_sheet(
     sheet = images.grid(shown[name], columns=10)
     trained.run.write_figure(f"samples_{name}", images.encode_png(sheet))
     trained.tensorboard.figure(f"samples_{name}", sheet, text=text)
-
-
-def summary(numbers: Mapping[str, Any]) -> str:
-    """The numbers that the end of a run prints, one a line."""
-    width = max(len(text) for text in _SUMMARY.values())
-    lines = [
-        f"  {text:<{width}}  {numbers[name]:>10.5g}"
-        for name, text in _SUMMARY.items()
-        if name in numbers
-    ]
-    if numbers.get("test/mse", 0.0) > 0.95 * numbers.get("mean_image/mse", math.inf):
-        lines.append(
-            "\nwhatever it is shown, the network answers with nearly the same picture: lower "
-            "--learning-rate or --batch-size, or train for more --epochs"
-        )
-    return "\n".join(["", *lines])
-
-
-_SUMMARY = {
-    "epochs": "epochs trained",
-    "best_epoch": "best epoch, by validation",
-    "training_seconds": "training time, s",
-    "test/mse": "test error (MSE)",
-    "pca/mse": "the same, PCA of this size",
-    "mean_image/mse": "the same, the mean image for all",
-    "test/psnr_db": "test PSNR, dB",
-    "test/ssim": "test SSIM",
-    "variational/kl": "divergence from the normal, nats an image",
-    "variational/active_units": "units that depend on the image",
-    "noise_0.4/gain_db": "gain at noise of sigma 0.4, dB",
-    "crop_8/gain_db": "gain at holes of 8 pixels, dB",
-    "latent/kmeans_accuracy": "groups by k-means on codes, accuracy",
-    "latent/graph_accuracy": "groups by the graph of codes, accuracy",
-    "latent/student_accuracy": "groups by the student, accuracy",
-    "real/fid": "distance to test images: validation images",
-    "reconstructed/fid": "reconstructions",
-    "normal/fid": "samples, standard normal codes",
-    "integers/fid": "samples, random integers",
-    "gaussian/fid": "samples, one Gaussian",
-    "mixture_10/fid": "samples, mixture of 10",
-    "mixture_100/fid": "samples, mixture of 100",
-    "flow/fid": "samples, flow",
-    "neighbors/fid": "samples around neighbors of codes",
-}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 import shlex
@@ -23,6 +24,8 @@ from kerasunsup.settings import TrainingSettings
 from kerasunsup.training import callbacks, several_workers
 from kerasunsup.training.run_folder import Run
 
+# Order and progress are our own.
+_NOT_BY_KERAS: dict[str, Any] = {"shuffle": False, "verbose": 0}
 _MEAN_OF, _LEAST_MEAN = 500, 0.01  # training images, for the mean of their pixels; its least
 
 
@@ -196,7 +199,7 @@ def fit(
         splits: the data; patience looks at the validation part, nothing at the test part.
         settings: epochs, batch size, patience, seed.
         run: whose folder receives state, `history.csv` and events; None writes nothing.
-        prepare: (images, seed) -> (input, target); None reconstructs the images themselves.
+        prepare: as for `batches.training_batches`.
         deformation: of training images alone, as for `batches.training_batches`.
         rate: epoch, from 0 -> learning rate; None leaves the optimizers' own.
         optimizers: all that train the model, built; None stands for the model's one.
@@ -212,23 +215,19 @@ def fit(
     parts = _stateful_parts(model, settings, optimizers, recorders, validates)
     history, first_epoch = _restored(run, parts)
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-    training = batches.training_batches(
-        splits.train, settings.batch_size, seed=settings.seed, epoch=epoch, prepare=prepare,
-        deformation=deformation,
-    )  # fmt: skip
-    training, validation = _shared(training, splits, settings, prepare, validates, model)
+    order = functools.partial(batches.training_batches, epoch=epoch, deformation=deformation)
+    training, validation = _batches(order, splits, settings, prepare, validates, model)
     steps = batches.steps_per_epoch(splits.train, settings.batch_size)
+    images = steps * min(settings.batch_size, len(splits.train))
     progress = callbacks.EpochProgress(settings.epochs, steps, first_epoch, shown)
     patience: Any = parts.get("patience")
-    images = steps * min(settings.batch_size, len(splits.train))
     with _resumable(run, history, progress), stoppable(model, patience, may_stop) as stops:
         model.fit(
             training,
             validation_data=validation,
             epochs=_last_epoch(parts, first_epoch, settings.epochs),
             initial_epoch=first_epoch,
-            shuffle=False,
-            verbose=0,
+            **_NOT_BY_KERAS,
             callbacks=[
                 *_epoch_callbacks(epoch, rate, optimizers, images, patience, run),
                 *recorders.values(),
@@ -327,19 +326,20 @@ def _resumable(
         raise Interrupted(how_to_resume(run, len(history.get("epoch", [])))) from None
 
 
-def _shared(
-    training: tf.data.Dataset,
+def _batches(
+    order: Callable[..., tf.data.Dataset],
     splits: Splits,
     settings: TrainingSettings,
     prepare: batches.Prepare | None,
     validates: bool,
     model: keras.Model,
 ) -> tuple[Any, Any]:
-    """Batches of training and of validation, if any; each worker gets its own rows of both.
+    """Those of training, in their order, and of validation, if any; each worker gets its own rows.
 
     Several replicas get validation batches of one size with weights: their shares are equal.
     """
     size = settings.batch_size
+    training = order(splits.train, size, seed=settings.seed, prepare=prepare)
     validation = None
     if validates:
         validation = batches.evaluation_batches(splits.validation, size, prepare=prepare)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasunsup.ae import experiment, results
+from kerasunsup.ae import experiment, results, summary
 from kerasunsup.ae import trained as trained_module
 from kerasunsup.ae.settings import AutoencoderSettings
 from kerasunsup.ae.trained import TrainedAutoencoder, example_indices
@@ -152,9 +152,20 @@ def test_a_student_groups_the_test_images_by_what_training_images_taught_it(monk
 
 @pytest.mark.parametrize(("error", "is_said"), [(0.066, True), (0.05, False)])
 def test_a_network_that_answers_with_one_picture_is_told_of(error, is_said):
-    text = results.summary({"test/mse": error, "mean_image/mse": 0.067})
+    text = summary.summary({"test/mse": error, "mean_image/mse": 0.067})
     assert ("with nearly the same picture: lower --learning-rate" in text) is is_said
-    assert "nearly the same" not in results.summary({"test/mse": error})  # a denoiser's
+    assert "nearly the same" not in summary.summary({"test/mse": error})  # a denoiser's
+
+
+@pytest.mark.parametrize(("training", "is_said"), [(0.015, True), (0.05, False), (0.0, False)])
+def test_a_network_that_knows_its_images_by_heart_is_told_of(training, is_said):
+    text = summary.summary({"training/mse": training, "validation/mse": 0.0567})
+    advice = (
+        "by heart (error 0.015, of images held out 0.0567): give it more images, or deform them "
+        "(--deformation 0.5)"
+    )
+    assert (advice in text) is is_said
+    assert "by heart" not in summary.summary({"test/mse": 0.1})
 
 
 def test_training_begins_with_images_like_the_mean_one():
