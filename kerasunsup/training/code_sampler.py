@@ -210,7 +210,8 @@ def of_run(
         found = read(path)
         if found.fitted_to == fitted_to:
             return found
-    logger.info(f"fitting a {kind} to the codes of training images")
+    fitted = "Gaussians around neighbors" if kind == NEIGHBORS else f"a {kind}"
+    logger.info(f"fitting {fitted} to the codes of training images")
     sampler = fit(codes(), kind, seed, fitted_to)
     sampler.write(path)
     return sampler
