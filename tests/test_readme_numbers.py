@@ -58,17 +58,25 @@ def test_table_of_first_weights_is_what_was_measured():
 
 
 def test_numbers_of_the_larger_autoencoder_are_what_was_measured():
-    found = measurement("larger")["metrics"]
-    errors = (f"{found[name]:.5f}" for name in ("test/mse", "validation/mse"))
-    assert are_near(TEXT, "ends at", *errors)
+    measured = measurement("larger")
+    found, usual = measured["metrics"], AE["clean"]
+    errors = [f"{found[name]:.5f}" for name in ("test/mse", "validation/mse")]
+    minutes = f"{found['training_seconds'] / 60:.0f} minutes on one"
+    assert are_near(TEXT, "It ends at", *errors, f"commit {measured['commit']}", minutes)
+    assert f"falls to {found['test/mse'] / usual['test/mse']:.2f} times" in TEXT
+    assert f"; larger network, deformed images {errors[0]}" in TEXT
+    shorter, without = (
+        f"{measured[name]['metrics']['test/mse']:.5f}"
+        for name in ("forty-five epochs", "without deformation")
+    )
+    assert are_near(TEXT, "With `--epochs 45` it ends at", shorter, f"45 epochs end at {without}")
     distances = (f"{found['reconstructed/fid']:.2f}", f"{found['mixture_100/fid']:.1f}")
     assert are_near(TEXT, *distances, f"{100 * found['latent/graph_accuracy']:.1f} % of the test")
-    samples = measurement("larger")["neighbors"]["test/neighbors"]
     keys = ("fid", "classifier_score", "precision", "recall")
-    assert are_near(TEXT, "come to distance", *(f"{samples[key]:.2f}" for key in keys))
-    nearest = measurement("larger")["neighbors"]["nearest"]
-    shares = (f"{100 * nearest[key][1]:.1f} %" for key in ("neighbors", "reconstructed test"))
-    assert are_near(TEXT, *shares)
+    samples = (f"{found[f'neighbors/{key}']:.2f}" for key in keys)
+    assert are_near(TEXT, "come to distance", *samples)
+    shares = (measured["nearest"][key][1] for key in ("neighbors", "reconstructed test"))
+    assert are_near(TEXT, *(f"{100 * share:.1f} %" for share in shares))
 
 
 def test_clustering_table_is_what_was_measured():
@@ -119,7 +127,8 @@ def test_the_table_of_results_is_the_report():
     student = statistics.mean(run["test_accuracy"] for run in seeds)
     expected = {
         "reconstruction error (MSE), 32 numbers an image": (
-            f"{ae['test/mse']:.5f}; settings found {tuned['test/mse']:.5f}"
+            f"{ae['test/mse']:.5f}; settings found {tuned['test/mse']:.5f}; larger network, "
+            f"deformed images {measurement('larger')['metrics']['test/mse']:.5f}"
         ),
         "noise of sigma 0.4 removed, gain of PSNR": f"{noise['noise_0.4/gain_db']:.1f} dB",
         "distance of samples from the autoencoder's codes": (
