@@ -411,6 +411,25 @@ def test_table_of_the_relativistic_game_is_the_measurement():
     assert are_near(TEXT, f"nothing copied ({100 * longest['nearest/closer_share']:.1f} %")
 
 
+def test_table_of_categories_is_the_measurement():
+    found = measurement("gan_categories")
+    for name, runs in found["rows"].items():
+        columns = [
+            ([run[key] for run in runs], digits)
+            for key, digits in (
+                ("fid", 1), ("precision", 2), ("recall", 2), ("classifier_score", 2),
+            )
+        ]  # fmt: skip
+        assert row(f"twenty epochs: {name}") == [
+            f"{statistics.fmean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+            for values, digits in columns
+        ]
+    hundred = (f"{GAN['gan']['fid']:.1f}", f"{GAN['gan']['recall']:.2f}")
+    assert are_near(TEXT, "hundred epochs of 32 filters (distance {}, recall {})".format(*hundred))
+    seconds = found["training_seconds"]["as it is"]
+    assert 170 < min(seconds) <= max(seconds) < 260  # three to four minutes
+
+
 def test_tables_of_apply_are_the_measurements():
     for name, found in measurement("filling")["rows"].items():
         assert row(f"{name} pixels") == [f"{value:.1f}" for value in found.values()]
