@@ -68,7 +68,7 @@ def deform(
         seed: (2,), integers.
         limits: of strength 1, where others than these are wanted.
         is_sharp: whether images stay as sharp as they were, as a network must see them that is to
-            draw them; takes three times as long. A classifier does without.
+            draw them; takes longer. A classifier does without.
 
     Returns:
         float32 of the images' shape, in [0, 1]; pixels from outside repeat the edge.
