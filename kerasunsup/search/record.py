@@ -133,9 +133,10 @@ def refuse_another(place: Path, stored: Mapping[str, Any], received: Mapping[str
         if before == now:
             continue
         if key == "settings":
+            # A setting that a search does not use is in no fingerprint of it.
             key, before, now = next(
-                (flag(name), before.get(name), now.get(name))
-                for name in now
+                (flag(name), before.get(name, "not used"), now.get(name, "not used"))
+                for name in [*now, *(name for name in before if name not in now)]
                 if before.get(name) != now.get(name)
             )
         name = _FLAGS.get(key, key)

@@ -17,7 +17,6 @@ class SearchSettings(CheckedSettings):
         InputError: if a value is out of its range, or belongs to another kind of search.
     """
 
-    # On MNIST it takes about 44 minutes on two cores, the grid of docs/search.md about 27.
     tune: bool = setting(
         False,
         "search with Hyperband over code size, learning rate and weight decay, then train the best"

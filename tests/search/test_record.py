@@ -73,6 +73,23 @@ def test_a_changed_search_is_refused_and_overwrite_starts_anew(
     assert fake.ran > 1
 
 
+@pytest.mark.parametrize("first", [0.5, 0.0])
+def test_a_setting_that_one_of_two_searches_does_not_use_is_named(tmp_path, fake, first):
+    def deformed(given, strength):
+        irrelevant = () if strength else ("deformation",)
+        return dataclasses.replace(problem(given), irrelevant=irrelevant)
+
+    def searched(strength):
+        settings = dataclasses.replace(SETTINGS, deformation=strength)
+        given = command(tmp_path, settings=settings)
+        return runner.run_search(given, deformed(given, strength))
+
+    searched(first)
+    before, now = (0.5, "not used") if first else ("not used", 0.5)
+    with pytest.raises(InputError, match=f"has --deformation {before}, received {now}: give the"):
+        searched(0.5 - first)
+
+
 def test_a_search_with_seeds_by_number_is_read_where_it_is_over_and_else_refused(tmp_path, fake):
     given = command(tmp_path)
     found = runner.run_search(given, problem(given))
