@@ -1,9 +1,8 @@
 """The whole study on one page: `python -m kerasunsup.report`.
 
 Runs what is missing, uses the runs that are there, and writes `report.html`, with its numbers
-beside it in `report.json`; those of the reference are in `docs/report.json`. Everything takes two
-to three hours on two processor cores, and four minutes with `--quick`; the plan that is printed
-first says how much of that is to come. With `--also` the study is made on further data too.
+beside it in `report.json`; those of the reference are in `docs/report.json`. The plan that is
+printed first says how long it will take. With `--also` the study is made on further data too.
 """
 
 from __future__ import annotations
@@ -91,16 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with cli.exit_status("report", _HOW_TO_GO_ON) as status, process.handling_stop_signals(stop):
         command = parse(arguments)
-        all_places = [
-            steps.Places(
-                Path(command.logs),
-                Path(command.tuning),
-                command.quick,
-                data,
-                Path(command.benchmarks),
-            )
-            for data in command.all_data
-        ]
+        all_places = places_of(command)
         output = Path(command.output)
         if output.is_dir() or not output.resolve().parent.is_dir():
             raise InputError(
@@ -132,6 +122,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             logger.info(f"without: {', '.join(failed)}")
             return 1
     return status.code
+
+
+def places_of(command: ReportSettings) -> list[steps.Places]:
+    """Where the runs of each data set are.
+
+    Raises:
+        InputError: if two have the same name, by which pages, runs and searches are told apart.
+    """
+    found: list[steps.Places] = []
+    for data in command.all_data:
+        places = steps.Places(
+            Path(command.logs), Path(command.tuning), command.quick, data, Path(command.benchmarks)
+        )
+        for other in found:
+            if other.title.lower() == places.title.lower() or other.slug == places.slug:
+                raise InputError(
+                    f"--also {data} has the same name as {other.data} ({places.title}), and pages,"
+                    " runs and searches are told apart by it: rename it, or link to it by another"
+                    " name"
+                )
+        found.append(places)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

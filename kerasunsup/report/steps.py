@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import hashlib
 import itertools
 import json
 import re
@@ -109,16 +110,19 @@ class Places:
     @property
     def slug(self) -> str:
         """The data in the names of runs and folders; empty for MNIST."""
-        return (
-            ""
-            if self.data == "mnist"
-            else re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
-        )
+        if self.data == "mnist":
+            return ""
+        words = re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+        return words or hashlib.sha256(self.title.encode()).hexdigest()[:8]
 
     @property
     def title(self) -> str:
         """The data as a person names them."""
-        return "MNIST" if self.data == "mnist" else Path(self.data).name or self.data
+        if self.data == "mnist":
+            return "MNIST"
+        name = Path(self.data).name
+        # `.` and `..` are no names.
+        return name if name not in ("", "..") else Path(self.data).resolve().name or self.data
 
     @property
     def searches(self) -> Path:
@@ -280,6 +284,8 @@ def _find_record(state: State, settings: dict[str, Any], places: Places) -> None
         try:
             search = _read_object(path)
             record.check(path, search)
+            if (found_on := _searched_data(places)) != places.data:  # a folder of the same name
+                raise InputError(f"{path} is of a search on {found_on}: give --tuning DIR")
         except InputError as error:
             state.problems.append(str(error))
             continue
@@ -295,6 +301,13 @@ def _find_record(state: State, settings: dict[str, Any], places: Places) -> None
             continue
         state.finished = FinishedRun(path.parent, search, stored, search["environment"], {})
         return
+
+
+def _searched_data(places: Places) -> Any:
+    """What a search was made on, as its answer has it; where there is none, what is asked for."""
+    with contextlib.suppress(InputError):
+        return _read_object(places.searches / "ae" / "best.json").get("data", places.data)
+    return places.data
 
 
 def other_images(states: Mapping[str, State]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Mapping
+from pathlib import Path
 
 from kerasunsup.report import benchmarks, sentences
 from kerasunsup.report.page import MISSING, Block, Cell, Table
@@ -73,7 +74,7 @@ _PUBLISHED: Mapping[str, Mapping[str, Published]] = {
         "1000": Published(99.16, _LADDER),
         "all": Published(99.43, _LADDER),
     },
-    "fashion": {
+    "fashionmnist": {
         "outliers": Published(93.6, "ARAE, arXiv:2003.05669"),
         "groups": Published(67.2, "N2D, arXiv:1908.05968"),
     },
@@ -102,10 +103,11 @@ def published_for(data: str) -> Mapping[str, Published]:
     Example:
         >>> published_for("mnist")["1000"].value
         99.16
+        >>> published_for("pictures/Fashion-MNIST") == published_for("fashion_mnist")
+        True
     """
-    if data == "mnist":
-        return _PUBLISHED["mnist"]
-    return _PUBLISHED["fashion"] if "fashion" in data.lower() else {}
+    name = "".join(filter(str.isalnum, Path(data).name.lower()))
+    return _PUBLISHED.get(data if data == "mnist" else name, {})
 
 
 def _row(

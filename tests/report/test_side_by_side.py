@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -112,8 +113,40 @@ def test_names_of_other_data_are_names_of_folders(places):
         ("mnist", ""),
         ("my data/Fashion (new)", "fashion-new"),
         ("cifar10", "cifar10"),
+        ("数字", "c16ec927"),
+        (".", re.sub(r"[^a-z0-9]+", "-", Path.cwd().name.lower()).strip("-")),
+        ("./..", re.sub(r"[^a-z0-9]+", "-", Path.cwd().parent.name.lower()).strip("-")),
     ):
         assert dataclasses.replace(places, data=data).slug == slug
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("cats/images", "dogs/Images"), ("mnist", "my/MNIST"), ("a/b-c", "b c")]
+)
+def test_data_of_the_same_name_are_refused(capsys, first, second):
+    assert report.main(["--data", first, "--also", second, "--plan"]) == 2
+    assert f"--also {second} has the same name as {first} (" in capsys.readouterr().err
+
+
+def test_a_search_on_a_folder_of_the_same_name_does_not_stand(places):
+    dogs = dataclasses.replace(places, data="dogs/images")
+    search = next(step for step in steps.STEPS if step.is_search)
+    folder = dogs.searches / "ae"
+    shutil.copytree(places.searches / "ae", folder)
+    best = json.loads((folder / "best.json").read_text())
+    (folder / "best.json").write_text(json.dumps(best | {"data": "cats/images"}))
+    state = steps.state_of(search, dogs)
+    assert state.finished is None
+    assert state.problems == [
+        f"{folder / 'record.json'} is of a search on cats/images: give --tuning DIR"
+    ]
+    (folder / "best.json").write_text(json.dumps(best | {"data": "dogs/images"}))
+    assert steps.state_of(search, dogs).finished is not None
+
+
+def test_only_data_of_its_name_has_what_is_published_for_it():
+    assert summary.published_for("old-fashion-photos") == {}
+    assert summary.published_for("x/fashion_mnist/") == summary.published_for("Fashion-MNIST") != {}
 
 
 def test_data_named_twice_are_refused(capsys):
