@@ -3,10 +3,8 @@
     python -m kerasunsup.ae --name reference
 
 trains on the packaged MNIST with the study's settings (code 32, Adam 0.003, weight decay 1e-5) for
-up to 50 epochs: 6 to 15 s an epoch on two cores, so 5 to 12 minutes, and some more for the figures.
-Expect a mean squared error of 0.0040 on the test images (PCA of the same size: 0.0168), a PSNR of
-24.9 dB and an SSIM of 0.958. `--quick` goes the whole way with few images; its numbers say
-nothing.
+up to 50 epochs. What to expect, and how long it takes, stands in docs/autoencoder.md. `--quick`
+goes the whole way with few images; its numbers say nothing.
 """
 
 from __future__ import annotations

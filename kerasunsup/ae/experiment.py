@@ -317,7 +317,7 @@ def finish(
         tensorboard.hyperparameters(to_json(settings), headline(numbers))
         tensorboard.graph(model)
         tensorboard.tables(to_json(settings), numbers)
-    logger.info(summary.summary(numbers))
+    logger.info(summary.summary(numbers, advice=not brief))  # another command has other flags
     logger.info(f"\nfigures, model.keras and export/ are in {run.folder}")
     return numbers
 

@@ -11,14 +11,19 @@ from typing import Any
 _BY_HEART = 1.5
 
 
-def summary(numbers: Mapping[str, Any]) -> str:
-    """The numbers that the end of a run prints, one a line."""
+def summary(numbers: Mapping[str, Any], *, advice: bool = True) -> str:
+    """The numbers that the end of a run prints, one a line.
+
+    With `advice`, lines about what has gone wrong follow; what helps are flags of `kerasunsup ae`.
+    """
     width = max(len(text) for text in _SUMMARY.values())
     lines = [
         f"  {text:<{width}}  {numbers[name]:>10.5g}"
         for name, text in _SUMMARY.items()
         if name in numbers
     ]
+    if not advice:
+        return "\n".join(["", *lines])
     if numbers.get("test/mse", 0.0) > 0.95 * numbers.get("mean_image/mse", math.inf):
         lines.append(
             "\nwhatever it is shown, the network answers with nearly the same picture: lower "

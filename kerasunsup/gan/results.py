@@ -204,9 +204,9 @@ def noise_walks(trained: TrainedGAN) -> dict[str, float]:
     class along the way, mean over the walks; without classes there is none.
     """
     categories = trained.settings.categories_used
-    ends = fixed_noise(trained.settings, 2 * _MEASURED_WALKS)
-    ends[1::2, :categories] = ends[::2, :categories]  # from one to another there is no way
-    paths = [walk(*pair, _WALK_STEPS) for pair in zip(ends[::2], ends[1::2], strict=True)]
+    drawn = fixed_noise(trained.settings, 2 * _MEASURED_WALKS)
+    pairs = zip(drawn[::2], drawn[1::2], strict=True)
+    paths = [walk(*ends_of_one_category(*pair, categories), _WALK_STEPS) for pair in pairs]
     samples = generate(trained.gan.averaged_generator, np.concatenate(paths))
     samples = samples.reshape(len(paths), _WALK_STEPS, *samples.shape[1:])
     rows = [
@@ -243,6 +243,23 @@ def _write_categories(trained: TrainedGAN, categories: int) -> None:
     trained.tensorboard.show(
         "categories", image_grids.sampled_images(rows), "A column a category, a row a noise."
     )
+
+
+def ends_of_one_category(
+    first: np.ndarray, second: np.ndarray, categories: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two noises, (noise_dim,) each, the second with the category of the first.
+
+    From one category to another there is no way. The second takes over the values that choose; or,
+    where all of them do and nothing would be left of it, its largest moves to where the first's is.
+    """
+    second = second.copy()
+    if categories < len(second):
+        second[:categories] = first[:categories]
+    else:
+        place, largest = int(first.argmax()), int(second.argmax())
+        second[[place, largest]] = second[[largest, place]]
+    return first, second
 
 
 def walk(first: np.ndarray, second: np.ndarray, steps: int) -> np.ndarray:

@@ -280,7 +280,13 @@ kerasunsup export . --format onnx
 """
     if kind.verb:
         text += f"kerasunsup apply {kind.verb}\n"
-    return f"{text}```"
+    text += "```"
+    if drawn and settings.get("sampler") == "neighbors":
+        text += (
+            f"\n\n`{SAMPLER_FILE}` and `export/` hold codes of training images, which decode to"
+            " about these images: whoever may not share them must not share these files."
+        )
+    return text
 
 
 def _licence(settings: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ _LEAST_GAIN = 1.05  # in speed: less is the noise of a busy machine
 _OF_NO_EFFECT = (
     "data", "limit", "test_limit", "epochs", "learning_rate", "schedule", "patience", "seed",
     "weight_decay", "snapshot_every", "num_codes", "num_samples", "student", "student_rounds",
-    "sampler", "measure_every", "beta", "warm_up", "noise", "crop",
+    "sampler", "measure_every", "beta", "warm_up", "noise", "crop", "deformation",
 )  # fmt: skip
 
 _Settings = TypeVar("_Settings", bound=TrainingSettings)

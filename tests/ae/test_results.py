@@ -166,6 +166,9 @@ def test_a_network_that_knows_its_images_by_heart_is_told_of(training, is_said):
     )
     assert (advice in text) is is_said
     assert "by heart" not in summary.summary({"test/mse": 0.1})
+    # As a part of another command, which has other flags.
+    numbers = {"training/mse": 0.01, "validation/mse": 0.06, "test/mse": 0.06}
+    assert "--" not in summary.summary(numbers | {"mean_image/mse": 0.06}, advice=False)
 
 
 def test_training_begins_with_images_like_the_mean_one():

@@ -242,6 +242,20 @@ def test_the_measurement_reads_the_averaged_generator(tmp_path):
     assert {name: logs[name] for name in expected} == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("categories", [0, 3, 8])
+def test_both_ends_of_a_walk_have_one_category_and_are_two(categories):
+    for seed in range(5):
+        drawn = np.random.default_rng(seed).standard_normal((2, 8))
+        first, second = results.ends_of_one_category(*drawn, categories)
+        way = results.walk(first, second, 9)
+        if categories:
+            assert len(set(way[:, :categories].argmax(axis=1))) == 1
+        assert np.linalg.norm(way[0] - way[-1]) > 0.5
+        np.testing.assert_array_equal(first, drawn[0])
+        if categories < 8:
+            np.testing.assert_array_equal(second[categories:], drawn[1, categories:])
+
+
 def test_a_walk_keeps_to_the_sphere_and_to_its_ends():
     random = np.random.default_rng(0)
     first, second = random.standard_normal((2, 5))

@@ -118,6 +118,14 @@ def test_a_variational_autoencoder_is_called_so_and_names_its_signature(tmp_path
     assert "sample" not in written(run_of(tmp_path, "ae", "other", variational=False))
 
 
+@pytest.mark.parametrize(("sampler", "is_said"), [("neighbors", True), ("mixture", False)])
+def test_who_holds_codes_of_training_images_is_told(tmp_path, sampler, is_said):
+    run = run_of(tmp_path, "ae", sampler=sampler)
+    (run.folder / "model.keras").touch()
+    (run.folder / "sampler.npz").touch()
+    assert ("hold codes of training images" in written(run)) is is_said
+
+
 def test_of_own_images_the_licence_is_left_to_their_owner(tmp_path):
     text = written(run_of(tmp_path, "ae", data="/home/somebody/cats | <b>dogs"))
     assert front_matter(text)["license"] == "unknown"
