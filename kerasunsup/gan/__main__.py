@@ -2,11 +2,9 @@
 
     python -m kerasunsup.gan --name reference
 
-trains on the packaged MNIST for 100 epochs: about an hour on two cores (72 minutes were measured
-beside other work and before the faster convolutions). Expect a classifier score of 9.8 (10 is
-best), precision 0.90, recall 0.84 and a Frechet distance of about 1.1; real images come to 9.8,
-0.90, 0.90 and 0.5. `--preset study` ends at score 9.1 and a distance of about 4. `--quick` goes the
-whole way with few images; its numbers say nothing.
+trains on the packaged MNIST for 100 epochs. What to expect of it and of `--preset study`, and how
+long it takes, stands in docs/gan.md. `--quick` goes the whole way with few images; its numbers say
+nothing.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ OUTLIER_SCORES = {
     "ranks": "rank average",
     "flow": "density of codes by a flow",
 }
-# Whose ranks are averaged: a score of each kind, chosen on validation images of two classes
-# (docs/outliers.md).
+# Whose ranks are averaged: a score of each kind, chosen on validation images of four
+# classes (docs/outliers.md).
 JOINED_SCORES = ("outliers", "patches", "views", "answers")
 
 
