@@ -160,9 +160,9 @@ def measure(stored: StoredPicture, path: str) -> tuple[Measures, bytes, str, str
 def _hash(stored: StoredPicture, path: str) -> bytes:
     """16 bytes that follow from size, channels, pixels and opacity.
 
-    From the file's bytes where it holds more than 8 bits a value: the pixels here are rounded.
+    From the file's bytes where it holds more: the pixels here are rounded, or the first of many.
     """
-    if stored.is_deep and path:
+    if (stored.is_deep or stored.is_first_of_many) and path:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").digest()[:16]
     content = hashlib.blake2b(str(stored.pixels.shape).encode(), digest_size=16)

@@ -101,7 +101,9 @@ def _move(output: Path, places: dict[str, str]) -> None:
     with Progress(sum(len(group) for group in groups), "image") as progress:
         for kept, *others in groups:
             progress.advance()
-            is_kept_there = _is_unchanged(kept, places["images"])
+            # What is no file has no size: the kept one may be in an array of --against.
+            is_no_file = not (kept["bytes"] or kept["modified"])
+            is_kept_there = is_no_file or _is_unchanged(kept, places["images"])
             for row in others:
                 progress.advance()
                 source = os.path.join(places["images"], row["file"])

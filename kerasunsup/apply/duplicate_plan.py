@@ -52,6 +52,8 @@ class Plan:
         keep: `largest`, `oldest` or `first`.
         safe: the folder of `--safe`, as the user gave it.
         against: the images of `--against`; None without it.
+        are_still: bool (num_images,), whether the file of each holds no further frames or pages.
+            Those that do can be equal, and nothing less: only the first one is compared.
 
     Attributes:
         is_safe: bool (num_images,), which images are never proposed for removal.
@@ -74,8 +76,9 @@ class Plan:
         keep: str,
         safe: str | None,
         against: Stream | None,
+        are_still: np.ndarray,
     ) -> None:
-        self.places, self.shapes = places, shapes
+        self.places, self.shapes, self.are_still = places, shapes, are_still
         self._against = against
         is_file = (stamps >= 0)[:, 0].tolist()
         self._bytes, self._modified = (
@@ -92,11 +95,17 @@ class Plan:
             return np.zeros(len(self.places), bool)
         folder = os.path.realpath(path_of("--safe", safe, is_written=False))
         inside = os.path.join(folder, "")
-        # A link in the folder is safe, and so is a file that a link elsewhere leads to.
+        # A link in the folder is safe, and so is a file that a link leads to, out of it or into it.
+        linked = {
+            os.path.realpath(os.path.join(at, name))
+            for at, _, names in os.walk(folder)
+            for name in names
+            if os.path.islink(os.path.join(at, name))
+        }
         in_folder = {
             id(stream): [
-                place.startswith(inside) or os.path.realpath(place).startswith(inside)
-                for place in places_of(stream)
+                place.startswith(inside) or real.startswith(inside) or real in linked
+                for place, real in ((place, os.path.realpath(place)) for place in places_of(stream))
             ]
             for stream in {id(stream): stream for stream, _ in self.places}.values()
         }

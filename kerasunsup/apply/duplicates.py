@@ -71,7 +71,15 @@ class _Collection(NamedTuple):
         read = [stamp[look.positions] for stamp, look in zip(stamps, looks, strict=True)]
         settings = job.settings
         return cls(
-            Plan(places, shapes, np.concatenate(read), settings.keep, settings.safe, job.against),
+            Plan(
+                places,
+                shapes,
+                np.concatenate(read),
+                settings.keep,
+                settings.safe,
+                job.against,
+                np.concatenate([look.are_still for look in looks]),
+            ),
             np.concatenate([look.hashes for look in looks]),
             np.concatenate([look.sketches for look in looks]),
         )
@@ -87,13 +95,13 @@ def _check_apart(stream: Stream, other: Stream | None) -> None:
             f"--against {other.what} and {stream.what} must be two folders of which none lies in "
             "the other"
         )
-    name_at = dict(zip(places_of(other), other.names, strict=True))
-    for place, name in zip(places_of(stream), stream.names, strict=True):
+    name_at = dict(zip(map(os.path.realpath, places_of(other)), other.names, strict=True))
+    for place, name in zip(map(os.path.realpath, places_of(stream)), stream.names, strict=True):
         if place in name_at:
             raise InputError(
                 images.shown(
                     f"{name} of {stream.what} and {name_at[place]} of --against {other.what} are "
-                    "one file, through a link to its folder: remove the link"
+                    "one file, through a link to it or to its folder: remove the link"
                 )
             )
 
@@ -107,6 +115,7 @@ def _copies(collection: _Collection) -> list[Group]:
         equal[int(inverse.reshape(-1)[position])].append(position)
     first = {members[0]: members[1:] for members in equal.values()}
     distinct = np.array(list(first), np.int64)  # in the order of the plan
+    distinct = distinct[plan.are_still[distinct]]
     members: dict[int, list[Member]] = {
         leader: [Member(other, "exact", 0.0) for other in others if not plan.is_safe[other]]
         for leader, others in first.items()

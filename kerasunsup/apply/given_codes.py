@@ -268,9 +268,11 @@ def read(path: Path, flag: str = "--codes") -> Vectors:
             if suffix == ".parquet"
             else _from_numpy(path)
         )
-    except (InputError, OSError, MemoryError):
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # zipfile, zlib, NumPy and Arrow each raise their own
+        if isinstance(error, OSError) and error.errno:  # Arrow raises it for damaged files too
+            raise
         if "allow_pickle" in str(error) or "Python objects" in str(error):
             raise InputError(
                 f"{called} holds Python objects: save numbers and names of a fixed type (in NumPy "

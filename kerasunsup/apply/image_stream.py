@@ -156,6 +156,10 @@ def open_images(
             names = folder_walk.listed(path, without=without).names
         else:
             return _of_data(what, part, limit)
+    except PermissionError as error:
+        raise InputError(
+            images.shown(f"{what}: no permission to use {error.filename}: change its rights")
+        ) from error
     except InputError as error:
         # In training the images are given by --data and resized by --image-size.
         text = str(error).replace("--data", "IMAGES").replace("--image-size N", "--resize")

@@ -20,7 +20,8 @@ from kerasunsup.progress import Progress
 
 _SKETCH = 32  # side of the small picture that is kept of each image
 _BLOCK = 8192  # images in a file of looks
-_ARRAYS = ("positions", "shapes", "hashes", "sketches", "unreadable", "reasons")  # of a block
+# Of a block.
+_ARRAYS = ("positions", "shapes", "hashes", "sketches", "are_still", "unreadable", "reasons")
 _HASH_BYTES = 16
 _SIDE = 128  # larger pictures are compared at this size
 _CACHED = 256 << 20  # bytes of pictures in memory; where all fit, all are read at once
@@ -37,6 +38,7 @@ class Looks(NamedTuple):
     shapes: np.ndarray  # int64 (n, 2), height and width, pixels
     hashes: np.ndarray  # uint8 (n, 16), equal where the pixels are
     sketches: np.ndarray  # uint8 (n, 32, 32), luma
+    are_still: np.ndarray  # bool (n,), whether what is read of each file is all of its pictures
     unreadable: list[tuple[str, str]]  # name and reason of each of the others
 
 
@@ -56,7 +58,7 @@ def look_at(stream: Stream, folder: Path) -> Looks:
 
 def _block(stream: Stream, positions: range, progress: Progress) -> dict[str, np.ndarray]:
     readable: list[int] = []
-    looks: list[tuple[tuple[int, int], bytes, np.ndarray]] = []
+    looks: list[tuple[tuple[int, int], bytes, np.ndarray, bool]] = []
     unreadable: list[tuple[int, str]] = []
     for position, outcome in zip(positions, stream.measured(positions, _look), strict=True):
         if isinstance(outcome, str):
@@ -72,24 +74,25 @@ def _block(stream: Stream, positions: range, progress: Progress) -> dict[str, np
         "shapes": np.array([look[0] for look in looks], np.int64).reshape(-1, 2),
         "hashes": np.frombuffer(hashes, np.uint8).reshape(-1, _HASH_BYTES),
         "sketches": np.array(sketches, np.uint8).reshape(-1, _SKETCH, _SKETCH),
+        "are_still": np.array([look[3] for look in looks], bool),
         "unreadable": np.array([position for position, _ in unreadable], np.int64),
         "reasons": np.array([reason for _, reason in unreadable], np.str_),
     }
 
 
-def _look(stored: StoredPicture, path: str) -> tuple[tuple[int, int], bytes, np.ndarray]:
-    """Height and width, the hash of the pixels, and the sketch of one picture."""
+def _look(stored: StoredPicture, path: str) -> tuple[tuple[int, int], bytes, np.ndarray, bool]:
+    """Height and width, the hash and the sketch of one picture, and whether it is the only one."""
     sketch = images.with_channels(images.resize(stored.pixels, _SKETCH, _SKETCH), 1)[..., 0]
     height, width = stored.pixels.shape[:2]
-    return (height, width), _hash(stored, path), sketch
+    return (height, width), _hash(stored, path), sketch, not stored.is_first_of_many
 
 
 def _hash(stored: StoredPicture, path: str) -> bytes:
     """16 bytes that follow from size, pixels and opacity; grey is grey in three channels too.
 
-    From the file's bytes where it holds more than 8 bits a value: the pixels here are rounded.
+    From the file's bytes where it holds more: the pixels here are rounded, or the first of many.
     """
-    if stored.is_deep and path:
+    if (stored.is_deep or stored.is_first_of_many) and path:
         with open(path, "rb") as file:
             whole = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_HASH_BYTES))
         return whole.digest()

@@ -65,7 +65,8 @@ def found(job: Job, plan: Plan, groups: list[Group]) -> list[Group]:
     logger.info(f"images whose codes are nearer than {limit:.3g} are one scene")
     copies = {group.kept: group.members for group in groups}
     not_kept = {member.position for group in groups for member in group.members}
-    left = [at for at in plan.order if at not in not_kept and np.isfinite(codes[at]).all()]
+    usable = plan.are_still & np.isfinite(codes).all(axis=1)
+    left = [at for at in plan.order if at not in not_kept and usable[at]]
     if len(left) < 2:
         return []
     rows = np.array(left)

@@ -6,6 +6,7 @@ a whole set and not from the file's format.
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 import numpy as np
@@ -31,10 +32,12 @@ def white_of(largest: float) -> tuple[float, int]:
         largest: the largest of all values of the set, > 0.
 
     Returns:
-        (white, bits): the largest value of 1, 8, 10, 12, 14 or 16 bits, whichever are enough.
+        (white, bits): the largest value of 1, 8, 10, 12, 14 or 16 bits, or of up to 32, whichever
+            are enough. What is larger still is a value of no picture, and 16 bits are meant.
     """
     enough = (item for item in _BITS_BY_WHITE.items() if item[0] >= largest)
-    return next(enough, (WHITE, 16))
+    more = ((2.0**bits - 1.0, bits) for bits in range(17, 33) if 2.0**bits - 1.0 >= largest)
+    return next(itertools.chain(enough, more), (WHITE, 16))
 
 
 def to_8_bits(values: np.ndarray, white: float) -> np.ndarray:

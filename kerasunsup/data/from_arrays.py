@@ -39,7 +39,7 @@ def refusing_damage(path: Path, advice: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # headers that Python can hardly parse
             yield
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.strerror:

@@ -187,8 +187,9 @@ def _stored(
     with _opened(content) as picture:
         pillow_pixels.claim_bytes(picture, claim)
         kind, mode = str(picture.format), picture.mode
+        is_first_of_many = pillow_pixels.is_first_of_many(picture)
         low_mode = bit_depth.LOW_BYTE_MODES.get(_raw_mode(picture))
-        is_deep = low_mode is not None or mode.startswith(("I", "F"))
+        is_deep = ";16" in _raw_mode(picture) or mode.startswith(("I", "F"))
         if white == bit_depth.WHITE or picture.has_transparency_data:
             low_mode = None
         picture.load()
@@ -200,7 +201,7 @@ def _stored(
         pixels = _with_low_bytes(content, pixels, low_mode, white)
     # What cameras call MPO is a JPEG file with further pictures behind the first.
     kind = "JPEG" if kind == "MPO" else kind
-    return pillow_pixels.StoredPicture(pixels, kind, mode, opacity, is_deep)
+    return pillow_pixels.StoredPicture(pixels, kind, mode, opacity, is_deep, is_first_of_many)
 
 
 def largest_value(path: str | Path, claim: pillow_pixels.Claim | None = None) -> float:

@@ -36,6 +36,7 @@ class StoredPicture(NamedTuple):
     mode: str  # Pillow's name: L is grey, P a palette, RGB colour, RGBA colour with opacity, ...
     opacity: np.ndarray | None = None  # uint8 (height, width); None where all of it is opaque
     is_deep: bool = False  # whether the file holds more than 8 bits a value
+    is_first_of_many: bool = False  # whether the file holds further frames or pages
 
 
 def claim_bytes(picture: Image.Image, claim: Claim | None) -> None:
@@ -45,6 +46,16 @@ def claim_bytes(picture: Image.Image, claim: Claim | None) -> None:
         if picture.format not in _UNPACKED_BY_ROWS:
             bytes_a_pixel = _MOST_BYTES
         claim(picture.width * picture.height * bytes_a_pixel)
+
+
+def is_first_of_many(picture: Image.Image) -> bool:
+    """Whether the file holds further frames or pages; previews behind a JPEG file are none."""
+    if picture.format == "MPO":
+        return False
+    try:
+        return bool(getattr(picture, "is_animated", False))
+    except Exception:  # what is damaged behind the first frame is no fault of it
+        return False
 
 
 def turn_upright(picture: Image.Image) -> None:

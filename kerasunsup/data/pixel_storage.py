@@ -26,7 +26,7 @@ SPLITS = {
     "val": "validation", "valid": "validation", "validation": "validation",
 }  # fmt: skip
 
-_CHUNK = 1024  # images that are read at a time
+_CHUNK, _CHUNK_BYTES = 1024, 64 << 20  # images, and bytes of them, that are read at a time
 
 
 class SideError(ValueError):
@@ -52,8 +52,10 @@ def check_sides(shape: Sequence[int]) -> None:
 
 def chunks(store: Store) -> Iterator[np.ndarray]:
     """All images of a store in order, as `read` gives them, a bounded number at a time."""
-    for start in range(0, len(store), _CHUNK):
-        yield store.read(np.arange(start, min(start + _CHUNK, len(store))))
+    of_one = math.prod(store.shape) * np.dtype(store.dtype).itemsize
+    size = max(1, min(_CHUNK, _CHUNK_BYTES // max(1, of_one)))
+    for start in range(0, len(store), size):
+        yield store.read(np.arange(start, min(start + size, len(store))))
 
 
 def _fingerprint(store: Store) -> str:

@@ -291,3 +291,16 @@ def test_pictures_of_any_size_are_shown(tmp_path):
     arguments = ["select", tmp_path / "images.npy", "--codes", tmp_path / "v.npy", "--output"]
     assert run(*arguments, tmp_path / "out") == 0
     assert "selected_sheet.png" in files(tmp_path / "out")
+
+
+def test_a_parquet_damaged_in_its_middle_is_one_line(tmp_path, capsys):
+    codes = np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32)
+    path = tmp_path / "codes.parquet"
+    parquet.write_table(pa.table({"embedding": codes.tolist()}), path)
+    content = bytearray(path.read_bytes())
+    content[4:40] = bytes(36)  # the header of the first page
+    path.write_bytes(content)
+    line = complaint(
+        capsys, "cluster", "--codes", path, "--clusters", "2", "--output", tmp_path / "out"
+    )
+    assert "codes.parquet cannot be read (OSError: " in line

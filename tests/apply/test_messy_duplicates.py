@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from apply_command import complaint, files, run, surrogate_table, table, write
+from PIL import Image
 
 from kerasunsup.apply import duplicate_plan, moving, picture_looks
 
@@ -206,3 +207,59 @@ def test_names_of_any_bytes_are_moved_and_come_back(tmp_path):
     assert len(surrogate_table(tmp_path / "out" / "undo.csv")) == 7
     assert run(*command, "--undo") == 0
     assert (np.sort(list(files(photos))) == before).all()
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".tif", ".webp", ".png"])
+def test_of_files_with_further_frames_only_equal_ones_are_copies(tmp_path, suffix):
+    random = np.random.default_rng(0)
+    cover = np.full((32, 32, 3), 30, np.uint8)
+    cover[8:20, 4:28] = 220
+    (tmp_path / "photos").mkdir()
+    for name in "ab":
+        pages = [cover, *random.integers(0, 256, (2, 32, 32, 3), np.uint8)]
+        first, *others = map(Image.fromarray, pages)
+        path = tmp_path / "photos" / f"{name}{suffix}"
+        first.save(path, save_all=True, append_images=others, **LOSSLESS.get(suffix, {}))
+    shutil.copy2(path, path.with_stem("same"))
+    Image.fromarray(cover).save(tmp_path / "photos" / "cover.bmp")
+    assert run("duplicates", tmp_path / "photos", "--output", tmp_path / "out") == 0
+    rows = table(tmp_path / "out" / "duplicates.csv")
+    assert {row["file"] for row in rows} == {path.name, f"same{suffix}"}
+    assert {row["kind"] for row in rows} == {"exact"}
+    assert run("check", tmp_path / "photos", "--output", tmp_path / "checked") == 0
+    found = [row for row in table(tmp_path / "checked" / "check.csv") if "copy" in str(row)]
+    assert {row["file"] for row in found} <= {path.name, f"same{suffix}"}
+    assert found
+
+
+LOSSLESS = {".webp": {"lossless": True}}
+
+
+def test_a_link_to_an_image_is_no_second_one(doubled, tmp_path, capsys):
+    (tmp_path / "train").mkdir()
+    os.symlink(doubled / "3.png", tmp_path / "train" / "three.png")
+    before = files(doubled)
+    line = complaint(
+        capsys, "duplicates", doubled, "--against", tmp_path / "train", "--output",
+        tmp_path / "out", "--move-to", tmp_path / "away",
+    )  # fmt: skip
+    assert "3.png of" in line
+    assert "remove the link" in line
+    assert files(doubled) == before
+
+
+def test_what_a_link_in_the_safe_folder_leads_to_is_safe(doubled, tmp_path):
+    (doubled / "best").mkdir()
+    os.symlink(doubled / "b0.png", doubled / "best" / "chosen.png")
+    command = ("duplicates", doubled, "--safe", doubled / "best", "--output", tmp_path / "out")
+    assert run(*command, "--move-to", tmp_path / "away") == 0
+    assert (doubled / "best" / "chosen.png").exists()
+    assert "0.png" in files(tmp_path / "away")
+
+
+def test_images_that_an_array_has_are_moved(doubled, tmp_path):
+    pixels = np.asarray(Image.open(doubled / "3.png"))
+    np.savez(tmp_path / "train.npz", images=np.stack([pixels, 255 - pixels]))
+    command = ("duplicates", doubled, "--against", tmp_path / "train.npz")
+    assert run(*command, "--output", tmp_path / "out", "--move-to", tmp_path / "away") == 0
+    assert files(tmp_path / "away") == {"3.png"}

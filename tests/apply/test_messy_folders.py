@@ -8,7 +8,7 @@ from apply_command import complaint, files, run, table, write
 from PIL import Image
 
 from kerasunsup.apply import encoded_images, outlier_maps
-from kerasunsup.data import from_folder, images
+from kerasunsup.data import from_folder, from_idx, images
 from kerasunsup.evaluation import oddity_maps
 
 
@@ -127,3 +127,16 @@ def test_parts_that_an_earlier_version_left_are_made_anew(few, tmp_path, verb, p
     assert run(verb, few, "--output", tmp_path / "whole") == 0
     name = f"{verb}.csv"
     assert (tmp_path / "out" / name).read_text() == (tmp_path / "whole" / name).read_text()
+
+
+def test_a_folder_that_may_not_be_read_is_called_so(tmp_path, capsys, monkeypatch):
+    write(tmp_path / "photos", ["a.png"])
+
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(from_idx, "files_of_images", refused)  # root may read all
+    line = complaint(capsys, "check", tmp_path / "photos", "--output", tmp_path / "out")
+    assert "no permission to use" in line
+    assert "change its rights" in line
+    assert not (tmp_path / "out").exists()

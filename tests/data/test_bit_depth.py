@@ -43,7 +43,8 @@ def test_deep_images_are_scaled_by_what_the_whole_set_uses(tmp_path, capsys, bit
 @pytest.mark.parametrize(
     ("largest", "expected"),
     [(0.5, (1.0, 1)), (2, (255.0, 8)), (1023, (1023.0, 10)), (3984, (4095.0, 12)),
-     (4096, (16383.0, 14)), (16384, (65535.0, 16)), (1e6, (65535.0, 16))],
+     (4096, (16383.0, 14)), (16384, (65535.0, 16)), (1e6, (1048575.0, 20)),
+     (2**32 - 1, (2.0**32 - 1, 32)), (1e30, (65535.0, 16))],
 )  # fmt: skip
 def test_white_is_the_largest_value_of_as_many_bits_as_are_used(largest, expected):
     assert bit_depth.white_of(largest) == expected

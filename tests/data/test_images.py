@@ -304,3 +304,19 @@ def test_png_and_back_is_the_identity(channels):
 def test_png_refuses_other_arrays():
     with pytest.raises(ValueError, match="float64"):
         images.encode_png(np.zeros((4, 4, 3)))
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_colour_of_16_bits_with_opacity_is_told_to_hold_more(channels):
+    kind = {2: 4, 4: 6}[channels]
+    values = np.full((8, 8, channels), 0x0102, ">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+
+    def chunk(name, content):
+        crc = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + crc
+
+    header = struct.pack(">IIBBBBB", 8, 8, 16, kind, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    content += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    assert images.stored(content).is_deep

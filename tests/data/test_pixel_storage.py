@@ -50,3 +50,19 @@ def test_full_disk_while_spooling_goes_through(tmp_path, monkeypatch):
     write_images(tmp_path, noise(20, 8, 8, 1))
     with pytest.raises(OSError, match="No space left"):
         data_splits.load(settings(tmp_path), memory_limit=0)
+
+
+def test_large_images_are_read_a_few_at_a_time():
+    class Large:
+        shape, dtype, sizes = (2048, 2048, 3), np.dtype(np.uint8), []
+
+        def __len__(self):
+            return 12
+
+        def read(self, positions):
+            self.sizes.append(len(positions))
+            return positions
+
+    read = np.concatenate(list(pixel_storage.chunks(Large())))
+    np.testing.assert_array_equal(read, np.arange(12))
+    assert max(Large.sizes) == 5  # 64 MB
