@@ -414,6 +414,25 @@ def test_table_of_the_relativistic_game_is_the_measurement():
     assert are_near(TEXT, f"nothing copied ({100 * longest['nearest/closer_share']:.1f} %")
 
 
+def test_row_of_the_longer_denoiser_is_the_measurement():
+    found = measurement("denoiser")
+    numbers = found["numbers"]
+    names = [f"{kind}/gain_db" for kind in (
+        "noise_0.1", "noise_0.2", "noise_0.4", "noise_0.6", "crop_8", "crop_12",
+    )]  # fmt: skip
+    assert row("`--skip --epochs 26 --schedule cosine`") == [
+        *(f"{round(numbers[name], 1) + 0.0:.1f}" for name in names), f"{numbers['test/mse']:.5f}"
+    ]  # fmt: skip
+    shorter = float(row("`--skip --epochs 13 --schedule cosine`")[2])
+    gained = numbers["noise_0.4/gain_db"] - shorter
+    assert are_near(
+        TEXT, f"Twice the epochs gain {gained:.1f} dB", f"({numbers['training/mse']:.5f})"
+    )
+    assert f"{numbers['training/mse']:.5f}" == f"{numbers['validation/mse']:.5f}"
+    minutes = f"{numbers['training_seconds'] / 60:.1f} minutes of one core"
+    assert are_near(TEXT, f"commit {found['commit']}", minutes)
+
+
 def test_table_of_categories_is_the_measurement():
     found = measurement("gan_categories")
     for name, runs in found["rows"].items():
