@@ -414,6 +414,23 @@ def test_table_of_the_relativistic_game_is_the_measurement():
     assert are_near(TEXT, f"nothing copied ({100 * longest['nearest/closer_share']:.1f} %")
 
 
+def test_table_of_wide_gans_is_the_measurement():
+    found = measurement("gan_losses")["64 filters"]
+    for name, numbers in found["rows"].items():
+        assert row(name) == [
+            f"{numbers['training_seconds'] / 60:.0f}", f"{numbers['fid']:.2f}",
+            f"{numbers['kid']:.3f}",
+            *(f"{numbers[key]:.2f}" for key in ("precision", "recall", "classifier_score")),
+        ]  # fmt: skip
+    *_, best = found["rows"].values()
+    real = best["real"]["fid"]
+    assert are_near(TEXT, f"and {best['fid'] - real:.2f} from what real", f"({real:.2f})")
+    assert f"default is {GAN['gan']['fid'] - real:.2f} from it" in " ".join(TEXT.split())
+    assert are_near(TEXT, "copied", f"({100 * best['nearest/closer_share']:.1f} % of its samples")
+    assert are_near(TEXT, f"(recall {best['recall']:.2f} beside {best['real']['recall']:.2f})")
+    assert are_near(TEXT, f"commit {found['commit']}", "gan_losses.json")
+
+
 def test_row_of_the_longer_denoiser_is_the_measurement():
     found = measurement("denoiser")
     numbers = found["numbers"]

@@ -63,7 +63,8 @@ class GANSettings(TrainingSettings):
         least=0,
     )
     # In the minimax game the generator's gradient vanishes while it loses (Goodfellow et al. 2014,
-    # section 3); the relativistic one ends no nearer to real images (docs/gan.md).
+    # section 3); the relativistic one ends nearer to real images with 64
+    # filters, and no nearer with 32 (docs/gan.md).
     loss: str = setting(
         "non_saturating",
         "choose the losses; minimax is the study's formula to the letter, relativistic compares"
