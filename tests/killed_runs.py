@@ -107,7 +107,8 @@ def shorten_reports(patch: pytest.MonkeyPatch, experiment: Any) -> None:
         files.write_bytes(path, b"an export")
 
     patch.setattr(experiment.results, "write_results", write_results)
-    patch.setattr(getattr(experiment, "summary", experiment.results), "summary", lambda _: "")
+    of = getattr(experiment, "summary", experiment.results)
+    patch.setattr(of, "summary", lambda *_, **__: "")
     patch.setattr(experiment.export, "write_saved_model", write_export)
     patch.setattr(experiment.export, "write_keras", write_export)
     patch.setattr(training_tensorboard.TensorBoardWriter, "graph", lambda *_: None)
