@@ -43,8 +43,8 @@ class GANSettings(TrainingSettings):
     noise_dim: int = setting(
         32, "give the generator N standard normal values as noise", least=1, most=4096
     )
-    # Kinds. Knowledge of the data: digits are of ten kinds. What ten
-    # bring over 100 epochs stands in docs/gan.md (see `models.networks.generator`).
+    # Kinds. Knowledge of the data: digits are of ten kinds. What ten bring over 100
+    # epochs stands in docs/gan.md (see `models.networks.generator`).
     categories: int = setting(
         10,
         "let the noise choose one of N kinds of images, by the largest of its first N values (of"

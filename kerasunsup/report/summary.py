@@ -107,7 +107,7 @@ def published_for(data: str) -> Mapping[str, Published]:
         True
     """
     name = "".join(filter(str.isalnum, Path(data).name.lower()))
-    return _PUBLISHED.get(data if data == "mnist" else name, {})
+    return _PUBLISHED.get(name, {})
 
 
 def _row(
