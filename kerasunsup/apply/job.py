@@ -151,19 +151,27 @@ class Job:
         unreadable: Sequence[tuple[str, str]],
         stream: image_stream.Stream,
         table: str = "unreadable.csv",
+        cannot: str = "be read",
     ) -> None:
-        """Writes a table of the unreadable images; refuses a stream that holds no others."""
+        """Writes a table of the unreadable images; refuses a stream that holds no others.
+
+        Args:
+            unreadable: (name, reason) of each.
+            stream: that holds them.
+            table: the table's file name.
+            cannot: what cannot be done with them, for the message.
+        """
         if not unreadable:
             return
         example = f"such as {images.shown(unreadable[0][0])} ({unreadable[0][1]})"
         if len(unreadable) == len(stream):
             raise InputError(
-                f"none of the images of {stream.what} can be read, {example}: give {images.KINDS} "
-                "images"
+                f"none of the images of {stream.what} can {cannot}, {example}: give "
+                f"{images.KINDS} images"
             )
         self.files.write_table(table, ("file", "reason"), sorted(unreadable))
-        cannot = f"images of {stream.what} cannot be read, {example}: all are in {table}"
-        logger.info(f"{len(unreadable)} of {len(stream)} {cannot}")
+        all_of_them = f"images of {stream.what} cannot {cannot}, {example}: all are in {table}"
+        logger.info(f"{len(unreadable)} of {len(stream)} {all_of_them}")
 
     def thumbnails(
         self, positions: Iterable[int], stream: image_stream.Stream | None = None

@@ -53,11 +53,15 @@ class Masks:
         self.fingerprint = digest.hexdigest()[:16]
 
     def of(self, name: str, picture: np.ndarray) -> np.ndarray | None:
-        """An image's mask, bool (height, width, 1), True in the hole; None where there are none."""
+        """An image's mask, bool (height, width, 1), True in the hole; None where there are none.
+
+        Raises:
+            InputError: if it cannot be read, or is not of the image's size.
+        """
         mask = self._mask if self._folder is None else _read_mask(self._folder / name)
         if mask is not None and mask.shape[:2] != picture.shape[:2]:
             raise InputError(
-                f"{name} is {picture.shape[0]} x {picture.shape[1]} pixels and its mask "
+                f"is {picture.shape[0]} x {picture.shape[1]} pixels and its mask "
                 f"{mask.shape[0]} x {mask.shape[1]}: give a mask of the image's size"
             )
         return mask

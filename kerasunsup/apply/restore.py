@@ -27,12 +27,13 @@ Prepared = tuple[np.ndarray, np.ndarray | None, int]
 def restore_images(job: Job) -> dict[str, Any]:
     """Writes every image as the model restores it, and a contact sheet; what is there stays.
 
+    An image that does not fit the model or its mask is listed beside the unreadable ones.
     Images larger than the model's are restored in overlapping tiles. With `--mask` only the white
     pixels of the mask are replaced. The model sees them black first, as it was trained on holes,
     and in every further pass of `--passes` as the pass before left them.
 
     Raises:
-        InputError: if an image or a mask does not fit.
+        InputError: if no image can be restored.
     """
     stream = job.stream
     if job.parts is None:
@@ -47,7 +48,7 @@ def restore_images(job: Job) -> dict[str, Any]:
             for position, reason in zip(part["unreadable"], part["reasons"], strict=True)
         ]
     unreadable = [(stream.names[position], reason) for position, reason in failed]
-    job.list_unreadable(unreadable, stream)
+    job.list_unreadable(unreadable, stream, cannot="be restored")
     before, after = _before_and_after(job)
     if len(before):
         rows = [
@@ -66,7 +67,7 @@ def make_part(job: Job, positions: range, progress: Progress) -> dict[str, np.nd
     """Restores the images at some positions, those that are there too.
 
     Returns:
-        The record of what could not be read: `unreadable`, int64 positions, and `reasons`, text.
+        What could not be restored: `unreadable`, int64 positions, and `reasons`, text.
     """
     failed = _restored_at(job, positions, progress)
     return {
@@ -76,22 +77,24 @@ def make_part(job: Job, positions: range, progress: Progress) -> dict[str, np.nd
 
 
 def _restored_at(job: Job, positions: Sequence[int], progress: Progress) -> list[tuple[int, str]]:
-    """Writes the images at some positions; returns (position, reason) of each unreadable one."""
+    """Writes the images at some positions; returns (position, reason) of those it cannot."""
     stream, settings = job.stream, job.settings
-    unreadable: list[tuple[int, str]] = []
+    failed: list[tuple[int, str]] = []
     pictures = zip(positions, stream.read(positions), strict=True)
     for group in _groups(pictures, settings.batch_size):
         names, prepared = [], []
         for position, picture in group:
-            if isinstance(picture, str):
-                unreadable.append((position, picture))
+            name = stream.names[position]
+            made = picture if isinstance(picture, str) else _prepared(job, name, picture)
+            if isinstance(made, str):
+                failed.append((position, made))
                 continue
-            names.append(stream.names[position])
-            prepared.append(_prepared(job, names[-1], picture))
+            names.append(name)
+            prepared.append(made)
         for name, restored in zip(names, _restored(job.model, prepared, settings), strict=True):
             job.files.write_picture(name, images.to_uint8(restored))
         progress.advance(len(group))
-    return unreadable
+    return failed
 
 
 def _before_and_after(job: Job) -> tuple[np.ndarray, np.ndarray]:
@@ -131,17 +134,17 @@ def _groups(
         yield group
 
 
-def _prepared(job: Job, name: str, picture: np.ndarray) -> Prepared:
-    """A picture as the model takes it, in its own size."""
+def _prepared(job: Job, name: str, picture: np.ndarray) -> Prepared | str:
+    """A picture as the model takes it, in its own size; or why the model cannot take it."""
     shape = job.model.input_shape("reconstruct")
-    mask = job.masks.of(name, picture)
     try:
+        mask = job.masks.of(name, picture)
         fitted = loading.to_channels(picture, shape[-1], grey=job.settings.grey)
     except InputError as error:
-        raise InputError(f"{name} {error}") from None
+        return str(error)
     if fitted.shape[0] < shape[0] or fitted.shape[1] < shape[1]:
-        raise InputError(
-            f"{name} is {fitted.shape[0]} x {fitted.shape[1]} pixels, smaller than the model's "
+        return (
+            f"is {fitted.shape[0]} x {fitted.shape[1]} pixels, smaller than the model's "
             f"{shape[0]} x {shape[1]}: use a model that was trained on such images"
         )
     return images.to_unit(fitted), mask, min(picture.shape[-1], fitted.shape[-1])

@@ -238,18 +238,24 @@ def white_of(place: str, paths: Sequence[str]) -> float:
 
     All pictures of a set are scaled alike, by the number of bits that the set uses. A set that uses
     all 16 bits is recognized by its first bright picture; one that uses fewer is read twice.
+    Values below 0 are black, which is said too.
 
     Args:
         place: what the set is called.
         paths: the set's files.
     """
     deep = [path for path in paths if path.lower().endswith(bit_depth.SUFFIXES)]
-    largest = 0.0
-    with contextlib.closing(decoding.in_order(images.largest_value, deep)) as values:
-        for value in values:
-            largest = max(largest, value)
+    smallest = largest = 0.0
+    with contextlib.closing(decoding.in_order(images.value_range, deep)) as ranges:
+        for low, high in ranges:
+            smallest, largest = min(smallest, low), max(largest, high)
             if bit_depth.white_of(largest)[0] == bit_depth.WHITE:
                 return bit_depth.WHITE
+    if smallest < 0:
+        images.tell(
+            f"{place}: its images have values down to {smallest:g}: all below 0 become black (if "
+            "they should not, save values from 0 up)"
+        )
     white, bits = bit_depth.white_of(largest or bit_depth.WHITE)
     if largest:
         images.tell(

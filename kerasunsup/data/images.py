@@ -204,30 +204,31 @@ def _stored(
     return pillow_pixels.StoredPicture(pixels, kind, mode, opacity, is_deep, is_first_of_many)
 
 
-def largest_value(path: str | Path, claim: pillow_pixels.Claim | None = None) -> float:
-    """The largest value of a picture of more than 8 bits; 0 for all others and for damaged files.
+def value_range(path: str | Path, claim: pillow_pixels.Claim | None = None) -> tuple[float, float]:
+    """The smallest and largest value of a picture of more than 8 bits; 0 for all others.
 
-    For pictures of 8 bits only the header is read.
+    For pictures of 8 bits only the header is read; damaged files count as such.
 
     Example:
-        >>> largest_value("no such file.png")
-        0.0
+        >>> value_range("no such file.png")
+        (0.0, 0.0)
     """
     try:
         with open(path, "rb", buffering=0) as file:
             header = file.read(25)
         if header[:4] == b"\x89PNG" and header[24:] != b"\x10":
-            return 0.0
+            return 0.0, 0.0
         with _opened(path) as picture:
             if _raw_mode(picture) in bit_depth.LOW_BYTE_MODES:
                 pillow_pixels.claim_bytes(picture, claim)
-                return 256.0 * float(np.max(picture.getextrema())) + 255.0
+                return 0.0, 256.0 * float(np.max(picture.getextrema())) + 255.0
             if not picture.mode.startswith(("I", "F")):
-                return 0.0
+                return 0.0, 0.0
             pillow_pixels.claim_bytes(picture, claim)
-            return float(np.nan_to_num(np.asarray(picture)).max())
+            values = np.nan_to_num(np.asarray(picture))
+            return float(values.min()), float(values.max())
     except (OSError, ValueError):  # the reason is told where the file is decoded
-        return 0.0
+        return 0.0, 0.0
 
 
 @contextlib.contextmanager

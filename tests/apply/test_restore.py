@@ -146,6 +146,29 @@ def test_passes_without_a_mask_are_refused(model, folder, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_image_that_does_not_fit_is_listed_and_the_others_are_restored(model, tmp_path, capsys):
+    images = tmp_path / "images"
+    write(images, ["a.png", "c.png"])
+    write(images, ["late.png"], (8, 20, 1))
+    write(images, ["later.png"], (16, 16, 3))
+    write(images, ["wide.png"], (16, 20, 1))
+    Image.fromarray(np.full((16, 16), 255, np.uint8)).save(tmp_path / "mask.png")
+    output = tmp_path / "out"
+    arguments = ["restore", model, images, "--output", output, "--mask", tmp_path / "mask.png"]
+    assert run(*arguments) == 0
+    assert {"a.png", "c.png"} < files(output)
+    reasons = {row["file"]: row["reason"] for row in table(output / "unreadable.csv")}
+    assert set(reasons) == {"late.png", "later.png", "wide.png"}
+    assert "add --grey" in reasons["later.png"]
+    assert "its mask 16 x 16: give a mask of the image's size" in reasons["wide.png"]
+    assert "3 of 5 images of" in capsys.readouterr().out
+    for name in ("a.png", "c.png", "later.png", "wide.png"):
+        (images / name).unlink()
+    line = complaint(capsys, "restore", model, images, "--output", tmp_path / "none")
+    assert "can be restored, such as late.png (is 8 x 20 pixels, smaller than the model's" in line
+    assert not (tmp_path / "none").exists()
+
+
 def test_large_images_are_taken_a_few_at_a_time():
     large = [(index, np.zeros((3000, 3000, 1), np.uint8)) for index in range(3)]
     sizes = [len(group) for group in restore._groups(iter(large), 256)]

@@ -53,3 +53,13 @@ def test_white_is_the_largest_value_of_as_many_bits_as_are_used(largest, expecte
 def test_values_above_white_and_below_black_are_clipped():
     values = np.array([-5.0, 0.0, 2047.5, 4095.0, 5000.0])
     assert bit_depth.to_8_bits(values, 4095.0).tolist() == [0, 0, 128, 255, 255]
+
+
+def test_values_below_black_in_files_are_told_of(tmp_path, capsys):
+    for index in range(3):
+        values = np.linspace(-0.75, 1.0, 64, dtype=np.float32).reshape(8, 8)
+        Image.fromarray(values).save(tmp_path / f"{index}.tif")
+    stream = open_stream(tmp_path)
+    assert next(stream.read([0])).min() == 0
+    error = capsys.readouterr().err
+    assert "values down to -0.75: all below 0 become black" in error

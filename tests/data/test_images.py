@@ -243,7 +243,7 @@ def test_twelve_bits_in_a_colour_png_are_scaled_too(tmp_path):
     values[0, 0] = 4095
     content = png(11, 9, b"".join(b"\0" + row.tobytes() for row in values), bits=16, kind=2)
     (tmp_path / "a.png").write_bytes(content)
-    assert bit_depth.white_of(images.largest_value(tmp_path / "a.png")) == (4095.0, 12)
+    assert bit_depth.white_of(images.value_range(tmp_path / "a.png")[1]) == (4095.0, 12)
     expected = np.rint(values.astype(float) / (4095 / 255))
     assert np.array_equal(images.decode(content, white=4095.0), expected)
     assert np.array_equal(images.decode(content), values // 256)
@@ -252,10 +252,10 @@ def test_twelve_bits_in_a_colour_png_are_scaled_too(tmp_path):
 def test_pictures_of_eight_bits_have_no_large_values(tmp_path):
     for name, kind in (("a.png", "PNG"), ("a.tif", "TIFF"), ("b.png", "JPEG")):
         (tmp_path / name).write_bytes(encoded(Image.new("RGB", (8, 8), (9, 9, 255)), kind))
-        assert images.largest_value(tmp_path / name) == 0.0
+        assert images.value_range(tmp_path / name) == (0.0, 0.0)
     (tmp_path / "c.png").write_bytes(b"damaged")
-    assert images.largest_value(tmp_path / "c.png") == 0.0
-    assert images.largest_value(tmp_path / "missing.png") == 0.0
+    assert images.value_range(tmp_path / "c.png") == (0.0, 0.0)
+    assert images.value_range(tmp_path / "missing.png") == (0.0, 0.0)
 
 
 def test_floats_in_a_tiff_become_grey():
