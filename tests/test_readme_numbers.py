@@ -82,6 +82,21 @@ def test_numbers_of_the_larger_autoencoder_are_what_was_measured():
     assert are_near(TEXT, *(f"{100 * share:.1f} %" for share in shares))
 
 
+def test_table_of_codes_of_two_numbers_is_what_was_measured():
+    measured = measurement("two_numbers")
+    for name, found in ((name, row["metrics"]) for name, row in measured["rows"].items()):
+        assert row(f"two numbers: {name}") == [
+            f"{found['test/mse']:.4f}",
+            percent(found["latent/graph_accuracy"]),
+            f"{found['reconstructed/fid']:.0f}",
+            f"{found['reconstructed/recall']:.2f}",
+            f"{found['training_seconds'] / 60:.1f}",
+        ]
+        simpler = (f"{found[f'{kind}/mse']:.4f}" for kind in ("pca", "mean_image"))
+        assert are_near(TEXT, "Two principal components have an error of", *simpler)
+    assert f"commit {measured['commit']}, 2026-11-27 ([docs/two_numbers" in " ".join(TEXT.split())
+
+
 def test_clustering_table_is_what_was_measured():
     rows = json.loads((ROOT / "docs" / "clustering.json").read_text(encoding="utf-8"))["rows"]
     shown = [name for name in rows if f"| {name} |" in TEXT]
