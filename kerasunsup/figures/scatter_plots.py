@@ -122,7 +122,7 @@ def code_plane(
     cells = np.clip(decoded, 0.0, 1.0).reshape(rows, columns, height, width, channels)
     montage = cells.swapaxes(1, 2).reshape(rows * height, columns * width, channels)
     right.imshow(np.broadcast_to(montage, (*montage.shape[:2], 3)))
-    right.set(xticks=[], yticks=[], title="decoded, evenly in codes")
+    right.set(xticks=[], yticks=[], title="decoded, at the marks of both axes")
     right.set(xlabel=f"{axis_names[0]}, larger to the right", ylabel=f"{axis_names[1]}, larger up")
     if handles:
         columns = style.num_columns([str(handle.get_label()) for handle in handles], 7.0)
