@@ -28,8 +28,8 @@ _ROUNDING = 1.5 / 255  # pictures that differ by no more are copies, however fai
 # Correlation of what is left without the shading: two skies have one shading and other clouds.
 _LEAST_DETAIL = 0.75
 _GAIN = (0.5, 2.0)  # contrast of the one in parts of the other's
-# A picture may be moved where moving it by a pixel in any direction changes it by so many times
-# what differs. A straight edge fits another one wherever it lies along it.
+# A picture may be moved where moving it by a pixel of 64 in any direction changes it by so many
+# times what differs. A straight edge fits another one wherever it lies along it.
 _LEAST_HOLD = 3.0
 # The largest difference over 4 x 4 pixels where moving by a pixel changes less than what differs:
 # JPEG and slight noise differ everywhere, edges of two pictures along the edge.
@@ -117,6 +117,7 @@ def distance_of_copies(one: Picture, other: Picture, *, may_move: bool = True) -
 
 def _distance_of_moved(one: Picture, other: Picture) -> float | None:
     shape = one.luma.shape
+    pixels = max(1.0, max(shape) / 64)  # that are one of 64
     moved = _start(one, other) if min(shape) >= _TINY else None
     if moved is None:
         return None
@@ -124,7 +125,7 @@ def _distance_of_moved(one: Picture, other: Picture) -> float | None:
         moved = _refined(one, other, moved, is_scaled)
         if (
             _is_near(moved, shape)
-            and _holds(moved, _LEAST_HOLD)
+            and _holds(moved, _LEAST_HOLD / pixels)
             and _is_copy(moved, one.channels, other.channels)
         ):
             return _distance(moved)

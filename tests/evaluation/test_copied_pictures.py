@@ -33,6 +33,19 @@ def test_changed_a_little_it_is_one(side, change):
     assert 0.0 <= distance < 0.15
 
 
+def test_a_smooth_large_picture_is_one_when_it_is_moved():
+    """Ground out of focus, with grain, moved by 1.5 pixels of 128: one pixel changes it little."""
+    random = np.random.default_rng(0)
+    ground = ndimage.gaussian_filter(random.random((288, 288)), 8)
+    ground = 0.4 + 0.2 * (ground - ground.min()) / np.ptp(ground)
+    ground += ndimage.gaussian_filter(random.normal(0, 0.03, ground.shape), 0.7)
+    pieces = (ground[at : at + 256, at : at + 256] for at in (10, 13))
+    halved = [piece.reshape(128, 2, 128, 2).mean(axis=(1, 3)) for piece in pieces]
+    one, moved = (np.repeat(half[..., np.newaxis], 3, axis=2).astype(np.float32) for half in halved)
+    assert copied_pictures.copy_distance(one, moved) is not None
+    assert copied_pictures.copy_distance(one, moved[::-1]) is None
+
+
 def test_other_pictures_are_none():
     one = picture(0)
     others = [picture(1), one[::-1], 1.0 - one, one[..., ::-1], one.swapaxes(0, 1)]
