@@ -446,23 +446,29 @@ def test_table_of_wide_gans_is_the_measurement():
     assert are_near(TEXT, f"commit {found['commit']}", "gan_losses.json")
 
 
-def test_row_of_the_longer_denoiser_is_the_measurement():
+def test_rows_of_the_larger_denoisers_are_the_measurement():
     found = measurement("denoiser")
-    numbers = found["numbers"]
+    wider = found["twice the filters"]
     names = [f"{kind}/gain_db" for kind in (
         "noise_0.1", "noise_0.2", "noise_0.4", "noise_0.6", "crop_8", "crop_12",
     )]  # fmt: skip
-    assert row("`--skip --epochs 26 --schedule cosine`") == [
-        *(f"{round(numbers[name], 1) + 0.0:.1f}" for name in names), f"{numbers['test/mse']:.5f}"
-    ]  # fmt: skip
     shorter = float(row("`--skip --epochs 13 --schedule cosine`")[2])
-    gained = numbers["noise_0.4/gain_db"] - shorter
-    assert are_near(
-        TEXT, f"Twice the epochs gain {gained:.1f} dB", f"({numbers['training/mse']:.5f})"
-    )
-    assert f"{numbers['training/mse']:.5f}" == f"{numbers['validation/mse']:.5f}"
-    minutes = f"{numbers['training_seconds'] / 60:.1f} minutes of one core"
-    assert are_near(TEXT, f"commit {found['commit']}", minutes)
+    for of_run, numbers, more in (
+        ("--epochs 26", found["numbers"], "Twice the epochs gain"),
+        ("--filters 64 --epochs 13", wider["numbers"], "twice the filters"),
+    ):
+        assert row(f"`--skip {of_run} --schedule cosine`") == [
+            *(f"{round(numbers[name], 1) + 0.0:.1f}" for name in names),
+            f"{numbers['test/mse']:.5f}",
+        ]
+        gained = numbers["noise_0.4/gain_db"] - shorter
+        assert are_near(TEXT, f"{more} {gained:.1f} dB", "training and validation error")
+        commit = (wider if numbers is wider["numbers"] else found)["commit"]
+        minutes = f"{numbers['training_seconds'] / 60:.1f} minutes of one core"
+        assert are_near(TEXT, f"commit {commit}", minutes)
+    errors = {f"{found['numbers'][f'{part}/mse']:.5f}" for part in ("training", "validation")}
+    assert len(errors) == 1
+    assert f"({errors.pop()}): longer trainings" in " ".join(TEXT.split())
 
 
 def test_table_of_categories_is_the_measurement():
