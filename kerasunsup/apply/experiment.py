@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from kerasunsup.apply import duplicate_moves, kept_index, output_folder, parts
+from kerasunsup.apply import duplicate_moves, output_folder, parts
 from kerasunsup.apply.job import Job
 from kerasunsup.apply.output_folder import OutputFolder
 from kerasunsup.apply.result_files import ResultFiles
@@ -77,8 +77,15 @@ def _run(command: Application, elsewhere: Elsewhere | None) -> None:
     with contextlib.ExitStack() as stack:
         if is_in_parts and command.verb in _IN_PARTS:
             stack.enter_context(_all_parts(job, command, elsewhere))
-        may_grow = command.verb == "encode" and kept_index.stands(command.output)
-        output = stack.enter_context(OutputFolder(command.output, job.identity(), may_grow))
+        is_index = command.verb == "encode"
+        output = stack.enter_context(
+            OutputFolder(
+                command.output,
+                job.identity(),
+                may_grow=is_index,
+                tries_again=is_index and not is_in_parts,  # parts are what they are
+            )
+        )
         if output.is_done:
             logger.info(f"{command.output} is done already: there is nothing to do")
             return

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasunsup.apply import encoded_images, given_codes, image_stream, kept_index
+from kerasunsup.apply import (
+    encoded_images,
+    given_codes,
+    image_stream,
+    kept_index,
+    output_folder,
+)
 from kerasunsup.apply.masks import Masks
 from kerasunsup.apply.output_folder import OutputFolder
 from kerasunsup.apply.parts import Parts
@@ -99,7 +106,9 @@ class Job:
         settings = to_json(self.settings)
         identity: dict[str, Any] = {
             "verb": self.verb,
+            **dict.fromkeys(output_folder.SOURCES),
             **self._made_by,
+            output_folder.FOLDER: self._place,
             "images": self.stream.fingerprint or None,
             **{
                 flag(field.name): settings[field.name]
@@ -108,6 +117,12 @@ class Job:
             },
         }
         return identity | _identity_of_more(self)
+
+    @property
+    def _place(self) -> str | None:
+        """Where the images of an index lie; other verbs go by the images alone."""
+        is_of_files = self.verb == "encode" and self.stream.root is not None
+        return os.path.abspath(os.path.expanduser(self.stream.what)) if is_of_files else None
 
     def identity_of_parts(self) -> dict[str, Any]:
         """What each part of the results follows from, beside its images: plain JSON values."""

@@ -238,9 +238,9 @@ def encode_new(
     """
     kept = _usable(folder, stream, model, settings)
     if kept is None:
-        # Of an index that cannot be used, the images may have been others.
-        name = f"images_{stream.fingerprint}" if stands(folder) else "images"
-        return encoded_images.encode_stream(model, stream, part(name), settings, errors=False)
+        # What a stopped command left may be of other images.
+        blocks = part(f"images_{stream.fingerprint}")
+        return encoded_images.encode_stream(model, stream, blocks, settings, errors=False)
     row_of = {name: row for row, name in enumerate(kept.names)}
     rows = np.array([row_of.get(name, -1) for name in stream.names])
     stamps = stamps_of(stream)

@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from kerasunsup.apply.result_files import ResultFiles
+from kerasunsup.apply.settings import INDEX
 from kerasunsup.errors import InputError
 from kerasunsup.training import files as training_files
 
 RECORD = "apply.json"
 _WORK = ".work"  # holds the lock, and parts of results until all is done
 _LOCK = "lock"
+# What results may be made of, in a record of them; None where a command has none of it.
+SOURCES = (
+    "model", "file of --codes", "file of --query", "file of --reference", "images of --query",
+    "images of --reference", "images of --against", "sampler", "mask",
+)  # fmt: skip
+FOLDER = "folder of images"  # in the record; where it lies
 _UNREADABLE = "unreadable*.csv"  # tables that are no result of their own
 
 
@@ -27,7 +34,9 @@ class OutputFolder:
         folder: is created where it does not exist.
         identity: what the results follow from, as plain JSON values: verb, model, images and
             settings.
-        may_grow: whether results of other images are gone on with.
+        may_grow: whether results of other images of the same folder are gone on with.
+        tries_again: whether results are not done while images could not be read: rights, or the
+            disk, may have been mended.
 
     Attributes:
         files: writes the results.
@@ -38,8 +47,15 @@ class OutputFolder:
         OSError: if it cannot be written.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], may_grow: bool = False) -> None:
-        self.folder, self._may_grow = folder, may_grow
+    def __init__(
+        self,
+        folder: Path,
+        identity: Mapping[str, Any],
+        *,
+        may_grow: bool = False,
+        tries_again: bool = False,
+    ) -> None:
+        self.folder, self._may_grow, self._tries_again = folder, may_grow, tries_again
         self._identity = dict(identity)
         self._work = folder / _WORK
         self._lock: io.TextIOWrapper | None = None
@@ -92,8 +108,17 @@ class OutputFolder:
             raise InputError(f"{path} is damaged: choose another --output")
         if not (record.get("done") or self._is_held) or self._is_untouched():
             return False
-        differing = [name for name, now in self._identity.items() if record.get(name, now) != now]
-        if differing == ["images"] and self._may_grow:
+        differing = [
+            name
+            for name, now in self._identity.items()
+            # Records of before a setting existed lack it; what was made of something names it.
+            if record.get(name, None if name in SOURCES else now) != now
+        ]
+        if FOLDER in differing and "images" not in differing:
+            differing.remove(FOLDER)  # it was moved as it is
+        # Of finished results an index tells what they are of; unfinished ones are begun anew.
+        has_index = (self.folder / INDEX).is_file()
+        if differing == ["images"] and self._may_grow and (has_index or not record.get("done")):
             return False
         if differing:
             told = difference(differing[0], record, self._identity)
@@ -101,7 +126,8 @@ class OutputFolder:
                 f"--output {self.folder} holds results of another command: {told}: "
                 "choose another folder"
             )
-        return bool(record.get("done"))
+        is_whole = not (self._tries_again and any(self.folder.glob(_UNREADABLE)))
+        return bool(record.get("done")) and is_whole
 
     def _is_untouched(self) -> bool:
         """Whether the folder holds no result and no part of one."""

@@ -304,3 +304,22 @@ def test_a_parquet_damaged_in_its_middle_is_one_line(tmp_path, capsys):
         capsys, "cluster", "--codes", path, "--clusters", "2", "--output", tmp_path / "out"
     )
     assert "codes.parquet cannot be read (OSError: " in line
+
+
+def test_results_of_vectors_and_of_a_model_are_not_taken_for_each_other(
+    model, folder, tmp_path, capsys
+):
+    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).random((40, 3)))
+    by_vectors = [folder, "--codes", tmp_path / "vectors.npy"]
+    for number, (first, then, says) in enumerate(
+        [
+            (by_vectors, [model, folder], "another model"),
+            ([model, folder], by_vectors, "another model"),
+        ]
+    ):
+        output = ["--clusters", 3, "--output", tmp_path / f"out{number}"]
+        assert run("cluster", *first, *output) == 0
+        assert f"they were made with {says}" in complaint(capsys, "cluster", *then, *output)
+    output = ["--output", tmp_path / "copies"]
+    assert run("duplicates", folder, *output) == 0
+    assert "another model" in complaint(capsys, "duplicates", model, folder, *output)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from kerasunsup.apply import encoded_images, kept_index
 from kerasunsup.apply.result_files import ResultFiles
+from kerasunsup.data import from_folder
 from kerasunsup.training import files as training_files
 
 
@@ -143,6 +144,60 @@ def test_results_without_an_index_are_refused_as_before(model, folder, index, ca
     write(folder, ["a/new.png"], seed=8)
     line = complaint(capsys, "encode", model, folder, "--output", index)
     assert "made with other images" in line
+
+
+def test_images_of_another_folder_do_not_take_the_place_of_those_of_an_index(
+    model, folder, index, tmp_path, monkeypatch, capsys
+):
+    write(tmp_path / "others", ["x.png", "y.png"], seed=8)
+    before = (index / "codes.npz").read_bytes()
+    for other in (tmp_path / "others", folder / "a", folder / "a" / "3.png"):
+        line = complaint(capsys, "encode", model, other, "--output", index)
+        assert "made with another folder of images: choose another folder" in line
+    assert (index / "codes.npz").read_bytes() == before
+    monkeypatch.chdir(folder.parent)  # the same folder, called otherwise
+    write(folder, ["new.png"], seed=9)
+    assert run("encode", model, "./images/", "--output", index) == 0
+    assert len(table(index / "codes.csv")) == 41
+    os.rename(folder, folder.parent / "moved")
+    assert run("encode", model, folder.parent / "moved", "--output", index) == 0
+    assert "done already" in capsys.readouterr().out
+
+
+def test_a_first_encode_that_was_killed_goes_on_when_the_folder_has_grown(
+    model, folder, tmp_path, monkeypatch
+):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultFiles, "write_table", killed)
+        assert run("encode", model, folder, "--output", tmp_path / "index") == 130
+    write(folder, ["new.png"], seed=9)
+    assert run("encode", model, folder, "--output", tmp_path / "index") == 0
+    assert run("encode", model, folder, "--output", tmp_path / "at_once") == 0
+    for name in ("codes.csv", "codes.npz"):
+        found = (tmp_path / place / name for place in ("index", "at_once"))
+        assert next(found).read_bytes() == next(found).read_bytes()
+
+
+def test_images_that_could_not_be_read_are_tried_again(
+    model, folder, tmp_path, monkeypatch, capsys
+):
+    decoded = from_folder.decoded
+
+    def without_rights(paths, *more, **options):
+        for path, picture in zip(paths, decoded(paths, *more, **options), strict=True):
+            yield "Permission denied" if path.endswith("3.png") else picture
+
+    with monkeypatch.context() as patch:
+        patch.setattr(from_folder, "decoded", without_rights)
+        assert run("encode", model, folder, "--output", tmp_path / "index") == 0
+    assert len(table(tmp_path / "index" / "unreadable.csv")) == 4
+    assert run("encode", model, folder, "--output", tmp_path / "index") == 0
+    assert "4 of 40 images are new or changed" in capsys.readouterr().out
+    assert len(table(tmp_path / "index" / "codes.csv")) == 40
+    assert not (tmp_path / "index" / "unreadable.csv").exists()
 
 
 def test_a_model_that_is_gone_or_another_one_is_refused(model, folder, tmp_path, capsys):
