@@ -23,6 +23,7 @@ from kerasunsup.progress import Progress
 from kerasunsup.training import files
 
 _BLOCK = 8192  # images
+_LARGEST, _SMALLEST = 1e15, 1e-15  # squares of values beyond overflow, or vanish, in float32
 _ALIKE = 8 / 255  # blank scans, and copies that were rounded differently, differ by no more
 
 
@@ -113,7 +114,20 @@ def encode_stream(
             else:
                 progress.advance(len(positions))
             blocks.append(block)
-    return joined(stream, blocks)
+    encoded = joined(stream, blocks)
+    largest = largest_too_far(encoded.codes)
+    if largest is not None:
+        raise InputError(
+            f"MODEL {model.path} gives codes of values up to {largest:.0e}, with which no "
+            "distances can be computed: scale its output, so that they come near 1"
+        )
+    return encoded
+
+
+def largest_too_far(codes: np.ndarray) -> float | None:
+    """The largest value of codes, where distances of such cannot be computed; else None."""
+    largest = float(np.abs(codes).max(initial=0.0))
+    return largest if largest and not _SMALLEST <= largest <= _LARGEST else None
 
 
 def joined(

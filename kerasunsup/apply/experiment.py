@@ -197,8 +197,7 @@ def _shown_by_codes(job: Job, function: str) -> bool:
     """Whether codes that were given show, without the model, that it has a function."""
     if job.parts is None:
         return False
-    part = next(job.parts.arrays("codes", "errors"))
-    return function == "encode" or 0 < len(part["codes"]) == len(part["errors"])
+    return function == "encode" or job.parts.have_errors()
 
 
 def _check(job: Job) -> None:
@@ -211,8 +210,8 @@ def _check(job: Job) -> None:
     for function in ("generate",) if is_generator else _NEEDS[job.verb]:
         if _shown_by_codes(job, function):
             continue
-        if job.verb == "outliers" and function == "reconstruct" and job.model.is_foreign:
-            continue  # its vectors alone must do
+        if job.verb == "outliers" and not job.model.offers("reconstruct"):
+            function = "encode"  # its vectors alone must do
         job.model.function(function)
     if is_generator and job.reference is not None:
         raise InputError(

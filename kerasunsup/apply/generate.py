@@ -82,6 +82,10 @@ def _drawing(job: Job) -> tuple[Draw, loading.Function]:
         )
     logger.info(f"fitting a mixture to the codes of {called}")
     codes = job.encode(real, name="reference").codes
+    if len(codes) < 2:
+        raise InputError(
+            f"{called}: {len(codes)} image does not tell what codes are like: give more images"
+        )
     mixture = latent_space.fit_mixture(codes, _COMPONENTS, seed)
 
     def draw_codes(block: int) -> np.ndarray:

@@ -17,17 +17,16 @@ from typing import Any
 import numpy as np
 
 from kerasunsup.apply import codes_from_parquet, image_stream
-from kerasunsup.apply.encoded_images import EncodedImages, Look
+from kerasunsup.apply.encoded_images import EncodedImages, Look, largest_too_far
 from kerasunsup.apply.settings import CODE_FILES, ApplySettings, is_file_of_codes
 from kerasunsup.data import images
 from kerasunsup.errors import InputError
-from kerasunsup.settings import path_of
+from kerasunsup.settings import flag, path_of
 
 logger = logging.getLogger(__name__)
 
 _CODES = ("codes", "vector", "embedding", "vectors", "embeddings")
 _FILES = ("files", "file")
-_LARGEST, _SMALLEST = 1e15, 1e-15  # squares of values beyond overflow, or vanish, in float32
 _SIDE = 64  # pixels of a picture on a contact sheet
 
 
@@ -134,6 +133,12 @@ def taken(settings: ApplySettings, stream: image_stream.Stream) -> Taken | None:
         return None
     if settings.student:
         raise InputError("--student teaches from images and codes of a MODEL: leave it out")
+    for name in ("limit", "part"):
+        if getattr(settings, name) != getattr(ApplySettings, name):
+            raise InputError(
+                f"{flag(name)} {getattr(settings, name)} takes some of IMAGES, and --codes FILE "
+                f"names its own: leave {flag(name)} out, or save fewer vectors"
+            )
     path = path_of("--codes", settings.codes, is_written=False)
     images_of = stream if len(stream) else None
     given = of_images(read(path), images_of, f"--codes {images.shown(settings.codes)}")
@@ -172,10 +177,9 @@ def of_images(vectors: Vectors, stream: image_stream.Stream | None, called: str)
     # Parquet holds UTF-8 only: `browse` writes other names there as they are shown.
     at = {images.shown(name): position for position, name in enumerate(stream.names)}
     at |= {name: position for position, name in enumerate(stream.names)}
-    prefixes = {os.path.join(where, "") for where in (stream.what, os.path.abspath(stream.what))}
     positions = []
     for name in vectors.files:
-        known = [at[short] for short in _without(name, prefixes) if short in at]
+        known = [at[short] for short in _without(name, stream.what) if short in at]
         if not known:
             raise InputError(
                 f"{called} has a vector of {images.shown(name)}, which is not in {stream.what}: "
@@ -192,8 +196,11 @@ def of_images(vectors: Vectors, stream: image_stream.Stream | None, called: str)
     )
 
 
-def _without(name: str, prefixes: set[str]) -> list[str]:
-    return [name, *(name[len(prefix) :] for prefix in prefixes if name.startswith(prefix))]
+def _without(name: str, folder: str) -> list[str]:
+    """A name as it is, and as it is in the folder, by whichever path it leads there."""
+    path = os.path.normpath(name)
+    starts = (os.path.join(os.path.normpath(to), "") for to in (folder, os.path.abspath(folder)))
+    return [name, path, *(path[len(start) :] for start in starts if path.startswith(start))]
 
 
 def of_query(given: GivenCodes, text: str) -> GivenCodes:
@@ -205,9 +212,8 @@ def of_query(given: GivenCodes, text: str) -> GivenCodes:
     if is_file_of_codes(text) and Path(text).suffix.lower() in CODE_FILES:
         return _like(given, text, "--query")
     what = given.stream.what
-    prefixes = {os.path.join(where, "") for where in (what, os.path.abspath(what))}
     names = {given.stream.names[position]: row for row, position in enumerate(given.positions)}
-    row = next((names[name] for name in _without(text, prefixes) if name in names), None)
+    row = next((names[name] for name in _without(text, what) if name in names), None)
     if row is None:
         raise InputError(
             f"--query {images.shown(text)} is no image that has a vector in {what}: give such a "
@@ -298,8 +304,8 @@ def _checked(values: np.ndarray, called: str) -> np.ndarray:
             f"{called} holds NaN or infinite values in {len(bad):,} of {len(codes):,} vectors, the "
             f"first in row {bad[0]}: leave these rows out"
         )
-    largest = float(np.abs(codes).max())
-    if largest and not _SMALLEST <= largest <= _LARGEST:
+    largest = largest_too_far(codes)
+    if largest is not None:
         raise InputError(
             f"{called} holds values up to {largest:.0e}, with which no distances can be computed: "
             "multiply all by one number, so that they come near 1"
@@ -341,7 +347,10 @@ def _from_numpy(path: Path) -> tuple[np.ndarray, Sequence[Any] | None]:
                 f"the names of files are no text but {files.dtype} {files.shape}: save them as a "
                 "row of text, in NumPy by .astype(str)"
             )
-        return archive[(named or others)[0]], files
+        values = archive[(named or others)[0]]
+        if not isinstance(values, np.ndarray):  # any file may lie in a zip
+            raise ValueError(f"{(named or others)[0]} is no array")
+        return values, files
 
 
 def thumbnails(stream: image_stream.Stream, positions: Sequence[int]) -> np.ndarray:

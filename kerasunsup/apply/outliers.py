@@ -30,6 +30,8 @@ def find_outliers(job: Job) -> dict[str, Any]:
     Images are compared with `--reference`, else with those that the model was trained on, else
     with each other.
     """
+    if job.vectors is None:  # they may be gone: that is told before all images are encoded
+        training_images.clean_images(job.model, job.reference)
     encoded = job.encode(errors=has_errors(job))
     names = encoded.names
     reference, called, known = reference_of(job, encoded)
@@ -70,7 +72,11 @@ def find_outliers(job: Job) -> dict[str, Any]:
 
 def has_errors(job: Job) -> bool:
     """Whether errors of reconstructions can be measured: vectors alone have none."""
-    return job.vectors is None and (job.parts is not None or job.model.offers("reconstruct"))
+    if job.vectors is not None:
+        return False
+    if job.parts is not None:
+        return job.parts.have_errors()
+    return job.model.offers("reconstruct")
 
 
 def reference_of(

@@ -117,6 +117,11 @@ class Parts:
             with np.load(self.path(index), allow_pickle=False) as part:
                 yield {name: part[name] for name in names}
 
+    def have_errors(self) -> bool:
+        """Whether they hold errors: parts of a model that only encodes do not."""
+        part = next(self.arrays("codes", "errors"))
+        return 0 < len(part["codes"]) == len(part["errors"])
+
     def make(self, indices: Iterable[int], make: Make, locks: Locks) -> collections.Counter[str]:
         """Makes those of some parts that do not stand and that no other process is making.
 

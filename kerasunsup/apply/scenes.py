@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 
-from kerasunsup.apply import training_images
+from kerasunsup.apply import image_stream, training_images
 from kerasunsup.apply.duplicate_plan import Group, Member, Plan
 from kerasunsup.apply.job import Job
 from kerasunsup.errors import InputError
@@ -34,6 +34,8 @@ def check_codes(job: Job) -> None:
             f"{job.settings.codes}: give such a file, or MODEL alone"
         )
     if job.vectors is None:
+        if job.has_model:
+            _clean_images(job)
         return
     if not job.has_pictures:
         raise InputError("copies are told by their pixels: give IMAGES too")
@@ -111,15 +113,21 @@ def _limit(job: Job) -> float:
     if job.vectors is not None and job.vectors.reference is not None:
         reference, called = job.vectors.reference.encoded(), f"--reference {job.settings.reference}"
     else:
-        clean, called = training_images.clean_images(job.model, job.reference)
-        if clean is None:
-            raise InputError(
-                f"MODEL {job.model.path} has no training images, which tell how near the codes of "
-                "different scenes are: give some by --reference, or leave MODEL out"
-            )
+        clean, called = _clean_images(job)
         reference = job.encode(clean, name="reference")
     chosen = reference.codes[:_MOST_COMPARED]
     if len(chosen) < 2:
         raise InputError(f"{called}: one image tells no distance: give more by --reference")
     distances, _ = neighbors.nearest(chosen, None, 1)
     return float(np.quantile(distances[distances > 0.0], _SHARE)) if distances.any() else 0.0
+
+
+def _clean_images(job: Job) -> tuple[image_stream.Stream, str]:
+    """The images that tell how near the codes of different scenes are, and what to call them."""
+    clean, called = training_images.clean_images(job.model, job.reference)
+    if clean is None:
+        raise InputError(
+            f"MODEL {job.model.path} has no training images, which tell how near the codes of "
+            "different scenes are: give some by --reference, or leave MODEL out"
+        )
+    return clean, called

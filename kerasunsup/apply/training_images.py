@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from kerasunsup.apply import image_stream
@@ -25,6 +27,7 @@ def clean_images(
     return training_images(model), "the images that the model was trained on"
 
 
+@functools.lru_cache(maxsize=1)  # verbs ask before they encode, and once more when they compare
 def training_images(model: loading.LoadedModel) -> image_stream.Stream | None:
     """The first 50,000 training images of a model's run; None for a model that stands alone.
 

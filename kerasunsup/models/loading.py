@@ -246,7 +246,11 @@ def _load_keras(path: Path, file: Path) -> Content:
         encode = foreign.pooled(from_model(model))
         return Content({"encode": (encode, shape)}, model, is_foreign=True)
     functions = {
-        name: (from_model(part), tuple(part.input_shape[1:])) for name, part in found.items()
+        # What takes images must say their size; what takes vectors, how many numbers.
+        name: (from_model(part), foreign.checked_shape(path, part.input_shape))
+        if len(part.input_shape) == 4
+        else (from_model(part), tuple(part.input_shape[1:]))
+        for name, part in found.items()
     }
     if not functions:
         shapes = f"{model.input_shape} -> {model.output_shape}"
@@ -269,7 +273,15 @@ def parts(model: keras.Model) -> dict[str, keras.Model]:
     if image_in and image_out and model.input_shape == model.output_shape:
         named = {"encode": layers.get("encoder"), "decode": layers.get("decoder")}
         present = {name: part for name, part in named.items() if part is not None}
-        return {"reconstruct": model, **present}
+        # Codes of several parts, or maps, are no vectors.
+        have_vectors = all(
+            isinstance(shape, tuple) and len(shape) == 2
+            for shape in (
+                part.output_shape if name == "encode" else part.input_shape
+                for name, part in present.items()
+            )
+        )
+        return {"reconstruct": model, **(present if have_vectors else {})}
     is_vector_in = isinstance(model.input_shape, tuple) and len(model.input_shape) == 2
     if image_out and is_vector_in:
         return {"decode" if model.name == "decoder" else "generate": model}

@@ -60,3 +60,12 @@ def test_generate_follows_a_reference_even_where_a_sampler_is_kept(model, folder
     assert run("generate", run_folder, "--reference", folder, *arguments) == 0
     line = complaint(capsys, "generate", run_folder, "--count", 2, "--output", tmp_path / "other")
     assert "sampler.npz cannot be read" in line
+
+
+def test_one_image_does_not_tell_what_codes_are_like(model, folder, tmp_path, capsys):
+    (tmp_path / "one").mkdir()
+    shutil.copy(folder / "a" / "3.png", tmp_path / "one")
+    line = complaint(
+        capsys, "generate", model, "--reference", tmp_path / "one", "--output", tmp_path / "out"
+    )
+    assert "give more images" in line

@@ -1,6 +1,7 @@
 """`apply` on vectors from a file in the place of a model."""
 
 import sys
+import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -323,3 +324,31 @@ def test_results_of_vectors_and_of_a_model_are_not_taken_for_each_other(
     output = ["--output", tmp_path / "copies"]
     assert run("duplicates", folder, *output) == 0
     assert "another model" in complaint(capsys, "duplicates", model, folder, *output)
+
+
+def test_what_takes_some_images_is_refused_with_vectors(folder, tmp_path, capsys):
+    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).random((40, 3)))
+    given = ["--codes", tmp_path / "vectors.npy", "--output", tmp_path / "out"]
+    for more in (["--limit", 20], ["--part", "test"]):
+        assert f"leave {more[0]} out" in complaint(capsys, "cluster", *given, *more)
+        assert f"leave {more[0]} out" in complaint(capsys, "cluster", folder, *given, *more)
+
+
+def test_names_lead_to_images_by_whichever_path(folder, tmp_path, monkeypatch):
+    names = [f"./a/{number}.png" for number in range(20)]
+    np.savez(tmp_path / "v.npz", codes=np.random.default_rng(0).random((20, 3)), files=names)
+    monkeypatch.chdir(folder.parent)
+    arguments = ["./images/", "--codes", "v.npz", "--neighbors", 2]
+    for number, query in enumerate(("images/a/3.png", folder / "a" / "3.png", "a/3.png")):
+        output = tmp_path / str(number)
+        assert run("similar", *arguments, "--query", query, "--output", output) == 0
+        assert table(output / "similar.csv")
+
+
+def test_a_zip_of_text_is_refused(tmp_path, capsys):
+    with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
+        archive.writestr("codes", "1 2 3")
+    line = complaint(
+        capsys, "cluster", "--codes", tmp_path / "text.npz", "--output", tmp_path / "out"
+    )
+    assert "codes is no array" in line

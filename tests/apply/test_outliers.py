@@ -1,11 +1,14 @@
 """`apply outliers`, with a small untrained model."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
-from apply_command import run, table, write
+from apply_command import complaint, run, table, write
 from PIL import Image
+
+from kerasunsup.data import from_folder
 
 
 @pytest.mark.parametrize("reference", [True, False])
@@ -58,3 +61,22 @@ def test_an_odd_image_among_equal_ones_is_the_only_outlier(model, tmp_path):
     assert run("outliers", tmp_path / "model.keras", folder, *more) == 0
     rows = table(tmp_path / "out" / "outliers.csv")
     assert [row["file"] for row in rows if row["outlier"] == "1"] == ["odd.png"]
+
+
+@pytest.mark.parametrize("verb", ["outliers", "duplicates"])
+def test_training_images_that_are_gone_are_told_of_before_any_image_is_read(
+    model, folder, tmp_path, capsys, monkeypatch, verb
+):
+    run_folder = tmp_path / "logs" / "ae" / "moved"
+    shutil.copytree(model, run_folder)
+    config = json.loads((run_folder / "config.json").read_text())
+    config["data"] = str(tmp_path / "gone")
+    (run_folder / "config.json").write_text(json.dumps(config))
+
+    def read(*_, **__):
+        raise AssertionError("an image was read")
+
+    monkeypatch.setattr(from_folder, "decoded", read)
+    monkeypatch.setattr(from_folder, "measured", read)
+    line = complaint(capsys, verb, run_folder, folder, "--output", tmp_path / "out")
+    assert "give clean images by --reference" in line

@@ -105,3 +105,38 @@ def test_models_of_several_inputs_are_no_encoders(tmp_path):
     model.save(tmp_path / "m.keras")
     with pytest.raises(InputError, match="neither an autoencoder"):
         loading.open_model(tmp_path / "m.keras").offers("encode")
+
+
+def test_an_encoder_of_the_usual_name_is_served_by_its_vectors_alone(grey, tmp_path, capsys):
+    inputs = keras.Input((12, 12, 1))
+    codes = keras.layers.Dense(2)(keras.layers.Flatten()(inputs))
+    keras.Model(inputs, codes, name="encoder").save(tmp_path / "encoder.keras")
+    output = ["--output", tmp_path / "out"]
+    model = tmp_path / "encoder.keras"
+    assert run("outliers", model, grey, "--resize", "--grey", *output) == 0
+
+
+@pytest.mark.parametrize("is_fixed", [True, False])
+def test_an_autoencoder_whose_codes_are_maps_reconstructs_alone(grey, tmp_path, capsys, is_fixed):
+    side = 12 if is_fixed else None
+    inputs = keras.Input((side, side, 1))
+    encoder = keras.Model(inputs, keras.layers.Conv2D(2, 4, strides=4)(inputs), name="encoder")
+    codes = keras.Input(encoder.output_shape[1:])
+    decoded = keras.layers.Conv2DTranspose(1, 4, strides=4)(codes)
+    decoder = keras.Model(codes, decoded, name="decoder")
+    keras.Model(inputs, decoder(encoder(inputs))).save(tmp_path / "maps.keras")
+    says = "can reconstruct, not encode" if is_fixed else "with a fixed height and width"
+    arguments = [tmp_path / "maps.keras", grey, "--output", tmp_path / "out"]
+    assert says in complaint(capsys, "encode", *arguments)
+
+
+@pytest.mark.parametrize("scale", [1e25, 1e-30])
+def test_codes_that_give_no_distances_are_refused(grey, tmp_path, capsys, scale):
+    inputs = keras.Input((12, 12, 1))
+    codes = keras.layers.Rescaling(scale)(keras.layers.Flatten()(inputs))
+    keras.Model(inputs, codes).save(tmp_path / "scaled.keras")
+    line = complaint(
+        capsys, "cluster", tmp_path / "scaled.keras", grey, "--resize", "--grey", "--output",
+        tmp_path / "out",
+    )  # fmt: skip
+    assert "with which no distances can be computed" in line
