@@ -111,6 +111,9 @@ class GAN(replicated.Replicated, keras.Model):
         gradient_penalty: weight of half the squared gradient of the logit by a real image, summed
             over pixels, mean over images (R1 of Mescheder et al. 2018, arXiv:1801.04406, eq. 9);
             with the relativistic loss that by generated images is added (R2 there).
+        whole_penalty_at: the learning rate of the discriminator at which the penalty is paid whole;
+            it falls with the rate (as in Huang et al. 2024, arXiv:2501.05441, appendix), since a
+            discriminator that has little left to tell would end flat. 0 keeps it.
         seed: of the noise.
     """
 
@@ -122,6 +125,7 @@ class GAN(replicated.Replicated, keras.Model):
         adversarial_loss: AdversarialLoss = non_saturating,
         label_smoothing: float = 0.0,
         gradient_penalty: float = 0.0,
+        whole_penalty_at: float = 0.0,
         seed: int = 0,
         **options: Any,
     ) -> None:
@@ -134,6 +138,7 @@ class GAN(replicated.Replicated, keras.Model):
         self.adversarial_loss = adversarial_loss
         self.label_smoothing = label_smoothing
         self.gradient_penalty = gradient_penalty
+        self.whole_penalty_at = whole_penalty_at
         self.random = keras.random.SeedGenerator(seed)
         self._seed = seed
         self._trackers = [keras.metrics.Mean(name) for name in _METRICS]
@@ -186,6 +191,7 @@ class GAN(replicated.Replicated, keras.Model):
             "adversarial_loss": keras.saving.serialize_keras_object(self.adversarial_loss),
             "label_smoothing": self.label_smoothing,
             "gradient_penalty": self.gradient_penalty,
+            "whole_penalty_at": self.whole_penalty_at,
             "seed": self._seed,
         }
 
@@ -321,6 +327,8 @@ def _due_penalty(gan: GAN, images: Any, generated: Any, is_due: bool | None) -> 
 
     def penalty() -> Any:
         weight = gan.gradient_penalty * _PENALTY_EVERY
+        if gan.whole_penalty_at:
+            weight *= tf.cast(gan.optimizer.learning_rate, tf.float32) / gan.whole_penalty_at
         return sum(gradient_penalty(gan.discriminator, some, weight) for some in paid_for)
 
     if is_due:
@@ -350,7 +358,7 @@ def _values(network: keras.Model) -> list[Any]:
     return [variable.value for variable in network.trainable_variables]
 
 
-def gradient_penalty(discriminator: keras.Model, images: Any, weight: float) -> Any:
+def gradient_penalty(discriminator: keras.Model, images: Any, weight: Any) -> Any:
     """Half the squared gradient of the logit by an image, times `weight`.
 
     R1 by real images, R2 by generated ones; images are float32 (batch, height, width, channels). A
