@@ -267,7 +267,8 @@ def compare_regularizers(trainings: Trainings, seed: int, is_few: bool) -> dict[
     """Row -> numbers of Adam, with the learning rate that is best with nothing turned on."""
     grid = OPTIMIZERS["adam"][1]
     plain = trainings.best([Training("adam", rate, seed, is_few) for rate in grid])
-    rows = {NONE: trainings.row(plain, tried=list(grid))}
+    at_an_end = plain.rate in (grid[0], grid[-1])
+    rows = {NONE: trainings.row(plain, tried=list(grid), is_at_an_end=at_an_end)}
     for name, (field, strengths) in REGULARIZERS.items():
         best = trainings.best([dataclasses.replace(plain, **{field: s}) for s in strengths])
         strength = getattr(best, field)

@@ -209,9 +209,22 @@ def _settings_to_resume(
                 f"--resume: this run has {flag(key)} {before}, received {after}{reason}: "
                 "leave the flag out, or start a new run"
             )
+    finished = _finished_epochs(folder) if may_go_longer else 0
+    if changed.epochs < finished:
+        raise InputError(
+            f"--resume: this run has {finished} epochs already, received --epochs "
+            f"{changed.epochs}: give more, or start a new run"
+        )
     # Images and encoder lie where they were, whatever folder the command starts in.
     places = _recorded_places(folder / "environment.json", stored)
     return dataclasses.replace(changed, **places)
+
+
+def _finished_epochs(folder: Path) -> int:
+    try:
+        return max(0, len((folder / "history.csv").read_text(encoding="utf-8").splitlines()) - 1)
+    except (OSError, ValueError):  # of a run that was stopped in its first epoch, or damaged
+        return 0
 
 
 def _recorded_places(path: Path, stored: TrainingSettings) -> dict[str, Any]:

@@ -650,7 +650,7 @@ def test_numbers_of_the_variational_autoencoder_are_the_measurement():
     for name, value in AE["variational"].items():  # one run
         assert round(value, 3) == round(tests[name], 3)
     units = tests["variational/active_units"], tests["variational/kl_per_unit"]
-    assert f"{units[0]:.0f} of the 32 units are active, {units[1]:.2f} nats each" in text
+    assert f"{units[0]:.0f} of the 32 units are active, and a unit has {units[1]:.2f} nats" in text
     for run, words in (
         (AE["clean"], "it is {} on straight walks and {} along"),
         (tests, "variational run below {} and {}"),
@@ -885,7 +885,8 @@ def test_supervised_table_and_its_sentences_are_the_reference_run():
 def test_table_of_optimizers_is_the_measurement():
     for title, rows in measurement("optimizers")["rows"].items():
         for name, numbers in rows.items():
-            _, *cells = row(f"{title.split(', ', 1)[1]}: {name}")
+            chosen, *cells = row(f"{title.split(', ', 1)[1]}: {name}")
+            assert chosen.endswith("the grid's end") == bool(numbers.get("is_at_an_end"))
             for part, cell in zip(("training", "validation", "test"), cells, strict=True):
                 errors = numbers[f"{part}_error"]
                 mean, deviation = statistics.fmean(errors), statistics.stdev(errors)

@@ -113,7 +113,7 @@ def _with_code(
         encoder,
         decoder,
         beta=settings.beta,
-        warm_up=min(settings.warm_up, settings.epochs),
+        warm_up=settings.warm_up,
         seed=settings.seed,
     )
 

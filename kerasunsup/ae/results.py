@@ -26,7 +26,7 @@ from kerasunsup.figures import curves, image_grids, scatter_plots, style
 from kerasunsup.progress import Progress
 from kerasunsup.training import callbacks, feature_network, files, loop, self_labelling
 from kerasunsup.training import tensorboard as training_tensorboard
-from kerasunsup.training.code_sampler import CodeSampler
+from kerasunsup.training.code_sampler import CodeSampler, Way
 from kerasunsup.training.run_folder import Run
 
 logger = logging.getLogger(__name__)
@@ -105,16 +105,17 @@ def reconstruction(trained: TrainedAutoencoder, fitted: loop.Fitted) -> dict[str
         errors["mean_image/mse"] = float(np.square(away).mean())
         parts.append((len(pictures), errors))
     numbers = image_metrics.mean_of_blocks(parts)
+    # The curve of a model that restores is of corrupted images, PCA's error of clean ones.
+    is_of_clean_images = trained.settings.noise == 0 and trained.settings.crop == 0
     figure = curves.learning_curve(
         fitted.history["epoch"],
         *errors_of(fitted.history),
         best_epoch=fitted.best_epoch,
-        pca_mse=numbers["pca/mse"],
-        pca_dim=size,
+        pca_mse=numbers["pca/mse"] if is_of_clean_images else None,
+        pca_dim=components.n_components_,
     )
-    trained.tensorboard.show(
-        "learning_curve", figure, "Mean squared error an epoch; PCA of the same size."
-    )
+    of_pca = "; PCA of the same size." if is_of_clean_images else ", of images as they are given."
+    trained.tensorboard.show("learning_curve", figure, f"Mean squared error an epoch{of_pca}")
     return numbers
 
 
@@ -302,20 +303,22 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
     sets.append(("reconstructed", "reconstructions", made, trained.apply(examples)))
     drawn: dict[str, np.ndarray] = {}
     normal = latent_space.NORMAL_SAMPLER if trained.settings.variational else {}
-    for name, (shown_name, sampler) in (normal | trained.samplers).items():
+    for name, (shown_name, sampler) in (normal | _named(trained.samplers, codes)).items():
         drawn[shown_name] = sampler(codes, number, trained.settings.seed)
         shown = trained.part("decoder", drawn[shown_name][:_SHEET])
         sets.append((name, shown_name, trained.decoded(drawn[shown_name]), shown))
 
     numbers: dict[str, float] = {}
-    rows, compared = [], []
+    rows: list[image_grids.SampleRow] = []
+    compared = []
     with Progress(len(sets), "set") as progress:
         for name, shown_name, pictures, shown in sets:
             measured = network.compare(pictures, reference_features)
             compared.append(measured)
             numbers |= {f"{name}/{key}": value for key, value in measured.items()}
             columns = feature_network.columns(measured)
-            rows.append(image_grids.SampleRow(shown_name, shown[:SHOWN], columns))
+            if all(row.name != shown_name for row in rows):  # of two equal mixtures one
+                rows.append(image_grids.SampleRow(shown_name, shown[:SHOWN], columns))
             progress.advance()
     feature_network.log_left_out(network, compared)
     if network.test_accuracy is not None:
@@ -332,16 +335,30 @@ def sampling(trained: TrainedAutoencoder) -> dict[str, float]:
         "Where drawn codes lie, beside the codes of training images.",
     )
     sheets = {name: shown for name, _, _, shown in sets}
-    _write_sheet(trained, "mixture_100", sheets, "From a mixture of 100 Gaussians.")
-    if normal:
-        _write_sheet(trained, "normal", sheets, "From standard normal codes.")
     for name, text in (
+        ("mixture_100", f"From a mixture of {_gaussians(codes, 100)}."),
+        ("normal", "From standard normal codes."),
         ("flow", "From a flow on the mixture."),
         ("neighbors", "From Gaussians around the neighbors of training codes."),
     ):
         if name in sheets:
             _write_sheet(trained, name, sheets, text)
     return numbers
+
+
+def _gaussians(codes: np.ndarray, wanted: int) -> int:
+    """The components of a mixture that is fitted to codes: fewer where codes are few or large."""
+    fitted_to = min(len(codes), latent_space.MIXTURE_ROWS)
+    return latent_space.num_gaussians(fitted_to, codes.shape[1], wanted)
+
+
+def _named(ways: Mapping[str, tuple[str, Way]], codes: np.ndarray) -> dict[str, tuple[str, Way]]:
+    """Ways of drawing codes; mixtures under the number of components that they have."""
+    named = dict(ways)
+    for wanted in (10, 100):
+        name = f"mixture_{wanted}"
+        named[name] = (f"mixture of {_gaussians(codes, wanted)}", ways[name][1])
+    return named
 
 
 def _write_sheet(

@@ -136,6 +136,9 @@ class AutoencoderSettings(TrainingSettings):
                     f"{flag(name)} {getattr(self, name)} is for the variational autoencoder: add "
                     f"--variational, or leave {flag(name)} out"
                 )
+        # So that a run which is given more epochs later keeps the shares of beta that it had.
+        if self.variational and self.warm_up > self.epochs:
+            object.__setattr__(self, "warm_up", self.epochs)
         if not self.skip:
             return
         for is_given, what in (

@@ -25,6 +25,7 @@ def measure(trained: TrainedAutoencoder, fitted: loop.Fitted) -> dict[str, float
     kl = variational_bound.kl_per_unit(means, log_variances)
     is_active = variational_bound.active_units(means)
     history, best = fitted.history, fitted.best_epoch
+    is_corrupted = trained.settings.noise > 0 or trained.settings.crop > 0
     figure = curves.variational_parts(
         history["epoch"],
         {name: history[f"val_{name}"] for name in ("loss", "reconstruction", "kl")},
@@ -36,12 +37,13 @@ def measure(trained: TrainedAutoencoder, fitted: loop.Fitted) -> dict[str, float
         "variational",
         figure,
         "Parts of the validation loss an epoch, and the divergence of each unit from the standard"
-        " normal distribution.",
+        " normal distribution, of clean images.",
     )
     return {
         "variational/loss": history["val_loss"][best - 1],
         "variational/reconstruction": history["val_reconstruction"][best - 1],
-        "variational/kl": float(kl.sum()),
+        # All parts are of the images that the model is given; without noise these are the same.
+        "variational/kl": history["val_kl"][best - 1] if is_corrupted else float(kl.sum()),
         "variational/kl_per_unit": float(kl.mean()),
         "variational/active_units": int(is_active.sum()),
     }

@@ -197,7 +197,7 @@ def _shown_by_codes(job: Job, function: str) -> bool:
     """Whether codes that were given show, without the model, that it has a function."""
     if job.parts is None:
         return False
-    return function == "encode" or job.parts.have_errors()
+    return function == "encode" or parts.have_errors(job.parts)
 
 
 def _check(job: Job) -> None:

@@ -108,7 +108,7 @@ class Job:
             "verb": self.verb,
             **dict.fromkeys(output_folder.SOURCES),
             **self._made_by,
-            output_folder.FOLDER: self._place,
+            output_folder.FOLDER: _place(self),
             "images": self.stream.fingerprint or None,
             **{
                 flag(field.name): settings[field.name]
@@ -117,12 +117,6 @@ class Job:
             },
         }
         return identity | _identity_of_more(self)
-
-    @property
-    def _place(self) -> str | None:
-        """Where the images of an index lie; other verbs go by the images alone."""
-        is_of_files = self.verb == "encode" and self.stream.root is not None
-        return os.path.abspath(os.path.expanduser(self.stream.what)) if is_of_files else None
 
     def identity_of_parts(self) -> dict[str, Any]:
         """What each part of the results follows from, beside its images: plain JSON values."""
@@ -168,14 +162,7 @@ class Job:
         table: str = "unreadable.csv",
         cannot: str = "be read",
     ) -> None:
-        """Writes a table of the unreadable images; refuses a stream that holds no others.
-
-        Args:
-            unreadable: (name, reason) of each.
-            stream: that holds them.
-            table: the table's file name.
-            cannot: what cannot be done with them, for the message.
-        """
+        """Writes a table of the unreadable images; refuses a stream that holds no others."""
         if not unreadable:
             return
         example = f"such as {images.shown(unreadable[0][0])} ({unreadable[0][1]})"
@@ -242,6 +229,12 @@ def _thumbnails(
             if not isinstance(picture, str):
                 pictures[at] = change(picture)
     return images.to_unit(pictures)
+
+
+def _place(job: Job) -> str | None:
+    """Where the images of an index lie; other verbs go by the images alone."""
+    is_of_files = job.verb == "encode" and job.stream.root is not None
+    return os.path.abspath(os.path.expanduser(job.stream.what)) if is_of_files else None
 
 
 def _identity_of_more(job: Job) -> dict[str, Any]:

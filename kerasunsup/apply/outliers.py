@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasunsup.apply import image_stream, outlier_maps, training_images
+from kerasunsup.apply import image_stream, outlier_maps, parts, training_images
 from kerasunsup.apply.encoded_images import EncodedImages
 from kerasunsup.apply.job import Job, short
 from kerasunsup.apply.settings import ApplySettings
@@ -75,7 +75,7 @@ def has_errors(job: Job) -> bool:
     if job.vectors is not None:
         return False
     if job.parts is not None:
-        return job.parts.have_errors()
+        return parts.have_errors(job.parts)
     return job.model.offers("reconstruct")
 
 

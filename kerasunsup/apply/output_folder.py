@@ -61,7 +61,7 @@ class OutputFolder:
         self._lock: io.TextIOWrapper | None = None
         self._is_held = False
         self._is_new = not folder.exists()
-        self._make_folder()
+        _make(folder)
         self.files = ResultFiles(folder)
         # Finished results need no lock: they may lie on a disk that cannot be written.
         self.is_done = self._is_finished()
@@ -82,21 +82,6 @@ class OutputFolder:
             self.close()
             raise
 
-    def _make_folder(self) -> None:
-        """Makes the folder where it is missing; refuses one that belongs to something else."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
-            raise InputError(
-                f"--output {self.folder} cannot be a folder ({error.strerror}): choose another"
-            ) from None
-        names = {path.name for path in self.folder.iterdir()}
-        if RECORD not in names and not names <= {_WORK}:
-            raise InputError(
-                f"--output {self.folder} holds files that are no results of apply: choose another "
-                "folder"
-            )
-
     def _is_finished(self) -> bool:
         """Whether all results of this command are there; refuses those of another command.
 
@@ -108,14 +93,7 @@ class OutputFolder:
             raise InputError(f"{path} is damaged: choose another --output")
         if not (record.get("done") or self._is_held) or self._is_untouched():
             return False
-        differing = [
-            name
-            for name, now in self._identity.items()
-            # Records of before a setting existed lack it; what was made of something names it.
-            if record.get(name, None if name in SOURCES else now) != now
-        ]
-        if FOLDER in differing and "images" not in differing:
-            differing.remove(FOLDER)  # it was moved as it is
+        differing = _differing(record, self._identity)
         # Of finished results an index tells what they are of; unfinished ones are begun anew.
         has_index = (self.folder / INDEX).is_file()
         if differing == ["images"] and self._may_grow and (has_index or not record.get("done")):
@@ -198,6 +176,21 @@ class OutputFolder:
         self.close(is_refused=kind is not None and issubclass(kind, InputError))
 
 
+def _make(folder: Path) -> None:
+    """Makes the folder where it is missing; refuses one that belongs to something else."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(
+            f"--output {folder} cannot be a folder ({error.strerror}): choose another"
+        ) from None
+    names = {path.name for path in folder.iterdir()}
+    if RECORD not in names and not names <= {_WORK}:
+        raise InputError(
+            f"--output {folder} holds files that are no results of apply: choose another folder"
+        )
+
+
 def _remove_folder(folder: Path) -> None:
     with contextlib.suppress(OSError):  # another program uses it
         folder.rmdir()
@@ -215,6 +208,19 @@ def holds(folder: Path, identity: Mapping[str, Any]) -> bool:
     return isinstance(found, dict) and all(
         name in found and found[name] == now for name, now in identity.items()
     )
+
+
+def _differing(record: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
+    """The names in which a command of before and one of now differ."""
+    differing = [
+        name
+        for name, now in identity.items()
+        # Records of before a setting existed lack it; what was made of something names it.
+        if record.get(name, None if name in SOURCES else now) != now
+    ]
+    if FOLDER in differing and "images" not in differing:
+        differing.remove(FOLDER)  # it was moved as it is
+    return differing
 
 
 def difference(name: str, record: Mapping[str, Any], identity: Mapping[str, Any]) -> str:

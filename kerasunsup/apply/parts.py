@@ -117,11 +117,6 @@ class Parts:
             with np.load(self.path(index), allow_pickle=False) as part:
                 yield {name: part[name] for name in names}
 
-    def have_errors(self) -> bool:
-        """Whether they hold errors: parts of a model that only encodes do not."""
-        part = next(self.arrays("codes", "errors"))
-        return 0 < len(part["codes"]) == len(part["errors"])
-
     def make(self, indices: Iterable[int], make: Make, locks: Locks) -> collections.Counter[str]:
         """Makes those of some parts that do not stand and that no other process is making.
 
@@ -341,3 +336,9 @@ def reopen(folder: Path, record: Mapping[str, Any]) -> None:
     for leftover in (folder / _FOLDER).glob(".*.part"):
         with contextlib.suppress(OSError):
             os.unlink(leftover)
+
+
+def have_errors(made: Parts) -> bool:
+    """Whether parts hold errors of reconstructions: those of a model that only encodes do not."""
+    part = next(made.arrays("codes", "errors"))
+    return 0 < len(part["codes"]) == len(part["errors"])

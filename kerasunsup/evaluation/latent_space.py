@@ -18,8 +18,9 @@ from kerasunsup.evaluation import neighbors
 
 _EXACT_DIM = 2000  # up to here the covariance's eigenvectors are the fastest way
 _MOST_ROWS = 10_000  # beyond it, as many rows,
+_MOST_COVARIANCES = 100 * 256**2  # values of all covariances of a mixture
 _MOST_VALUES = 200_000_000  # and as many values (0.8 GB) are enough to find the components
-_MIXTURE_ROWS = 20_000
+MIXTURE_ROWS = 20_000
 _ROWS_PER_COMPONENT = 20
 _GAUSSIANS = ("weights", "means", "covariances", "precisions_cholesky")
 
@@ -282,7 +283,7 @@ def fit_mixture(codes: np.ndarray, num_components: int, seed: int) -> Mixture:
 
     Args:
         codes: (num_codes, latent_dim), two or more.
-        num_components: >= 1; lowered so that 20 codes a component are there.
+        num_components: >= 1; lowered as `num_gaussians` says.
         seed: >= 0.
 
     Raises:
@@ -296,13 +297,13 @@ def fit_mixture(codes: np.ndarray, num_components: int, seed: int) -> Mixture:
     codes = neighbors.checked(codes, "codes", least=2)
     if num_components < 1:
         raise ValueError(f"num_components must be at least 1, received {num_components}")
-    codes = _subset(codes, _MIXTURE_ROWS, seed).astype(np.float64)
+    codes = _subset(codes, MIXTURE_ROWS, seed).astype(np.float64)
     # In units of the codes' own spread, no setting below depends on how an encoder scales them.
     # A spread by rounding alone is no unit.
     mean = codes.mean(axis=0)
     scale = float(np.sqrt(codes.var(axis=0).mean())) if varying(codes).any() else 1.0
     gaussians = mixture.GaussianMixture(
-        max(1, min(num_components, len(codes) // _ROWS_PER_COMPONENT)),
+        num_gaussians(len(codes), codes.shape[1], num_components),
         covariance_type="full",
         reg_covar=1e-3,
         init_params="kmeans",
@@ -317,6 +318,22 @@ def fit_mixture(codes: np.ndarray, num_components: int, seed: int) -> Mixture:
         warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
         gaussians.fit((codes - mean) / scale)
     return Mixture(gaussians, mean, scale)
+
+
+def num_gaussians(num_codes: int, latent_dim: int, wanted: int) -> int:
+    """How many components a mixture of codes has: no more than it takes minutes to fit.
+
+    Args:
+        num_codes: that it is fitted to; there are 20 or more a component.
+        latent_dim: values of a code; above 256, covariances of 100 components are too large.
+        wanted: >= 1.
+
+    Example:
+        >>> num_gaussians(20_000, 256, 100), num_gaussians(20_000, 1024, 100)
+        (100, 6)
+    """
+    most = _MOST_COVARIANCES // latent_dim**2
+    return max(1, min(wanted, num_codes // _ROWS_PER_COMPONENT, most))
 
 
 def sample_mixture(

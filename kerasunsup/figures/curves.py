@@ -154,7 +154,7 @@ def corruption_sweep(
     sides = (("noise", sigmas, noise), ("crop", holes, crop))
     lines = (
         ("input_", {"label": "corrupted input", "color": "0.45", "linestyle": "--", "marker": "s"}),
-        ("", {"label": "autoencoder's output", **style.look(0)}),
+        ("", {"label": "model's output", **style.look(0)}),
     )
     for (row, column), axes in np.ndenumerate(grid):
         side, strengths, curves = sides[column]

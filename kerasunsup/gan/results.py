@@ -80,7 +80,10 @@ def write_training_figures(
     """Samples of one fixed noise over the epochs (the study's figures 6 and 7), and the curves."""
     pairs = zip(samples.epochs, samples.outputs, strict=True)
     every = {epoch: image_grids.SampleRow(f"epoch {epoch}", made, {}) for epoch, made in pairs}
-    chosen = shown_epochs(trained.settings.epochs) & every.keys() or every.keys()
+    # Of what was trained: patience may have ended it early, where other epochs were kept.
+    wanted = shown_epochs(len(fitted.history["epoch"]))
+    kept = np.array(list(every))
+    chosen = {int(kept[np.abs(kept - epoch).argmin()]) for epoch in wanted}
     rows = [every[epoch] for epoch in sorted(chosen)]
     for name, shown in (("samples_first_epochs", rows[:4]), ("samples_last_epochs", rows[-4:])):
         figure = image_grids.sampled_images(shown)
@@ -146,7 +149,9 @@ def _classes(trained: TrainedGAN, inputs: np.ndarray, usual: np.ndarray) -> dict
     features, probabilities = trained.network.describe(blocks)
     shares = generative_metrics.class_shares(np.asarray(probabilities))
     spreads = generative_metrics.class_spreads(features, np.asarray(probabilities))
-    names = trained.splits.class_names or [str(index) for index in range(len(shares))]
+    names = trained.splits.class_names or tuple(
+        map(str, feature_network.classes_of(trained.splits))
+    )
     numbers = {f"class_share/{name}": float(v) for name, v in zip(names, shares, strict=True)}
     diversity = {
         f"diversity/{name}": float(own / real)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import logging
 import math
 import os
 import shlex
@@ -24,6 +25,7 @@ from kerasunsup.settings import TrainingSettings
 from kerasunsup.training import callbacks, several_workers
 from kerasunsup.training.run_folder import Run
 
+logger = logging.getLogger(__name__)
 # Order and progress are our own.
 _NOT_BY_KERAS: dict[str, Any] = {"shuffle": False, "verbose": 0}
 _MEAN_OF, _LEAST_MEAN = 500, 0.01  # training images, for the mean of their pixels; its least
@@ -307,6 +309,8 @@ def _epoch_callbacks(
 def _last_epoch(parts: Mapping[str, callbacks.Stateful], first_epoch: int, epochs: int) -> int:
     """Where training ends: where it stands already, if patience was over by then."""
     is_over = any(getattr(part, "is_over", False) for part in parts.values())
+    if is_over and epochs > first_epoch:
+        logger.info(f"--patience is over since epoch {first_epoch}: a larger one, or 0, goes on")
     return several_workers.said_by_first(first_epoch if is_over else max(first_epoch, epochs))
 
 

@@ -311,6 +311,26 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, words):
         assert word in error
 
 
+def test_patience_that_is_over_is_told_of_and_corrupted_images_have_no_line_of_clean_ones(
+    tmp_path, short_report, monkeypatch, capsys
+):
+    drawn = {}
+    curve = results.curves.learning_curve
+
+    def noted(*values, pca_mse, **more):
+        drawn["pca_mse"] = pca_mse
+        return curve(*values, pca_mse=pca_mse, **more)
+
+    monkeypatch.setattr(results.curves, "learning_curve", noted)
+    arguments = ["--patience", "1", "--learning-rate", "0.5", "--noise", "0.3", "--epochs", "9"]
+    same = ["--name", "one", "--logs", str(tmp_path)]
+    assert ae.main([*SMALL, *arguments, *same]) == 0
+    assert drawn["pca_mse"] is None
+    capsys.readouterr()
+    assert ae.main(["--resume", *same, "--epochs", "20"]) == 0
+    assert "--patience is over since epoch" in capsys.readouterr().out
+
+
 def test_small_codes_and_mixed_precision_reach_the_end(tmp_path, short_report):
     arguments = ["--latent-dim", "1", "--precision", "mixed_bfloat16", "--epochs", "1"]
     # Few units: a processor without instructions for this precision is slow in it.

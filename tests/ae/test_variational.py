@@ -100,6 +100,21 @@ def test_a_run_that_goes_on_in_its_warm_up_ends_as_one_that_did_not_stop(
         np.testing.assert_array_equal(two[name], value, err_msg=name)
 
 
+def test_a_longer_run_keeps_the_shares_of_beta_that_it_had(data, tmp_path, monkeypatch, capsys):
+    killed_runs.shorten_reports(monkeypatch, experiment)
+    assert ae.main(arguments(data, tmp_path, "run", "--epochs", "2", "--patience", "0")) == 0
+    config = tmp_path / "ae" / "run" / "config.json"
+    assert json.loads(config.read_text())["warm_up"] == 2
+    longer = ["--resume", "--name", "run", "--logs", str(tmp_path), "--epochs"]
+    assert ae.main([*longer, "3"]) == 0
+    stored = json.loads(config.read_text())
+    assert (stored["epochs"], stored["warm_up"]) == (3, 2)
+    # A shorter one would say of itself what it is not.
+    assert ae.main([*longer, "2"]) == 2
+    assert "this run has 3 epochs already, received --epochs 2" in capsys.readouterr().err
+    assert json.loads(config.read_text()) == stored
+
+
 def test_bfloat16_trains_it_and_what_is_shipped_is_float32(data, tmp_path, monkeypatch):
     killed_runs.shorten_reports(monkeypatch, experiment)
     given = arguments(data, tmp_path, "half", "--epochs", "1", "--precision", "mixed_bfloat16")

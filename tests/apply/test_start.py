@@ -101,16 +101,18 @@ def test_what_the_network_computes_loads_tensorflow(alone, folder, codes, tmp_pa
     assert loaded == ["keras", "tensorflow"]
 
 
-def test_codes_of_a_model_that_does_not_reconstruct_show_no_outliers(folder, tmp_path, capsys):
+def test_codes_of_a_model_that_does_not_reconstruct_show_outliers_by_themselves(folder, tmp_path):
     encoder = tmp_path / "encoder.keras"
     export.write_keras(encoder, networks_of()[0])
     codes = tmp_path / "codes"
     assert run("encode", encoder, folder, "--output", codes, "--shard", "1/1") == 0
     arguments = [encoder, folder, "--codes", codes, "--output"]
     assert run("cluster", *arguments, tmp_path / "groups") == 0
-    line = complaint(capsys, "outliers", *arguments, tmp_path / "odd")
-    assert "can encode, not reconstruct: give an autoencoder" in line
-    assert not (tmp_path / "odd").exists()
+    assert run("outliers", *arguments, tmp_path / "odd") == 0
+    at_once = ["outliers", encoder, folder, "--output", tmp_path / "at_once"]
+    assert run(*at_once) == 0
+    tables = [(tmp_path / name / "outliers.csv").read_text() for name in ("odd", "at_once")]
+    assert tables[0] == tables[1]
 
 
 def test_parts_of_restored_images_are_no_codes(alone, folder, tmp_path, capsys):

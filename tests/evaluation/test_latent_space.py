@@ -144,7 +144,7 @@ def test_mixture_samples_come_in_random_order_in_the_codes_proportions():
 
 
 def test_a_mixture_uses_at_most_so_many_codes(monkeypatch):
-    monkeypatch.setattr(latent_space, "_MIXTURE_ROWS", 60)
+    monkeypatch.setattr(latent_space, "MIXTURE_ROWS", 60)
     assert latent_space.sample_mixture(_clusters(), 20, 0, 100).shape == (20, 5)
     with pytest.raises(ValueError, match="num_components"):
         latent_space.sample_mixture(_clusters(), 20, 0, 0)
@@ -196,3 +196,11 @@ def test_a_mixture_of_arrays_is_the_same_mixture():
     np.testing.assert_array_equal(again.sample(50, 1), mixture.sample(50, 1))
     np.testing.assert_array_equal(again.log_likelihoods(codes), mixture.log_likelihoods(codes))
     np.testing.assert_array_equal(again.responsibilities(codes), mixture.responsibilities(codes))
+
+
+def test_large_codes_have_mixtures_that_fit_in_memory():
+    assert latent_space.num_gaussians(20_000, 32, 100) == 100
+    assert latent_space.num_gaussians(240, 32, 100) == 12  # 20 codes a component
+    for latent_dim in (512, 1024, 4096):
+        number = latent_space.num_gaussians(20_000, latent_dim, 100)
+        assert number == 1 or 8 * number * latent_dim**2 < 60e6

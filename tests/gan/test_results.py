@@ -163,6 +163,44 @@ def test_patience_counts_measurements_without_a_lower_distance(measured, monkeyp
     assert measurements.state()["best"] == np.inf
 
 
+def test_pictures_are_of_the_epochs_that_were_trained(tmp_path, monkeypatch):
+    """Patience ended a run of 100 epochs after 25: of 70 to 100 there is nothing."""
+    shown = {}
+    with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
+        monkeypatch.setattr(results.curves, "adversarial_curves", lambda _: None)
+        monkeypatch.setattr(
+            results.image_grids, "sampled_images", lambda rows: [row.name for row in rows]
+        )
+        monkeypatch.setattr(results.style, "to_pixels", lambda figure: figure)
+        monkeypatch.setattr(
+            tensorboard, "show", lambda name, figure, _: shown.update({name: figure})
+        )
+        monkeypatch.setattr(tensorboard, "show_moving", lambda *_: None)
+        trained = results.TrainedGAN(None, None, GANSettings(), None, None, tensorboard)
+        kept = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 25]
+        samples = types.SimpleNamespace(epochs=kept, outputs=[None] * len(kept))
+        history = {"epoch": list(range(1, 26))}
+        fitted = types.SimpleNamespace(history=history)
+        results.write_training_figures(trained, fitted, samples)
+    assert shown["samples_first_epochs"] == [f"epoch {epoch}" for epoch in (1, 5, 10, 15)]
+    assert shown["samples_last_epochs"][-1] == "epoch 25"
+
+
+def test_shares_of_classes_are_named_by_their_labels(monkeypatch, tmp_path):
+    classes = np.array([3, 8, 12])
+    probabilities = np.eye(3)[[0, 0, 1, 2]]
+    network = types.SimpleNamespace(describe=lambda _: (np.zeros((4, 2)), probabilities))
+    monkeypatch.setattr(results, "generate_blocks", lambda *_: iter(()))
+    monkeypatch.setattr(results.feature_network, "classes_of", lambda _: classes)
+    gan = types.SimpleNamespace(averaged_generator=None)
+    trained = results.TrainedGAN(gan, splits(), SETTINGS, None, network, None)
+    numbers = results._classes(trained, np.zeros((4, 3)), np.zeros(3))
+    assert numbers["class_share/3"] == 0.5
+    assert {name for name in numbers if "share/" in name} == {
+        "class_share/3", "class_share/8", "class_share/12",
+    }  # fmt: skip
+
+
 def test_copies_are_found(tmp_path):
     parts = splits()
     with training_tensorboard.TensorBoardWriter(tmp_path) as tensorboard:
