@@ -424,7 +424,7 @@ def test_table_of_the_relativistic_game_is_the_measurement():
     longest = found["60 epochs, 32 filters"]
     keys = ("fid", "precision", "recall", "classifier_score")
     assert are_near(TEXT, "Sixty epochs", *(f"{longest[key]:.2f}" for key in keys))
-    by_epoch = longest["distance to validation images by epoch"]
+    by_epoch = longest["distance to training images by epoch"]
     assert are_near(TEXT, f"{by_epoch['50']:.2f} at epoch 50", f"{by_epoch['60']:.2f}")
     assert are_near(TEXT, f"nothing copied ({100 * longest['nearest/closer_share']:.1f} %")
 
@@ -438,8 +438,23 @@ def test_table_of_wide_gans_is_the_measurement():
             *(f"{numbers[key]:.2f}" for key in ("precision", "recall", "classifier_score")),
         ]  # fmt: skip
     *_, best = found["rows"].values()
+    seeds = found["more seeds"]["rows"]
+    for name, numbers in seeds.items():
+        assert row(f"64 filters: the same, {name}")[1:] == [
+            f"{numbers['fid']:.2f}", f"{numbers['kid']:.3f}",
+            *(f"{numbers[key]:.2f}" for key in ("precision", "recall", "classifier_score")),
+        ]  # fmt: skip
+    distances = [best["fid"], *(numbers["fid"] for numbers in seeds.values())]
+    mean, deviation = statistics.fmean(distances), statistics.stdev(distances)
+    assert are_near(
+        TEXT, f"commit {found['more seeds']['commit']}", f"{mean:.2f} ± {deviation:.2f}"
+    )
+    trial = found["a trial: the penalty falls with the learning rate"]
+    one, two = trial["rows"].values()
+    assert are_near(TEXT, f"seed 1 ended at {one['fid']:.2f}", f"seed 2 at {two['fid']:.2f}")
+    assert are_near(TEXT, f"recall {one['recall']:.2f} and {two['recall']:.2f}", "training images")
     real = best["real"]["fid"]
-    assert are_near(TEXT, f"and {best['fid'] - real:.2f} from what real", f"({real:.2f})")
+    assert are_near(TEXT, f"is {best['fid'] - real:.2f} from what real", f"({real:.2f})")
     assert f"default is {GAN['gan']['fid'] - real:.2f} from it" in " ".join(TEXT.split())
     assert are_near(TEXT, "copied", f"({100 * best['nearest/closer_share']:.1f} % of its samples")
     assert are_near(TEXT, f"(recall {best['recall']:.2f} beside {best['real']['recall']:.2f})")

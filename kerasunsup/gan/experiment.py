@@ -80,7 +80,6 @@ def build(
         adversarial_loss=models_gan.LOSSES[settings.loss],
         label_smoothing=settings.label_smoothing,
         gradient_penalty=settings.gradient_penalty,
-        whole_penalty_at=settings.learning_rate,
         seed=settings.seed,
         name="gan",
     )

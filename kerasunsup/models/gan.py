@@ -71,9 +71,10 @@ def minimax(real_logits: Any, generated_logits: Any) -> tuple[Any, Any]:
 def relativistic(real_logits: Any, generated_logits: Any) -> tuple[Any, Any]:
     """The game about pairs: which of two images, one real and one generated, is more real?
 
-    A generator that draws a few kinds of images well does not win: each real image must be met. To
-    be played with a gradient penalty, else it need not come to rest. Arguments are those of
-    `non_saturating`; the pairs are the batches' rows.
+    What the discriminator gives to all images alike means nothing, so that a generator which draws
+    a few kinds of images well does not win: each real image must be met. To be played with a
+    gradient penalty, else it need not come to rest. Arguments are those of `non_saturating`; the
+    pairs are the batches' rows.
 
     Returns:
         (mean of -log S(G(z) - x), mean of -log S(x - G(z))), in nats, S the sigmoid of the
@@ -97,8 +98,9 @@ LOSSES: Mapping[str, AdversarialLoss] = {
 class GAN(replicated.Replicated, keras.Model):
     """A generator and a discriminator that train each other; `fit` it on batches of images.
 
-    Each step draws noise, generates once, and updates both networks by what both were before it.
-    Real and generated images pass the discriminator apart, for its batch normalization.
+    Each step draws noise, generates once, and updates both networks by what both were before the
+    step. Real and generated images pass the discriminator apart: in one joined batch, batch
+    normalization would see a mixture, and tell which is which.
 
     Args:
         generator: noise (batch, noise_dim) -> images in [0, 1].
@@ -109,8 +111,6 @@ class GAN(replicated.Replicated, keras.Model):
         gradient_penalty: weight of half the squared gradient of the logit by a real image, summed
             over pixels, mean over images (R1 of Mescheder et al. 2018, arXiv:1801.04406, eq. 9);
             with the relativistic loss that by generated images is added (R2 there).
-        whole_penalty_at: the learning rate at which it is whole; it falls with the rate, as a
-            discriminator with little left to tell would end flat. 0 keeps it.
         seed: of the noise.
     """
 
@@ -122,7 +122,6 @@ class GAN(replicated.Replicated, keras.Model):
         adversarial_loss: AdversarialLoss = non_saturating,
         label_smoothing: float = 0.0,
         gradient_penalty: float = 0.0,
-        whole_penalty_at: float = 0.0,
         seed: int = 0,
         **options: Any,
     ) -> None:
@@ -135,7 +134,6 @@ class GAN(replicated.Replicated, keras.Model):
         self.adversarial_loss = adversarial_loss
         self.label_smoothing = label_smoothing
         self.gradient_penalty = gradient_penalty
-        self.whole_penalty_at = whole_penalty_at
         self.random = keras.random.SeedGenerator(seed)
         self._seed = seed
         self._trackers = [keras.metrics.Mean(name) for name in _METRICS]
@@ -188,15 +186,16 @@ class GAN(replicated.Replicated, keras.Model):
             "adversarial_loss": keras.saving.serialize_keras_object(self.adversarial_loss),
             "label_smoothing": self.label_smoothing,
             "gradient_penalty": self.gradient_penalty,
-            "whole_penalty_at": self.whole_penalty_at,
             "seed": self._seed,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GAN:
         """The GAN that `get_config` describes, with fresh weights."""
-        names = ("generator", "discriminator", "adversarial_loss")
-        parts = {k: keras.saving.deserialize_keras_object(config[k], custom_objects) for k in names}
+        parts = {
+            key: keras.saving.deserialize_keras_object(config[key], custom_objects)
+            for key in ("generator", "discriminator", "adversarial_loss")
+        }
         return cls(**{**config, **parts})
 
     def save_own_variables(self, store: Any) -> None:
@@ -224,7 +223,7 @@ class GAN(replicated.Replicated, keras.Model):
     def train_step(self, data: Any, is_due: bool | None = None) -> dict[str, Any]:
         """One update of both networks on one batch of real images, float32 in [0, 1].
 
-        `is_due` says whether the gradient penalty is; None decides by the steps so far.
+        `is_due` is whether the gradient penalty is; None decides by the steps so far.
         """
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         for tracker, value in zip(self._trackers, _played(self, images, is_due), strict=True):
@@ -232,7 +231,10 @@ class GAN(replicated.Replicated, keras.Model):
         return {tracker.name: tracker.result() for tracker in self._trackers}
 
     def keep_averages_here(self) -> None:
-        """To be called outside of a strategy's scope: then one worker can generate by itself."""
+        """Gives the averages a generator outside of the strategy that the networks train under.
+
+        To be called outside of its scope; then one worker can generate without the others.
+        """
         # Untracked, so that the GAN has the variables that one without a strategy has.
         object.__setattr__(self, "_averaged_here", keras.models.clone_model(self.generator))
 
@@ -318,9 +320,7 @@ def _due_penalty(gan: GAN, images: Any, generated: Any, is_due: bool | None) -> 
         paid_for.append(ops.stop_gradient(generated))
 
     def penalty() -> Any:
-        weight: Any = gan.gradient_penalty * _PENALTY_EVERY
-        if gan.whole_penalty_at:
-            weight *= ops.cast(gan.optimizer.learning_rate, "float32") / gan.whole_penalty_at
+        weight = gan.gradient_penalty * _PENALTY_EVERY
         return sum(gradient_penalty(gan.discriminator, some, weight) for some in paid_for)
 
     if is_due:
@@ -350,7 +350,7 @@ def _values(network: keras.Model) -> list[Any]:
     return [variable.value for variable in network.trainable_variables]
 
 
-def gradient_penalty(discriminator: keras.Model, images: Any, weight: Any) -> Any:
+def gradient_penalty(discriminator: keras.Model, images: Any, weight: float) -> Any:
     """Half the squared gradient of the logit by an image, times `weight`.
 
     R1 by real images, R2 by generated ones; images are float32 (batch, height, width, channels). A
