@@ -178,7 +178,7 @@ def test_psnr_of_uncorrupted_input_is_left_out_of_the_sweep():
     figure = _sweep()
     psnr = _lines(figure.axes[0])["corrupted input"].get_ydata()
     np.testing.assert_allclose(psnr, [np.nan, 16.0, 12.0, 8.0, 4.0])
-    ssim = _lines(figure.axes[3])["autoencoder's output"]
+    ssim = _lines(figure.axes[3])["model's output"]
     np.testing.assert_allclose(ssim.get_xdata(), [0, 2, 4, 6, 8])
     np.testing.assert_allclose(ssim.get_ydata(), np.linspace(1.0, 0.2, 5))
 
