@@ -54,6 +54,12 @@ class Picture:
         return np.stack(np.gradient(self.luma))
 
     @functools.cached_property
+    def roughness(self) -> float:
+        """How steep the luma is, in parts of its contrast: noise and marks make it steeper."""
+        steep = float(np.sqrt(np.square(self.slopes).mean()))
+        return steep / max(float(self.luma.std()), 1e-9)
+
+    @functools.cached_property
     def detail_of_parts(self) -> np.ndarray:
         """The contrast of detail in 8 x 8 parts."""
         sigma = max(self.luma.shape) / 16
@@ -80,6 +86,24 @@ def by_parts(values: np.ndarray) -> np.ndarray:
     cut = values[: height * _PARTS, : width * _PARTS]
     means: np.ndarray = cut.reshape(_PARTS, height, _PARTS, width).mean(axis=(1, 3))
     return means
+
+
+def over_pixels(parts: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Whether each pixel and its neighbours lie in parts for which something is true.
+
+    Args:
+        parts: bool (8, 8), as `by_parts` divides a picture.
+        shape: (height, width).
+
+    Example:
+        >>> int(over_pixels(np.ones((8, 8), bool), (17, 16)).sum())
+        240
+    """
+    height, width = (side // _PARTS for side in shape)
+    pixels = np.zeros(shape, bool)
+    pixels[: height * _PARTS, : width * _PARTS] = np.kron(parts, np.ones((height, width), bool))
+    inner: np.ndarray = ndimage.minimum_filter(pixels, 3)
+    return inner
 
 
 def _channels(picture: np.ndarray) -> np.ndarray:

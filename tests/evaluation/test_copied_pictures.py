@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from kerasunsup.evaluation import copied_pictures
+from kerasunsup.evaluation import copied_pictures, picture_fit
 
 
 def picture(seed, side=64):
@@ -44,6 +44,75 @@ def test_a_smooth_large_picture_is_one_when_it_is_moved():
     one, moved = (np.repeat(half[..., np.newaxis], 3, axis=2).astype(np.float32) for half in halved)
     assert copied_pictures.copy_distance(one, moved) is not None
     assert copied_pictures.copy_distance(one, moved[::-1]) is None
+
+
+def ground(seed, grain, side=128):
+    """Ground out of focus whose shading is one for all seeds, and whose grain is not."""
+    shading = np.linspace(0.65, 0.25, side)[np.newaxis, :] ** np.linspace(0.9, 1.1, side)[:, None]
+    random = np.random.default_rng(seed)
+    grey = shading + ndimage.gaussian_filter(random.normal(0, grain, (side, side)), 0.7)
+    return np.repeat(grey[..., np.newaxis], 3, axis=2).astype(np.float32)
+
+
+def pale(one):
+    """The picture with a tenth of its contrast."""
+    return (0.5 + 0.1 * (one - 0.5)).astype(np.float32)
+
+
+def moved_with_a_bar(one):
+    """The picture moved by three pixels each way; what comes in is black."""
+    moved = np.zeros_like(one)
+    moved[3:, 3:] = one[:-3, :-3]
+    return moved
+
+
+def marked(one):
+    """The picture with a white mark over a tenth of it."""
+    changed = one.copy()
+    side = len(one)
+    rows, columns = slice(int(0.8 * side), int(0.9 * side)), slice(side // 2, side)
+    changed[rows, columns] += 0.55 * (1.0 - one[rows, columns])
+    return changed
+
+
+def enlarged(one):
+    """The picture without two pixels of its edge, as large as before."""
+    factor = len(one) / (len(one) - 4)
+    return ndimage.zoom(one[2:-2, 2:-2], (factor, factor, 1), order=1).astype(np.float32)
+
+
+def noisy(one):
+    noise = np.random.default_rng(9).normal(0, 0.03, one.shape)
+    return (one + noise).astype(np.float32)
+
+
+@pytest.mark.parametrize("change", [moved_with_a_bar, marked, enlarged, noisy])
+@pytest.mark.parametrize("of", [picture, lambda seed: pale(picture(seed))])
+def test_it_does_not_matter_which_of_two_copies_comes_first(of, change):
+    one = of(0)
+    copy = change(one)
+    there, back = copied_pictures.copy_distance(one, copy), copied_pictures.copy_distance(copy, one)
+    assert there == back
+    if change is not noisy or of is picture:  # the noise is three times as strong as pale detail
+        assert there is not None
+
+
+def test_ground_with_other_grain_is_another_picture():
+    one, other = ground(0, 0.03), ground(1, 0.03)
+    assert copied_pictures.copy_distance(one, other) is None
+    assert copied_pictures.copy_distance(one, noisy(one)) is not None
+
+
+def test_boards_with_the_same_edges_are_other_pictures():
+    """Parts of two boards: dark and light stripes along them agree, the fibres do not."""
+    edges = np.where(np.arange(128) // 20 % 2, 0.5, 0.42)[np.newaxis, :]
+    boards = []
+    for seed in (0, 1):
+        fibres = np.random.default_rng(seed).normal(0, 0.05, (128, 128))
+        grey = edges + ndimage.gaussian_filter(fibres, (4, 0.6))
+        boards.append(np.repeat(grey[..., np.newaxis], 3, axis=2).astype(np.float32))
+    assert copied_pictures.copy_distance(*boards) is None
+    assert copied_pictures.copy_distance(boards[0], boards[0] * 0.9) is not None
 
 
 def test_other_pictures_are_none():
@@ -88,7 +157,7 @@ def test_all_moves_at_once_correlate_as_one_at_a_time(reach):
 
     moves = range(-reach, reach + 1)
     expected = [[correlation(down, right) for right in moves] for down in moves]
-    found = copied_pictures._correlations(one, other, reach)
+    found = picture_fit._correlations(one, other, reach)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.unravel_index(found.argmax(), found.shape) == (reach - 2, reach + 1)
 
@@ -102,6 +171,6 @@ def test_pictures_are_moved_as_scipy_moves_them(scale):
     expected = [
         ndimage.affine_transform(part, scale, offset, order=1, mode="nearest") for part in both
     ]
-    np.testing.assert_allclose(copied_pictures._warped(both, shift, scale), expected, atol=1e-6)
-    one = copied_pictures._warped(both[1], shift, scale)
-    np.testing.assert_array_equal(one, copied_pictures._warped(both, shift, scale)[1])
+    np.testing.assert_allclose(picture_fit.warped(both, shift, scale), expected, atol=1e-6)
+    one = picture_fit.warped(both[1], shift, scale)
+    np.testing.assert_array_equal(one, picture_fit.warped(both, shift, scale)[1])
