@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def _moved(picture: Image.Image, right: int, down: int = 0) -> Image.Image:
 
 
 def _noisy(picture: Image.Image, sigma: float) -> Image.Image:
-    noise = np.random.default_rng(0).normal(0.0, 255.0 * sigma, np.asarray(picture).shape)
+    random = np.random.default_rng(zlib.crc32(picture.tobytes()))  # of each picture another one
+    noise = random.normal(0.0, 255.0 * sigma, np.asarray(picture).shape)
     return Image.fromarray(np.rint(np.clip(np.asarray(picture) + noise, 0, 255)).astype(np.uint8))
 
 

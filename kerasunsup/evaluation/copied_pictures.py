@@ -35,11 +35,13 @@ _LEAST_HOLD = 3.0
 # The largest difference over 4 x 4 pixels where moving by a pixel changes less than what differs:
 # JPEG and slight noise differ everywhere, edges of two pictures along the edge.
 _MOST_LOCAL_OF_EDGE = 0.022
-# Detail of two pictures agrees so well, where there is any, and so much better than moved. Of
-# photographs out of focus with other grain the first is 0.4 at most, of JPEG and of noise 0.45.
-_LEAST_AGREEING, _STANDS_OUT = 0.45, 0.1
-# What changes along their edges correlates so: 0.05 at most in such photographs.
-_LEAST_ALONG_EDGES, _LEAST_ALONG_EDGES_OF_MARKED = 0.1, 0.3
+# What changes along the edges of copies correlates so, and their detail, where there is any. Of
+# photographs out of focus with other grain the first is 0.05 at most.
+_ALONG_EDGES, _AGREEING = 0.2, 0.3
+# The same where what differs is as even as what JPEG leaves, and of pictures with a mark.
+_ALONG_EDGES_WHERE_EVEN, _AGREEING_WHERE_EVEN = 0.1, 0.45
+_ALONG_EDGES_OF_MARKED = 0.3
+_STANDS_OUT = 0.1  # correlation of detail, less that with one picture moved
 _MOST_MOVED = 3.6  # pixels of 64, at any size
 _MOST_SQUEEZED = 0.025  # difference of the scales down and across
 _SMALL = 48  # smaller pictures are not scaled: digits that differ by a little would fit
@@ -47,8 +49,9 @@ _TINY = 20  # still smaller ones are not moved
 _LEAST_SKETCHED = 64  # pixels of the longer side from which sketches tell which are not moved
 # Of 1,700 moved, cropped, scaled and noisy copies the sketches differ by 0.66 of the limit at most.
 _SKETCH_MARGIN = 1.2
-# Under a mark, this share of the 8 x 8 parts must fit, and of those with detail, at least so many.
-_FITTING, _LEAST_PARTS = 0.85, 20
+# Under a mark, this share of the 8 x 8 parts must fit, and of those with detail at least so many,
+# some of them in the middle.
+_FITTING, _LEAST_PARTS, _LEAST_INNER_PARTS = 0.85, 20, 4
 _PART_DETAIL, _FAINT_PART_DETAIL = 0.01, 0.003
 _PART_DIFFERENCE, _PART_NOISE = 0.35, 0.012
 
@@ -202,7 +205,10 @@ def _is_marked(fit: Fit, one: Picture, other: Picture) -> bool:
     # Faint detail tells where it agrees; that it does not may be noise.
     told = (held >= _PART_DETAIL) | (is_equal & (held >= _FAINT_PART_DETAIL))
     fits = is_equal | (differing <= _PART_NOISE)
-    if told.sum() < _LEAST_PARTS or fits.mean() < _FITTING:
+    # Two pictures with one frame, or one bar beside them, fit along it.
+    if told.sum() < _LEAST_PARTS or told[2:-2, 2:-2].sum() < _LEAST_INNER_PARTS:
+        return False
+    if fits.mean() < _FITTING:
         return False
     for first, second in zip(one.channels[1:], other.channels[1:], strict=True):
         fits &= np.abs(compared_picture.by_parts(first - second)) <= _MOST_HUE
@@ -211,7 +217,7 @@ def _is_marked(fit: Fit, one: Picture, other: Picture) -> bool:
     # Boards or blinds of two pictures are equal in most parts too, and change along themselves.
     where = compared_picture.over_pixels(fits, fit.moved.shape)
     along = picture_agreement.agreement_along_edges(fit.moved, fit.other, where)
-    return along >= _LEAST_ALONG_EDGES_OF_MARKED
+    return along >= _ALONG_EDGES_OF_MARKED
 
 
 def _is_near(fit: Fit, shape: tuple[int, ...]) -> bool:
@@ -229,10 +235,12 @@ def _is_told(fit: Fit, shape: tuple[int, ...]) -> bool:
     if min(shape) < _SMALL:
         return largest <= _MOST_LOCAL_OF_EDGE
     detail = DetailAgreement(fit.moved, fit.other, max(shape))
-    if largest <= _MOST_LOCAL_OF_EDGE and detail.where_detailed >= _LEAST_AGREEING:
-        along = picture_agreement.agreement_along_edges(fit.moved, fit.other)
-        if along >= _LEAST_ALONG_EDGES or largest <= _ROUNDING:
-            return True
+    along = picture_agreement.agreement_along_edges(fit.moved, fit.other)
+    if along >= _ALONG_EDGES and detail.where_detailed >= _AGREEING:
+        return True
+    is_even = largest <= _MOST_LOCAL_OF_EDGE and detail.where_detailed >= _AGREEING_WHERE_EVEN
+    if is_even and (along >= _ALONG_EDGES_WHERE_EVEN or largest <= _ROUNDING):
+        return True
     return detail.more_than_moved >= _STANDS_OUT
 
 

@@ -26,6 +26,7 @@ _REACH = 2  # pixels of a sketch by which a picture is moved when it is looked u
 _LEAST_ALIKE, _LEAST_ALIKE_OF_SMALL, _LEAST_ALIKE_OF_TINY = 0.7, 0.9, 0.8
 _LEAST_ALIKE_OF_ONE_SIZE = 0.94  # of two small ones
 _SMALL, _TINY = 48, 20  # shorter sides, pixels
+_BLANK = 0.05  # norm of a weighted sketch, of which rounding alone makes 0.02
 _BLOCK = 65536  # pictures whose frequencies are compared at a time
 _ROUNDING = 1e-4  # of half a squared distance in float32
 _AT_A_TIME = 256  # candidates; the next ones are looked at where some of these are copies
@@ -106,7 +107,7 @@ class CopyCandidates:
         limits = (np.full(len(others), _LEAST_ALIKE_OF_TINY), of_small)
         least = np.select([sides < _TINY, sides < _SMALL], limits, _LEAST_ALIKE)
         # Nearly blank sketches correlate by their rounding alone: the pixels decide.
-        is_blank = (np.linalg.norm(inner, axis=1) < 0.5) & (np.linalg.norm(views[0]) < 0.5)
+        is_blank = (np.linalg.norm(inner, axis=1) < 0.99) & (np.linalg.norm(views[0]) < 0.99)
         alike: np.ndarray = others[((inner @ views.T).max(axis=1) >= least) | is_blank]
         return alike
 
@@ -233,9 +234,9 @@ def _frequencies(sketches: np.ndarray) -> np.ndarray:
 
 
 def _unit(sketches: np.ndarray) -> np.ndarray:
-    """Float32 (n, pixels), weighted, of length 1; all 0 where it is blank."""
+    """Float32 (n, pixels), weighted, of length 1; shorter where it is nearly blank."""
     flat = _weighted(sketches).reshape(len(sketches), -1)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 0.01)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), _BLANK)
 
 
 def _stretch(hashes: np.ndarray, number: int) -> np.ndarray:

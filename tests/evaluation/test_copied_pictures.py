@@ -115,6 +115,19 @@ def test_boards_with_the_same_edges_are_other_pictures():
     assert copied_pictures.copy_distance(boards[0], boards[0] * 0.9) is not None
 
 
+def test_a_frame_around_both_makes_no_copies():
+    """Two plain areas each, within one black bar above and one beside them."""
+    rows, columns = np.mgrid[:64, :64]
+    drawings = []
+    for slope in (0.5, 0.9):
+        inside = columns > 48 + rows * slope
+        drawing = np.where(inside[..., np.newaxis], [0.5, 0.8, 0.95], [0.5, 0.15, 0.25])
+        drawing[:3], drawing[:, :3] = 0.0, 0.0
+        drawings.append(drawing.astype(np.float32))
+    assert copied_pictures.copy_distance(*drawings) is None
+    assert copied_pictures.copy_distance(drawings[0], 0.9 * drawings[0]) is not None
+
+
 def test_other_pictures_are_none():
     one = picture(0)
     others = [picture(1), one[::-1], 1.0 - one, one[..., ::-1], one.swapaxes(0, 1)]

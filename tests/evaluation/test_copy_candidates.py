@@ -34,6 +34,18 @@ def test_a_moved_and_paler_copy_is_a_candidate_and_few_others_are():
     assert 7 not in found.of(3, is_left)
 
 
+def test_pale_pictures_are_candidates_though_rounding_hides_what_they_show():
+    """One corner of a blank picture differs by a few levels, and JPEG rounds the rest."""
+    noise = np.random.default_rng(0).integers(0, 2, (2, 32, 32))
+    for depth in (4, 8, 16, 30):
+        pictures = sketches(30)
+        for number in (0, 1):
+            pictures[number] = 200 + noise[number]
+            pictures[number, 2:7, 25:30] -= depth
+        found = candidates(pictures)
+        assert found.alike(0, found.of(0, np.ones(30, bool))).tolist() == [1], depth
+
+
 def test_every_member_is_a_copy_of_the_one_that_leads():
     """Each picture is a copy of its neighbours only: no chain is made of them."""
     pictures = np.repeat(sketches(1), 9, axis=0)
