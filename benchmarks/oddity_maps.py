@@ -93,7 +93,7 @@ def measured(maps: np.ndarray, is_pasted: np.ndarray) -> dict[str, float]:
 
 def nearest_window(known: np.ndarray, judged: np.ndarray) -> np.ndarray:
     """Distance of each window of 15 pixels from the nearest of 10,000 known ones of any place."""
-    cut = [oddity_maps._cut(values, 15, 1) for values in (known, judged)]
+    cut = [oddity_maps._cut(values, 15, 1, density=1) for values in (known, judged)]
     flat = cut[0].reshape(-1, cut[0].shape[-1])
     drawn = flat[np.random.default_rng(0).permutation(len(flat))[:10_000]]
     mean, (_, spread, axes) = drawn.mean(axis=0), np.linalg.svd(drawn - drawn.mean(axis=0), False)

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 NO_BOX = ("", "", "", "")
 _KNOWN = 1000  # images that are learned from
 _BLOCK = 64  # outliers at a time
-_BLACK = 0.01  # this share of the known images' places is as black as can be
+_BLACK, _SCALED = 0.01, 256  # this share of the places of so many known ones is black
 _FOLDER = "maps"
 _LONGEST_NAME = 250  # bytes, of 255 that file systems take
 _RED, _MOST_RED = np.array([1.0, 0.1, 0.0], np.float32), 0.65
@@ -88,7 +88,7 @@ def write_maps(
         return Maps.none()
     logger.info(f"learning from {len(clean):,} images where the outliers are odd")
     mapper = oddity_maps.fit(clean, job.settings.seed)
-    black = float(np.quantile(mapper.maps(clean), _BLACK))
+    black = float(np.quantile(mapper.maps(clean[:_SCALED]), _BLACK))
     maps: dict[int, np.ndarray] = {}
     sizes: dict[int, tuple[int, int]] = {}
     for start in range(0, len(outliers), _BLOCK):

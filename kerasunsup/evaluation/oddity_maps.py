@@ -17,7 +17,8 @@ from kerasunsup.evaluation import latent_space
 
 SIDE = 64  # larger images are judged at this size
 LEAST_SIDE = 8  # pixels
-_STEPS = 16  # places along the shorter side, about
+_STEPS = 16  # places along the shorter side that are learned from, about
+_DENSITY = 2  # times as many are judged
 # Sides of the windows, as shares of the image's; the second and the third are cut from the image at
 # a half and a third of its size.
 _WINDOWS = (11 / 64, 30 / 64, 48 / 64)
@@ -40,9 +41,9 @@ class _Windows:
     mean: np.ndarray
     axes: np.ndarray  # (numbers of a window, components), in units of their spread
 
-    def of(self, images: np.ndarray) -> np.ndarray:
+    def of(self, images: np.ndarray, density: int) -> np.ndarray:
         """float32 (num_images, rows, columns, components)."""
-        cut = _cut(images, self.side, self.scale)
+        cut = _cut(images, self.side, self.scale, density)
         found = cut.reshape(-1, cut.shape[-1]) @ self.axes - self.mean @ self.axes
         return found.reshape(*cut.shape[:3], -1)
 
@@ -59,7 +60,7 @@ class OddityMapper:
     Example:
         >>> known = np.random.default_rng(0).uniform(0.4, 0.6, (8, 16, 16, 1)).astype(np.float32)
         >>> fit(known, seed=0).maps(known[:2]).shape
-        (2, 8, 8)
+        (2, 16, 16)
     """
 
     _windows: tuple[_Windows, ...]
@@ -76,8 +77,9 @@ class OddityMapper:
         """
         found = []
         with _one_thread():
-            for start in range(0, len(images), _BLOCK):
-                numbers = _numbers(self._windows, images[start : start + _BLOCK])
+            block = _BLOCK // _DENSITY**2
+            for start in range(0, len(images), block):
+                numbers = _numbers(self._windows, images[start : start + block], _DENSITY)
                 odds = self._network.predict_proba(numbers.reshape(-1, numbers.shape[-1]))
                 odds = np.clip(odds, 1e-6, 1.0)
                 maps = np.log(odds[:, 1]) - np.log(odds[:, 0])
@@ -104,7 +106,7 @@ def fit(known: np.ndarray, seed: int) -> OddityMapper:
         >>> odd = known[:1].copy()
         >>> odd[:, 4:10, 4:10] = 1.0
         >>> odd_map = fit(known, seed=0).maps(odd)[0]
-        >>> bool(odd_map[3, 3] > odd_map[7, 7])
+        >>> bool(odd_map[6, 6] > odd_map[14, 14])
         True
     """
     if known.ndim != 4 or len(known) < 2 or min(known.shape[1:3]) < LEAST_SIDE:
@@ -116,17 +118,18 @@ def fit(known: np.ndarray, seed: int) -> OddityMapper:
         return _learned(known, seed)
 
 
-def places(size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The rows and columns of pixels that a map has a number for.
+def places(size: tuple[int, ...], density: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """The rows and columns of pixels that are looked at.
 
     Args:
         size: (height, width) of the images.
+        density: times as many along each side as are learned from; 2 in a map.
 
     Example:
         >>> places((8, 16))
         (array([1, 3, 5, 7]), array([ 1,  3,  5,  7,  9, 11, 13, 15]))
     """
-    step = max(2, min(size) // _STEPS)
+    step = max(1, max(2, min(size) // _STEPS) // density)
     rows, columns = (np.arange(step // 2, side, step) for side in size)
     return rows, columns
 
@@ -205,7 +208,7 @@ def _learned(known: np.ndarray, seed: int) -> OddityMapper:
             odd, is_pasted = _with_pasted(known[drawn[start : start + _AT_ONCE]], known, random)
             numbers = np.concatenate(
                 [
-                    _numbers(windows, odd[first : first + _BLOCK])
+                    _numbers(windows, odd[first : first + _BLOCK], density=1)
                     for first in range(0, len(odd), _BLOCK)
                 ]
             )
@@ -226,7 +229,7 @@ def _fitted(known: np.ndarray, share: float, scale: int, seed: int) -> _Windows:
     rows, columns = places(known.shape[1:3])
     number = max(2, -(-_FITTED // (len(rows) * len(columns))))
     drawn = known[random.permutation(len(known))[:number]]
-    cut = _cut(drawn, side, scale)
+    cut = _cut(drawn, side, scale, density=1)
     cut = cut.reshape(-1, cut.shape[-1])
     components = min(_COMPONENTS, *cut.shape)
     fitted = latent_space.principal_components(cut, components, seed)
@@ -236,9 +239,9 @@ def _fitted(known: np.ndarray, share: float, scale: int, seed: int) -> _Windows:
     return _Windows(side, scale, fitted.mean_.astype(np.float32), axes.astype(np.float32))
 
 
-def _cut(images: np.ndarray, side: int, scale: int) -> np.ndarray:
+def _cut(images: np.ndarray, side: int, scale: int, density: int) -> np.ndarray:
     """The windows around all places: float32 (num_images, rows, columns, numbers of a window)."""
-    rows, columns = places(images.shape[1:3])
+    rows, columns = places(images.shape[1:3], density)
     if scale > 1:
         even = [(0, 0), (0, -images.shape[1] % scale), (0, -images.shape[2] % scale), (0, 0)]
         images = np.pad(images, even, mode="edge")
@@ -259,11 +262,11 @@ def _cut(images: np.ndarray, side: int, scale: int) -> np.ndarray:
     return cut.reshape(*cut.shape[:3], -1)
 
 
-def _numbers(windows: tuple[_Windows, ...], images: np.ndarray) -> np.ndarray:
+def _numbers(windows: tuple[_Windows, ...], images: np.ndarray, density: int) -> np.ndarray:
     """What the network knows of each place: its windows, how far they are, and where it is."""
     parts = []
     for window in windows:
-        found = window.of(images)
+        found = window.of(images, density)
         away = np.log(np.square(found).mean(axis=-1, keepdims=True) + 1e-3)
         parts += [np.clip(found, -_MOST, _MOST), away]
     shape = parts[0].shape[:3]

@@ -25,8 +25,8 @@ def test_pasted_parts_are_found_and_the_same_seed_finds_the_same(monkeypatch):
     is_odd[:, 6:14, 10:20] = True
     mapper = oddity_maps.fit(textures(60, seed=0), seed=0)
     maps = mapper.maps(odd)
-    rows, columns = oddity_maps.places(odd.shape[1:3])
-    assert maps.shape == (12, len(rows), len(columns)) == (12, 12, 16)
+    rows, columns = oddity_maps.places(odd.shape[1:3], density=2)
+    assert maps.shape == (12, len(rows), len(columns)) == (12, 24, 32)
     assert maps.dtype == np.float32
     found = classifier_metrics.auroc(
         is_odd[:, rows][:, :, columns].ravel(), maps.ravel().astype(np.float64)
@@ -41,7 +41,7 @@ def test_images_of_any_size_have_maps(size, monkeypatch):
     monkeypatch.setattr(oddity_maps, "_IMAGES_A_ROUND", 100)
     images = np.random.default_rng(0).uniform(size=(5, *size)).astype(np.float32)
     maps = oddity_maps.fit(images, seed=0).maps(images)
-    rows, columns = oddity_maps.places(size[:2])
+    rows, columns = oddity_maps.places(size[:2], density=2)
     assert maps.shape == (5, len(rows), len(columns))
     assert np.isfinite(maps).all()
     assert oddity_maps.enlarged(maps[0], *size[:2]).shape == size[:2]
@@ -52,10 +52,10 @@ def test_products_of_matrices_run_in_one_thread(monkeypatch):
     threads = set()
     numbers_of = oddity_maps._numbers
 
-    def watched(windows, images):
+    def watched(windows, images, density):
         pools = threadpoolctl.threadpool_info()
         threads.update(pool["num_threads"] for pool in pools if pool["user_api"] == "blas")
-        return numbers_of(windows, images)
+        return numbers_of(windows, images, density)
 
     monkeypatch.setattr(oddity_maps, "_numbers", watched)
     monkeypatch.setattr(oddity_maps, "_ROUNDS", 1)
