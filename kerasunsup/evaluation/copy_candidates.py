@@ -107,7 +107,7 @@ class CopyCandidates:
         limits = (np.full(len(others), _LEAST_ALIKE_OF_TINY), of_small)
         least = np.select([sides < _TINY, sides < _SMALL], limits, _LEAST_ALIKE)
         # Nearly blank sketches correlate by their rounding alone: the pixels decide.
-        is_blank = (np.linalg.norm(inner, axis=1) < 0.99) & (np.linalg.norm(views[0]) < 0.99)
+        is_blank = np.minimum(np.linalg.norm(inner, axis=1), np.linalg.norm(views[0])) < 0.99
         alike: np.ndarray = others[((inner @ views.T).max(axis=1) >= least) | is_blank]
         return alike
 
