@@ -23,6 +23,7 @@ _BLOCK = 8192  # images in a file of looks
 # Of a block.
 _ARRAYS = ("positions", "shapes", "hashes", "sketches", "are_still", "unreadable", "reasons")
 _HASH_BYTES = 16
+_FAINT = 0.25  # contrast over white in parts of that over black, below which black tells more
 _SIDE = 128  # larger pictures are compared at this size
 _CACHED = 256 << 20  # bytes of pictures in memory; where all fit, all are read at once
 _READY = 128 << 20  # bytes of those that are ready to be compared
@@ -82,7 +83,12 @@ def _block(stream: Stream, positions: range, progress: Progress) -> dict[str, np
 
 def _look(stored: StoredPicture, path: str) -> tuple[tuple[int, int], bytes, np.ndarray, bool]:
     """Height and width, the hash and the sketch of one picture, and whether it is the only one."""
-    sketch = images.with_channels(images.resize(stored.pixels, _SKETCH, _SKETCH), 1)[..., 0]
+    sketches = [
+        images.with_channels(images.resize(pixels, _SKETCH, _SKETCH), 1)[..., 0]
+        for pixels in _laid(stored)
+    ]
+    # White shapes on a transparent ground are all one over white.
+    sketch = sketches[-1] if sketches[0].std() < _FAINT * sketches[-1].std() else sketches[0]
     height, width = stored.pixels.shape[:2]
     return (height, width), _hash(stored, path), sketch, not stored.is_first_of_many
 
@@ -106,6 +112,14 @@ def _hash(stored: StoredPicture, path: str) -> bytes:
     return content.digest()
 
 
+def _laid(stored: StoredPicture) -> list[np.ndarray]:
+    """The picture over white, and over black where it is not opaque: uint8 (h, w, 1|3) each."""
+    if stored.opacity is None:
+        return [stored.pixels]
+    white = 255 - stored.opacity[..., np.newaxis].astype(np.int16)
+    return [stored.pixels, np.maximum(stored.pixels - white, 0).astype(np.uint8)]
+
+
 class _Way(NamedTuple):
     """How a picture is made as large as another one."""
 
@@ -123,11 +137,16 @@ class Pictures:
 
     def __init__(self, places: Sequence[tuple[Stream, int]], shapes: np.ndarray) -> None:
         self._places = places
-        self._cached: collections.OrderedDict[int, np.ndarray | None] = collections.OrderedDict()
+        # Each over white, and over black where it is not opaque; None where it cannot be read.
+        self._cached: collections.OrderedDict[int, list[np.ndarray] | None] = (
+            collections.OrderedDict()
+        )
         # To read a few at a time takes longer than what else is done for small ones.
-        self._all_fit = 3 * int(np.minimum(shapes, 2 * _SIDE).prod(axis=1).sum()) <= _CACHED
+        self._all_fit = 6 * int(np.minimum(shapes, 2 * _SIDE).prod(axis=1).sum()) <= _CACHED
         self._bytes = 0
-        self._ready: collections.OrderedDict[tuple[int, _Way], Picture] = collections.OrderedDict()
+        self._ready: collections.OrderedDict[tuple[int, _Way, int], Picture] = (
+            collections.OrderedDict()
+        )
         self._ready_bytes = 0
 
     def distances(self, one: int, others: Sequence[int]) -> Iterator[float | None]:
@@ -158,22 +177,35 @@ class Pictures:
         if shapes[0] is None or shapes[1] is None:  # readable before, and not any more
             return None
         for way in _ways(shapes[0], shapes[1]):
-            distance = copied_pictures.distance_of_copies(
-                self._made_ready(one, way), self._made_ready(other, way), may_move=may_move
-            )
-            if distance is not None:
-                return distance
+            distances = self._distances_of_way(one, other, way, may_move=may_move)
+            if None not in distances:
+                return max(cast(list[float], distances))
         return None
 
-    def _made_ready(self, number: int, way: _Way) -> Picture:
+    def _distances_of_way(
+        self, one: int, other: int, way: _Way, *, may_move: bool
+    ) -> list[float | None]:
+        """Over white, and, if they are a copy there and neither is opaque, over black as well."""
+        grounds = min(len(self._cached[number] or ()) for number in (one, other))
+        distances: list[float | None] = []
+        for ground in range(grounds):
+            pictures = [self._made_ready(number, way, ground) for number in (one, other)]
+            distance = copied_pictures.distance_of_copies(*pictures, may_move=may_move)
+            distances.append(distance)
+            if distance is None:
+                break
+        return distances
+
+    def _made_ready(self, number: int, way: _Way, ground: int = 0) -> Picture:
         """A picture as it is compared; the last ones are kept."""
-        if (number, way) in self._ready:
-            self._ready.move_to_end((number, way))
-            return self._ready[number, way]
-        pixels = cast(np.ndarray, self._cached[number])
+        key = number, way, ground
+        if key in self._ready:
+            self._ready.move_to_end(key)
+            return self._ready[key]
+        pixels = cast(list[np.ndarray], self._cached[number])[ground]
         part = pixels if way.middle is None else _middle(pixels, *way.middle)
         resized = images.with_channels(images.resize(part, *way.size), 3)
-        made = self._ready[number, way] = Picture(images.to_unit(resized))
+        made = self._ready[key] = Picture(images.to_unit(resized))
         self._ready_bytes += made.nbytes
         while self._ready_bytes > _READY and len(self._ready) > 2:
             _, dropped = self._ready.popitem(last=False)
@@ -190,25 +222,29 @@ class Pictures:
             missing = list(range(len(self._places)))
         for stream in {id(s): s for s, _ in (self._places[number] for number in missing)}.values():
             here = [number for number in missing if self._places[number][0] is stream]
-            pictures = stream.read([self._places[number][1] for number in here])
+            pictures = stream.measured([self._places[number][1] for number in here], _reduced)
             for number, picture in zip(here, pictures, strict=True):
-                small = None if isinstance(picture, str) else _reduced(picture)
-                self._cached[number] = small
-                self._bytes += 0 if small is None else small.nbytes
+                self._cached[number] = None if isinstance(picture, str) else picture
+                self._bytes += _size(self._cached[number])
         while self._bytes > _CACHED and len(self._cached) > len(wanted):
             _, dropped = self._cached.popitem(last=False)
-            self._bytes -= 0 if dropped is None else dropped.nbytes
+            self._bytes -= _size(dropped)
 
 
-def _reduced(picture: np.ndarray) -> np.ndarray:
+def _reduced(stored: StoredPicture, _: str) -> list[np.ndarray]:
     """The picture with no side above 256 pixels, at which a crop of a few can be seen."""
-    height, width = picture.shape[:2]
+    height, width = stored.pixels.shape[:2]
     scale = min(1.0, 2 * _SIDE / max(height, width))
-    return images.resize(picture, *(max(1, round(side * scale)) for side in (height, width)))
+    size = [max(1, round(side * scale)) for side in (height, width)]
+    return [images.resize(pixels, *size) for pixels in _laid(stored)]
 
 
-def _shape(picture: np.ndarray | None) -> tuple[int, int] | None:
-    return None if picture is None else (picture.shape[0], picture.shape[1])
+def _size(pictures: list[np.ndarray] | None) -> int:
+    return sum(picture.nbytes for picture in pictures or ())
+
+
+def _shape(pictures: list[np.ndarray] | None) -> tuple[int, int] | None:
+    return None if pictures is None else (pictures[0].shape[0], pictures[0].shape[1])
 
 
 def _ways(one: tuple[int, int], other: tuple[int, int]) -> Iterator[_Way]:

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from apply_command import complaint, files, run, surrogate_table, table, write
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from kerasunsup.apply import duplicate_plan, moving, picture_looks
 
@@ -263,3 +263,33 @@ def test_images_that_an_array_has_are_moved(doubled, tmp_path):
     command = ("duplicates", doubled, "--against", tmp_path / "train.npz")
     assert run(*command, "--output", tmp_path / "out", "--move-to", tmp_path / "away") == 0
     assert files(tmp_path / "away") == {"3.png"}
+
+
+def test_white_and_black_shapes_on_a_transparent_ground_are_told_apart(tmp_path):
+    """Over white, all white shapes are one blank picture."""
+    folder = tmp_path / "icons"
+    folder.mkdir()
+    shapes = {
+        "disc": lambda draw: draw.ellipse((10, 10, 50, 50), fill=255),
+        "cross": lambda draw: [draw.line((5, y, 60, 65 - y), fill=255, width=6) for y in (5, 60)],
+        "bars": lambda draw: [draw.rectangle((x, 10, x + 5, 55), fill=255) for x in (8, 24, 40)],
+    }
+    for shape, draw in shapes.items():
+        for level in (0, 255):
+            opacity = Image.new("L", (64, 64))
+            draw(ImageDraw.Draw(opacity))
+            icon = Image.new("RGB", (64, 64), (level,) * 3)
+            icon.putalpha(opacity)
+            icon.save(folder / f"{level}_{shape}.png")
+            if shape == "cross":
+                icon.save(folder / f"{level}_{shape}_again.webp", lossless=True)
+                icon.resize((48, 48), Image.Resampling.LANCZOS).save(folder / f"{level}_small.png")
+    assert run("duplicates", folder, "--output", tmp_path / "found") == 0
+    rows = table(tmp_path / "found" / "duplicates.csv")
+    groups = {}
+    for row in rows:
+        groups.setdefault(row["group"], set()).add(row["file"])
+    assert sorted(map(sorted, groups.values())) == [
+        sorted([f"{level}_cross.png", f"{level}_cross_again.webp", f"{level}_small.png"])
+        for level in (0, 255)
+    ]
