@@ -3,6 +3,7 @@
     python benchmarks/own_pictures.py make FOLDER --stamps DIR --units DIR --photographs DIR
     python benchmarks/own_pictures.py measure FOLDER/stamps --codes autoencoder=codes.npz ... \
         --output docs/own_pictures.json
+    python benchmarks/own_pictures.py restore FOLDER/photographs-right --run logs/ae/photographs
 
 `make` lays out three folders, a sub-folder a class, from unpacked Debian packages (`apt-get
 download`, `dpkg-deb -x`): the stamps of tuxpaint-stamps-default (`usr/share/tuxpaint/stamps`); the
@@ -15,6 +16,9 @@ whole in `photographs-right`.
 far groups agree with the classes. Of exact copies the first counts; classes of fewer than ten
 pictures are left out. It takes codes as `apply encode` writes them; pixels and histograms of
 colours are made here.
+
+`restore` adds noise to the pictures, restores them with a denoiser (`ae --skip`), and gives the
+PSNR before and after.
 """
 
 from __future__ import annotations
@@ -24,12 +28,14 @@ import collections
 import hashlib
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import duplicates
 import numpy as np
 from PIL import Image
 
+from kerasunsup.apply import __main__ as apply
 from kerasunsup.data import images
 from kerasunsup.evaluation import clustering, neighbors
 
@@ -131,21 +137,58 @@ def _measure(options: argparse.Namespace) -> None:
         options.output.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
 
 
+def _psnr(one: np.ndarray, other: np.ndarray) -> float:
+    return float(-10.0 * np.log10(np.square(one / 255.0 - other / 255.0).mean()))
+
+
+def _restore(options: argparse.Namespace) -> None:
+    paths = sorted(path for path in options.folder.iterdir() if path.is_file())
+    originals = [images.with_channels(images.decode(path), 3) for path in paths]
+    rows = {}
+    for sigma in (0.1, 0.25):
+        with tempfile.TemporaryDirectory() as place:
+            noisy, restored = Path(place) / "noisy", Path(place) / "restored"
+            noisy.mkdir()
+            for seed, (path, picture) in enumerate(zip(paths, originals, strict=True)):
+                noise = np.random.default_rng(seed).normal(0.0, sigma, picture.shape)
+                Image.fromarray(images.to_uint8(images.to_unit(picture) + noise)).save(
+                    noisy / f"{path.stem}.png"
+                )
+            if apply.main(["restore", str(options.run), str(noisy), "--output", str(restored)]):
+                raise SystemExit("apply restore failed")
+            found = [
+                [
+                    _psnr(images.with_channels(images.decode(folder / f"{path.stem}.png"), 3), one)
+                    for folder in (noisy, restored)
+                ]
+                for path, one in zip(paths, originals, strict=True)
+            ]
+        before, after = np.array(found).T
+        rows[f"noise {sigma}"] = {
+            "pictures": len(paths), "noisy": round(before.mean(), 2),
+            "restored": round(after.mean(), 2), "least_gain": round((after - before).min(), 2),
+            "largest_gain": round((after - before).max(), 2),
+        }  # fmt: skip
+    print(json.dumps(rows, indent=1))
+    if options.output:
+        whole = json.loads(options.output.read_text("utf-8")) if options.output.exists() else {}
+        whole["restored_photographs"] = rows
+        options.output.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Lays out the folders, or measures one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("what", choices=["make", "measure"])
+    parser.add_argument("what", choices=["make", "measure", "restore"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--stamps", type=Path)
     parser.add_argument("--units", type=Path)
     parser.add_argument("--photographs", type=Path)
     parser.add_argument("--codes", nargs="*", default=[], metavar="NAME=FILE")
+    parser.add_argument("--run", type=Path, help="a denoiser")
     parser.add_argument("--output", type=Path, help="add the results to this JSON")
     options = parser.parse_args()
-    if options.what == "make":
-        _make(options)
-    else:
-        _measure(options)
+    {"make": _make, "measure": _measure, "restore": _restore}[options.what](options)
 
 
 if __name__ == "__main__":
