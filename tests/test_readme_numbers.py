@@ -717,12 +717,7 @@ def test_numbers_of_the_samplers_of_codes_are_the_measurement():
 def test_table_of_copies_is_the_measurement():
     rows = measurement("duplicates")["rows"]
     tools = ("ours", "imagededup PHash", "imagededup DHash")
-    columns = [
-        rows["digits"]["different"]["ours"],
-        rows["imagededup, digits"],
-        rows["imagededup DHash, digits"],
-        *(rows[side]["different"][tool] for side in ("64", "256") for tool in tools),
-    ]
+    columns = [rows[name]["different"][tool] for name in ("digits", "64", "256") for tool in tools]
     for name in rows["64"]["different"]["ours"]["found"]:
         edge = name.startswith("an edge of")
         shown = "an edge of 1 pixel (digits), 2 (64), 6 (256) cut off" if edge else name
@@ -734,7 +729,10 @@ def test_table_of_copies_is_the_measurement():
             cells.append(f"{found[key]} of 200" if key in found else "")
         assert row(f"copy: {shown}") == cells
     assert row("false pairs") == [f"{measured['false_pairs']:,}" for measured in columns]
-    assert rows["64"]["different"]["ours"]["in_false_pairs"] == 2
+    assert [rows[name]["different"]["ours"]["false_pairs"] for name in rows] == [0, 0, 0]
+    found = rows["64"]["different"]["ours"]["found"]
+    said = "{JPEG, quality 50} of 200 copies as JPEG of quality 50 were found and {a watermark}"
+    assert said.format_map(found) in " ".join(TEXT.split())
     assert f"among {rows['256']['different']['images']:,}, all that have detail" in TEXT
     shares = [
         f"{measured['in_false_pairs']:,}" for measured in columns if measured["false_pairs"] > 9
@@ -776,6 +774,18 @@ def test_table_of_two_folders_in_colour_is_the_measurement():
     assert f"chance {by_chance} of the neighbours" in " ".join(TEXT.split())
 
 
+def test_what_is_said_of_restored_photographs_is_the_measurement():
+    measured = measurement("own_pictures")["restored_photographs"]
+    text = " ".join(TEXT.split())
+    for noise, named in (("0.1", "each gains, "), ("0.25", "")):
+        found = measured["rows"][f"noise {noise}"]
+        assert (
+            f"with noise of {noise} from {found['noisy']:.1f} to {found['restored']:.1f} dB "
+            f"({named}{found['least_gain']:.1f} to {found['largest_gain']:.1f} dB)" in text
+        )
+    assert f"{measured['training_seconds']} s on one core" in text
+
+
 def test_what_is_said_of_deformed_stamps_is_the_measurement():
     found = measurement("own_pictures")["deformed_stamps"]
     errors = [f"{one['test']:.3f}" for one in found["rows"] if one["hidden_units"] == 512]
@@ -801,9 +811,9 @@ def test_table_of_maps_is_the_measurement():
             for name in ("pixel_auroc", "box_overlap", "hottest_inside")
         )
         assert row(title) == [
-            f"{sum(areas) / 3:.3f} ({', '.join(f'{area:.3f}' for area in areas)})",
-            f"{sum(overlaps) / 3:.2f}",
-            f"{100 * sum(inside) / 3:.0f} %",
+            f"{statistics.fmean(areas):.3f} ({', '.join(f'{area:.3f}' for area in areas)})",
+            f"{statistics.fmean(overlaps):.2f}",
+            f"{100 * statistics.fmean(inside):.0f} %",
         ]
 
 
