@@ -65,6 +65,21 @@ def test_products_of_matrices_run_in_one_thread(monkeypatch):
     assert threads == {1}
 
 
+def test_mirrored_views_are_used_where_known_images_bear_them(monkeypatch):
+    monkeypatch.setattr(oddity_maps, "_ROUNDS", 2)
+    slanted = oddity_maps.fit(textures(60, seed=0), seed=0)
+    assert (1, -1) not in slanted._views
+    assert (-1, 1) not in slanted._views
+    upright = textures(60, seed=0).mean(axis=1, keepdims=True).repeat(24, axis=1)
+    both = np.concatenate([upright, upright[:, :, ::-1]])[np.random.default_rng(0).permutation(120)]
+    mapper = oddity_maps.fit(both, seed=0)
+    assert len(mapper._views) == 4
+    odd = both[:4]
+    np.testing.assert_allclose(
+        mapper.maps(odd[:, ::-1, ::-1]), mapper.maps(odd)[:, ::-1, ::-1], atol=1e-4
+    )
+
+
 def test_too_few_or_too_small_images_are_refused():
     for shape in ((1, 16, 16, 1), (5, 7, 16, 1), (5, 16, 16)):
         with pytest.raises(ValueError, match="known images must be"):
