@@ -14,7 +14,13 @@ _ALIKE_WHEN_MOVED = 0.6  # correlation below which no finer fit is tried
 
 
 class Fit(NamedTuple):
-    """One picture laid over the other: `other` is about gain * `moved` + offset."""
+    """One picture laid over the other: `other` is about gain * `moved` + offset.
+
+    Example:
+        >>> ramp = np.tile(np.linspace(0.0, 1.0, 8), (8, 1))
+        >>> round(laid_over(ramp, 1.0 - 0.5 * ramp, np.zeros(2), np.ones(2)).gain, 3)
+        -0.5
+    """
 
     shift: np.ndarray  # float64 (2,), pixels down and right
     scale: np.ndarray  # float64 (2,)
