@@ -30,7 +30,7 @@ _ROUNDING = 1.5 / 255  # pictures that differ by no more are copies, however fai
 _LEAST_DETAIL = 0.75
 _GAIN = (0.5, 2.0)  # contrast of the one in parts of the other's
 # A picture may be moved where moving it by a pixel of 64 in any direction changes it by so many
-# times what differs, or less by the root of the size. A straight edge fits another wherever it lies.
+# times what differs (less by the root of the size). A straight edge fits another anywhere along it.
 _LEAST_HOLD = 3.0
 # The largest difference over 4 x 4 pixels where moving by a pixel changes less than what differs:
 # JPEG and slight noise differ everywhere, edges of two pictures along the edge.
