@@ -88,7 +88,7 @@ def write_maps(
         return Maps.none()
     logger.info(f"learning from {len(clean):,} images where the outliers are odd")
     mapper = oddity_maps.fit(clean, job.settings.seed)
-    black = float(np.quantile(mapper.maps(clean[:_SCALED]), _BLACK))
+    black = float(np.quantile(mapper.maps(oddity_maps.some_of(clean, _SCALED)), _BLACK))
     maps: dict[int, np.ndarray] = {}
     sizes: dict[int, tuple[int, int]] = {}
     for start in range(0, len(outliers), _BLOCK):

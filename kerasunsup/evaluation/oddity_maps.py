@@ -138,6 +138,20 @@ def fit(known: np.ndarray, seed: int) -> OddityMapper:
         return _learned(known, seed)
 
 
+def some_of(images: np.ndarray, number: int) -> np.ndarray:
+    """At most so many images, from all over a folder that may be sorted by class.
+
+    Args:
+        images: (num_images, ...).
+        number: >= 1.
+
+    Example:
+        >>> some_of(np.arange(7), 3).tolist()
+        [0, 3, 6]
+    """
+    return images[:: -(-len(images) // number)]
+
+
 def places(size: tuple[int, ...], density: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """The rows and columns of pixels that are looked at.
 
@@ -240,7 +254,7 @@ def _learned(known: np.ndarray, seed: int) -> OddityMapper:
                 answers.ravel()[order],
                 classes=[False, True],
             )
-    return OddityMapper(windows, network).with_views(known[:_BORNE_BY])
+    return OddityMapper(windows, network).with_views(some_of(known, _BORNE_BY))
 
 
 def _fitted(known: np.ndarray, share: float, scale: int, seed: int) -> _Windows:

@@ -80,6 +80,14 @@ def test_mirrored_views_are_used_where_known_images_bear_them(monkeypatch):
     )
 
 
+def test_views_are_judged_by_images_from_all_over_a_sorted_folder(monkeypatch):
+    monkeypatch.setattr(oddity_maps, "_ROUNDS", 2)
+    upright = textures(60, seed=0).mean(axis=1, keepdims=True).repeat(24, axis=1)
+    both = np.concatenate([upright, upright[:, :, ::-1]])
+    mapper = oddity_maps.fit(np.concatenate([both, textures(480, seed=1)]), seed=0)
+    assert (1, -1) not in mapper._views
+
+
 def test_too_few_or_too_small_images_are_refused():
     for shape in ((1, 16, 16, 1), (5, 7, 16, 1), (5, 16, 16)):
         with pytest.raises(ValueError, match="known images must be"):
